@@ -1,0 +1,495 @@
+//! The graph: values, nodes in topological order, inputs and outputs. In SSA form: every value has one producer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ops;
+use crate::tensor::{DType, Tensor};
+
+/// Index of a [`Value`] in its [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+/// Index of a [`Node`] in its [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// One extent of a shape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// Known now.
+    Fixed(usize),
+    /// The same unknown wherever the name appears, e.g. the batch `N`.
+    Symbol(Arc<str>),
+    /// Unknown.
+    Unknown,
+}
+
+impl Dim {
+    /// The extent, if it is known now.
+    pub fn fixed(&self) -> Option<usize> {
+        if let Dim::Fixed(n) = self { Some(*n) } else { None }
+    }
+
+    /// A named unknown.
+    pub fn symbol(name: &str) -> Dim {
+        Dim::Symbol(name.into())
+    }
+
+    /// Whether both are certainly the same extent.
+    pub fn same(&self, other: &Dim) -> bool {
+        !matches!(self, Dim::Unknown) && self == other
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dim::Fixed(n) => write!(f, "{n}"),
+            Dim::Symbol(s) => f.write_str(s),
+            Dim::Unknown => f.write_str("?"),
+        }
+    }
+}
+
+/// Extents of a value; `None` when even the rank is unknown.
+pub type Shape = Option<Vec<Dim>>;
+
+/// Element type and shape of a value. `dtype` is `None` until inference has found it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ValueType {
+    /// Element type.
+    pub dtype: Option<DType>,
+    /// Extents.
+    pub shape: Shape,
+}
+
+impl ValueType {
+    /// A type whose element type and extents are stated.
+    pub fn new(dtype: DType, shape: Vec<Dim>) -> ValueType {
+        ValueType { dtype: Some(dtype), shape: Some(shape) }
+    }
+
+    /// A type with fixed extents only.
+    pub fn fixed(dtype: DType, shape: &[usize]) -> ValueType {
+        ValueType::new(dtype, shape.iter().map(|&n| Dim::Fixed(n)).collect())
+    }
+}
+
+impl fmt::Display for ValueType {
+    /// The textual form of ONNX: `float[N,3,32,32]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.dtype.map_or("undefined", DType::name))?;
+        if let Some(shape) = self.shape.as_ref().filter(|s| !s.is_empty()) {
+            let dims: Vec<String> = shape.iter().map(Dim::to_string).collect();
+            write!(f, "[{}]", dims.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// A tensor-valued edge of the graph.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// A label; for graph inputs the name of the interface. Labels of other values need not be unique.
+    pub name: Arc<str>,
+    /// What is known about element type and shape.
+    pub ty: ValueType,
+    /// The value itself, for constants (initializers).
+    pub constant: Option<Arc<Tensor>>,
+    /// For small integer values, the elements as extents: what `Shape` gives, with symbols kept. Inference reads it.
+    pub extents: Option<Vec<Dim>>,
+    /// The node and the output position that produce it; `None` for inputs and constants.
+    pub producer: Option<(NodeId, usize)>,
+}
+
+/// An attribute of a node.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Attribute {
+    Int(i64),
+    Float(f32),
+    String(String),
+    Ints(Vec<i64>),
+    Floats(Vec<f32>),
+    Strings(Vec<String>),
+    Tensor(Arc<Tensor>),
+    /// Present in the file and of a kind this program does not read (a subgraph, a sparse tensor); the kind's name.
+    Unread(&'static str),
+}
+
+macro_rules! attribute_from {
+    ($($t:ty => $v:ident),*) => {$(
+        impl From<$t> for Attribute {
+            fn from(value: $t) -> Attribute {
+                Attribute::$v(value.into())
+            }
+        }
+    )*};
+}
+attribute_from!(i64 => Int, f32 => Float, &str => String, Vec<i64> => Ints, &[i64] => Ints, Vec<f32> => Floats);
+
+impl<const K: usize> From<[i64; K]> for Attribute {
+    fn from(value: [i64; K]) -> Attribute {
+        Attribute::Ints(value.to_vec())
+    }
+}
+
+/// The attributes of a node, in the order of their names.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Attributes(pub BTreeMap<String, Attribute>);
+
+impl Attributes {
+    /// No attributes.
+    pub fn none() -> Attributes {
+        Attributes::default()
+    }
+
+    /// Adds one.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Attribute>) -> Attributes {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The attribute of that name.
+    pub fn get(&self, name: &str) -> Option<&Attribute> {
+        self.0.get(name)
+    }
+
+    /// An integer, or its default.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        if let Some(Attribute::Int(v)) = self.get(name) { *v } else { default }
+    }
+
+    /// A float, or its default.
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        if let Some(Attribute::Float(v)) = self.get(name) { *v } else { default }
+    }
+
+    /// A string, or its default.
+    pub fn string<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        if let Some(Attribute::String(v)) = self.get(name) { v } else { default }
+    }
+
+    /// A list of integers, if present.
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        if let Some(Attribute::Ints(v)) = self.get(name) { Some(v) } else { None }
+    }
+}
+
+impl<const K: usize> From<[(&str, Attribute); K]> for Attributes {
+    fn from(pairs: [(&str, Attribute); K]) -> Attributes {
+        Attributes(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}
+
+/// One operator application.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operator, e.g. `Conv`.
+    pub op: Arc<str>,
+    /// The operator's domain; empty for standard ONNX.
+    pub domain: Arc<str>,
+    /// The name in the file, or empty.
+    pub name: Arc<str>,
+    /// Operands; `None` where an optional one is absent.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Results; `None` where an optional one is not asked for.
+    pub outputs: Vec<Option<ValueId>>,
+    /// Attributes.
+    pub attributes: Attributes,
+}
+
+impl Node {
+    /// A node of the standard domain without outputs yet, to be given to [`Graph::push`].
+    pub fn new(op: &str, inputs: &[ValueId], attributes: impl Into<Attributes>) -> Node {
+        Node {
+            op: op.into(),
+            domain: "".into(),
+            name: "".into(),
+            inputs: inputs.iter().map(|&v| Some(v)).collect(),
+            outputs: Vec::new(),
+            attributes: attributes.into(),
+        }
+    }
+
+    /// The operand at a position, if it is there.
+    pub fn input(&self, index: usize) -> Option<ValueId> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// The result at a position, if it is there.
+    pub fn output(&self, index: usize) -> Option<ValueId> {
+        self.outputs.get(index).copied().flatten()
+    }
+
+    /// How messages call it: `Conv (node "/conv1/Conv")`.
+    pub fn describe(&self) -> String {
+        if self.name.is_empty() { self.op.to_string() } else { format!("{} (node {:?})", self.op, self.name) }
+    }
+}
+
+/// A result of the graph under the name the outside knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The name of the interface.
+    pub name: Arc<str>,
+    /// The value.
+    pub value: ValueId,
+}
+
+/// Something wrong that was found while the graph was built; [`Graph::check`] reports the first.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Problem {
+    /// A sentence that names the node.
+    pub what: String,
+}
+
+/// A tensor program: nodes in topological order over values in SSA form.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// A label.
+    pub name: String,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    inputs: Vec<ValueId>,
+    outputs: Vec<Output>,
+    problems: Vec<Problem>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: &str) -> Graph {
+        Graph { name: name.to_owned(), ..Graph::default() }
+    }
+
+    /// Adds an input of the interface.
+    pub fn add_input(&mut self, name: &str, ty: ValueType) -> ValueId {
+        let id = self.add_value(name, ty);
+        self.inputs.push(id);
+        id
+    }
+
+    /// Adds a constant.
+    pub fn add_constant(&mut self, name: &str, tensor: impl Into<Arc<Tensor>>) -> ValueId {
+        let tensor = tensor.into();
+        let id = self.add_value(name, ValueType::fixed(tensor.dtype(), tensor.shape()));
+        let value = &mut self.values[id.0 as usize];
+        value.extents = ops::extents_of(&tensor);
+        value.constant = Some(tensor);
+        id
+    }
+
+    /// Appends a node of `outputs` results, infers their types and returns them. What is wrong with the node is kept as
+    /// a [`Problem`] for [`Graph::check`], so that expressions read as formulas.
+    pub fn push(&mut self, mut node: Node, outputs: usize) -> Vec<ValueId> {
+        let id = NodeId(self.nodes.len() as u32);
+        let results: Vec<ValueId> = (0..outputs)
+            .map(|position| {
+                let label = format!("{}_{}", node.op, self.values.len());
+                let value = self.add_value(&label, ValueType::default());
+                self.values[value.0 as usize].producer = Some((id, position));
+                value
+            })
+            .collect();
+        node.outputs = results.iter().map(|&v| Some(v)).collect();
+        self.nodes.push(node);
+        self.infer_node(id);
+        results
+    }
+
+    /// Appends a node with one result.
+    pub fn node(&mut self, op: &str, inputs: &[ValueId], attributes: impl Into<Attributes>) -> ValueId {
+        self.push(Node::new(op, inputs, attributes), 1)[0]
+    }
+
+    /// Makes a value visible to the outside under a name.
+    pub fn add_output(&mut self, name: &str, value: ValueId) {
+        self.outputs.push(Output { name: name.into(), value });
+    }
+
+    /// Replaces the list of outputs.
+    pub fn set_outputs(&mut self, outputs: Vec<Output>) {
+        self.outputs = outputs;
+    }
+
+    /// The optional output of a node at a position, asked for now if it was not before (e.g. the indices of `MaxPool`).
+    pub fn ensure_output(&mut self, node: NodeId, position: usize) -> ValueId {
+        if let Some(value) = self.nodes[node.0 as usize].output(position) {
+            return value;
+        }
+        let label = format!("{}_{}", self.nodes[node.0 as usize].op, self.values.len());
+        let value = self.add_value(&label, ValueType::default());
+        self.values[value.0 as usize].producer = Some((node, position));
+        let outputs = &mut self.nodes[node.0 as usize].outputs;
+        if outputs.len() <= position {
+            outputs.resize(position + 1, None);
+        }
+        outputs[position] = Some(value);
+        self.infer_node(node);
+        value
+    }
+
+    /// The value behind an id.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0 as usize]
+    }
+
+    /// Gives a value another label.
+    pub fn rename(&mut self, id: ValueId, name: &str) {
+        self.values[id.0 as usize].name = name.into();
+    }
+
+    /// Every value, in the order of ids.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = (ValueId, &Value)> {
+        self.values.iter().enumerate().map(|(i, v)| (ValueId(i as u32), v))
+    }
+
+    /// All nodes, in topological order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node behind an id.
+    pub fn node_at(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// Gives a node a name (what messages and viewers show).
+    pub fn name_node(&mut self, id: NodeId, name: &str) {
+        self.nodes[id.0 as usize].name = name.into();
+    }
+
+    /// The inputs of the interface.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The outputs of the interface.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The input of that name.
+    pub fn input_named(&self, name: &str) -> Option<ValueId> {
+        self.inputs.iter().copied().find(|&v| &*self.value(v).name == name)
+    }
+
+    /// The value behind the output of that name.
+    pub fn output_named(&self, name: &str) -> Option<ValueId> {
+        self.outputs.iter().find(|o| &*o.name == name).map(|o| o.value)
+    }
+
+    /// Extents of a value, if the rank is known.
+    pub fn shape(&self, id: ValueId) -> Option<&[Dim]> {
+        self.value(id).ty.shape.as_deref()
+    }
+
+    /// Rank of a value, if known.
+    pub fn rank(&self, id: ValueId) -> Option<usize> {
+        self.shape(id).map(<[Dim]>::len)
+    }
+
+    /// Element type of a value, if known.
+    pub fn dtype(&self, id: ValueId) -> Option<DType> {
+        self.value(id).ty.dtype
+    }
+
+    /// The constant behind a value, if it is one.
+    pub fn constant(&self, id: ValueId) -> Option<&Arc<Tensor>> {
+        self.value(id).constant.as_ref()
+    }
+
+    /// What was found wrong so far.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Records something wrong.
+    pub fn add_problem(&mut self, what: String) {
+        self.problems.push(Problem { what });
+    }
+
+    /// Copies the graph node by node into a new one. For every node, `rule` may append a replacement to the new graph and
+    /// return the new results, or return `None` to have the node copied. Inputs, constants that are used and outputs are
+    /// carried over. This is the one way in which passes change a graph.
+    pub fn rewrite(&self, mut rule: impl FnMut(&mut Graph, &Node, &[Option<ValueId>]) -> Option<Vec<Option<ValueId>>>) -> Graph {
+        let mut new = Graph::new(&self.name);
+        let mut map: Vec<Option<ValueId>> = vec![None; self.values.len()];
+        for &input in &self.inputs {
+            map[input.0 as usize] = Some(new.add_input(&self.value(input).name, self.value(input).ty.clone()));
+        }
+        for node in &self.nodes {
+            let inputs: Vec<Option<ValueId>> = node.inputs.iter().map(|i| i.map(|v| self.carry(&mut new, &mut map, v))).collect();
+            let results = rule(&mut new, node, &inputs).unwrap_or_else(|| new.copy_node(self, node, inputs));
+            for (old, result) in node.outputs.iter().zip(results) {
+                if let (Some(old), Some(result)) = (old, result) {
+                    map[old.0 as usize] = Some(result);
+                }
+            }
+        }
+        for output in &self.outputs {
+            let value = self.carry(&mut new, &mut map, output.value);
+            new.add_output(&output.name, value);
+        }
+        new.problems.extend(self.problems.iter().cloned());
+        new
+    }
+
+    /// Appends a copy of a node of another graph, with these operands of this graph. Labels of the results are kept.
+    pub fn copy_node(&mut self, from: &Graph, node: &Node, inputs: Vec<Option<ValueId>>) -> Vec<Option<ValueId>> {
+        let copy = Node { inputs, outputs: Vec::new(), ..node.clone() };
+        let results = self.push(copy, node.outputs.len());
+        let id = NodeId(self.nodes.len() as u32 - 1);
+        let mut kept = Vec::with_capacity(results.len());
+        for (old, &new) in node.outputs.iter().zip(&results) {
+            match old {
+                Some(old) => self.values[new.0 as usize].name = from.value(*old).name.clone(),
+                None => self.nodes[id.0 as usize].outputs[kept.len()] = None,
+            }
+            kept.push(old.map(|_| new));
+        }
+        kept
+    }
+
+    fn carry(&self, new: &mut Graph, map: &mut [Option<ValueId>], old: ValueId) -> ValueId {
+        if let Some(id) = map[old.0 as usize] {
+            return id;
+        }
+        let value = self.value(old);
+        let id = match &value.constant {
+            Some(tensor) => new.add_constant(&value.name, tensor.clone()),
+            None => {
+                new.add_problem(format!("value {:?} is read before it is produced", value.name));
+                new.add_value(&value.name, value.ty.clone())
+            }
+        };
+        map[old.0 as usize] = Some(id);
+        id
+    }
+
+    fn add_value(&mut self, name: &str, ty: ValueType) -> ValueId {
+        self.values.push(Value { name: name.into(), ty, constant: None, extents: None, producer: None });
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    fn infer_node(&mut self, id: NodeId) {
+        let node = &self.nodes[id.0 as usize];
+        match ops::infer(self, node) {
+            Ok(found) => {
+                let outputs = node.outputs.clone();
+                for (output, inferred) in outputs.into_iter().zip(found) {
+                    if let Some(output) = output {
+                        let value = &mut self.values[output.0 as usize];
+                        value.ty = inferred.ty;
+                        value.extents = inferred.extents;
+                    }
+                }
+            }
+            Err(what) => self.add_problem(format!("{}: {what}", self.nodes[id.0 as usize].describe())),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a model is: ONNX in, ONNX out, and the graph in between.
+//!
+//! This crate knows ONNX files (bytes), the textual form of ONNX, operators and their shapes, and how to rewrite one graph
+//! into another. It does no I/O, runs nothing but constants, and has never heard of a gradient, an engine or an attack.
+
+mod expr;
+mod ir;
+pub mod ops;
+mod tensor;
+
+pub use expr::{Builder, Expr, Operand};
+pub use ir::{Attribute, Attributes, Dim, Graph, Node, NodeId, Output, Problem, Shape, Value, ValueId, ValueType};
+pub use tensor::{DType, Element, Tensor};
+
+/// The one opset that normalised graphs and everything written by flatscape use.
+pub const OPSET: i64 = 18;
