@@ -1,0 +1,71 @@
+//! The colours: one sequential scale for heights, one set for curves, four neutrals. Both are safe for the common forms of
+//! colour blindness, and pictures and page take theirs from here.
+
+/// An RGB colour, 8 bits each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(pub u8, pub u8, pub u8);
+
+impl Colour {
+    /// `#rrggbb`.
+    pub fn hex(self) -> String {
+        format!("#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
+    }
+}
+
+/// Viridis (van der Walt and Smith 2015, CC0) at 20 equal steps: perceptually uniform, dark is low.
+const SCALE: [Colour; 20] = [
+    Colour(68, 1, 84),
+    Colour(72, 21, 103),
+    Colour(72, 38, 119),
+    Colour(69, 55, 129),
+    Colour(64, 71, 136),
+    Colour(57, 86, 140),
+    Colour(51, 99, 141),
+    Colour(45, 112, 142),
+    Colour(40, 125, 142),
+    Colour(35, 138, 141),
+    Colour(31, 150, 139),
+    Colour(32, 163, 135),
+    Colour(41, 175, 127),
+    Colour(60, 187, 117),
+    Colour(85, 198, 103),
+    Colour(115, 208, 85),
+    Colour(149, 216, 64),
+    Colour(184, 222, 41),
+    Colour(220, 227, 25),
+    Colour(253, 231, 37),
+];
+
+/// Colours of curves: Okabe and Ito 2008, without the yellow that vanishes on white; repeated when there are more curves.
+pub const CURVES: [Colour; 7] = [
+    Colour(0, 114, 178),
+    Colour(213, 94, 0),
+    Colour(0, 158, 115),
+    Colour(204, 121, 167),
+    Colour(86, 180, 233),
+    Colour(230, 159, 0),
+    Colour(90, 90, 90),
+];
+
+/// Marks what changed: cells of another class, doubts.
+pub const ALARM: Colour = Colour(196, 69, 54);
+/// Background of a picture that stands alone.
+pub const PAPER: Colour = Colour(255, 255, 255);
+/// Text and marks.
+pub const INK: Colour = Colour(31, 36, 48);
+/// Secondary text.
+pub const QUIET: Colour = Colour(94, 102, 117);
+/// Grid lines.
+pub const RULE: Colour = Colour(214, 218, 225);
+
+/// Colour of `value` on the scale whose ends are `range`; beyond the ends the end's colour.
+pub fn height_colour(value: f64, range: (f64, f64)) -> Colour {
+    let (low, high) = range;
+    let share = if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
+    let place = if share.is_nan() { 0.0 } else { share } * (SCALE.len() - 1) as f64;
+    let below = (place.floor() as usize).min(SCALE.len() - 2);
+    let part = place - below as f64;
+    let blend = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
+    let (a, b) = (SCALE[below], SCALE[below + 1]);
+    Colour(blend(a.0, b.0), blend(a.1, b.1), blend(a.2, b.2))
+}

@@ -1,0 +1,175 @@
+//! A landscape as data: two axes, a grid of heights, and its CSV. How it is drawn is `landscape.rs`; how it was computed is
+//! not known here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::{Cell, csv_bytes};
+
+/// One axis of a landscape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Axis {
+    /// What one moves along, such as `random direction d` or `FGSM direction`.
+    pub name: String,
+    /// Position of each grid line, ascending; pixel units in [0,1] for landscapes over inputs.
+    #[serde(with = "crate::float::many")]
+    pub values: Vec<f64>,
+}
+
+/// A landscape of one model around one sample. The grids are row-major with one row per value of `y_axis`: the cell of
+/// `x_axis.values[i]` and `y_axis.values[j]` is at `j * x_axis.values.len() + i`. A grid that is too short counts as not
+/// finite where it ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Surface {
+    /// Identifies the surface within its run; also the stem of its files.
+    pub id: String,
+    /// Name of the model.
+    pub model: String,
+    /// One line above the picture; the model's name where empty.
+    pub title: String,
+    /// `likelihood` (the height is Δ log p), `loss-input` or `loss-weights` (the height is the loss).
+    pub kind: String,
+    /// Place of the sample in the data set's canonical order.
+    pub sample_id: u64,
+    /// Label of the sample.
+    pub label: i64,
+    /// First direction.
+    pub x_axis: Axis,
+    /// Second direction.
+    pub y_axis: Axis,
+    /// Δ log p = LSE(f(x')) − LSE(f(x)) per cell, in nats (Lin et al. 2020, Eq. 3 with the logarithm that Eq. 2 implies).
+    #[serde(with = "crate::float::many")]
+    pub z: Vec<f64>,
+    /// Cross-entropy of the label per cell, in nats.
+    #[serde(with = "crate::float::many")]
+    pub loss: Vec<f64>,
+    /// Predicted class per cell.
+    pub predicted: Vec<i64>,
+    /// Range of heights that the maker of the surface proposes for the scale; computed where absent.
+    pub range: Option<(f64, f64)>,
+}
+
+impl Surface {
+    /// Height of a cell, NaN where there is none.
+    pub(crate) fn height(&self, i: usize, j: usize) -> f64 {
+        let heights = if self.is_likelihood() { &self.z } else { &self.loss };
+        heights.get(j * self.x_axis.values.len() + i).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Predicted class of a cell.
+    pub(crate) fn class(&self, i: usize, j: usize) -> Option<i64> {
+        self.predicted.get(j * self.x_axis.values.len() + i).copied()
+    }
+
+    /// Whether the height is Δ log p.
+    pub(crate) fn is_likelihood(&self) -> bool {
+        !self.kind.starts_with("loss")
+    }
+
+    /// What the height is, with its unit.
+    pub(crate) fn height_name(&self) -> &'static str {
+        if self.is_likelihood() { "Δ log p (nats)" } else { "cross-entropy (nats)" }
+    }
+
+    /// Whether the axes are in pixel units.
+    pub(crate) fn in_pixels(&self) -> bool {
+        self.kind != "loss-weights"
+    }
+
+    /// The title, or the model's name.
+    pub(crate) fn heading(&self) -> &str {
+        if self.title.is_empty() { &self.model } else { &self.title }
+    }
+}
+
+/// A surface as CSV: `x, y, delta_log_p, loss, predicted`, one line per cell, row by row.
+pub fn surface_csv(surface: &Surface) -> Vec<u8> {
+    let header = ["x", "y", "delta_log_p", "loss", "predicted"].into_iter().map(|name| Cell::Text(name.into()));
+    let columns = surface.x_axis.values.len();
+    let cells = surface.y_axis.values.iter().enumerate().flat_map(|(j, &y)| surface.x_axis.values.iter().enumerate().map(move |(i, &x)| (j * columns + i, x, y)));
+    let number = |values: &[f64], place: usize| values.get(place).map_or(Cell::Missing, |&value| Cell::Number(value));
+    let lines = cells.map(|(place, x, y)| {
+        vec![
+            Cell::Number(x),
+            Cell::Number(y),
+            number(&surface.z, place),
+            number(&surface.loss, place),
+            surface.predicted.get(place).map_or(Cell::Missing, |&class| Cell::Integer(class.into())),
+        ]
+    });
+    csv_bytes(header, lines)
+}
+
+/// One range of heights for all `surfaces`: it holds every finite height, every proposed range and 0, and is widened to round
+/// numbers. `(-1, 1)` where nothing is finite.
+pub fn shared_range(surfaces: &[Surface]) -> (f64, f64) {
+    let mut low = 0.0_f64;
+    let mut high = 0.0_f64;
+    for surface in surfaces {
+        let (rows, columns) = (surface.y_axis.values.len(), surface.x_axis.values.len());
+        let heights = (0..rows).flat_map(|j| (0..columns).map(move |i| surface.height(i, j)));
+        let proposed = surface.range.into_iter().flat_map(|(low, high)| [low, high]);
+        for height in heights.chain(proposed).filter(|height| height.is_finite()) {
+            low = low.min(height);
+            high = high.max(height);
+        }
+    }
+    if low == high {
+        return (-1.0, 1.0);
+    }
+    let step = round_step(high - low, 5);
+    ((low / step).floor() * step, (high / step).ceil() * step)
+}
+
+/// A step of 1, 2 or 5 times a power of ten that divides `span` into about `parts`.
+pub(crate) fn round_step(span: f64, parts: usize) -> f64 {
+    let rough = span / parts as f64;
+    if !(rough.is_finite() && rough > 0.0) {
+        return 1.0;
+    }
+    let power = 10_f64.powi(rough.log10().floor() as i32);
+    let digit = rough / power;
+    power * if digit < 1.5 { 1.0 } else if digit < 3.5 { 2.0 } else if digit < 7.5 { 5.0 } else { 10.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Surface {
+        Surface {
+            kind: "likelihood".into(),
+            x_axis: Axis { name: "d".into(), values: vec![-0.5, 0.5] },
+            y_axis: Axis { name: "e".into(), values: vec![-1.0, 1.0] },
+            z: vec![-3.0, f64::NEG_INFINITY, f64::NAN, 0.25],
+            loss: vec![1.0, 2.0, 3.0],
+            predicted: vec![0, 1, 2, 3],
+            ..Surface::default()
+        }
+    }
+
+    #[test]
+    fn csv_has_one_line_per_cell_and_empty_cells_where_a_grid_ends() {
+        let text = String::from_utf8(surface_csv(&tiny())).unwrap();
+        assert_eq!(text, "x,y,delta_log_p,loss,predicted\n-0.5,-1,-3,1,0\n0.5,-1,-inf,2,1\n-0.5,1,NaN,3,2\n0.5,1,0.25,,3\n");
+    }
+
+    #[test]
+    fn json_keeps_what_is_not_finite() {
+        let json = serde_json::to_string(&tiny()).unwrap();
+        assert!(json.contains("[-3.0,\"-inf\",\"NaN\",0.25]"), "{json}");
+        let back: Surface = serde_json::from_str(&json).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{:?}", tiny()));
+    }
+
+    #[test]
+    fn the_shared_range_holds_all_finite_heights_and_zero() {
+        assert_eq!(shared_range(&[tiny()]), (-3.0, 1.0));
+        assert_eq!(shared_range(&[]), (-1.0, 1.0));
+        assert_eq!(shared_range(&[Surface { range: Some((-12.0, -1.0)), ..tiny() }]), (-12.0, 2.0));
+    }
+
+    #[test]
+    fn steps_are_round() {
+        assert_eq!([1.0, 3.0, 10.0, 17.0].map(|span| round_step(span, 5)), [0.2, 0.5, 2.0, 5.0]);
+    }
+}
