@@ -1,0 +1,67 @@
+//! Formulas over logits that attacks, metrics and gradient files share, as graphs. Knows logits [N, C] and labels, nothing of models.
+
+use flatscape_graph::{Builder, Expr, Tensor};
+
+/// LSE(z) = ln Σ exp z over the classes, computed as m + ln Σ exp(z − m): [N].
+pub fn log_sum_exp(z: Expr<'_>) -> Expr<'_> {
+    let m = z.reduce("ReduceMax", &[1], true);
+    ((z - m).exp().sum(&[1], true).log() + m).squeeze(&[1])
+}
+
+/// One row per label with 1 at the label and 0 elsewhere: [N, C], in the element type of `like`. `classes` must be known.
+pub fn one_hot<'b>(builder: &'b Builder, labels: Expr<'b>, classes: usize, like: Expr<'b>) -> Expr<'b> {
+    let every: Vec<i64> = (0..classes as i64).collect();
+    let every = builder.constant(Tensor::ints(&every)).unsqueeze(&[0]);
+    labels.unsqueeze(&[1]).equal(every).cast(like.dtype())
+}
+
+/// Cross-entropy per sample, LSE(z) − z_y: [N], and its cotangent p − e_y: [N, C].
+///
+/// Component y of the cotangent is −Σ_{j≠y} p_j, never p_y − 1: in float32 the difference is exactly 0 once the label leads by
+/// about 17, the sum survives to about 87, and a gradient that vanishes there would make confident models look robust.
+pub fn cross_entropy<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> (Expr<'b>, Expr<'b>) {
+    let Some(classes) = class_count(builder, logits) else {
+        return (logits, logits);
+    };
+    let hot = one_hot(builder, labels, classes, logits);
+    let loss = log_sum_exp(logits) - at_label(logits, hot);
+    let others = logits.softmax(1) * (hot.scalar(1.0) - hot);
+    let ct = others - hot * others.sum(&[1], true);
+    (loss, ct)
+}
+
+/// How far the label is behind: max_{j≠y} z_j − z_y per sample, [N]. Positive exactly where the prediction is wrong.
+pub fn margin<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> Expr<'b> {
+    let Some(classes) = class_count(builder, logits) else {
+        return logits;
+    };
+    let hot = one_hot(builder, labels, classes, logits);
+    let least = logits.scalar(f64::from(f32::MIN));
+    let rivals = hot.greater(0.0).select(least, logits).reduce("ReduceMax", &[1], false);
+    rivals - at_label(logits, hot)
+}
+
+/// z_y per sample, [N].
+pub fn logit_of<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> Expr<'b> {
+    match class_count(builder, logits) {
+        Some(classes) => at_label(logits, one_hot(builder, labels, classes, logits)),
+        None => logits,
+    }
+}
+
+/// The logit where `hot` is 1. A selection, not a product: an infinite logit of another class must not turn into NaN.
+fn at_label<'b>(logits: Expr<'b>, hot: Expr<'b>) -> Expr<'b> {
+    let zero = logits.scalar(0.0);
+    hot.greater(0.0).select(logits, zero).sum(&[1], false)
+}
+
+fn class_count(builder: &Builder, logits: Expr<'_>) -> Option<usize> {
+    let count = match logits.dims().as_deref() {
+        Some([_, classes]) => classes.fixed(),
+        _ => None,
+    };
+    if count.is_none() {
+        builder.graph_mut().add_problem("cross-entropy and margin need logits of shape [N,C] with a known C".to_owned());
+    }
+    count
+}
