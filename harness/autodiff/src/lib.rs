@@ -1,0 +1,20 @@
+//! Differentiation from graph to graph: a table with one rule per operator and the driver that applies it in reverse.
+//!
+//! This crate knows derivatives. It does no I/O, runs nothing, and has never heard of an engine, a loss or an attack. What it
+//! appends are operators of the standard domain that have a rule themselves, so differentiating twice is calling twice.
+
+mod coverage;
+mod driver;
+mod error;
+mod rule;
+mod rules;
+mod site;
+mod table;
+mod window;
+
+pub use coverage::{Coverage, Step, Verdict, coverage};
+pub use driver::vjp;
+pub use error::{DiffError, Why};
+pub use rule::{Kind, Rule, rule_for};
+pub use rules::{FAMILIES, RULES};
+pub use table::rules_table;

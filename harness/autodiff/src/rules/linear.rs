@@ -1,0 +1,104 @@
+//! Rules of matrix products. They are linear in each operand, so every rule emits products again.
+
+use flatscape_graph::{Attributes, Expr};
+
+use crate::rule::{Rule, each, vjp};
+use crate::site::Site;
+
+pub(super) const RULES: &[Rule] = &[
+    // Y = A·B            Ā = Ȳ·Bᵀ          B̄ = Aᵀ·Ȳ         (last two axes; batch axes broadcast)
+    vjp("MatMul", &[|n, ct| n.or_refuse(matmul_left(n, ct)), |n, ct| n.or_refuse(matmul_right(n, ct))]),
+    // Y = α·A'·B' + β·C, A' = A or Aᵀ, B' = B or Bᵀ
+    //                    Ā' = α·Ȳ·B'ᵀ      B̄' = α·A'ᵀ·Ȳ     C̄ = β·Ȳ
+    vjp("Gemm", &[gemm_left, gemm_right, |n, ct| scaled(ct, n.float("beta", 1.0))]),
+    // Y = Σ over the indices that Y lacks  X̄ᵢ = the same sum with Y and Xᵢ exchanged
+    each("Einsum", |n, i, ct| n.or_refuse(einsum(n, i, ct))),
+];
+
+fn matmul_left<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    let (_, b, ct) = as_matrices(n, ct)?;
+    let a = ct.matmul(b.transpose_last());
+    Ok(if n.rank(0)? == 1 { a.squeeze(&[-2]) } else { a })
+}
+
+fn matmul_right<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    let (a, _, ct) = as_matrices(n, ct)?;
+    let b = a.transpose_last().matmul(ct);
+    Ok(if n.rank(1)? == 1 { b.squeeze(&[-1]) } else { b })
+}
+
+/// The operands and the cotangent with a vector on the left as a row and one on the right as a column.
+fn as_matrices<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<(Expr<'b>, Expr<'b>, Expr<'b>), String> {
+    let (row, column) = (n.rank(0)? == 1, n.rank(1)? == 1);
+    let a = if row { n.x(0).unsqueeze(&[0]) } else { n.x(0) };
+    let b = if column { n.x(1).unsqueeze(&[1]) } else { n.x(1) };
+    let ct = if column { ct.unsqueeze(&[-1]) } else { ct };
+    let ct = if row { ct.unsqueeze(&[-2]) } else { ct };
+    Ok((a, b, ct))
+}
+
+fn gemm_left<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+    let (a, b) = (n.int("transA", 0), n.int("transB", 0));
+    if a == 0 { product(n, ct, 0, n.x(1), 1 - b) } else { product(n, n.x(1), b, ct, 1) }
+}
+
+fn gemm_right<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+    let (a, b) = (n.int("transA", 0), n.int("transB", 0));
+    if b == 0 { product(n, n.x(0), 1 - a, ct, 0) } else { product(n, ct, 1, n.x(0), a) }
+}
+
+/// α · left' · right' with the α of the node, ' being a transposition where the flag is 1.
+fn product<'b>(n: &Site<'b>, left: Expr<'b>, left_transposed: i64, right: Expr<'b>, right_transposed: i64) -> Expr<'b> {
+    let mut attributes = Attributes::from([("transA", left_transposed.into()), ("transB", right_transposed.into())]);
+    if let Some(alpha) = n.node().attributes.get("alpha") {
+        attributes.0.insert("alpha".to_owned(), alpha.clone());
+    }
+    n.builder().op("Gemm", &[left, right], attributes)
+}
+
+fn scaled(v: Expr<'_>, factor: f64) -> Expr<'_> {
+    if factor == 1.0 { v } else { v * factor }
+}
+
+/// `ij,jk->ik` gives operand 0 `ik,jk->ij`. An index that only this operand has was summed: its axis comes back with extent 1.
+fn einsum<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    let (terms, result) = einsum_terms(&n.string("equation", ""))?;
+    let own = terms.get(i).ok_or("the equation has fewer terms than there are operands")?;
+    let others: Vec<usize> = (0..terms.len()).filter(|&j| j != i).collect();
+    let elsewhere = |c: &char| result.contains(*c) || others.iter().any(|&j| terms[j].contains(*c));
+    let kept: String = own.chars().filter(elsewhere).collect();
+    let lost: Vec<i64> = own.chars().enumerate().filter(|(_, c)| !elsewhere(c)).map(|(axis, _)| axis as i64).collect();
+    let mut sources = vec![result.clone()];
+    let mut operands = vec![ct];
+    for &j in &others {
+        sources.push(terms[j].clone());
+        operands.push(n.x(j));
+    }
+    let equation = format!("{}->{kept}", sources.join(","));
+    Ok(n.builder().op("Einsum", &operands, [("equation", equation.as_str().into())]).unsqueeze(&lost))
+}
+
+fn einsum_terms(equation: &str) -> Result<(Vec<String>, String), String> {
+    let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
+    if equation.contains('.') {
+        return Err(format!("the equation {equation:?} has an ellipsis"));
+    }
+    let (left, right) = match equation.split_once("->") {
+        Some((left, right)) => (left, Some(right.to_owned())),
+        None => (equation.as_str(), None),
+    };
+    let terms: Vec<String> = left.split(',').map(str::to_owned).collect();
+    let times = |c: char| left.chars().filter(|&d| d == c).count();
+    let implicit = || {
+        let mut once: Vec<char> = left.chars().filter(|&c| c != ',' && times(c) == 1).collect();
+        once.sort_unstable();
+        once.into_iter().collect()
+    };
+    let result = right.unwrap_or_else(implicit);
+    for term in terms.iter().chain([&result]) {
+        if term.chars().enumerate().any(|(at, c)| term.chars().skip(at + 1).any(|d| d == c)) {
+            return Err(format!("the equation {equation:?} repeats an index within the term {term:?}"));
+        }
+    }
+    Ok((terms, result))
+}

@@ -1,0 +1,84 @@
+//! Rules of reductions. `keep` gives a reduced value its axes back with extent 1; the driver broadcasts from there.
+
+use flatscape_graph::Expr;
+
+use crate::rule::{Rule, vjp};
+use crate::site::{Site, lowest};
+
+pub(super) const RULES: &[Rule] = &[
+    // y = Σ x            x̄ = ȳ
+    vjp("ReduceSum", &[keep]),
+    // y = (1/n) Σ x      x̄ = ȳ / n
+    vjp("ReduceMean", &[|n, ct| keep(n, ct) / n.elements_per(n.x(0), n.y(0))]),
+    // y = Σ x²           x̄ = 2 x ȳ
+    vjp("ReduceSumSquare", &[|n, ct| n.x(0) * keep(n, ct) * 2.0]),
+    // y = Σ |x|          x̄ = ȳ · sign x
+    vjp("ReduceL1", &[|n, ct| keep(n, ct) * n.x(0).sign()]).kink("0 at 0"),
+    // y = √Σ x²          x̄ = x · ȳ / max(y, 1e-12)
+    vjp("ReduceL2", &[|n, ct| n.x(0) * (keep(n, ct) / keep(n, n.y(0)).max(1e-12))]).kink("0 at 0"),
+    // y = ln Σ x         x̄ = ȳ / e^y
+    vjp("ReduceLogSum", &[|n, ct| keep(n, ct) / keep(n, n.y(0)).exp()]),
+    // y = ln Σ eˣ        x̄ = ȳ · e^(x − y)             0 where y = −∞
+    vjp(
+        "ReduceLogSumExp",
+        &[|n, ct| {
+            let y = keep(n, n.y(0));
+            keep(n, ct) * (n.x(0) - y.max(lowest(y.dtype()))).exp()
+        }],
+    ),
+    // y = Π x            x̄ = ȳ · Π of the others
+    vjp("ReduceProd", &[product]).kink("second order misses products without two elements where one of them is 0"),
+    // y = max x          x̄ = ȳ · m / Σ m, m = [x = y]
+    vjp("ReduceMax", &[extremum]).kink("ties share evenly"),
+    // y = min x          x̄ = ȳ · m / Σ m, m = [x = y]
+    vjp("ReduceMin", &[extremum]).kink("ties share evenly"),
+];
+
+/// The reduced axes, counted from the front.
+fn axes(n: &Site<'_>) -> Result<Vec<i64>, String> {
+    let rank = n.rank(0)?;
+    let stated = n.constant_ints(1)?.or_else(|| n.ints("axes")).unwrap_or_default();
+    if stated.is_empty() {
+        let none = n.int("noop_with_empty_axes", 0) != 0;
+        return Ok(if none { Vec::new() } else { (0..rank as i64).collect() });
+    }
+    stated.iter().map(|&a| n.axis(a, rank).map(|a| a as i64)).collect()
+}
+
+/// A reduced value with its axes back, of extent 1.
+fn keep<'b>(n: &Site<'b>, reduced: Expr<'b>) -> Expr<'b> {
+    if n.int("keepdims", 1) != 0 {
+        return reduced;
+    }
+    n.or_refuse(axes(n).map(|axes| {
+        let mut axes = axes;
+        axes.sort_unstable();
+        reduced.unsqueeze(&axes)
+    }))
+}
+
+/// The sum over the reduced axes, kept with extent 1.
+fn total<'b>(n: &Site<'b>, full: Expr<'b>) -> Expr<'b> {
+    n.or_refuse(axes(n).map(|axes| full.sum(&axes, true)))
+}
+
+fn extremum<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+    let reached = n.x(0).equal(keep(n, n.y(0))).cast(ct.dtype());
+    reached * (keep(n, ct) / total(n, reached))
+}
+
+/// With p the product of the elements that are not 0 and z the number of those that are:
+/// x = 0: `p` if z = 1, else 0;  x ≠ 0: `p / x` if z = 0, else 0.
+fn product<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+    let x = n.x(0);
+    let axes = match axes(n) {
+        Ok(axes) => axes,
+        Err(why) => return n.refuse(why),
+    };
+    let zero = x.equal(0.0);
+    let safe = zero.select(1.0, x);
+    let p = safe.reduce("ReduceProd", &axes, true);
+    let zeros = total(n, zero.cast(x.dtype()));
+    let (none, single) = (zeros.equal(0.0).cast(x.dtype()), zeros.equal(1.0).cast(x.dtype()));
+    keep(n, ct) * p * zero.select(single, none / safe)
+}
