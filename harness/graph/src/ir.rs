@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::name::shown;
 use crate::ops;
 use crate::tensor::{DType, Tensor};
 
@@ -75,17 +76,42 @@ impl ValueType {
     pub fn fixed(dtype: DType, shape: &[usize]) -> ValueType {
         ValueType::new(dtype, shape.iter().map(|&n| Dim::Fixed(n)).collect())
     }
+
+    /// This type, with what it leaves open taken from another one. `None` if they contradict each other: another element
+    /// type, another rank, or another known extent. Two different symbols, or a symbol and a number, may be equal.
+    pub fn refined(&self, by: &ValueType) -> Option<ValueType> {
+        let dtype = match (self.dtype, by.dtype) {
+            (Some(a), Some(b)) if a != b => return None,
+            (a, b) => a.or(b),
+        };
+        let shape = match (&self.shape, &by.shape) {
+            (Some(a), Some(b)) if a.len() != b.len() => return None,
+            (Some(a), Some(b)) => {
+                let refine = |(a, b): (&Dim, &Dim)| match (a, b) {
+                    (Dim::Fixed(a), Dim::Fixed(b)) if a != b => None,
+                    (Dim::Unknown, other) => Some(other.clone()),
+                    (known, _) => Some(known.clone()),
+                };
+                Some(a.iter().zip(b).map(refine).collect::<Option<Vec<Dim>>>()?)
+            }
+            (a, b) => a.clone().or_else(|| b.clone()),
+        };
+        Some(ValueType { dtype, shape })
+    }
 }
 
 impl fmt::Display for ValueType {
-    /// The textual form of ONNX: `float[N,3,32,32]`.
+    /// The textual form of ONNX: `float[N,3,32,32]`, `float` for rank 0, `float[]` for an unknown rank.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.dtype.map_or("undefined", DType::name))?;
-        if let Some(shape) = self.shape.as_ref().filter(|s| !s.is_empty()) {
-            let dims: Vec<String> = shape.iter().map(Dim::to_string).collect();
-            write!(f, "[{}]", dims.join(","))?;
+        match self.shape.as_deref() {
+            None => f.write_str("[]"),
+            Some([]) => Ok(()),
+            Some(shape) => {
+                let dims: Vec<String> = shape.iter().map(Dim::to_string).collect();
+                write!(f, "[{}]", dims.join(","))
+            }
         }
-        Ok(())
     }
 }
 
@@ -227,7 +253,7 @@ impl Node {
 
     /// How messages call it: `Conv (node "/conv1/Conv")`.
     pub fn describe(&self) -> String {
-        if self.name.is_empty() { self.op.to_string() } else { format!("{} (node {:?})", self.op, self.name) }
+        if self.name.is_empty() { self.op.to_string() } else { format!("{} (node {})", self.op, shown(&self.name)) }
     }
 }
 
@@ -299,6 +325,40 @@ impl Graph {
         self.nodes.push(node);
         self.infer_node(id);
         results
+    }
+
+    /// Appends a node whose results carry these labels (`None` where an optional result is not asked for) and infers their
+    /// types. Mistakes become problems, as with [`Graph::push`].
+    pub fn push_named(&mut self, node: Node, results: &[Option<&str>]) -> Vec<Option<ValueId>> {
+        let id = self.append(node, results);
+        self.infer_node(id);
+        self.nodes[id.0 as usize].outputs.clone()
+    }
+
+    /// Appends a node as it stands in a file of another opset: labelled results, no inference.
+    pub(crate) fn append(&mut self, mut node: Node, results: &[Option<&str>]) -> NodeId {
+        let id = NodeId(self.nodes.len() as u32);
+        node.outputs = Vec::with_capacity(results.len());
+        for (position, label) in results.iter().enumerate() {
+            let value = label.map(|label| self.add_value(label, ValueType::default()));
+            if let Some(value) = value {
+                self.values[value.0 as usize].producer = Some((id, position));
+            }
+            node.outputs.push(value);
+        }
+        self.nodes.push(node);
+        id
+    }
+
+    /// Takes over a declared type where inference found less.
+    ///
+    /// # Errors
+    /// A clause («is float[N,10], not float[N,1000]») if the two contradict each other; the inferred type stays.
+    pub fn declare(&mut self, id: ValueId, declared: &ValueType) -> Result<(), String> {
+        let found = &self.value(id).ty;
+        let refined = found.refined(declared).ok_or_else(|| format!("is {found}, not {declared}"))?;
+        self.values[id.0 as usize].ty = refined;
+        Ok(())
     }
 
     /// Appends a node with one result.
@@ -411,6 +471,13 @@ impl Graph {
     /// Records something wrong.
     pub fn add_problem(&mut self, what: String) {
         self.problems.push(Problem { what });
+    }
+
+    /// Puts a place in front of the problems from a position on.
+    pub(crate) fn locate_problems(&mut self, from: usize, place: &str) {
+        for problem in &mut self.problems[from..] {
+            problem.what.insert_str(0, place);
+        }
     }
 
     /// Copies the graph node by node into a new one. For every node, `rule` may append a replacement to the new graph and

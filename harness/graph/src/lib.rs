@@ -3,13 +3,20 @@
 //! This crate knows ONNX files (bytes), the textual form of ONNX, operators and their shapes, and how to rewrite one graph
 //! into another. It does no I/O, runs nothing but constants, and has never heard of a gradient, an engine or an attack.
 
+mod check;
+mod compare;
 mod expr;
 mod ir;
+mod name;
+pub mod onnx;
 pub mod ops;
 mod tensor;
+pub mod text;
 
+pub use check::CheckError;
 pub use expr::{Builder, Expr, Operand};
 pub use ir::{Attribute, Attributes, Dim, Graph, Node, NodeId, Output, Problem, Shape, Value, ValueId, ValueType};
+pub use name::shown;
 pub use tensor::{DType, Element, Tensor};
 
 /// The one opset that normalised graphs and everything written by flatscape use.

@@ -29,6 +29,12 @@ impl DType {
         }
     }
 
+    /// The type of that name.
+    pub fn named(name: &str) -> Option<DType> {
+        use DType::{Bool, F32, F64, I8, I32, I64, U8};
+        [F32, F64, I8, I32, I64, U8, Bool].into_iter().find(|t| t.name() == name)
+    }
+
     /// Bytes per element.
     pub fn size(self) -> usize {
         match self {

@@ -1,0 +1,90 @@
+//! Whether a graph is what it claims to be: SSA, in topological order, without recorded problems. Every pass ends with it.
+
+use std::collections::HashMap;
+
+use crate::ir::{Attribute, Graph, ValueId};
+use crate::name::shown;
+
+/// The first thing that is wrong with a graph, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct CheckError {
+    /// The sentence; it names the node or the value.
+    pub what: String,
+}
+
+impl Graph {
+    /// Looks the whole graph over: no problem was recorded while it was built; every operand is an input, a constant or a
+    /// result of an earlier node; every value has one producer; attributes are of a kind that is read; the names of the
+    /// interface are unique; inputs and outputs have an element type.
+    ///
+    /// # Errors
+    /// The first fault found.
+    pub fn check(&self) -> Result<(), CheckError> {
+        let fault = |what: String| Err(CheckError { what });
+        if let Some(problem) = self.problems().first() {
+            return fault(problem.what.clone());
+        }
+        let mut ready = vec![false; self.values().len()];
+        for &input in self.inputs() {
+            let Some(slot) = ready.get_mut(input.0 as usize) else {
+                return fault(format!("the graph has an input {} that does not exist", input.0));
+            };
+            if std::mem::replace(slot, true) {
+                return fault(format!("{} is an input twice", shown(&self.value(input).name)));
+            }
+            if self.constant(input).is_some() || self.value(input).producer.is_some() {
+                return fault(format!("the input {} is produced inside the graph", shown(&self.value(input).name)));
+            }
+        }
+        for (id, value) in self.values() {
+            ready[id.0 as usize] |= value.constant.is_some();
+        }
+        let readable = |ready: &[bool], id: ValueId| ready.get(id.0 as usize).copied().unwrap_or(false);
+        let name = |id: ValueId| self.values().nth(id.0 as usize).map_or_else(|| id.0.to_string(), |(_, v)| shown(&v.name));
+        for node in self.nodes() {
+            if let Some(&id) = node.inputs.iter().flatten().find(|&&id| !readable(&ready, id)) {
+                return fault(format!("{} reads {}, which nothing before it produces", node.describe(), name(id)));
+            }
+            for (key, value) in &node.attributes.0 {
+                if let Attribute::Unread(kind) = value {
+                    return fault(format!("{} has an attribute {} ({kind}), which is not read", node.describe(), shown(key)));
+                }
+            }
+            for &id in node.outputs.iter().flatten() {
+                match ready.get_mut(id.0 as usize) {
+                    Some(slot) if !*slot => *slot = true,
+                    _ => return fault(format!("{} produces {}, which is there already", node.describe(), name(id))),
+                }
+            }
+        }
+        if self.outputs().is_empty() {
+            return fault("the graph has no output".to_owned());
+        }
+        if let Some(output) = self.outputs().iter().find(|o| !readable(&ready, o.value)) {
+            return fault(format!("nothing produces the output {}", shown(&output.name)));
+        }
+        self.check_interface()
+    }
+
+    fn check_interface(&self) -> Result<(), CheckError> {
+        let fault = |what: String| Err(CheckError { what });
+        let inputs = self.inputs().iter().map(|&v| (&*self.value(v).name, v));
+        let outputs = self.outputs().iter().map(|o| (&*o.name, o.value));
+        let mut names: HashMap<&str, (ValueId, bool)> = HashMap::new();
+        for (is_output, (name, value)) in inputs.map(|i| (false, i)).chain(outputs.map(|o| (true, o))) {
+            if name.is_empty() {
+                return fault("an input or output of the graph has no name".to_owned());
+            }
+            // an input that is handed through may keep its name
+            if names.insert(name, (value, is_output)).is_some_and(|other| other != (value, !is_output)) {
+                return fault(format!("two inputs or outputs of the graph are called {}", shown(name)));
+            }
+            if self.dtype(value).is_none() {
+                let role = if is_output { "output" } else { "input" };
+                return fault(format!("the element type of the {role} {} is not known", shown(name)));
+            }
+        }
+        Ok(())
+    }
+}

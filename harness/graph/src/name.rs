@@ -1,0 +1,100 @@
+//! Names: how those from files are shown in messages, and how the values of a graph get unique ones when it is written.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::ir::{Graph, ValueId};
+
+/// Characters of a name that a message shows.
+const SHOWN: usize = 120;
+
+/// A name from a file as messages show it: quoted, control and bidirectional characters escaped, cut at 120 characters.
+pub fn shown(name: &str) -> String {
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}
+
+/// What a graph looks like from outside: which constants it uses, what everything is called, and which outputs need a node of
+/// their own. Both writers (bytes and text) follow it, so they agree.
+pub(crate) struct Naming {
+    /// Name of every value that is written, by the number of its id.
+    values: Vec<Option<Arc<str>>>,
+    /// Name of every node.
+    pub nodes: Vec<Arc<str>>,
+    /// Constants that are read, in the order in which they are first read.
+    pub constants: Vec<ValueId>,
+    /// Outputs that are an input, a constant or a value that is already visible under another name: `Identity(value) → name`.
+    pub identities: Vec<(ValueId, Arc<str>)>,
+}
+
+impl Naming {
+    /// Names everything in a graph. Names of the interface are kept; others get a suffix where they would repeat.
+    pub fn of(graph: &Graph) -> Naming {
+        let mut taken = Unique::default();
+        let mut values: Vec<Option<Arc<str>>> = vec![None; graph.values().len()];
+        for &input in graph.inputs() {
+            let name = graph.value(input).name.clone();
+            taken.reserve(&name);
+            values[input.0 as usize] = Some(name);
+        }
+        let mut identities = Vec::new();
+        for output in graph.outputs() {
+            taken.reserve(&output.name);
+            let name = &mut values[output.value.0 as usize];
+            match name {
+                Some(name) if *name == output.name => {}
+                None if graph.value(output.value).producer.is_some() => *name = Some(output.name.clone()),
+                _ => identities.push((output.value, output.name.clone())),
+            }
+        }
+        let mut constants = Vec::new();
+        let mut seen = HashSet::new();
+        let read = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied());
+        for value in read.chain(identities.iter().map(|(value, _)| *value)) {
+            if graph.constant(value).is_some() && seen.insert(value) {
+                constants.push(value);
+            }
+        }
+        let results = graph.nodes().iter().flat_map(|n| n.outputs.iter().flatten().copied());
+        for value in constants.iter().copied().chain(results) {
+            let name = &mut values[value.0 as usize];
+            if name.is_none() {
+                *name = Some(taken.name(&graph.value(value).name));
+            }
+        }
+        let mut taken = Unique::default();
+        let nodes = graph.nodes().iter().map(|n| taken.name(if n.name.is_empty() { &n.op } else { &n.name })).collect();
+        Naming { values, nodes, constants, identities }
+    }
+
+    /// The name of a value; empty (absent) for one that nothing writes.
+    pub fn value(&self, id: Option<ValueId>) -> &str {
+        id.and_then(|id| self.values[id.0 as usize].as_deref()).unwrap_or("")
+    }
+}
+
+/// Hands out names that have not been used.
+#[derive(Default)]
+struct Unique {
+    used: HashSet<Arc<str>>,
+    next: HashMap<Arc<str>, u32>,
+}
+
+impl Unique {
+    fn reserve(&mut self, name: &Arc<str>) {
+        self.used.insert(name.clone());
+    }
+
+    fn name(&mut self, wanted: &Arc<str>) -> Arc<str> {
+        let wanted: Arc<str> = if wanted.is_empty() { "value".into() } else { wanted.clone() };
+        let mut name = wanted.clone();
+        let next = self.next.entry(wanted.clone()).or_insert(0);
+        while !self.used.insert(name.clone()) {
+            *next += 1;
+            name = format!("{wanted}_{next}").into();
+        }
+        name
+    }
+}

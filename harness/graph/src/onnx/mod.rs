@@ -1,0 +1,41 @@
+//! ONNX files as bytes: read with suspicion, written the same way every time. Nothing here opens a file.
+
+mod fault;
+mod order;
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, dead_code)]
+mod proto;
+mod read;
+mod scan;
+mod sniff;
+mod tensor;
+mod write;
+
+pub use fault::{Fault, ReadError};
+pub use read::{ExternalTensor, ModelFile, read, read_with};
+pub use write::write;
+
+use std::sync::Arc;
+
+use crate::ir::{Attribute, Attributes};
+use crate::tensor::Tensor;
+
+/// The newest version of the ONNX file format that is read.
+pub const NEWEST_IR_VERSION: i64 = 13;
+
+/// The newest opset of the standard domain that is known.
+pub const NEWEST_OPSET: i64 = 26;
+
+/// The tensor that a `Constant` node stands for, or `None` if no attribute says it in a way that is read.
+pub(crate) fn constant_value(attributes: &Attributes) -> Option<Arc<Tensor>> {
+    attributes.0.iter().find_map(|(name, value)| match (name.as_str(), value) {
+        ("value", Attribute::Tensor(tensor)) => Some(tensor.clone()),
+        ("value_float", Attribute::Float(v)) => Some(Arc::new(Tensor::scalar(*v))),
+        ("value_int", Attribute::Int(v)) => Some(Arc::new(Tensor::scalar(*v))),
+        ("value_floats", Attribute::Floats(v)) => Tensor::new(&[v.len()], v.clone()).map(Arc::new),
+        ("value_ints", Attribute::Ints(v)) => Some(Arc::new(Tensor::ints(v))),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

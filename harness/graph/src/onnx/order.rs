@@ -1,0 +1,122 @@
+//! Who defines which name in a file, and an order in which every node stands behind what it reads.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+
+use super::fault::{Fault, ReadError};
+use super::proto::{GraphProto, NodeProto};
+use super::read::{describe, text};
+use crate::name::shown;
+
+/// Nodes of a cycle that a message names.
+const NAMED: usize = 12;
+
+/// What defines a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Input,
+    Initializer,
+    Node(usize),
+}
+
+/// The definitions of a graph by name. An input with an initializer of the same name is a constant, not an input.
+pub(super) fn sources(proto: &GraphProto) -> Result<HashMap<&[u8], Source>, ReadError> {
+    let outputs: usize = proto.node.iter().map(|n| n.output.len()).sum();
+    let mut sources = HashMap::with_capacity(proto.initializer.len() + proto.input.len() + outputs);
+    let mut inputs = HashMap::with_capacity(proto.input.len());
+    for input in &proto.input {
+        if inputs.insert(input.name(), ()).is_some() {
+            let what = format!("the graph has two inputs {}", shown(&text(input.name())));
+            return Err(ReadError::new(Fault::DUPLICATE, what));
+        }
+    }
+    for initializer in &proto.initializer {
+        if sources.insert(initializer.name(), Source::Initializer).is_some() {
+            let what = format!("the graph has two initializers {}", shown(&text(initializer.name())));
+            return Err(ReadError::new(Fault::DUPLICATE, what));
+        }
+    }
+    for input in &proto.input {
+        sources.entry(input.name()).or_insert(Source::Input);
+    }
+    for (index, node) in proto.node.iter().enumerate() {
+        for output in node.output.iter().filter(|o| !o.is_empty()) {
+            match sources.entry(output.as_slice()) {
+                Entry::Vacant(free) => {
+                    free.insert(Source::Node(index));
+                }
+                Entry::Occupied(taken) => {
+                    let other = match *taken.get() {
+                        Source::Input => "an input".to_owned(),
+                        Source::Initializer => "an initializer".to_owned(),
+                        Source::Node(other) => describe(&proto.node[other]),
+                    };
+                    let what = format!("{} and {} both produce {}", other, describe(node), shown(&text(output)));
+                    return Err(ReadError::new(Fault::DUPLICATE, what));
+                }
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// An order of the nodes in which each stands behind what it reads. `None` if the order of the file is one.
+pub(super) fn topological(nodes: &[NodeProto], sources: &HashMap<&[u8], Source>) -> Result<Option<Vec<usize>>, ReadError> {
+    // for each node, the nodes that it reads
+    let mut reads: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let mut producers = Vec::new();
+        for input in node.input.iter().filter(|i| !i.is_empty()) {
+            match sources.get(input.as_slice()) {
+                Some(Source::Node(producer)) => producers.push(*producer),
+                Some(_) => {}
+                None => {
+                    let what = format!("{} reads {}, which nothing produces", describe(node), shown(&text(input)));
+                    return Err(ReadError::new(Fault::DANGLING, what));
+                }
+            }
+        }
+        reads.push(producers);
+    }
+    if reads.iter().enumerate().all(|(index, producers)| producers.iter().all(|&p| p < index)) {
+        return Ok(None);
+    }
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (index, producers) in reads.iter().enumerate() {
+        producers.iter().for_each(|&p| readers[p].push(index));
+    }
+    let mut missing: Vec<usize> = reads.iter().map(Vec::len).collect();
+    let mut ready: VecDeque<usize> = (0..nodes.len()).filter(|&n| missing[n] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(index) = ready.pop_front() {
+        order.push(index);
+        for &reader in &readers[index] {
+            missing[reader] -= 1;
+            if missing[reader] == 0 {
+                ready.push_back(reader);
+            }
+        }
+    }
+    if order.len() == nodes.len() { Ok(Some(order)) } else { Err(cycle(nodes, &reads, &missing)) }
+}
+
+/// Names one cycle among the nodes that never became ready.
+fn cycle(nodes: &[NodeProto], reads: &[Vec<usize>], missing: &[usize]) -> ReadError {
+    let mut at = missing.iter().position(|&m| m > 0).unwrap_or(0);
+    let mut visited: HashMap<usize, usize> = HashMap::new();
+    let mut path = Vec::new();
+    // every waiting node reads a waiting node, so going upstream must come back to where it was
+    while !visited.contains_key(&at) {
+        visited.insert(at, path.len());
+        path.push(at);
+        at = reads[at].iter().copied().find(|&p| missing[p] > 0).unwrap_or(at);
+    }
+    let mut ring: Vec<String> = path[visited[&at]..].iter().rev().map(|&n| describe(&nodes[n])).collect();
+    let more = ring.len().saturating_sub(NAMED);
+    ring.truncate(NAMED);
+    if more > 0 {
+        ring.push(format!("{more} more"));
+    }
+    ring.push(ring[0].clone());
+    ReadError::new(Fault::CYCLE, format!("the graph has a cycle: {}", ring.join(" -> ")))
+}
