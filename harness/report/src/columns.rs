@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn every_field_of_a_record_has_its_column_in_order() {
         let json = serde_json::to_string(&Record::default()).unwrap();
-        let places: Vec<usize> = COLUMNS.iter().map(|column| json.find(&format!("\"{}\":", column.name)).expect(column.name)).collect();
+        let places: Vec<usize> =
+            COLUMNS.iter().map(|column| json.find(&format!("\"{}\":", column.name)).expect(column.name)).collect();
         assert!(places.is_sorted());
         assert_eq!(json.matches("\":").count(), COLUMNS.len());
     }
@@ -165,8 +166,10 @@ mod tests {
         }
 
         fn text(&mut self) -> String {
-            const PIECES: &[&str] =
-                &["=", "+", "-", "@", "'", "\"", ",", ";", "\n", "\r", "\r\n", "\t", "\0", "\u{ff1d}", " ", "a", "é", "🦀", "\u{202e}", "NaN", "0"];
+            const PIECES: &[&str] = &[
+                "=", "+", "-", "@", "'", "\"", ",", ";", "\n", "\r", "\r\n", "\t", "\0", "\u{ff1d}", " ", "a", "é", "🦀",
+                "\u{202e}", "NaN", "0",
+            ];
             (0..self.next() % 6).map(|_| PIECES[(self.next() % PIECES.len() as u64) as usize]).collect()
         }
 
@@ -229,7 +232,11 @@ mod tests {
             for line in reader.records() {
                 for (cell, column) in line.unwrap().iter().zip(COLUMNS) {
                     if matches!((column.cell)(&Record::default()), Cell::Text(_)) {
-                        assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\u{ff1d}']), "{}: {cell:?}", column.name);
+                        assert!(
+                            !cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\u{ff1d}']),
+                            "{}: {cell:?}",
+                            column.name
+                        );
                     }
                 }
             }

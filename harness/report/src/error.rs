@@ -31,7 +31,9 @@ pub enum ReportError {
     #[error("the report's data could not be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The page would be larger than a page may be.
-    #[error("the report page would have {bytes} bytes, more than the {limit} that a page may have; give it fewer landscapes or curves")]
+    #[error(
+        "the report page would have {bytes} bytes, more than the {limit} that a page may have; give it fewer landscapes or curves"
+    )]
     PageTooLarge {
         /// Its size.
         bytes: usize,

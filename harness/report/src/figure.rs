@@ -59,7 +59,7 @@ pub fn figure_svg(figure: &Figure) -> String {
     let up = |value: f64| bottom - (bottom - top) * value.clamp(0.0, 1.0);
 
     svg.label((left - 44.0, 22.0), Anchor::Start, 14.0, Ink::Bold, &figure.title, 70);
-    svg.label((left - 44.0, 38.0), Anchor::Start, 11.0, Ink::Quiet, &figure.y_label, 70);
+    svg.label((left - 44.0, 38.0), Anchor::Start, 11.0, Ink::Quiet, &figure.y_label, 110);
     for k in 0..=5 {
         let value = f64::from(k) / 5.0;
         svg.rule((left, up(value)), (right, up(value)));
@@ -77,7 +77,11 @@ pub fn figure_svg(figure: &Figure) -> String {
     }
     svg.label(((left + right) / 2.0, bottom + 38.0), Anchor::Middle, 11.0, Ink::Plain, &figure.x_label, 80);
 
-    let ends: Vec<f64> = figure.curves.iter().map(|curve| curve.points.iter().rfind(|point| point.value.is_finite()).map_or(bottom, |point| up(point.value))).collect();
+    let ends: Vec<f64> = figure
+        .curves
+        .iter()
+        .map(|curve| curve.points.iter().rfind(|point| point.value.is_finite()).map_or(bottom, |point| up(point.value)))
+        .collect();
     let label_places = spread(&ends, 15.0, (top, bottom));
     for (place, curve) in figure.curves.iter().enumerate() {
         let colour = CURVES[place % CURVES.len()].hex();
@@ -87,7 +91,11 @@ pub fn figure_svg(figure: &Figure) -> String {
         let points: Vec<&Point> = curve.points.iter().filter(|point| point.value.is_finite() && point.eps.is_finite()).collect();
         let line: Vec<(f64, f64)> = points.iter().map(|point| (shift(point.eps), up(point.value))).collect();
         let dashes = ["", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 3\""][place / CURVES.len() % 3];
-        svg.path(&line, false, &format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"{dashes}"));
+        svg.path(
+            &line,
+            false,
+            &format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"{dashes}"),
+        );
         for (point, &(x, y)) in points.iter().zip(&line) {
             if let Some((low, high)) = point.interval.filter(|(low, high)| low.is_finite() && high.is_finite()) {
                 let (low, high) = (up(low), up(high));
@@ -100,7 +108,11 @@ pub fn figure_svg(figure: &Figure) -> String {
         }
         let Some(&(x, y)) = line.last() else { continue };
         let at = label_places[place];
-        svg.path(&[(x + 5.0, y), (right + 16.0, at), (right + 20.0, at)], false, &format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\".7\""));
+        svg.path(
+            &[(x + 5.0, y), (right + 16.0, at), (right + 20.0, at)],
+            false,
+            &format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\".7\""),
+        );
         svg.label((right + 24.0, at + 4.0), Anchor::Start, 11.5, Ink::Plain, &curve.name, 22);
     }
     svg.finish()
@@ -172,7 +184,12 @@ fn empty_figure((dataset, split, norm): (&str, &str, &str)) -> Figure {
 
 /// Every budget of the figure, ascending.
 fn budgets(figure: &Figure) -> Vec<f64> {
-    let mut budgets: Vec<f64> = figure.curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.eps)).filter(|eps| eps.is_finite() && *eps >= 0.0).collect();
+    let mut budgets: Vec<f64> = figure
+        .curves
+        .iter()
+        .flat_map(|curve| curve.points.iter().map(|point| point.eps))
+        .filter(|eps| eps.is_finite() && *eps >= 0.0)
+        .collect();
     budgets.push(0.0);
     budgets.sort_by(f64::total_cmp);
     budgets.dedup();
@@ -204,4 +221,72 @@ fn spread(wanted: &[f64], gap: f64, range: (f64, f64)) -> Vec<f64> {
         highest = places[index] - gap;
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(model: &str, component: &str, eps: f64, value: f64) -> Record {
+        let (metric, threat) =
+            if eps > 0.0 { ("robust_accuracy", format!("linf:{eps}")) } else { ("clean_accuracy", String::new()) };
+        Record {
+            model: model.into(),
+            dataset: "digits".into(),
+            split: "test".into(),
+            component: component.into(),
+            threat,
+            eps: Some(eps),
+            metric: metric.into(),
+            value: Some(value),
+            n: 100,
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn a_curve_is_the_union_where_there_is_one_and_the_lowest_attack_elsewhere() {
+        let records = [
+            row("a", "fgsm", 0.2, 0.5),
+            row("a", "union", 0.2, 0.41),
+            row("a", "pgd", 0.2, 0.4),
+            row("a", "pgd", 0.1, 0.6),
+            row("a", "fgsm", 0.1, 0.7),
+            row("b", "pgd", 0.1, 0.3),
+            row("a", "", 0.0, 0.9),
+            Record { threat: "l2:0.1".into(), ..row("a", "pgd", 0.1, 0.8) },
+        ];
+        let figures = robust_accuracy_figures(&records);
+        let points = |figure: usize, curve: usize| {
+            figures[figure].curves[curve].points.iter().map(|point| (point.eps, point.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            figures.iter().map(|figure| figure.title.as_str()).collect::<Vec<_>>(),
+            ["Robust accuracy on digits (test), linf", "Robust accuracy on digits (test), l2"]
+        );
+        assert_eq!(points(0, 0), [(0.0, 0.9), (0.1, 0.6), (0.2, 0.41)]);
+        assert_eq!(points(0, 1), [(0.1, 0.3)]);
+        assert_eq!(points(1, 0), [(0.0, 0.9), (0.1, 0.8)]);
+    }
+
+    #[test]
+    fn a_point_is_drawn_at_its_height_with_its_interval() {
+        let point = Point { eps: 8.0 / 255.0, value: 0.5, interval: Some((0.25, 0.75)), n: 10 };
+        let figure =
+            Figure { title: "t".into(), curves: vec![Curve { name: "<m>".into(), points: vec![point] }], ..Figure::default() };
+        let svg = figure_svg(&figure);
+        let (_, top, right, bottom) = PLOT;
+        let half = crate::svg::number((top + bottom) / 2.0);
+        assert!(svg.contains(&format!("<circle cx=\"{}\" cy=\"{half}\" r=\"2.8\"", crate::svg::number(right))), "{svg}");
+        let (low, high) = (bottom - 0.25 * (bottom - top), bottom - 0.75 * (bottom - top));
+        assert!(svg.contains(&format!("M{right} {}L{right} {}", crate::svg::number(low), crate::svg::number(high))), "{svg}");
+        assert!(svg.contains(">8/255<") && svg.contains(">&lt;m&gt;<"));
+    }
+
+    #[test]
+    fn names_at_the_ends_do_not_collide() {
+        let places = spread(&[100.0, 101.0, 99.0, 280.0, 286.0], 15.0, (46.0, 286.0));
+        assert_eq!(places, [114.0, 129.0, 99.0, 271.0, 286.0]);
+        assert!(spread(&[50.0; 12], 15.0, (46.0, 286.0)).windows(2).all(|pair| pair[1] - pair[0] >= 15.0));
+    }
 }

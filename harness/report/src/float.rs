@@ -98,7 +98,15 @@ mod tests {
 
     #[test]
     fn shortest_is_short() {
-        for (value, text) in [(0.1, "0.1"), (3.0, "3"), (-0.0, "-0"), (1e-7, "1e-7"), (1e300, "1e300"), (f64::NAN, "NaN"), (f64::NEG_INFINITY, "-inf")] {
+        for (value, text) in [
+            (0.1, "0.1"),
+            (3.0, "3"),
+            (-0.0, "-0"),
+            (1e-7, "1e-7"),
+            (1e300, "1e300"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
             assert_eq!(shortest(value), text);
         }
     }

@@ -1,8 +1,8 @@
-//! Draws landscapes: a shaded wire-framed surface in a box, seen from above, every model on the same scale. It does not know
-//! how the heights were computed.
+//! Draws landscapes: a coloured, wire-framed surface in a box, seen from above, every model on the same scale. It does not
+//! know how the heights were computed.
 
 use crate::palette::{ALARM, INK, RULE, height_colour};
-use crate::surface::{Surface, round_step};
+use crate::surface::{Surface, round_step, shared_range};
 use crate::svg::{Anchor, Ink, Svg};
 use crate::text::{eps_text, significant};
 
@@ -18,31 +18,111 @@ pub fn surface_svg(surface: &Surface, z_range: (f64, f64)) -> String {
     panel(std::slice::from_ref(surface), z_range, 1)
 }
 
-/// Several landscapes in rows of at most three (four where there are four), with one scale ([`crate::shared_range`]) and one
-/// colour bar.
+/// Several landscapes side by side, at most four in a row, with one scale ([`shared_range`]) and one colour bar.
 pub fn surfaces_svg(surfaces: &[Surface]) -> String {
-    let columns = if surfaces.len() == 4 { 4 } else { surfaces.len().clamp(1, 3) };
-    panel(surfaces, crate::surface::shared_range(surfaces), columns)
+    let columns = match surfaces.len() {
+        0..=4 => surfaces.len().max(1),
+        5 | 6 | 9 => 3,
+        _ => 4,
+    };
+    panel(surfaces, shared_range(surfaces), columns)
 }
 
-/// Size of one landscape in a panel.
-const CELL: (f64, f64) = (340.0, 330.0);
+/// One landscape without heading and colour bar, for a page that has its own.
+pub(crate) fn bare_svg(surface: &Surface, range: (f64, f64)) -> String {
+    const HEADING: f64 = 40.0;
+    let mut svg = Svg::new(CELL.0, CELL.1 - HEADING, &description(std::slice::from_ref(surface), range));
+    draw(&mut svg, surface, range, (0.0, -HEADING), false);
+    svg.finish()
+}
+
+/// The scale as a bar of colour that lies below landscapes.
+pub(crate) fn colour_bar_svg(range: (f64, f64), name: &str) -> String {
+    const LENGTH: f64 = 240.0;
+    let mut svg =
+        Svg::new(LENGTH + 40.0, 46.0, &format!("{name}, from {} to {}", significant(range.0, 3), significant(range.1, 3)));
+    svg.label((20.0, 11.0), Anchor::Start, 11.5, Ink::Plain, name, 40);
+    let step = LENGTH / BAR_STEPS as f64;
+    for k in 0..BAR_STEPS {
+        let value = range.0 + (range.1 - range.0) * (k as f64 + 0.5) / BAR_STEPS as f64;
+        svg.rect((20.0 + k as f64 * step, 17.0), (step + 0.6, 10.0), &format!("fill=\"{}\"", height_colour(value, range).hex()));
+    }
+    for tick in ticks(range) {
+        let x = 20.0 + LENGTH * (tick - range.0) / (range.1 - range.0);
+        svg.rule((x, 27.0), (x, 31.0));
+        svg.label((x, 42.0), Anchor::Middle, 11.0, Ink::Quiet, &significant(tick, 3), 10);
+    }
+    svg.finish()
+}
+
+/// Size of one landscape.
+const CELL: (f64, f64) = (306.0, 300.0);
 /// Width of the colour bar with its ticks.
-const BAR: f64 = 86.0;
+const BAR: f64 = 96.0;
+/// Steps of colour in a colour bar.
+const BAR_STEPS: usize = 60;
+/// Height of the line below the landscapes.
+const CAPTION: f64 = 34.0;
 
 fn panel(surfaces: &[Surface], range: (f64, f64), columns: usize) -> String {
     let rows = surfaces.len().div_ceil(columns).max(1);
     let (width, height) = (CELL.0 * columns as f64 + BAR, CELL.1 * rows as f64);
-    let named: Vec<&str> = surfaces.iter().map(Surface::heading).collect();
-    let height_name = surfaces.first().map_or("Δ log p (nats)", Surface::height_name);
-    let description = format!("{height_name} around one sample, over two directions, on the scale {} to {}: {}", significant(range.0, 3), significant(range.1, 3), named.join(", "));
-    let mut svg = Svg::new(width, height, &description);
+    let mut svg = Svg::new(width, height + CAPTION, &description(surfaces, range));
     for (place, surface) in surfaces.iter().enumerate() {
         let corner = ((place % columns) as f64 * CELL.0, (place / columns) as f64 * CELL.1);
-        draw(&mut svg, surface, range, corner);
+        draw(&mut svg, surface, range, corner, true);
     }
-    colour_bar(&mut svg, (CELL.0 * columns as f64 + 4.0, height / 2.0 - 90.0), 180.0, range, height_name);
+    let name = surfaces.first().map_or("Δ log p (nats)", Surface::height_name);
+    colour_bar(&mut svg, (CELL.0 * columns as f64 + 10.0, height / 2.0 - 84.0), 184.0, range, name);
+    for (line, words) in caption(surfaces, columns).iter().enumerate() {
+        let y = height + CAPTION - 22.0 + 14.0 * line as f64;
+        svg.label((width / 2.0, y), Anchor::Middle, 11.5, Ink::Quiet, words, 200);
+    }
     svg.finish()
+}
+
+/// What the picture shows, for those who cannot see it.
+fn description(surfaces: &[Surface], range: (f64, f64)) -> String {
+    let height = surfaces.first().map_or("Δ log p (nats)", Surface::height_name);
+    let named: Vec<&str> = surfaces.iter().map(Surface::heading).collect();
+    let (low, high) = (significant(range.0, 3), significant(range.1, 3));
+    format!("{height} around one sample, over two directions, on the scale {low} to {high}: {}", named.join(", "))
+}
+
+/// What the axes are, in one line where there is room and in two where there is not.
+fn caption(surfaces: &[Surface], columns: usize) -> Vec<String> {
+    let Some(surface) = surfaces.first() else { return Vec::new() };
+    let axes = axes_in_words(surface);
+    let marks = "ring: the clean sample · red: the predicted class changes".to_owned();
+    if columns > 2 { vec![format!("{axes} · {marks}")] } else { vec![axes, marks] }
+}
+
+/// Both directions and their extent: `ε₁: random direction d, ε₂: …; ±8/255 = ±0.0314 in pixel units`.
+pub(crate) fn axes_in_words(surface: &Surface) -> String {
+    let named = |name: &str, other: &str| if name.is_empty() { other.to_owned() } else { name.to_owned() };
+    let (first, second) = (named(&surface.x_axis.name, "first direction"), named(&surface.y_axis.name, "second direction"));
+    let mut words = format!("ε₁: {first}, ε₂: {second}");
+    if let (Some(&low), Some(&high)) = (surface.x_axis.values.first(), surface.x_axis.values.last()) {
+        let symmetric = (low + high).abs() <= 1e-9 * high.abs();
+        let extent = |spell: &dyn Fn(f64) -> String| {
+            if symmetric { format!("±{}", spell(high)) } else { format!("{} to {}", spell(low), spell(high)) }
+        };
+        let plain = extent(&|value| significant(value, 3));
+        if surface.in_pixels() {
+            let levels = extent(&level);
+            let same = levels == plain;
+            words += &if same { format!("; {plain} in pixel units") } else { format!("; {levels} = {plain} in pixel units") };
+        } else {
+            words += &format!("; {plain}");
+        }
+    }
+    words
+}
+
+/// A budget spelled short: `8/255` where it is a whole number of grey levels.
+pub(crate) fn level(value: f64) -> String {
+    let spelled = eps_text(value);
+    spelled.split(" ≈ ").next().unwrap_or_default().to_owned()
 }
 
 /// A point of the box, seen from [`EYE`]: x, y in [-1, 1] along the axes, z in [0, 1] from floor to lid.
@@ -61,12 +141,14 @@ impl View {
     }
 }
 
-fn draw(svg: &mut Svg, surface: &Surface, range: (f64, f64), corner: (f64, f64)) {
-    let view = View { centre: (corner.0 + CELL.0 / 2.0 + 14.0, corner.1 + 172.0), zoom: 100.0 };
+fn draw(svg: &mut Svg, surface: &Surface, range: (f64, f64), corner: (f64, f64), headed: bool) {
+    let view = View { centre: (corner.0 + CELL.0 / 2.0 + 9.0, corner.1 + 158.0), zoom: 88.0 };
     let middle = corner.0 + CELL.0 / 2.0;
-    svg.label((middle, corner.1 + 24.0), Anchor::Middle, 14.0, Ink::Bold, surface.heading(), 40);
-    let subtitle = format!("sample {}, label {}", surface.sample_id, surface.label);
-    svg.label((middle, corner.1 + 41.0), Anchor::Middle, 11.0, Ink::Quiet, &subtitle, 60);
+    if headed {
+        svg.label((middle, corner.1 + 20.0), Anchor::Middle, 15.0, Ink::Bold, surface.heading(), 34);
+        let subtitle = format!("sample {}, label {}", surface.sample_id, surface.label);
+        svg.label((middle, corner.1 + 37.0), Anchor::Middle, 11.5, Ink::Quiet, &subtitle, 60);
+    }
 
     let share = |height: f64| if range.1 > range.0 { (height - range.0) / (range.1 - range.0) } else { 0.5 };
     walls(svg, &view, range, share);
@@ -74,9 +156,9 @@ fn draw(svg: &mut Svg, surface: &Surface, range: (f64, f64), corner: (f64, f64))
     let left_out = hills(svg, surface, &view, range, share);
     clean_sample(svg, surface, &view, share);
     axes(svg, surface, &view);
-    if left_out > 0 {
-        let note = format!("{left_out} cells without a finite value are left out");
-        svg.label((middle, corner.1 + CELL.1 - 4.0), Anchor::Middle, 10.0, Ink::Quiet, &note, 80);
+    if headed && left_out > 0 {
+        let note = format!("{left_out} points without a finite value are left out");
+        svg.label((middle, corner.1 + CELL.1 - 12.0), Anchor::Middle, 10.5, Ink::Quiet, &note, 80);
     }
 }
 
@@ -86,7 +168,7 @@ fn walls(svg: &mut Svg, view: &View, range: (f64, f64), share: impl Fn(f64) -> f
     for corner in [(-1.0, 1.0), (1.0, 1.0), (1.0, -1.0)] {
         svg.path(&[view.see(corner.0, corner.1, 0.0), view.see(corner.0, corner.1, 1.0)], false, "");
     }
-    svg.path(&[view.see(-1.0, -1.0, 0.0), view.see(-1.0, 1.0, 0.0), view.see(1.0, 1.0, 0.0), view.see(1.0, -1.0, 0.0)], true, "");
+    svg.path(&[(-1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (1.0, -1.0)].map(|(x, y)| view.see(x, y, 0.0)), true, "");
     let ticks = ticks(range);
     for &tick in &ticks {
         let z = share(tick);
@@ -95,27 +177,27 @@ fn walls(svg: &mut Svg, view: &View, range: (f64, f64), share: impl Fn(f64) -> f
     svg.close();
     for tick in ticks {
         let (x, y) = view.see(-1.0, 1.0, share(tick));
-        svg.label((x - 6.0, y + 3.5), Anchor::End, 10.0, Ink::Quiet, &significant(tick, 3), 10);
+        svg.label((x - 5.0, y + 4.0), Anchor::End, 11.0, Ink::Quiet, &significant(tick, 3), 10);
     }
 }
 
 /// Marks the cells whose class is not that of the clean sample, in runs along the rows.
 fn floor(svg: &mut Svg, surface: &Surface, view: &View) {
-    let (xs, ys) = (&surface.x_axis.values, &surface.y_axis.values);
+    let (columns, rows) = (surface.x_axis.values.len(), surface.y_axis.values.len());
     let Some(clean) = centre(surface).and_then(|(i, j)| surface.class(i, j)) else { return };
     let moved = |i: usize, j: usize| surface.class(i, j).is_some_and(|class| class != clean);
     svg.open(&format!("fill=\"{}\" fill-opacity=\".4\"", ALARM.hex()));
-    for j in 0..ys.len() {
+    for j in 0..rows {
         let mut i = 0;
-        while i < xs.len() {
+        while i < columns {
             let from = i;
-            while i < xs.len() && moved(i, j) {
+            while i < columns && moved(i, j) {
                 i += 1;
             }
             if i > from {
-                let (left, right) = (edge(from, xs.len()), edge(i, xs.len()));
-                let (near, far) = (edge(j, ys.len()), edge(j + 1, ys.len()));
-                svg.path(&[view.see(left, near, 0.0), view.see(right, near, 0.0), view.see(right, far, 0.0), view.see(left, far, 0.0)], true, "");
+                let (left, right) = (edge(from, columns), edge(i, columns));
+                let (near, far) = (edge(j, rows), edge(j + 1, rows));
+                svg.path(&[(left, near), (right, near), (right, far), (left, far)].map(|(x, y)| view.see(x, y, 0.0)), true, "");
             }
             i += 1;
         }
@@ -126,7 +208,10 @@ fn floor(svg: &mut Svg, surface: &Surface, view: &View) {
 /// The surface, from far to near; returns how many grid points have no finite height.
 fn hills(svg: &mut Svg, surface: &Surface, view: &View, range: (f64, f64), share: impl Fn(f64) -> f64) -> usize {
     let (columns, rows) = (surface.x_axis.values.len(), surface.y_axis.values.len());
-    svg.open(&format!("class=\"wire\" stroke=\"{}\" stroke-width=\".5\" stroke-opacity=\".45\" stroke-linejoin=\"round\"", INK.hex()));
+    let ink = INK.hex();
+    svg.open(&format!(
+        "transform=\"scale(.1)\" stroke=\"{ink}\" stroke-width=\"5\" stroke-opacity=\".38\" stroke-linejoin=\"round\""
+    ));
     for j in (0..rows.saturating_sub(1)).rev() {
         for i in (0..columns.saturating_sub(1)).rev() {
             let corners = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)];
@@ -134,61 +219,53 @@ fn hills(svg: &mut Svg, surface: &Surface, view: &View, range: (f64, f64), share
             if heights.iter().any(|height| !height.is_finite()) {
                 continue;
             }
-            let points: [(f64, f64); 4] = std::array::from_fn(|k| view.see(position(corners[k].0, columns), position(corners[k].1, rows), share(heights[k])));
-            let colour = height_colour(heights.iter().sum::<f64>() / 4.0, range);
-            svg.path(&points, true, &format!("fill=\"{}\"", colour.hex()));
+            let see = |k: usize| view.see(position(corners[k].0, columns), position(corners[k].1, rows), share(heights[k]));
+            svg.tile(&[see(0), see(1), see(2), see(3)], height_colour(heights.iter().sum::<f64>() / 4.0, range));
         }
     }
     svg.close();
-    (0..rows).flat_map(|j| (0..columns).map(move |i| (i, j))).filter(|&(i, j)| !surface.height(i, j).is_finite()).count()
+    points_without_height(surface)
 }
 
-/// A ring on the clean sample and a line down to the floor.
+/// A ring on the clean sample.
 fn clean_sample(svg: &mut Svg, surface: &Surface, view: &View, share: impl Fn(f64) -> f64) {
     let Some((i, j)) = centre(surface) else { return };
     let height = surface.height(i, j);
-    if !height.is_finite() {
-        return;
+    if height.is_finite() {
+        let (x, y) = (position(i, surface.x_axis.values.len()), position(j, surface.y_axis.values.len()));
+        svg.circle(view.see(x, y, share(height)), 3.4, &format!("fill=\"#fff\" stroke=\"{}\" stroke-width=\"1.4\"", INK.hex()));
     }
-    let (x, y) = (position(i, surface.x_axis.values.len()), position(j, surface.y_axis.values.len()));
-    let top = view.see(x, y, share(height));
-    svg.circle(top, 3.6, &format!("fill=\"#fff\" stroke=\"{}\" stroke-width=\"1.4\"", INK.hex()));
 }
 
-/// Ends and middle of both axes, and what they are.
+/// Ends and middle of both axes, and their names.
 fn axes(svg: &mut Svg, surface: &Surface, view: &View) {
-    let spelled = |value: f64| if surface.in_pixels() { eps_text(value) } else { significant(value, 3) };
+    let spelled = |value: f64| if surface.in_pixels() { level(value) } else { significant(value, 3) };
     for (axis, along_x) in [(&surface.x_axis, true), (&surface.y_axis, false)] {
         let (Some(&first), Some(&last)) = (axis.values.first(), axis.values.last()) else { continue };
         let at = |share: f64, out: f64| if along_x { view.see(share, -1.0 - out, 0.0) } else { view.see(-1.0 - out, share, 0.0) };
         let anchor = if along_x { Anchor::Start } else { Anchor::End };
         for (value, share) in [(first, -1.0), ((first + last) / 2.0, 0.0), (last, 1.0)] {
-            let (from, to) = (at(share, 0.0), at(share, 0.05));
-            svg.rule(from, to);
-            let spot = at(share * 0.93, 0.1);
-            let short = spelled(value).split(" ≈ ").next().unwrap_or_default().to_owned();
-            svg.label((spot.0, spot.1 + 8.0), anchor, 10.0, Ink::Quiet, &short, 14);
+            svg.rule(at(share, 0.0), at(share, 0.05));
+            let spot = at(share * 0.9, 0.1);
+            svg.label((spot.0, spot.1 + 10.0), anchor, 10.5, Ink::Quiet, &spelled(value), 14);
         }
-        let spot = at(-0.1, 0.42);
-        let name = if along_x { "ε₁" } else { "ε₂" };
-        svg.label((spot.0, spot.1 + 8.0), anchor, 11.0, Ink::Plain, name, 4);
+        let spot = at(0.45, 0.16);
+        svg.label((spot.0, spot.1 + 10.0), anchor, 12.5, Ink::Plain, if along_x { "ε₁" } else { "ε₂" }, 4);
     }
 }
 
-/// The scale as a bar of colour, with its ticks.
 fn colour_bar(svg: &mut Svg, corner: (f64, f64), length: f64, range: (f64, f64), name: &str) {
-    const STEPS: usize = 60;
-    svg.label((corner.0, corner.1 - 12.0), Anchor::Start, 11.0, Ink::Plain, name, 40);
-    let step = length / STEPS as f64;
-    for k in 0..STEPS {
-        let value = range.1 - (range.1 - range.0) * (k as f64 + 0.5) / STEPS as f64;
+    svg.label((corner.0, corner.1 - 12.0), Anchor::Start, 11.5, Ink::Plain, name, 40);
+    let step = length / BAR_STEPS as f64;
+    for k in 0..BAR_STEPS {
+        let value = range.1 - (range.1 - range.0) * (k as f64 + 0.5) / BAR_STEPS as f64;
         let fill = format!("fill=\"{}\"", height_colour(value, range).hex());
-        svg.rect((corner.0, corner.1 + k as f64 * step), (14.0, step + 0.3), &fill);
+        svg.rect((corner.0, corner.1 + k as f64 * step), (14.0, step + 0.6), &fill);
     }
     for tick in ticks(range) {
         let y = corner.1 + length * (range.1 - tick) / (range.1 - range.0);
         svg.rule((corner.0 + 14.0, y), (corner.0 + 18.0, y));
-        svg.label((corner.0 + 22.0, y + 3.5), Anchor::Start, 10.0, Ink::Quiet, &significant(tick, 3), 10);
+        svg.label((corner.0 + 22.0, y + 4.0), Anchor::Start, 11.0, Ink::Quiet, &significant(tick, 3), 10);
     }
 }
 
@@ -197,7 +274,13 @@ pub(crate) fn ticks(range: (f64, f64)) -> Vec<f64> {
     let step = round_step(range.1 - range.0, 5);
     let first = (range.0 / step - 1e-9).ceil() as i64;
     let last = (range.1 / step + 1e-9).floor() as i64;
-    if last - first > 50 { Vec::new() } else { (first..=last).map(|k| k as f64 * step).collect() }
+    if last.saturating_sub(first) > 50 { Vec::new() } else { (first..=last).map(|k| k as f64 * step).collect() }
+}
+
+/// How many grid points have no finite height.
+pub(crate) fn points_without_height(surface: &Surface) -> usize {
+    let (columns, rows) = (surface.x_axis.values.len(), surface.y_axis.values.len());
+    (0..rows).map(|j| (0..columns).filter(|&i| !surface.height(i, j).is_finite()).count()).sum()
 }
 
 /// The grid point that is the clean sample: where both axes are zero.
@@ -217,4 +300,93 @@ fn position(index: usize, count: usize) -> f64 {
 /// The edge before a grid point, half-way to its neighbour.
 fn edge(index: usize, count: usize) -> f64 {
     if count > 1 { ((2.0 * index as f64 - 1.0) / (count - 1) as f64 - 1.0).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::surface::Axis;
+
+    fn hill(depth: f64) -> Surface {
+        let lines: Vec<f64> = (-5..=5).map(|k| f64::from(k) / 5.0 * 8.0 / 255.0).collect();
+        let radius = |x: f64, y: f64| (x * x + y * y).sqrt() * 255.0 / 8.0;
+        let z = lines.iter().flat_map(|&y| lines.iter().map(move |&x| -depth * radius(x, y))).collect();
+        let axis = |name: &str| Axis { name: name.into(), values: lines.clone() };
+        Surface {
+            model: "m".into(),
+            kind: "likelihood".into(),
+            x_axis: axis("d"),
+            y_axis: axis("e"),
+            z,
+            predicted: vec![3; 121],
+            ..Surface::default()
+        }
+    }
+
+    #[test]
+    fn one_tile_per_cell_and_none_where_a_corner_is_not_finite() {
+        let whole = surface_svg(&hill(1.0), (-2.0, 0.0));
+        let mut broken = hill(1.0);
+        broken.z[0] = f64::NAN;
+        broken.z[60] = f64::INFINITY;
+        let holes = surface_svg(&broken, (-2.0, 0.0));
+        let count = |svg: &str| svg.lines().filter(|line| line.starts_with("<path") && line.contains("z\" fill=\"#")).count();
+        assert_eq!(count(&whole), 100);
+        assert_eq!(count(&holes), 100 - 1 - 4);
+        assert!(holes.contains("2 points without a finite value are left out"));
+        assert!(!holes.contains("NaN") && !holes.contains("inf"));
+    }
+
+    #[test]
+    fn the_same_height_has_the_same_colour_in_every_model() {
+        let colours = |surface: &Surface| -> Vec<String> {
+            let svg = surface_svg(surface, (-10.0, 0.0));
+            let tiles = svg.lines().filter(|line| line.contains("z\" fill=\"#"));
+            tiles.map(|line| line.split("fill=\"").nth(1).unwrap()[..7].to_owned()).collect()
+        };
+        let green =
+            |colours: &[String]| colours.iter().map(|colour| i32::from_str_radix(&colour[3..5], 16).unwrap()).collect::<Vec<_>>();
+        let span = |levels: Vec<i32>| levels.iter().max().unwrap() - levels.iter().min().unwrap();
+        let (steep, flat) = (colours(&hill(6.0)), colours(&hill(0.1)));
+        assert_eq!(steep.len(), 100);
+        assert!(span(green(&steep)) > 100 && span(green(&flat)) < 5);
+        let shallow: Vec<f64> = hill(6.0).z.iter().map(|z| z / 60.0).collect();
+        assert_eq!(colours(&Surface { z: shallow, ..hill(6.0) }), flat);
+    }
+
+    #[test]
+    fn a_picture_is_well_formed_whatever_the_data() {
+        let odd = [
+            Surface::default(),
+            Surface { z: vec![1.0], ..hill(1.0) },
+            Surface { x_axis: Axis { name: "x".into(), values: vec![0.0] }, ..hill(1.0) },
+            Surface { z: vec![f64::NAN; 121], ..hill(1.0) },
+            Surface { model: "</text><script>alert(1)</script>\u{0}".into(), ..hill(1e300) },
+        ];
+        for surface in &odd {
+            for range in [(-1.0, 1.0), (0.0, 0.0), shared_range(std::slice::from_ref(surface))] {
+                let svg = surface_svg(surface, range);
+                assert!(!svg.contains("<script") && !svg.contains("NaN") && !svg.contains('\0'));
+                assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+            }
+        }
+        assert_eq!(surfaces_svg(&odd), surfaces_svg(&odd));
+        assert!(surfaces_svg(&[]).ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn extents_are_spelled_in_pixel_units_and_grey_levels() {
+        assert_eq!(axes_in_words(&hill(1.0)), "ε₁: d, ε₂: e; ±8/255 = ±0.0314 in pixel units");
+    }
+
+    #[test]
+    fn cells_of_another_class_are_marked_on_the_floor() {
+        let mut surface = hill(1.0);
+        assert_eq!(surface_svg(&surface, (-2.0, 0.0)).matches("fill-opacity=\".4\">\n</g>").count(), 1);
+        surface.predicted[3..6].fill(7);
+        surface.predicted[40] = 1;
+        let svg = surface_svg(&surface, (-2.0, 0.0));
+        let floor = svg.split("fill-opacity=\".4\">").nth(1).unwrap().split("</g>").next().unwrap();
+        assert_eq!(floor.matches("<path").count(), 2);
+    }
 }

@@ -69,3 +69,38 @@ pub fn height_colour(value: f64, range: (f64, f64)) -> Colour {
     let (a, b) = (SCALE[below], SCALE[below + 1]);
     Colour(blend(a.0, b.0), blend(a.1, b.1), blend(a.2, b.2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relative luminance (WCAG 2.2).
+    fn luminance(colour: Colour) -> f64 {
+        let linear = |level: u8| {
+            let share = f64::from(level) / 255.0;
+            if share <= 0.040_45 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(colour.0) + 0.7152 * linear(colour.1) + 0.0722 * linear(colour.2)
+    }
+
+    #[test]
+    fn higher_is_lighter_so_the_scale_reads_without_colour() {
+        let lights: Vec<f64> = (0..=100).map(|k| luminance(height_colour(f64::from(k), (0.0, 100.0)))).collect();
+        assert!(lights.windows(2).all(|pair| pair[1] >= pair[0]), "{lights:?}");
+        assert!(lights[100] > 40.0 * lights[0]);
+    }
+
+    #[test]
+    fn beyond_the_scale_is_the_colour_of_its_end() {
+        assert_eq!(height_colour(-9.0, (0.0, 1.0)), Colour(68, 1, 84));
+        assert_eq!(height_colour(9.0, (0.0, 1.0)), Colour(253, 231, 37));
+        assert_eq!(height_colour(f64::NAN, (0.0, 1.0)), Colour(68, 1, 84));
+    }
+
+    #[test]
+    fn text_and_curves_stand_out_from_paper() {
+        let contrast = |colour| (luminance(PAPER) + 0.05) / (luminance(colour) + 0.05);
+        assert!(contrast(INK) > 7.0 && contrast(QUIET) > 4.5 && contrast(ALARM) > 4.5);
+        assert!(CURVES.iter().all(|&colour| contrast(colour) > 2.0));
+    }
+}

@@ -82,7 +82,10 @@ impl Samples {
         let mut distances: Vec<Vec<f64>> = Vec::new();
         for (key, cells) in &self.rows {
             for (column, cell) in cells.iter().enumerate() {
-                let (Some(SampleValue::Text(outcome)), Some(attack)) = (cell, self.columns[column].strip_suffix(".outcome")) else { continue };
+                let (Some(SampleValue::Text(outcome)), Some(attack)) = (cell, self.columns[column].strip_suffix(".outcome"))
+                else {
+                    continue;
+                };
                 let place = *places.entry((&key.model, &key.threat, column)).or_insert_with(|| {
                     counts.push(OutcomeCount {
                         model: key.model.clone(),
@@ -145,7 +148,8 @@ pub fn samples_csv(samples: &Samples) -> Vec<u8> {
         with_threat.insert((&key.model, key.id), ());
     }
     let header = ["model", "threat", "id", "label", "prediction"].into_iter().chain(samples.columns.iter().map(String::as_str));
-    let rows = samples.rows.iter().filter(|(key, _)| !key.threat.is_empty() || !with_threat.contains_key(&(key.model.as_str(), key.id)));
+    let rows =
+        samples.rows.iter().filter(|(key, _)| !key.threat.is_empty() || !with_threat.contains_key(&(key.model.as_str(), key.id)));
     let lines = rows.map(|(key, cells)| {
         let geometry = samples.row_places.get(&(key.model.clone(), String::new(), key.id)).map(|&place| &samples.rows[place].1);
         let mut line = vec![

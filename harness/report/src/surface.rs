@@ -75,6 +75,35 @@ impl Surface {
         self.kind != "loss-weights"
     }
 
+    /// The surface with at most `lines` grid lines per axis, the clean sample's among them.
+    pub(crate) fn thinned(&self, lines: usize) -> Surface {
+        let kept = |values: &[f64]| -> Vec<usize> {
+            let step = values.len().saturating_sub(1).div_ceil(lines.saturating_sub(1).max(1)).max(1);
+            let middle = values.iter().position(|value| value.abs() < 1e-12).unwrap_or(0);
+            (middle % step..values.len()).step_by(step).collect()
+        };
+        let (columns, rows) = (kept(&self.x_axis.values), kept(&self.y_axis.values));
+        let width = self.x_axis.values.len();
+        let places = || rows.iter().flat_map(|j| columns.iter().map(move |i| j * width + i));
+        let numbers = |grid: &[f64]| places().map(|place| grid.get(place).copied().unwrap_or(f64::NAN)).collect();
+        let pick = |axis: &Axis, kept: &[usize]| Axis {
+            name: axis.name.clone(),
+            values: kept.iter().map(|&k| axis.values[k]).collect(),
+        };
+        Surface {
+            x_axis: pick(&self.x_axis, &columns),
+            y_axis: pick(&self.y_axis, &rows),
+            z: numbers(&self.z),
+            loss: numbers(&self.loss),
+            predicted: places().map_while(|place| self.predicted.get(place).copied()).collect(),
+            id: self.id.clone(),
+            model: self.model.clone(),
+            title: self.title.clone(),
+            kind: self.kind.clone(),
+            ..*self
+        }
+    }
+
     /// The title, or the model's name.
     pub(crate) fn heading(&self) -> &str {
         if self.title.is_empty() { &self.model } else { &self.title }
@@ -85,7 +114,12 @@ impl Surface {
 pub fn surface_csv(surface: &Surface) -> Vec<u8> {
     let header = ["x", "y", "delta_log_p", "loss", "predicted"].into_iter().map(|name| Cell::Text(name.into()));
     let columns = surface.x_axis.values.len();
-    let cells = surface.y_axis.values.iter().enumerate().flat_map(|(j, &y)| surface.x_axis.values.iter().enumerate().map(move |(i, &x)| (j * columns + i, x, y)));
+    let cells = surface
+        .y_axis
+        .values
+        .iter()
+        .enumerate()
+        .flat_map(|(j, &y)| surface.x_axis.values.iter().enumerate().map(move |(i, &x)| (j * columns + i, x, y)));
     let number = |values: &[f64], place: usize| values.get(place).map_or(Cell::Missing, |&value| Cell::Number(value));
     let lines = cells.map(|(place, x, y)| {
         vec![
@@ -102,6 +136,11 @@ pub fn surface_csv(surface: &Surface) -> Vec<u8> {
 /// One range of heights for all `surfaces`: it holds every finite height, every proposed range and 0, and is widened to round
 /// numbers. `(-1, 1)` where nothing is finite.
 pub fn shared_range(surfaces: &[Surface]) -> (f64, f64) {
+    range_of(surfaces.iter())
+}
+
+/// [`shared_range`] of a selection.
+pub(crate) fn range_of<'a>(surfaces: impl Iterator<Item = &'a Surface>) -> (f64, f64) {
     let mut low = 0.0_f64;
     let mut high = 0.0_f64;
     for surface in surfaces {
@@ -128,7 +167,16 @@ pub(crate) fn round_step(span: f64, parts: usize) -> f64 {
     }
     let power = 10_f64.powi(rough.log10().floor() as i32);
     let digit = rough / power;
-    power * if digit < 1.5 { 1.0 } else if digit < 3.5 { 2.0 } else if digit < 7.5 { 5.0 } else { 10.0 }
+    power
+        * if digit < 1.5 {
+            1.0
+        } else if digit < 3.5 {
+            2.0
+        } else if digit < 7.5 {
+            5.0
+        } else {
+            10.0
+        }
 }
 
 #[cfg(test)]
@@ -163,13 +211,30 @@ mod tests {
 
     #[test]
     fn the_shared_range_holds_all_finite_heights_and_zero() {
-        assert_eq!(shared_range(&[tiny()]), (-3.0, 1.0));
+        assert_eq!(shared_range(&[tiny()]), (-3.0, 0.5));
         assert_eq!(shared_range(&[]), (-1.0, 1.0));
         assert_eq!(shared_range(&[Surface { range: Some((-12.0, -1.0)), ..tiny() }]), (-12.0, 2.0));
     }
 
     #[test]
+    fn thinning_keeps_the_clean_sample_and_the_places() {
+        for (count, lines, left) in [(41, 41, 41), (41, 25, 21), (41, 21, 21), (101, 41, 33), (7, 3, 3)] {
+            let values: Vec<f64> = (0..count).map(|k| f64::from(k - count / 2)).collect();
+            let z = values.iter().flat_map(|y| values.iter().map(move |x| 1000.0 * y + x)).collect();
+            let axis = Axis { name: String::new(), values };
+            let surface = Surface { x_axis: axis.clone(), y_axis: axis, z, ..Surface::default() }.thinned(lines);
+            assert_eq!(surface.x_axis.values.len(), left, "{count} {lines}");
+            assert!(surface.x_axis.values.contains(&0.0));
+            for (j, y) in surface.y_axis.values.iter().enumerate() {
+                for (i, x) in surface.x_axis.values.iter().enumerate() {
+                    assert_eq!(surface.height(i, j), 1000.0 * y + x);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn steps_are_round() {
-        assert_eq!([1.0, 3.0, 10.0, 17.0].map(|span| round_step(span, 5)), [0.2, 0.5, 2.0, 5.0]);
+        assert_eq!([1.0, 3.0, 10.0, 18.0].map(|span| round_step(span, 5)), [0.2, 0.5, 2.0, 5.0]);
     }
 }

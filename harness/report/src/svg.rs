@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::palette::{INK, PAPER, QUIET, RULE};
+use crate::palette::{Colour, INK, PAPER, QUIET, RULE};
 use crate::text::shown_to;
 
 /// Typefaces that are already there; a picture loads none.
@@ -36,10 +36,10 @@ impl Svg {
         let (w, h) = (number(width), number(height));
         let mut svg = Svg { text: String::new() };
         let description = escaped(&shown_to(description, 400));
-        let _ = write!(
+        let _ = writeln!(
             svg.text,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" font-family=\"{FONT}\">\
-             <title>{description}</title><rect class=\"paper\" width=\"{w}\" height=\"{h}\" fill=\"{}\"/>\n",
+             <title>{description}</title><rect class=\"paper\" width=\"{w}\" height=\"{h}\" fill=\"{}\"/>",
             PAPER.hex()
         );
         svg
@@ -65,6 +65,21 @@ impl Svg {
         let _ = writeln!(self.text, "{}\"{space}{attributes}/>", if closed { "Z" } else { "" });
     }
 
+    /// A filled quadrilateral in tenths of the picture's unit, for a group that is scaled by a tenth: short, because a surface
+    /// has thousands.
+    pub(crate) fn tile(&mut self, points: &[(f64, f64); 4], colour: Colour) {
+        let tenths = points.map(|(x, y)| (bounded(10.0 * x).round() as i64, bounded(10.0 * y).round() as i64));
+        let _ = write!(self.text, "<path d=\"M{} {}l", tenths[0].0, tenths[0].1);
+        for (place, pair) in tenths.windows(2).enumerate() {
+            let (dx, dy) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
+            // A minus sign separates as well as a space does.
+            let separate = |delta: i64| if delta < 0 { "" } else { " " };
+            let first = if place == 0 { "" } else { separate(dx) };
+            let _ = write!(self.text, "{first}{dx}{}{dy}", separate(dy));
+        }
+        let _ = writeln!(self.text, "z\" fill=\"{}\"/>", colour.hex());
+    }
+
     /// A thin grid line.
     pub(crate) fn rule(&mut self, from: (f64, f64), to: (f64, f64)) {
         self.path(&[from, to], false, &format!("class=\"rule\" fill=\"none\" stroke=\"{}\"", RULE.hex()));
@@ -84,7 +99,13 @@ impl Svg {
 
     /// A circle.
     pub(crate) fn circle(&mut self, centre: (f64, f64), radius: f64, attributes: &str) {
-        let _ = writeln!(self.text, "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" {attributes}/>", number(centre.0), number(centre.1), number(radius));
+        let _ = writeln!(
+            self.text,
+            "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" {attributes}/>",
+            number(centre.0),
+            number(centre.1),
+            number(radius)
+        );
     }
 
     /// One line of text; `longest` is in characters.
@@ -119,9 +140,14 @@ impl Svg {
 
 /// A coordinate with one decimal at most: the same on every machine, and short.
 pub(crate) fn number(value: f64) -> String {
-    let text = format!("{value:.1}");
+    let text = format!("{:.1}", bounded(value));
     let text = text.strip_suffix(".0").unwrap_or(&text);
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// A coordinate that every viewer can hold; what is further out is outside the picture anyway.
+fn bounded(value: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { value.clamp(-1e6, 1e6) }
 }
 
 /// Text for an XML element or a quoted attribute.

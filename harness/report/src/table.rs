@@ -18,14 +18,28 @@ struct Headline {
 /// The headlines, in the order of the columns.
 const HEADLINES: &[Headline] = &[
     Headline { metric: "clean_accuracy", heading: Some("clean"), help: "accuracy on the unperturbed samples" },
-    Headline { metric: "robust_accuracy", heading: None, help: "share of samples that is right and that this attack did not break: an upper bound on robust accuracy" },
-    Headline { metric: "phi_mean", heading: Some("Φ"), help: "mean of −‖∇ log p‖ around the samples (per grid point); closer to 0 is flatter" },
-    Headline { metric: "ams_mean", heading: Some("AMS"), help: "mean of −‖∇ log p‖ at the samples (approximate mass score); closer to 0 is flatter" },
+    Headline {
+        metric: "robust_accuracy",
+        heading: None,
+        help: "share of samples that is right and that this attack did not break: an upper bound on robust accuracy",
+    },
+    Headline {
+        metric: "phi_mean",
+        heading: Some("Φ"),
+        help: "mean of −‖∇ log p‖ around the samples (per grid point); closer to 0 is flatter",
+    },
+    Headline {
+        metric: "ams_mean",
+        heading: Some("AMS"),
+        help: "mean of −‖∇ log p‖ at the samples (approximate mass score); closer to 0 is flatter",
+    },
 ];
 
 /// Whether the values of a metric are rates in [0, 1].
 pub(crate) fn is_rate(metric: &str) -> bool {
-    matches!(metric, "clean_accuracy" | "robust_accuracy" | "robust_accuracy_uint8" | "claimed_success" | "nan_in_ball") || metric.ends_with("_rate") || metric.ends_with("_accuracy")
+    matches!(metric, "clean_accuracy" | "robust_accuracy" | "robust_accuracy_uint8" | "claimed_success" | "nan_in_ball")
+        || metric.ends_with("_rate")
+        || metric.ends_with("_accuracy")
 }
 
 /// The main table of one data set and threat model.
@@ -160,7 +174,11 @@ pub(crate) fn groups(records: &[Record]) -> Vec<Group<'_>> {
     groups
 }
 
-fn start_group<'a>(record: &'a Record, places: &mut BTreeMap<(&'a str, &'a str, &'a str), usize>, groups: &mut Vec<Group<'a>>) -> usize {
+fn start_group<'a>(
+    record: &'a Record,
+    places: &mut BTreeMap<(&'a str, &'a str, &'a str), usize>,
+    groups: &mut Vec<Group<'a>>,
+) -> usize {
     let key = (record.dataset.as_str(), record.split.as_str(), record.threat.as_str());
     *places.entry(key).or_insert_with(|| {
         groups.push(Group { dataset: key.0, split: key.1, threat: key.2, eps: record.eps, records: Vec::new() });
@@ -185,8 +203,14 @@ fn table(group: &Group) -> Table {
     }
     let columns = keys.iter().map(|&(headline, component, args)| {
         let alone = keys.iter().filter(|other| other.0 == headline && other.1 == component).count() == 1;
-        let heading = HEADLINES[headline].heading.map_or_else(|| if alone { shown(component) } else { shown(&format!("{component} {args}")) }, str::to_owned);
-        let help = if args.is_empty() { HEADLINES[headline].help.to_owned() } else { format!("{} ({})", HEADLINES[headline].help, shown(args)) };
+        let heading = HEADLINES[headline]
+            .heading
+            .map_or_else(|| if alone { shown(component) } else { shown(&format!("{component} {args}")) }, str::to_owned);
+        let help = if args.is_empty() {
+            HEADLINES[headline].help.to_owned()
+        } else {
+            format!("{} ({})", HEADLINES[headline].help, shown(args))
+        };
         (heading, help)
     });
     let rows = group.models().into_iter().map(|(model, records)| {
@@ -252,13 +276,23 @@ mod tests {
             refused,
         ];
         let tables = tables(&records);
-        assert_eq!(tables.iter().map(|table| table.title.as_str()).collect::<Vec<_>>(), ["digits (test), threat model linf:8/255", "digits (test), threat model l2:0.5, ε = 8/255"]);
+        assert_eq!(
+            tables.iter().map(|table| table.title.as_str()).collect::<Vec<_>>(),
+            ["digits (test), threat model linf:8/255", "digits (test), threat model l2:0.5, ε = 8/255"]
+        );
         let headings: Vec<&str> = tables[0].columns.iter().map(|(heading, _)| heading.as_str()).collect();
         assert_eq!(headings, ["clean", "fgsm", "union", "Φ"]);
-        let spelled = |row: &TableRow| row.cells.iter().map(|cell| cell.as_ref().map_or("–".to_owned(), TableCell::to_string)).collect::<Vec<_>>();
+        let spelled = |row: &TableRow| {
+            row.cells.iter().map(|cell| cell.as_ref().map_or("–".to_owned(), TableCell::to_string)).collect::<Vec<_>>()
+        };
         assert_eq!(
             spelled(&tables[0].rows[0]),
-            ["0.970 [0.960, 0.980] n=1000", "0.600 [0.590, 0.610] n=1000", "0.400 [0.390, 0.410] n=1000", "−29.600 [−29.610, −29.590] n=1000"]
+            [
+                "0.970 [0.960, 0.980] n=1000",
+                "0.600 [0.590, 0.610] n=1000",
+                "0.400 [0.390, 0.410] n=1000",
+                "−29.600 [−29.610, −29.590] n=1000"
+            ]
         );
         assert_eq!(spelled(&tables[0].rows[1]), ["–", "0.500 [0.490, 0.510] n=1000", "–", "–"]);
         assert_eq!((tables[0].rows[2].model.as_str(), tables[0].rows[2].flags.as_slice()), ("c", &["M031".to_owned()][..]));

@@ -93,8 +93,13 @@ pub(crate) fn significant(value: f64, digits: usize) -> String {
     }
     let magnitude = value.abs().log10().floor();
     if !(-5.0..7.0).contains(&magnitude) {
-        let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap_or(value);
-        return minus(crate::float::shortest(rounded));
+        let text = format!("{value:.*e}", digits - 1);
+        return minus(match text.split_once('e') {
+            Some((mantissa, power)) if mantissa.contains('.') => {
+                format!("{}e{power}", mantissa.trim_end_matches('0').trim_end_matches('.'))
+            }
+            _ => text,
+        });
     }
     let decimals = (digits as i64 - 1 - magnitude as i64).max(0) as usize;
     let text = fixed(value, decimals);
@@ -148,7 +153,9 @@ mod tests {
 
     #[test]
     fn significant_digits() {
-        for (value, text) in [(0.031_372_5, "0.0314"), (1234.6, "1235"), (-0.5, "−0.5"), (1.0e-9, "1e-9"), (2.5e12, "2.5e12"), (0.0, "0")] {
+        for (value, text) in
+            [(0.031_372_5, "0.0314"), (1234.6, "1235"), (-0.5, "−0.5"), (1.0e-9, "1e-9"), (2.5e12, "2.5e12"), (0.0, "0")]
+        {
             assert_eq!(significant(value, if value == 1234.6 { 4 } else { 3 }), text);
         }
     }

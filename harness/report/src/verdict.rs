@@ -1,6 +1,10 @@
 //! The verdict: one sentence per model and threat model, and one-sided. It says what was shown and never more.
 
+use std::collections::BTreeSet;
+
+use crate::palette::{CURVES, INK};
 use crate::record::Record;
+use crate::svg::{Anchor, Ink, Svg};
 use crate::table::{flags_of, groups};
 use crate::text::{percent, shown};
 
@@ -32,16 +36,65 @@ pub struct Verdict {
     pub flags: Vec<String>,
 }
 
-/// One verdict per model and threat model. The bound is the `union` row, or the lowest attack where there is no such row.
+/// One verdict per model and threat model. The bound is the `union` row, or the lowest attack where there is no such row. A
+/// model of which nothing could be measured is named once.
 pub fn verdicts(records: &[Record]) -> Vec<Verdict> {
-    let groups = groups(records);
-    groups.iter().flat_map(|group| group.models().into_iter().map(|(model, records)| verdict(shown(model), group.title(), &records))).collect()
+    let mut refused = BTreeSet::new();
+    let mut verdicts = Vec::new();
+    for group in &groups(records) {
+        for (model, records) in group.models() {
+            let measured = records.iter().any(|record| record.value.is_some());
+            if measured || refused.insert((model, records[0].model_sha256.as_str())) {
+                verdicts.push(verdict(shown(model), group.title(), &records));
+            }
+        }
+    }
+    verdicts
+}
+
+/// The verdict as a line from 0 to 100 %: a dot with its interval for the bound, a ring for clean accuracy.
+pub(crate) fn bar_svg(verdict: &Verdict) -> String {
+    const WIDTH: f64 = 250.0;
+    let across = |rate: f64| 14.0 + (WIDTH - 28.0) * rate.clamp(0.0, 1.0);
+    let spelled = |name: &str, rate: Option<Rate>| rate.map(|rate| format!("{name} {}", percent(rate.value, rate.interval)));
+    let description: Vec<String> =
+        [spelled("at most", verdict.bound), spelled("clean accuracy", verdict.clean)].into_iter().flatten().collect();
+    let mut svg = Svg::new(WIDTH, 34.0, &description.join(", "));
+    svg.rule((across(0.0), 12.0), (across(1.0), 12.0));
+    for (rate, label) in [(0.0, "0"), (0.25, ""), (0.5, "50 %"), (0.75, ""), (1.0, "100 %")] {
+        svg.rule((across(rate), 8.0), (across(rate), 16.0));
+        let anchor = if rate < 1.0 { Anchor::Middle } else { Anchor::End };
+        let x = if rate < 1.0 { across(rate) } else { WIDTH };
+        svg.label((x, 30.0), anchor, 10.0, Ink::Quiet, label, 8);
+    }
+    let ink = INK.hex();
+    if let Some(clean) = verdict.clean {
+        svg.circle(
+            (across(clean.value), 12.0),
+            4.2,
+            &format!("class=\"mark\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"1.5\""),
+        );
+    }
+    if let Some(bound) = verdict.bound {
+        let (low, high) = bound.interval.unwrap_or((bound.value, bound.value));
+        let colour = CURVES[0].hex();
+        svg.path(
+            &[(across(low), 12.0), (across(high), 12.0)],
+            false,
+            &format!("stroke=\"{colour}\" stroke-width=\"5\" stroke-opacity=\".45\""),
+        );
+        svg.circle((across(bound.value), 12.0), 4.4, &format!("fill=\"{colour}\""));
+    }
+    svg.finish()
 }
 
 fn verdict(model: String, about: String, records: &[&Record]) -> Verdict {
     let clean = records.iter().rev().filter(|record| record.metric == "clean_accuracy").find_map(|record| rate(record));
-    let robust: Vec<(&Record, Rate)> =
-        records.iter().filter(|record| record.metric == "robust_accuracy").filter_map(|record| Some((*record, rate(record)?))).collect();
+    let robust: Vec<(&Record, Rate)> = records
+        .iter()
+        .filter(|record| record.metric == "robust_accuracy")
+        .filter_map(|record| Some((*record, rate(record)?)))
+        .collect();
     let union = robust.iter().rev().find(|(record, _)| record.component == "union");
     let lowest = robust.iter().min_by(|a, b| a.1.value.total_cmp(&b.1.value));
     let bound = union.or(lowest).map(|&(_, rate)| rate);
@@ -57,7 +110,11 @@ fn verdict(model: String, about: String, records: &[&Record]) -> Verdict {
     let sentence = match bound {
         Some(bound) => {
             let attacks = if attacks.is_empty() { String::new() } else { format!(" ({})", attacks.join(", ")) };
-            format!("robust accuracy is at most {} under these attacks{attacks}, n={}.", percent(bound.value, bound.interval), bound.n)
+            format!(
+                "robust accuracy is at most {} under these attacks{attacks}, n={}.",
+                percent(bound.value, bound.interval),
+                bound.n
+            )
         }
         None if !measured && !flags.is_empty() => format!("nothing could be measured: {}.", flags.join(", ")),
         None => "no attack has finished, so nothing is said about its robustness.".to_owned(),
@@ -100,7 +157,8 @@ mod tests {
             row("c", "", "clean_accuracy", Some(0.9)),
             Record { flags: vec!["M031".into()], ..row("d", "", "", None) },
         ];
-        let sentences: Vec<String> = verdicts(&records).into_iter().map(|verdict| format!("{}: {}", verdict.model, verdict.sentence)).collect();
+        let sentences: Vec<String> =
+            verdicts(&records).into_iter().map(|verdict| format!("{}: {}", verdict.model, verdict.sentence)).collect();
         assert_eq!(
             sentences,
             [

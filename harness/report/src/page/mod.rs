@@ -1,0 +1,101 @@
+//! The report page: one HTML file that needs no network and runs no script but its own. It lays out what it is given and
+//! computes nothing but the main table and the verdicts; everything it prints may be hostile.
+
+mod contents;
+mod policy;
+
+use minijinja::{Environment, context};
+
+use crate::error::ReportError;
+use crate::figure::Figure;
+use crate::record::Record;
+use crate::samples::Samples;
+use crate::surface::Surface;
+use contents::{Contents, LIMITS};
+
+/// Largest page, in bytes. What does not fit is left out, and the page says so.
+pub const MAX_PAGE_BYTES: usize = 5_000_000;
+
+/// Everything that the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Title of the page.
+    pub title: String,
+    /// The command that made the run, as typed; empty where unknown.
+    pub command: String,
+    /// How far an interrupted run came; `None` for a whole one.
+    pub partial: Option<Partial>,
+    /// Name of the intervals' method, such as `Clopper-Pearson`.
+    pub interval: String,
+    /// All rows; verdicts and the main table come from them.
+    pub records: Vec<Record>,
+    /// The lines of `samples.csv`; the page counts their outcomes.
+    pub samples: Samples,
+    /// Curves, such as those of [`crate::robust_accuracy_figures`].
+    pub figures: Vec<Figure>,
+    /// Landscapes; those of the same kind are drawn on one scale.
+    pub surfaces: Vec<Surface>,
+    /// Doubts that were raised.
+    pub doubts: Vec<Doubt>,
+    /// The manifest of the run.
+    pub manifest: serde_json::Value,
+}
+
+/// How far an interrupted run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// Shards that finished.
+    pub done: u64,
+    /// Shards in all.
+    pub of: u64,
+}
+
+/// A reason not to trust a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// Its code, as it stands in the `flags` of rows.
+    pub code: String,
+    /// The rule that raised it, as a clause: `more than 1 % of the gradients are not finite`.
+    pub raised_if: String,
+    /// What was found and what follows from it.
+    pub explanation: String,
+    /// What to do, with the flag to try.
+    pub advice: String,
+    /// The model, threat model and component that it concerns.
+    pub raised_for: String,
+}
+
+/// The page as HTML. The same page gives the same bytes.
+///
+/// # Errors
+/// When it cannot be kept under [`MAX_PAGE_BYTES`] even with most landscapes, curves and rows left out.
+pub fn html(page: &Page) -> Result<String, ReportError> {
+    let mut bytes = 0;
+    for limits in LIMITS {
+        let text = filled(&Contents::of(page, limits)?)?;
+        bytes = text.len();
+        if bytes <= MAX_PAGE_BYTES {
+            return Ok(text);
+        }
+    }
+    Err(ReportError::PageTooLarge { bytes, limit: MAX_PAGE_BYTES })
+}
+
+fn filled(contents: &Contents) -> Result<String, ReportError> {
+    let mut environment = Environment::new();
+    environment.set_keep_trailing_newline(true);
+    // The name ends in `.html`, which turns escaping on.
+    environment.add_template("page.html", include_str!("page.html"))?;
+    let script = minijinja::Value::from_safe_string(SCRIPT.to_owned());
+    let style = minijinja::Value::from_safe_string(include_str!("page.css").to_owned());
+    let policy = minijinja::Value::from_safe_string(policy::allowing(SCRIPT));
+    let own = context! { script, style, policy };
+    let text = environment.get_template("page.html")?.render(context! { ..own, ..minijinja::Value::from_serialize(contents) })?;
+    Ok(text)
+}
+
+/// The page's own and only script.
+const SCRIPT: &str = include_str!("page.js");
+
+#[cfg(test)]
+mod tests;
