@@ -12,6 +12,7 @@ mod conv;
 mod dims;
 mod einsum;
 mod elementwise;
+mod evaluate;
 mod functions;
 mod gather;
 mod generate;
@@ -29,6 +30,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use evaluate::{BUDGET, evaluate};
+use evaluate::{Call, Folded};
 pub(crate) use site::Site;
 pub use table::OPS;
 
@@ -56,18 +59,24 @@ pub struct Op {
     /// How many results it may have.
     pub results: usize,
     infer: fn(&Site) -> Found,
+    evaluate: Option<fn(&Call) -> Folded>,
 }
 
 /// For operands or results without a limit.
 const MANY: usize = usize::MAX;
 
 const fn op(name: &'static str, operands: RangeInclusive<usize>, infer: fn(&Site) -> Found) -> Op {
-    Op { name, domain: "", operands, results: 1, infer }
+    Op { name, domain: "", operands, results: 1, infer, evaluate: None }
 }
 
 impl Op {
     const fn results(mut self, results: usize) -> Op {
         self.results = results;
+        self
+    }
+
+    const fn folds(mut self, evaluate: fn(&Call) -> Folded) -> Op {
+        self.evaluate = Some(evaluate);
         self
     }
 
