@@ -1,6 +1,8 @@
 //! The one place that opens files which a user names: regular files only, within a size limit, read once and hashed as read.
 //! Refuses to follow external data of a model out of its folder; knows nothing of what the bytes mean.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
@@ -68,58 +70,64 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The bytes of one tensor that a model keeps in a file beside itself: `location` relative to the folder of `model`, with
-/// `offset` and `length` as they stand in the model (strict decimal numbers; absent: from the start, to the end).
-///
-/// # Errors
-/// [`FileError::External`] if the location is absolute, has any component other than plain names, or leads (through a link)
-/// out of the folder of the model path and of the model's real path; if the numbers are malformed or exceed the file. Other
-/// [`FileError`]s as for [`read`].
-pub fn read_external(model: &Path, location: &str, offset: Option<&str>, length: Option<&str>) -> Result<Vec<u8>, FileError> {
-    let refuse = |why: &str| FileError::External { location: escape(location), why: why.to_owned() };
-    let relative = Path::new(location);
-    let plain = !location.is_empty() && relative.components().all(|c| matches!(c, Component::Normal(_)));
-    if !plain || location.contains(['\0', '\\', ':']) || location.contains("_ORT_MEM_ADDR_") {
-        return Err(refuse("is not a plain path inside the model's folder"));
-    }
-    let folder = model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let path = folder.join(relative);
-    let real = path.canonicalize().map_err(|e| io_error(&path, e))?;
-    let roots = [Some(folder.to_owned()), model.canonicalize().ok().and_then(|m| m.parent().map(Path::to_owned))];
-    let inside = roots.iter().flatten().filter_map(|r| r.canonicalize().ok()).any(|root| real.starts_with(root));
-    // The cache of Hugging Face links `snapshots/<revision>/<file>` to `blobs/<hash>` for the model and its data alike, so
-    // the folder of the model's real path is a root too.
-    if !inside {
-        return Err(refuse(&format!("leaves the model's folder: it leads to {}", show(&real))));
-    }
-    let number = |text: Option<&str>, what: &str| match text {
-        None => Ok(None),
-        Some(t) if !t.is_empty() && t.len() <= 19 && t.bytes().all(|b| b.is_ascii_digit()) => Ok(t.parse::<u64>().ok()),
-        Some(t) => Err(refuse(&format!("has the {what} {:?}, which is not a decimal number", escape(t)))),
-    };
-    let offset = number(offset, "offset")?.unwrap_or(0);
-    let length = number(length, "length")?;
-    let bytes = read_bytes(&real, LARGEST_FILE)?;
-    let size = bytes.len() as u64;
-    if offset > size || length.is_some_and(|n| n > size - offset) {
-        let wanted = length.map_or(String::new(), |n| format!(" and {n} bytes from there"));
-        return Err(refuse(&format!("has {size} bytes; the model wants offset {offset}{wanted}")));
-    }
-    let end = length.map_or(size, |n| offset + n);
-    Ok(bytes[offset as usize..end as usize].to_vec())
+/// The files beside a model in which it keeps tensors. Each is read once; all of them together give at most [`LARGEST_FILE`]
+/// bytes, however often a tensor names the same ones.
+#[derive(Debug)]
+pub struct ExternalFiles {
+    model: PathBuf,
+    read: RefCell<BTreeMap<PathBuf, FileBytes>>,
+    given: Cell<u64>,
 }
 
-/// The folder where this user's programs keep data: `$XDG_DATA_HOME/flatscape`, `~/.local/share/flatscape` and their like.
-pub fn user_data_dir() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let base = if cfg!(windows) {
-        variable("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        variable("HOME").map(|home| home.join("Library/Application Support"))
-    } else {
-        variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")))
-    };
-    base.map(|base| base.join("flatscape"))
+impl ExternalFiles {
+    /// The files beside the model at this path.
+    pub fn beside(model: &Path) -> ExternalFiles {
+        ExternalFiles { model: model.to_owned(), read: RefCell::default(), given: Cell::new(0) }
+    }
+
+    /// `length` bytes from `offset` of the file at `location`, relative to the folder of the model.
+    ///
+    /// # Errors
+    /// [`FileError::External`] if the location is absolute, has any component other than plain names, or leads (through a
+    /// link) out of the folder of the model path and of the model's real path; if the file is shorter; if the tensors ask for
+    /// too much in all. Other [`FileError`]s as for [`read`].
+    pub fn fetch(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, FileError> {
+        let refuse = |why: String| FileError::External { location: escape(location), why };
+        let relative = Path::new(location);
+        let plain = !location.is_empty() && relative.components().all(|c| matches!(c, Component::Normal(_)));
+        if !plain || location.contains(['\0', '\\', ':']) {
+            return Err(refuse("is not a plain path inside the model's folder".to_owned()));
+        }
+        let folder = self.model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = folder.join(relative);
+        let real = path.canonicalize().map_err(|e| io_error(&path, e))?;
+        // The cache of Hugging Face links `snapshots/<revision>/<file>` to `blobs/<hash>` for the model and its data alike,
+        // so the folder of the model's real path is a root too.
+        let roots = [Some(folder.to_owned()), self.model.canonicalize().ok().and_then(|m| m.parent().map(Path::to_owned))];
+        if !roots.iter().flatten().filter_map(|r| r.canonicalize().ok()).any(|root| real.starts_with(root)) {
+            return Err(refuse(format!("leaves the model's folder: it leads to {}", show(&real))));
+        }
+        self.given.set(self.given.get().saturating_add(length));
+        if self.given.get() > LARGEST_FILE {
+            return Err(refuse(format!("and the tensors before it have more than {LARGEST_FILE} bytes in all")));
+        }
+        let mut files = self.read.borrow_mut();
+        if !files.contains_key(&real) {
+            files.insert(real.clone(), read(&real, LARGEST_FILE)?);
+        }
+        let bytes = files.get(&real).map_or(&[][..], |file| &file.bytes);
+        let wanted = usize::try_from(offset).ok().zip(offset.checked_add(length).and_then(|end| usize::try_from(end).ok()));
+        let slice = wanted.and_then(|(start, end)| bytes.get(start..end));
+        slice
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| refuse(format!("has {} bytes; the model wants {length} bytes from byte {offset} on", bytes.len())))
+    }
+
+    /// Every file that was read: its name and its SHA-256.
+    pub fn list(&self) -> Vec<(String, String)> {
+        let name = |path: &Path| path.file_name().map_or_else(String::new, |n| escape(&n.to_string_lossy()));
+        self.read.borrow().values().map(|file| (name(&file.path), file.sha256.clone())).collect()
+    }
 }
 
 /// How a path stands in a message.
@@ -218,20 +226,20 @@ mod tests {
         for (path, bytes) in [(&model, &b"m"[..]), (&inner.join("w.bin"), b"0123456789"), (&dir.path().join("secret"), b"s")] {
             std::fs::write(path, bytes).expect("written");
         }
-        assert_eq!(read_external(&model, "w.bin", Some("2"), Some("3")).expect("read"), b"234");
-        assert_eq!(read_external(&model, "w.bin", None, None).expect("read").len(), 10);
-        for bad in ["../secret", "/etc/hostname", "a/../../secret", "", "C:\\x", "*/_ORT_MEM_ADDR_/*", "w.bin\0x"] {
-            assert!(read_external(&model, bad, None, None).is_err(), "{bad:?} was read");
+        let files = ExternalFiles::beside(&model);
+        assert_eq!(files.fetch("w.bin", 2, 3).expect("read"), b"234");
+        assert_eq!(files.fetch("w.bin", 0, 10).expect("read").len(), 10);
+        for bad in ["../secret", "/etc/hostname", "a/../../secret", "", "C:\\x", "w.bin\0x", "."] {
+            assert!(files.fetch(bad, 0, 1).is_err(), "{bad:?} was read");
         }
-        for (offset, length) in
-            [("11", "0"), ("0", "11"), ("0x0", "1"), ("+4", "1"), ("-1", "1"), (" 4", "1"), ("5", "99999999999999999999")]
-        {
-            assert!(read_external(&model, "w.bin", Some(offset), Some(length)).is_err(), "{offset} {length} was read");
+        for (offset, length) in [(11, 0), (0, 11), (u64::MAX, 1), (1, u64::MAX), (5, 6)] {
+            assert!(ExternalFiles::beside(&model).fetch("w.bin", offset, length).is_err(), "{offset} {length} was read");
         }
+        assert_eq!(files.list().len(), 1);
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink(dir.path().join("secret"), inner.join("link")).expect("linked");
-            let error = read_external(&model, "link", None, None).expect_err("refused").to_string();
+            let error = files.fetch("link", 0, 1).expect_err("refused").to_string();
             assert!(error.contains("leaves the model's folder"), "{error}");
         }
     }

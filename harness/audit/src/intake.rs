@@ -13,8 +13,14 @@ pub enum Class {
     Model,
     /// The data was refused: 4.
     Data,
+    /// A plugin was refused or is at fault: 5.
+    Plugin,
     /// The engine could not do it: 6.
     Engine,
+    /// Something could not be written: 7, and the run can be resumed.
+    Output,
+    /// The run directory is in use or does not match: 8.
+    State,
 }
 
 impl Class {
@@ -24,7 +30,10 @@ impl Class {
             Class::Usage => 2,
             Class::Model => 3,
             Class::Data => 4,
+            Class::Plugin => 5,
             Class::Engine => 6,
+            Class::Output => 7,
+            Class::State => 8,
         }
     }
 
@@ -33,7 +42,10 @@ impl Class {
             Class::Usage => 'U',
             Class::Model => 'M',
             Class::Data => 'D',
+            Class::Plugin => 'P',
             Class::Engine => 'E',
+            Class::Output => 'O',
+            Class::State => 'R',
         }
     }
 }
@@ -70,6 +82,21 @@ impl IntakeError {
     /// The engine could not do it.
     pub fn engine(number: u16, what: impl Into<String>) -> IntakeError {
         IntakeError { class: Class::Engine, number, what: what.into(), help: None }
+    }
+
+    /// A plugin was refused or is at fault.
+    pub fn plugin(number: u16, what: impl Into<String>) -> IntakeError {
+        IntakeError { class: Class::Plugin, number, what: what.into(), help: None }
+    }
+
+    /// Something could not be written.
+    pub fn output(number: u16, what: impl Into<String>) -> IntakeError {
+        IntakeError { class: Class::Output, number, what: what.into(), help: None }
+    }
+
+    /// The run directory is in use or does not match.
+    pub fn state(number: u16, what: impl Into<String>) -> IntakeError {
+        IntakeError { class: Class::State, number, what: what.into(), help: None }
     }
 
     /// Adds the way out.
@@ -111,7 +138,7 @@ pub fn escape(name: &str) -> String {
 
 /// The candidate with the fewest edits from `word`, if it is close enough to be what was meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let limit = word.chars().count().div_ceil(3);
     candidates.into_iter().map(|c| (edits(word, c), c)).filter(|&(d, _)| d <= limit).min_by_key(|&(d, _)| d).map(|(_, c)| c)
 }
 

@@ -9,7 +9,7 @@ mod npz;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use flatscape_graph::Tensor;
+use flatscape_graph::{Tensor, shown};
 use sha2::{Digest, Sha256};
 
 use crate::files::{self, FileBytes, FileError, show};
@@ -107,6 +107,8 @@ pub struct Dataset {
     pub labels: Vec<i64>,
     /// Names of the classes, in the order of labels; empty where nobody named them.
     pub class_names: Vec<String>,
+    /// What was added to every label.
+    pub label_offset: i64,
     /// SHA-256 of the whole split as read (shape, pixels, labels), before `limit` and `label_offset`.
     pub sha256: String,
     /// The files and the SHA-256 of each.
@@ -169,13 +171,26 @@ impl Dataset {
         if let Some(limit) = request.limit {
             dataset.keep_first(limit, request.allow_fewer)?;
         }
+        dataset.label_offset = request.label_offset;
         dataset.labels.iter_mut().for_each(|y| *y = y.saturating_add(request.label_offset));
         Ok(dataset)
     }
 
     fn new(name: String, split: Split, raw: Raw, source: String) -> Dataset {
         let Raw { shape, pixels, labels, class_names, files } = raw;
-        Dataset { name, split, shape, pixels, labels, class_names, sha256: String::new(), files, source, notes: Vec::new() }
+        Dataset {
+            name,
+            split,
+            shape,
+            pixels,
+            labels,
+            class_names,
+            label_offset: 0,
+            sha256: String::new(),
+            files,
+            source,
+            notes: Vec::new(),
+        }
     }
 
     /// How many images.
@@ -325,7 +340,7 @@ fn from_path(request: &Request) -> Result<Dataset, IntakeError> {
     if !path.exists() {
         let known = names::NAMED.iter().map(|n| n.name).collect::<Vec<_>>().join(", ");
         let error =
-            IntakeError::data(1, format!("{:?} is neither a data set by name nor a path that exists", escape(&request.data)));
+            IntakeError::data(1, format!("{} is neither a data set by name nor a path that exists", shown(&request.data)));
         return Err(error.help(format!("names: {known}; or a path: {formats}")));
     }
     let what = if path.is_dir() {

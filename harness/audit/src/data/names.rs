@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use flatscape_engine::runtime::default_data_dir;
+
 use super::{Dataset, FORMATS, Request, Split, npz};
 use crate::files::{self, show};
 use crate::intake::IntakeError;
@@ -96,7 +98,7 @@ impl Named {
 
     fn missing(&self, looked_in: &[PathBuf], command: &str) -> IntakeError {
         let looked = looked_in.iter().map(|f| show(f)).collect::<Vec<_>>().join(", ");
-        let target = files::user_data_dir().map_or_else(|| PathBuf::from("data"), |d| d.join("data")).join(self.name);
+        let target = default_data_dir().join("data").join(self.name);
         let command = command.replace("{}", &format!("'{}'", show(&target)));
         IntakeError::data(1, format!("data set {} was not found; looked in {looked}", self.name))
             .help(format!("say --data-dir DIR or set FLATSCAPE_DATA where DIR/{} exists, or fetch it:\n  {command}", self.name))
@@ -106,6 +108,6 @@ impl Named {
 /// The folders that hold data sets, in the order in which they are searched.
 fn places(data_dir: Option<&Path>) -> Vec<PathBuf> {
     let variable = std::env::var_os("FLATSCAPE_DATA").filter(|v| !v.is_empty()).map(PathBuf::from);
-    let user = files::user_data_dir().map(|d| d.join("data"));
-    data_dir.map(Path::to_owned).into_iter().chain(variable).chain(user).chain([PathBuf::from("data")]).collect()
+    let user = default_data_dir().join("data");
+    data_dir.map(Path::to_owned).into_iter().chain(variable).chain([user, PathBuf::from("data")]).collect()
 }

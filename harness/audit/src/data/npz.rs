@@ -4,6 +4,8 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use flatscape_graph::shown;
+
 use super::{Format, Pixels, Raw, Split, listed, open};
 use crate::files::show;
 use crate::intake::{IntakeError, escape};
@@ -144,7 +146,7 @@ fn array(bytes: &[u8]) -> Result<Array, String> {
         .split(',')
         .map(str::trim)
         .filter(|s| !s.is_empty())
-        .map(|s| s.parse().map_err(|_| format!("has the shape {:?}", escape(shape_text))))
+        .map(|s| s.parse().map_err(|_| format!("has the shape {}", shown(shape_text))))
         .collect::<Result<_, _>>()?;
     let count =
         shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).ok_or("has a shape that cannot be counted")?;
@@ -159,7 +161,7 @@ fn array(bytes: &[u8]) -> Result<Array, String> {
         return Err("holds Python objects, which are pickles and are never loaded".to_owned());
     }
     if size == 0 || count.checked_mul(size) != Some(data.len()) {
-        return Err(format!("says {count} elements of type {:?} and has {} bytes of them", escape(descr), data.len()));
+        return Err(format!("says {count} elements of type {} and has {} bytes of them", shown(descr), data.len()));
     }
     let words = data.chunks_exact(size).map(|chunk| {
         let mut word = [0u8; 8];
@@ -177,7 +179,7 @@ fn array(bytes: &[u8]) -> Result<Array, String> {
         "i4" => Values::Integers(words.map(|w| i64::from(w as i32)).collect()),
         "u2" | "u4" => Values::Integers(words.map(|w| w as i64).collect()),
         "i8" | "u8" => Values::Integers(words.map(|w| w as i64).collect()),
-        _ => return Err(format!("has elements of type {:?}; expected uint8, float32, float64 or integers", escape(descr))),
+        _ => return Err(format!("has elements of type {}; expected uint8, float32, float64 or integers", shown(descr))),
     };
     let values = if fortran { in_row_order(values, &shape) } else { values };
     Ok(Array { shape, values })

@@ -5,9 +5,9 @@ mod l1;
 mod l2;
 mod linf;
 
-use flatscape_graph::Expr;
+use flatscape_graph::{Expr, shown};
 
-use crate::intake::{IntakeError, escape, nearest};
+use crate::intake::{IntakeError, nearest};
 
 /// A way to measure perturbations, and what follows from it. Shapes: `x`, `x0`, `g` are [N, …] of one rank; `eps`, `lo`, `hi`
 /// are scalars or broadcast against `x`.
@@ -80,15 +80,14 @@ impl ThreatModel {
         let example = "write NORM:EPS, for example linf:8/255 or l2:0.5";
         let (name, spelling) = text
             .split_once(':')
-            .ok_or_else(|| IntakeError::usage(89, format!("threat model {:?} has no radius", escape(text))).help(example))?;
+            .ok_or_else(|| IntakeError::usage(89, format!("threat model {} has no radius", shown(text))).help(example))?;
         let norm = norm(name).ok_or_else(|| {
             let known = names().collect::<Vec<_>>().join(", ");
             let meant = nearest(name, names()).map_or(String::new(), |n| format!("; did you mean {n}?"));
-            IntakeError::usage(91, format!("no threat model is called {:?}", escape(name)))
-                .help(format!("there are {known}{meant}"))
+            IntakeError::usage(91, format!("no threat model is called {}", shown(name))).help(format!("there are {known}{meant}"))
         })?;
         let eps = number(spelling)
-            .map_err(|why| IntakeError::usage(89, format!("the radius of {:?} {why}", escape(text))).help(example))?;
+            .map_err(|why| IntakeError::usage(89, format!("the radius of {} {why}", shown(text))).help(example))?;
         if eps < 0.0 {
             return Err(IntakeError::usage(89, format!("the radius of {text:?} is negative")).help(example));
         }
