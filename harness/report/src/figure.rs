@@ -46,7 +46,7 @@ pub struct Figure {
 const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 340.0;
 /// Left, top, right and bottom of the plot.
-const PLOT: (f64, f64, f64, f64) = (58.0, 46.0, 500.0, 286.0);
+const PLOT: (f64, f64, f64, f64) = (34.0, 54.0, 504.0, 290.0);
 
 /// The figure as a picture: rates from 0 to 1, interval bars, and every line named at its end.
 pub fn figure_svg(figure: &Figure) -> String {
@@ -58,8 +58,8 @@ pub fn figure_svg(figure: &Figure) -> String {
     let across = |eps: f64| left + (right - left) * eps / widest;
     let up = |value: f64| bottom - (bottom - top) * value.clamp(0.0, 1.0);
 
-    svg.label((left - 44.0, 22.0), Anchor::Start, 14.0, Ink::Bold, &figure.title, 70);
-    svg.label((left - 44.0, 38.0), Anchor::Start, 11.0, Ink::Quiet, &figure.y_label, 110);
+    svg.label((2.0, 18.0), Anchor::Start, 14.0, Ink::Bold, &figure.title, 70);
+    svg.label((2.0, 35.0), Anchor::Start, 11.0, Ink::Quiet, &figure.y_label, 110);
     for k in 0..=5 {
         let value = f64::from(k) / 5.0;
         svg.rule((left, up(value)), (right, up(value)));

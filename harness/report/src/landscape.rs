@@ -56,7 +56,7 @@ pub(crate) fn colour_bar_svg(range: (f64, f64), name: &str) -> String {
 }
 
 /// Size of one landscape.
-const CELL: (f64, f64) = (306.0, 300.0);
+const CELL: (f64, f64) = (306.0, 292.0);
 /// Width of the colour bar with its ticks.
 const BAR: f64 = 96.0;
 /// Steps of colour in a colour bar.
@@ -142,7 +142,7 @@ impl View {
 }
 
 fn draw(svg: &mut Svg, surface: &Surface, range: (f64, f64), corner: (f64, f64), headed: bool) {
-    let view = View { centre: (corner.0 + CELL.0 / 2.0 + 9.0, corner.1 + 158.0), zoom: 88.0 };
+    let view = View { centre: (corner.0 + CELL.0 / 2.0 + 2.0, corner.1 + 156.0), zoom: 82.0 };
     let middle = corner.0 + CELL.0 / 2.0;
     if headed {
         svg.label((middle, corner.1 + 20.0), Anchor::Middle, 15.0, Ink::Bold, surface.heading(), 34);

@@ -10,7 +10,7 @@ use crate::cell::{Cell, csv_bytes};
 pub struct Axis {
     /// What one moves along, such as `random direction d` or `FGSM direction`.
     pub name: String,
-    /// Position of each grid line, ascending; pixel units in [0,1] for landscapes over inputs.
+    /// Position of each grid line, ascending; pixel units (images in 0 to 1) for landscapes over inputs.
     #[serde(with = "crate::float::many")]
     pub values: Vec<f64>,
 }

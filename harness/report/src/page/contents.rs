@@ -158,7 +158,6 @@ struct Outcome {
 struct Row {
     words: [String; 5],
     numbers: [String; 6],
-    engine: String,
     flags: String,
 }
 
@@ -234,7 +233,7 @@ impl Contents {
             landscapes_left_out: page.surfaces.len().saturating_sub(limits.surfaces),
             columns: COLUMNS
                 .iter()
-                .map(|column| Heading { heading: column.name.to_owned(), help: column.help.to_owned() })
+                .map(|column| Heading { heading: column.name.to_owned(), help: column.help.replace('`', "") })
                 .collect(),
             outcomes: outcomes.iter().take(limits.outcomes).map(shown_outcome).collect(),
             samples: page.samples.len(),
@@ -317,7 +316,7 @@ fn rows(page: &Page, limits: &Limits) -> Vec<Row> {
     let mut rows = Vec::new();
     for record in &page.records {
         let row = row(record);
-        let texts = row.words.iter().chain([&row.engine, &row.flags]).map(|text| written_bytes(text)).sum::<usize>();
+        let texts = row.words.iter().chain([&row.flags]).map(|text| written_bytes(text)).sum::<usize>();
         let bytes = 320 + texts + row.numbers.iter().map(String::len).sum::<usize>();
         if bytes > left {
             break;
@@ -362,7 +361,6 @@ fn row(record: &Record) -> Row {
             record.backwards.to_string(),
             significant(record.seconds, 3),
         ],
-        engine: shown_to(&format!("{} {}", record.engine, record.device), 60),
         flags: shown(&record.flags.join(" ")),
     }
 }

@@ -16,6 +16,7 @@
     views.push({ surface, canvas, says: figure.querySelector("output"), points: [] });
   }
   if (views.length === 0) return;
+  document.body.classList.add("turns");
 
   let waiting = false;
   const redraw = () => {
