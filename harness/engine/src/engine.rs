@@ -1,0 +1,167 @@
+//! The one interface to all engines, and the settings that choose among them. Knows no particular engine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use flatscape_graph::{Graph, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::{Buffer, EngineError, runtime};
+
+/// Which engine is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// ONNX Runtime if a library is found, else tract.
+    #[default]
+    Auto,
+    /// ONNX Runtime or an error.
+    Ort,
+    /// tract.
+    Tract,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Choice, String> {
+        match text {
+            "auto" => Ok(Choice::Auto),
+            "ort" => Ok(Choice::Ort),
+            "tract" => Ok(Choice::Tract),
+            other => Err(format!("there is no engine {other:?}; there are auto, ort and tract")),
+        }
+    }
+}
+
+/// Where graphs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, by its number.
+    Cuda(u32),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Device, String> {
+        let index = match text {
+            "cpu" => return Ok(Device::Cpu),
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
+        };
+        index.map(Device::Cuda).ok_or_else(|| format!("there is no device {text:?}; devices are written cpu, cuda or cuda:1"))
+    }
+}
+
+/// How an engine is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which engine.
+    pub choice: Choice,
+    /// Where it runs.
+    pub device: Device,
+    /// Threads on the CPU; 0 means one per core. Rows of a batch are cut in the same way whatever this is.
+    pub threads: usize,
+    /// The ONNX Runtime library that the user named (`--ort-lib`).
+    pub library: Option<PathBuf>,
+    /// The directory under which `runtime install` keeps libraries.
+    pub data_dir: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, data_dir: runtime::default_data_dir() }
+    }
+}
+
+impl Settings {
+    /// The number of threads, with 0 replaced by the number of cores.
+    pub fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        }
+    }
+}
+
+/// How a graph is compiled.
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    /// Whether operators are rewritten into the forms that are fast on this engine ([`crate::LOWERINGS`]).
+    pub lower: bool,
+    /// Whether a large batch may be cut into micro-batches that run in parallel. Only graphs whose outputs all have the batch
+    /// as leading extent, and in which no operator mixes rows, are ever cut.
+    pub split: bool,
+}
+
+impl Default for CompileOptions {
+    fn default() -> CompileOptions {
+        CompileOptions { lower: true, split: true }
+    }
+}
+
+/// What ran the numbers: goes into the manifest of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// `ort` or `tract`.
+    pub name: String,
+    /// Version of the engine.
+    pub version: String,
+    /// The shared library, if the engine is one.
+    pub library: Option<PathBuf>,
+    /// SHA-256 of the library, hexadecimal.
+    pub library_sha256: Option<String>,
+    /// Why this library: `--ort-lib`, `ORT_DYLIB_PATH`, …
+    pub origin: String,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// Execution providers in the order in which they are asked.
+    pub providers: Vec<String>,
+    /// Threads on the CPU.
+    pub threads: usize,
+    /// Options of the engine and of its providers.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Compiles graphs.
+pub trait Engine: Send + Sync {
+    /// The name that `--engine` takes.
+    fn name(&self) -> &'static str;
+
+    /// What this engine is, for the manifest.
+    fn info(&self) -> EngineInfo;
+
+    /// Compiles a graph whose operators are all of the standard domain.
+    ///
+    /// # Errors
+    /// [`EngineError::Compile`] with what the engine said.
+    fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError>;
+}
+
+/// A compiled graph.
+pub trait Executable: Send + Sync {
+    /// Runs the graph. Inputs and results are positional, in the order of `graph.inputs()` and `graph.outputs()`.
+    ///
+    /// # Errors
+    /// [`EngineError::Inputs`] when a tensor does not fit, [`EngineError::Memory`] when a smaller batch may help,
+    /// [`EngineError::Run`] otherwise.
+    fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError>;
+
+    /// Brings a tensor to where the graph runs. On the CPU this copies once; `Buffer::from(tensor)` copies nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Copy`] or [`EngineError::Memory`] when the device does not take it.
+    fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError>;
+}

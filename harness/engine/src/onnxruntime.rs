@@ -1,0 +1,147 @@
+//! ONNX Runtime through its C API: the CPU provider with several sessions of one thread, and the CUDA provider.
+//!
+//! The only file that speaks to `ort`. A process holds one library and one environment; both stay until it ends.
+
+mod cpu;
+mod cuda;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flatscape_graph::Graph;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::Session;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use sha2::{Digest, Sha256};
+
+use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
+use crate::library::{self, Finding, Place};
+use crate::{EngineError, lower};
+
+/// What `--engine` takes.
+pub(crate) const NAME: &str = "ort";
+
+pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> {
+    let place = library::wanted(settings)?.ok_or_else(|| {
+        let looked: Vec<String> = library::search(settings).iter().map(Place::to_string).collect();
+        EngineError::LibraryMissing { looked: looked.join("; ") }
+    })?;
+    let environment = environment(&place)?;
+    let threads = settings.thread_count();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("ort-{i}")).build();
+    let pool = pool.map_err(|e| EngineError::Device {
+        device: "cpu".to_owned(),
+        reason: format!("its {threads} threads could not be started: {e}"),
+        remedy: "ask for fewer threads".to_owned(),
+    })?;
+    let runtime = Runtime { environment, place, device: settings.device, threads, pool: Arc::new(pool) };
+    if let Device::Cuda(index) = settings.device {
+        cuda::probe(&runtime, index)?;
+    }
+    Ok(Arc::new(runtime))
+}
+
+/// An open library and the device on which its sessions run.
+#[derive(Clone)]
+pub(crate) struct Runtime {
+    environment: Environment,
+    place: Place,
+    device: Device,
+    threads: usize,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl Engine for Runtime {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn info(&self) -> EngineInfo {
+        let version = match &self.place.finding {
+            Finding::Usable { version: Some(version) } => version.clone(),
+            _ => build_version(),
+        };
+        let (providers, options) = match self.device {
+            Device::Cpu => (vec!["CPUExecutionProvider".to_owned()], BTreeMap::new()),
+            Device::Cuda(index) => (vec!["CUDAExecutionProvider".to_owned()], cuda::options(index)),
+        };
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        EngineInfo {
+            name: NAME.to_owned(),
+            version,
+            library: Some(self.place.path.clone()),
+            library_sha256: sha256(&self.place.path),
+            origin: self.place.origin.to_owned(),
+            device: self.device.to_string(),
+            providers,
+            threads: self.threads,
+            options: SESSION_OPTIONS.iter().map(owned).chain(options).collect(),
+        }
+    }
+
+    fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
+        let form = if self.device == Device::Cpu { NAME } else { "cuda" };
+        let lowered = if options.lower { &lower::lower(graph, form) } else { graph };
+        let bytes = flatscape_graph::onnx::write(lowered);
+        match self.device {
+            Device::Cpu => cpu::compile(self, graph, bytes, options),
+            Device::Cuda(index) => cuda::compile(self, graph, bytes, index),
+        }
+    }
+}
+
+/// Options that every session has, as they are recorded.
+const SESSION_OPTIONS: &[(&str, &str)] = &[("session.load_model_format", "ONNX"), ("graph_optimization_level", "all")];
+
+impl Runtime {
+    /// A builder with the options that every session has.
+    fn builder(&self, threads: usize) -> ort::Result<SessionBuilder> {
+        let mut builder = Session::builder(&self.environment)?
+            .with_log_level(LogLevel::Fatal)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_auto_device(AutoDevicePolicy::PreferCPU)?
+            .with_inter_threads(1)?
+            .with_intra_threads(threads)?;
+        builder = builder.with_config_entry("session.load_model_format", "ONNX")?;
+        Ok(builder)
+    }
+}
+
+/// The one environment of this process and the library it came from.
+static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+fn environment(place: &Place) -> Result<Environment, EngineError> {
+    let path = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
+    let mut held = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((loaded, environment)) = &*held {
+        return if *loaded == path {
+            Ok(environment.clone())
+        } else {
+            Err(EngineError::LibraryInUse { loaded: loaded.clone(), wanted: path })
+        };
+    }
+    let refused = |reason: String| EngineError::LibraryRefused { path: path.clone(), origin: place.origin, reason };
+    let builder = ort::init_from(&path).map_err(|e| refused(format!("cannot be loaded: {e}")))?;
+    let environment =
+        builder.with_name("flatscape").with_telemetry(false).build().map_err(|e| refused(format!("does not start: {e}")))?;
+    environment.set_log_level(LogLevel::Fatal);
+    *held = Some((path, environment.clone()));
+    Ok(environment)
+}
+
+/// The version that the loaded library states about its build.
+fn build_version() -> String {
+    let text = ort::info();
+    let branch = text.split_once("git-branch=").map(|(_, rest)| rest.split(',').next().unwrap_or(rest));
+    branch.map_or_else(|| text.to_owned(), |branch| branch.trim_start_matches("rel-").to_owned())
+}
+
+fn sha256(path: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).ok()?;
+    Some(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,127 @@
+//! The CPU provider. A batch is cut into micro-batches that run in parallel on sessions of one thread each; what cannot be cut, or
+//! is too small to be, runs whole on one session that has all threads.
+//!
+//! Measured (two cores): one session per core gains 0 to 5 % on a ResNet-18, 5 to 10 % on a four-convolution CIFAR net and 35 to
+//! 50 % on a LeNet over one session with two threads.
+
+use std::sync::{Mutex, PoisonError};
+
+use flatscape_graph::{Graph, Tensor};
+use ort::session::{Session, SessionInputValue};
+use rayon::prelude::*;
+
+use super::{NAME, Runtime, value};
+use crate::engine::{CompileOptions, Executable};
+use crate::rows::{self, Cut, Slice};
+use crate::signature::Signature;
+use crate::{Buffer, EngineError};
+
+/// The smallest micro-batch: below it the blocked kernels lose more than a second core gains.
+const LEAST_ROWS: usize = 8;
+
+pub(super) fn compile(
+    runtime: &Runtime,
+    graph: &Graph,
+    bytes: Vec<u8>,
+    options: &CompileOptions,
+) -> Result<Box<dyn Executable>, EngineError> {
+    let cut = if options.split { Cut::of(graph) } else { None };
+    let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
+    let plan = Plan { signature: Signature::of(graph), cut, bytes, runtime: runtime.clone(), idle };
+    // one session now, so that what ONNX Runtime refuses is said at compile time
+    let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
+    let refused = |e: ort::Error| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason: e.to_string() };
+    let first = plan.session(width).map_err(refused)?;
+    plan.idle.put(width, first);
+    Ok(Box::new(plan))
+}
+
+struct Plan {
+    signature: Signature,
+    cut: Option<Cut>,
+    bytes: Vec<u8>,
+    runtime: Runtime,
+    idle: Sessions,
+}
+
+/// Whether a session has one thread or all of them.
+#[derive(Clone, Copy)]
+enum Width {
+    Narrow,
+    Wide,
+}
+
+/// Sessions that nobody is using. They are made when they are first needed.
+struct Sessions {
+    wide: Mutex<Vec<Session>>,
+    narrow: Mutex<Vec<Session>>,
+}
+
+impl Sessions {
+    fn of(&self, width: Width) -> std::sync::MutexGuard<'_, Vec<Session>> {
+        let sessions = if let Width::Wide = width { &self.wide } else { &self.narrow };
+        sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, width: Width) -> Option<Session> {
+        self.of(width).pop()
+    }
+
+    fn put(&self, width: Width, session: Session) {
+        self.of(width).push(session);
+    }
+}
+
+impl Executable for Plan {
+    fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        self.signature.check(inputs)?;
+        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
+        let tensors: Vec<&Tensor> = inputs.iter().filter_map(|b| b.on_host()).collect();
+        if tensors.len() != inputs.len() {
+            return Err(failed("an input lies on another device".to_owned()));
+        }
+        let pieces = match &self.cut {
+            Some(cut) => cut.pieces(&tensors, LEAST_ROWS),
+            None => Vec::new(),
+        };
+        let results = match &pieces[..] {
+            [] | [_] => {
+                let whole: Vec<Slice> = tensors.iter().map(|t| Slice::whole(t)).collect();
+                self.run_piece(Width::Wide, &whole).map(|only| vec![only])
+            }
+            many => {
+                let run = |piece: &Vec<Slice>| self.run_piece(Width::Narrow, piece);
+                self.runtime.pool.install(|| many.par_iter().with_max_len(1).map(run).collect())
+            }
+        };
+        let results = results.map_err(|e| failed(e.to_string()))?;
+        let joined =
+            rows::join(results).ok_or_else(|| failed("its micro-batches gave results that do not fit together".to_owned()))?;
+        Ok(joined.into_iter().map(Buffer::from).collect())
+    }
+
+    fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
+        Ok(Buffer::from(tensor.clone()))
+    }
+}
+
+impl Plan {
+    fn session(&self, width: Width) -> ort::Result<Session> {
+        let threads = if let Width::Wide = width { self.runtime.threads } else { 1 };
+        self.runtime.builder(threads)?.commit_from_memory(&self.bytes)
+    }
+
+    fn run_piece(&self, width: Width, piece: &[Slice]) -> ort::Result<Vec<Tensor>> {
+        let width = if self.runtime.threads == 1 { Width::Narrow } else { width };
+        let mut session = match self.idle.take(width) {
+            Some(session) => session,
+            None => self.session(width)?,
+        };
+        let inputs: Vec<SessionInputValue> = piece.iter().map(value::input).collect::<ort::Result<_>>()?;
+        let outputs = session.run(&inputs[..])?;
+        let tensors = (0..outputs.len()).map(|i| value::output(&outputs[i])).collect();
+        drop(outputs);
+        self.idle.put(width, session);
+        tensors
+    }
+}

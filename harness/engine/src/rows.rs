@@ -1,0 +1,150 @@
+//! Cutting a batch into micro-batches: which graphs may be cut, where, and how the results are put together again.
+//! Knows nothing about engines.
+//!
+//! Where the cuts lie depends on the size of the batch alone, never on the number of threads, so a machine with more cores
+//! gives the same bytes.
+
+use std::ops::Range;
+
+use flatscape_graph::{Dim, Element, Graph, Node, Tensor, ValueId, with_array};
+use ndarray::{ArrayD, Axis};
+
+/// An input of one micro-batch: a tensor, or some of its rows. Row-major.
+#[derive(Clone)]
+pub(crate) struct Slice<'a> {
+    tensor: &'a Tensor,
+    rows: Option<Range<usize>>,
+}
+
+impl<'a> Slice<'a> {
+    pub fn whole(tensor: &'a Tensor) -> Slice<'a> {
+        Slice { tensor, rows: None }
+    }
+
+    pub fn tensor(&self) -> &'a Tensor {
+        self.tensor
+    }
+
+    pub fn shape(&self) -> Vec<usize> {
+        let mut shape = self.tensor.shape().to_vec();
+        if let (Some(rows), Some(first)) = (&self.rows, shape.first_mut()) {
+            *first = rows.len();
+        }
+        shape
+    }
+
+    /// The elements of the array inside this tensor, if it is row-major.
+    pub fn elements<T: Element>(&self, array: &'a ArrayD<T>) -> Option<&'a [T]> {
+        let all = array.as_slice()?;
+        match &self.rows {
+            None => Some(all),
+            Some(rows) => {
+                let row = array.shape().iter().skip(1).product::<usize>();
+                all.get(rows.start * row..rows.end * row)
+            }
+        }
+    }
+}
+
+/// Which inputs carry rows.
+pub(crate) struct Cut {
+    inputs: Vec<bool>,
+}
+
+impl Cut {
+    /// How the graph may be cut, or `None` when it has to run whole.
+    pub fn of(graph: &Graph) -> Option<Cut> {
+        let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
+        let rows_out = graph.outputs().iter().all(|o| leads(graph, o.value));
+        let cuts = rows_out && inputs.contains(&true) && !graph.nodes().iter().any(|node| mixes_rows(graph, node));
+        cuts.then_some(Cut { inputs })
+    }
+
+    /// The micro-batches for these inputs, at least `least` rows each; a single one when the batch is too small to cut.
+    pub fn pieces<'a>(&self, inputs: &[&'a Tensor], least: usize) -> Vec<Vec<Slice<'a>>> {
+        let rows = self.inputs.iter().zip(inputs).find(|(carries, _)| **carries).map_or(0, |(_, tensor)| tensor.shape()[0]);
+        cuts(rows, least)
+            .into_iter()
+            .map(|range| {
+                let slice = |(&carries, &tensor): (&bool, &&'a Tensor)| Slice { tensor, rows: carries.then(|| range.clone()) };
+                self.inputs.iter().zip(inputs).map(slice).collect()
+            })
+            .collect()
+    }
+}
+
+/// Eight micro-batches of equal size (within one row), unless they would be smaller than `least` or larger than 32 rows.
+fn cuts(rows: usize, least: usize) -> Vec<Range<usize>> {
+    let size = rows.div_ceil(8).clamp(least, 32.max(least));
+    let count = (rows / size).max(1);
+    let mut start = 0;
+    (0..count)
+        .map(|i| {
+            let end = rows * (i + 1) / count;
+            let range = start..end;
+            start = end;
+            range
+        })
+        .collect()
+}
+
+/// The results of the micro-batches, one above the other. `None` if the engine gave results that do not fit together.
+pub(crate) fn join(mut pieces: Vec<Vec<Tensor>>) -> Option<Vec<Tensor>> {
+    if pieces.len() == 1 {
+        return pieces.pop();
+    }
+    let count = pieces.first()?.len();
+    (0..count)
+        .map(|output| {
+            let parts: Vec<&Tensor> = pieces.iter().filter_map(|piece| piece.get(output)).collect();
+            with_array!(*parts.first()?, first => stack(first, &parts))
+        })
+        .collect()
+}
+
+fn stack<T: Element>(_: &ArrayD<T>, parts: &[&Tensor]) -> Option<Tensor> {
+    let views: Vec<_> = parts.iter().map(|part| T::view(part).map(|array| array.view())).collect::<Option<_>>()?;
+    ndarray::concatenate(Axis(0), &views).ok().map(T::wrap)
+}
+
+/// Whether the leading extent is the batch.
+fn leads(graph: &Graph, id: ValueId) -> bool {
+    matches!(graph.shape(id).and_then(<[Dim]>::first), Some(Dim::Symbol(symbol)) if &**symbol == "N")
+}
+
+/// Whether an operator lets one row of the batch see another. What has a fixed leading extent is the same in every micro-batch;
+/// anything else may hold rows.
+fn mixes_rows(graph: &Graph, node: &Node) -> bool {
+    let holds_rows = |id: ValueId| {
+        graph.constant(id).is_none() && graph.shape(id).is_none_or(|dims| dims.first().is_some_and(|d| d.fixed().is_none()))
+    };
+    let Some(x) = node.input(0) else { return false };
+    if !holds_rows(x) {
+        // a contraction over the batch on the right
+        let right = node.input(1).filter(|&b| holds_rows(b) && graph.rank(b).is_none_or(|rank| rank <= 2));
+        return matches!(&*node.op, "MatMul" | "Gemm") && right.is_some();
+    }
+    let rank = graph.rank(x).unwrap_or(0) as i64;
+    let is_first = |axis: i64| axis == 0 || axis == -rank;
+    let axis = |default: i64| is_first(node.attributes.int("axis", default));
+    let listed = |position: usize| match node.input(position) {
+        Some(axes) => graph.constant(axes).and_then(|t| t.to_ints()),
+        None => Some(Vec::new()),
+    };
+    match &*node.op {
+        "BatchNormalization" => node.attributes.int("training_mode", 0) == 1,
+        "Softmax" | "LogSoftmax" | "Hardmax" | "TopK" => axis(-1),
+        "ArgMax" | "ArgMin" | "Gather" | "Concat" | "Split" => axis(0),
+        "CumSum" => listed(1).is_none_or(|axes| axes.into_iter().any(is_first)),
+        "Slice" => listed(3).is_none_or(|axes| axes.is_empty() || axes.into_iter().any(is_first)),
+        "Gemm" => node.attributes.int("transA", 0) == 1,
+        "Transpose" => node.attributes.ints("perm").is_none_or(|perm| perm.first() != Some(&0)),
+        "Einsum" | "ReverseSequence" | "Loop" | "Scan" | "NonZero" | "Unique" | "Compress" => true,
+        op if op.starts_with("Reduce") => match listed(1) {
+            Some(axes) if axes.is_empty() => node.attributes.int("noop_with_empty_axes", 0) == 0,
+            Some(axes) => axes.into_iter().any(is_first),
+            None => true,
+        },
+        _ => false,
+    }
+}

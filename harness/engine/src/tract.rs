@@ -1,0 +1,198 @@
+//! tract: the engine that is compiled in. CPU only, float64 throughout, no library to look for.
+//!
+//! tract optimises for concrete shapes, so a graph is specialised when a batch size is first seen and kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flatscape_graph::{DType, Element, Graph, Tensor};
+use rayon::prelude::*;
+use tract_onnx::prelude::{
+    Datum, DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, TValue,
+    Tensor as Array, TractError, TractResult, TypedRunnableModel,
+};
+
+use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
+use crate::rows::{self, Cut, Slice};
+use crate::signature::Signature;
+use crate::{Buffer, EngineError, lower};
+
+/// What `--engine` takes.
+pub(crate) const NAME: &str = "tract";
+
+/// The version that is compiled in; a test compares it with the lock file.
+pub(crate) const VERSION: &str = "0.23.9";
+
+pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> {
+    if settings.device != Device::Cpu {
+        return Err(EngineError::Device {
+            device: settings.device.to_string(),
+            reason: "tract runs on the CPU only".to_owned(),
+            remedy: "use --engine ort with the CUDA build of ONNX Runtime (`flatscape runtime install --cuda`)".to_owned(),
+        });
+    }
+    let threads = settings.thread_count();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("tract-{i}")).build();
+    let pool = pool.map_err(|e| EngineError::Device {
+        device: "cpu".to_owned(),
+        reason: format!("its {threads} threads could not be started: {e}"),
+        remedy: "ask for fewer threads".to_owned(),
+    })?;
+    Ok(Arc::new(Tract { pool: Arc::new(pool), threads }))
+}
+
+struct Tract {
+    pool: Arc<rayon::ThreadPool>,
+    threads: usize,
+}
+
+impl Engine for Tract {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn info(&self) -> EngineInfo {
+        EngineInfo {
+            name: NAME.to_owned(),
+            version: VERSION.to_owned(),
+            library: None,
+            library_sha256: None,
+            origin: "compiled in".to_owned(),
+            device: Device::Cpu.to_string(),
+            providers: Vec::new(),
+            threads: self.threads,
+            options: BTreeMap::new(),
+        }
+    }
+
+    fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
+        let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
+        let lowered = if options.lower { &lower::lower(graph, NAME) } else { graph };
+        let bytes = flatscape_graph::onnx::write(lowered);
+        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let model = onnx.model_for_read(&mut &bytes[..]).map_err(|e| refused(chain(&e)))?;
+        let plan = Plan {
+            signature: Signature::of(graph),
+            cut: if options.split { Cut::of(graph) } else { None },
+            model,
+            specialised: Mutex::default(),
+            pool: self.pool.clone(),
+        };
+        // a graph of fixed shapes is specialised now, so that what tract cannot do is said at compile time
+        let fixed = |(_, ty): &(_, flatscape_graph::ValueType)| {
+            ty.shape.as_ref()?.iter().map(flatscape_graph::Dim::fixed).collect::<Option<Vec<usize>>>()
+        };
+        let shapes: Option<Vec<Vec<usize>>> = plan.signature.inputs.iter().map(fixed).collect();
+        if let Some(shapes) = shapes {
+            plan.specialise(&shapes).map_err(|e| refused(chain(&e)))?;
+        }
+        Ok(Box::new(plan))
+    }
+}
+
+/// The extents of all inputs.
+type Shapes = Vec<Vec<usize>>;
+
+struct Plan {
+    signature: Signature,
+    cut: Option<Cut>,
+    model: InferenceModel,
+    specialised: Mutex<HashMap<Shapes, Arc<TypedRunnableModel>>>,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl Executable for Plan {
+    fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        self.signature.check(inputs)?;
+        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
+        let tensors: Vec<&Tensor> = inputs.iter().filter_map(|b| b.on_host()).collect();
+        if tensors.len() != inputs.len() {
+            return Err(failed("an input lies on another device".to_owned()));
+        }
+        let pieces = match &self.cut {
+            Some(cut) => cut.pieces(&tensors, 1),
+            None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
+        };
+        let run = |piece: &Vec<Slice>| self.run_piece(piece).map_err(|e| failed(chain(&e)));
+        let results: Vec<Vec<Tensor>> = match &pieces[..] {
+            [only] => vec![run(only)?],
+            many => self.pool.install(|| many.par_iter().with_max_len(1).map(run).collect::<Result<_, _>>())?,
+        };
+        let joined =
+            rows::join(results).ok_or_else(|| failed("its micro-batches gave results that do not fit together".to_owned()))?;
+        Ok(joined.into_iter().map(Buffer::from).collect())
+    }
+
+    fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
+        Ok(Buffer::from(tensor.clone()))
+    }
+}
+
+impl Plan {
+    fn run_piece(&self, piece: &[Slice]) -> TractResult<Vec<Tensor>> {
+        let shapes: Shapes = piece.iter().map(Slice::shape).collect();
+        let plan = self.specialise(&shapes)?;
+        let inputs = piece.iter().map(to_tract).collect::<TractResult<_>>()?;
+        plan.run(inputs)?.iter().map(from_tract).collect()
+    }
+
+    fn specialise(&self, shapes: &Shapes) -> TractResult<Arc<TypedRunnableModel>> {
+        // the lock is held while tract optimises: other threads of the same batch wait for the same plan
+        let mut known = self.specialised.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = known.get(shapes) {
+            return Ok(plan.clone());
+        }
+        let mut model = self.model.clone();
+        for (index, (shape, (_, ty))) in shapes.iter().zip(&self.signature.inputs).enumerate() {
+            let dtype = datum_type(ty.dtype.unwrap_or(DType::F32));
+            model.set_input_fact(index, InferenceFact::dt_shape(dtype, shape))?;
+        }
+        let plan = model.into_optimized()?.into_runnable()?;
+        known.insert(shapes.clone(), plan.clone());
+        Ok(plan)
+    }
+}
+
+fn to_tract(slice: &Slice) -> TractResult<TValue> {
+    fn array<'a, T: Element + Datum + Copy>(slice: &Slice<'a>, a: &'a ndarray::ArrayD<T>) -> TractResult<TValue> {
+        let data = slice.elements(a).ok_or_else(|| TractError::msg("an input is not row-major"))?;
+        Ok(Array::from_shape(&slice.shape(), data)?.into_tvalue())
+    }
+    flatscape_graph::with_array!(slice.tensor(), a => array(slice, a))
+}
+
+fn from_tract(value: &TValue) -> TractResult<Tensor> {
+    fn tensor<T: Element + Datum>(value: &TValue) -> TractResult<Tensor> {
+        let array = value.to_plain_array_view::<T>()?;
+        Tensor::new(value.shape(), array.iter().cloned().collect())
+            .ok_or_else(|| TractError::msg("a result has an impossible shape"))
+    }
+    match value.datum_type() {
+        DatumType::F32 => tensor::<f32>(value),
+        DatumType::F64 => tensor::<f64>(value),
+        DatumType::I8 => tensor::<i8>(value),
+        DatumType::I32 => tensor::<i32>(value),
+        DatumType::I64 => tensor::<i64>(value),
+        DatumType::U8 => tensor::<u8>(value),
+        DatumType::Bool => tensor::<bool>(value),
+        DatumType::TDim => from_tract(&value.cast_to::<i64>()?.into_owned().into_tvalue()),
+        other => Err(TractError::msg(format!("a result has the element type {other:?}"))),
+    }
+}
+
+fn datum_type(dtype: DType) -> DatumType {
+    match dtype {
+        DType::F32 => DatumType::F32,
+        DType::F64 => DatumType::F64,
+        DType::I8 => DatumType::I8,
+        DType::I32 => DatumType::I32,
+        DType::I64 => DatumType::I64,
+        DType::U8 => DatumType::U8,
+        DType::Bool => DatumType::Bool,
+    }
+}
+
+/// The error and its causes, outermost first.
+fn chain(error: &TractError) -> String {
+    error.chain().map(|cause| cause.to_string().trim().to_owned()).collect::<Vec<_>>().join(": ")
+}
