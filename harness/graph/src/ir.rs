@@ -480,6 +480,56 @@ impl Graph {
         }
     }
 
+    /// The same graph with another type for an input. Types of other values follow with the next [`Graph::rewrite`].
+    #[must_use]
+    pub fn with_input_type(&self, input: ValueId, ty: ValueType) -> Graph {
+        let mut new = self.clone();
+        new.values[input.0 as usize].ty = ty;
+        new
+    }
+
+    /// The same graph without the problems found so far, for a pass that infers everything anew.
+    #[must_use]
+    pub(crate) fn without_problems(&self) -> Graph {
+        Graph { problems: Vec::new(), ..self.clone() }
+    }
+
+    /// The same graph without the nodes and constants that no output needs. Inputs stay. Nothing is inferred again.
+    #[must_use]
+    pub fn without_dead(&self) -> Graph {
+        let mut live = vec![false; self.values.len()];
+        self.inputs.iter().chain(self.outputs.iter().map(|o| &o.value)).for_each(|v| live[v.0 as usize] = true);
+        let mut needed = vec![false; self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            needed[i] = node.outputs.iter().flatten().any(|v| live[v.0 as usize]);
+            if needed[i] {
+                node.inputs.iter().chain(&node.outputs).flatten().for_each(|v| live[v.0 as usize] = true);
+            }
+        }
+        let count = |kept: &[bool]| -> Vec<u32> {
+            kept.iter().scan(0, |n, &k| Some(std::mem::replace(n, *n + u32::from(k)))).collect()
+        };
+        let (values, nodes) = (count(&live), count(&needed));
+        let moved = |v: ValueId| ValueId(values[v.0 as usize]);
+        let keep_value = |(_, v): (usize, &Value)| Value {
+            producer: v.producer.map(|(node, at)| (NodeId(nodes[node.0 as usize]), at)),
+            ..v.clone()
+        };
+        let keep_node = |(_, n): (usize, &Node)| Node {
+            inputs: n.inputs.iter().map(|v| v.map(moved)).collect(),
+            outputs: n.outputs.iter().map(|v| v.map(moved)).collect(),
+            ..n.clone()
+        };
+        Graph {
+            name: self.name.clone(),
+            values: self.values.iter().enumerate().filter(|(i, _)| live[*i]).map(keep_value).collect(),
+            nodes: self.nodes.iter().enumerate().filter(|(i, _)| needed[*i]).map(keep_node).collect(),
+            inputs: self.inputs.iter().map(|&v| moved(v)).collect(),
+            outputs: self.outputs.iter().map(|o| Output { name: o.name.clone(), value: moved(o.value) }).collect(),
+            problems: self.problems.clone(),
+        }
+    }
+
     /// Copies the graph node by node into a new one. For every node, `rule` may append a replacement to the new graph and
     /// return the new results, or return `None` to have the node copied. Inputs, constants that are used and outputs are
     /// carried over. This is the one way in which passes change a graph.

@@ -6,17 +6,21 @@
 mod check;
 mod compare;
 mod expr;
+mod inline;
 mod ir;
 mod name;
 pub mod onnx;
 pub mod ops;
+mod simplify;
 mod tensor;
 pub mod text;
 
 pub use check::CheckError;
 pub use expr::{Builder, Expr, Operand};
+pub use inline::InlineError;
 pub use ir::{Attribute, Attributes, Dim, Graph, Node, NodeId, Output, Problem, Shape, Value, ValueId, ValueType};
 pub use name::shown;
+pub use simplify::simplify;
 pub use tensor::{DType, Element, Tensor};
 
 /// The one opset that normalised graphs and everything written by flatscape use.

@@ -1,0 +1,235 @@
+//! Algebra that changes no number: what is the same value under another name, and what is the same node in fewer.
+
+use crate::ir::{Attribute, Dim, Graph, Node, ValueId};
+use crate::ops;
+use crate::simplify::Shapes;
+use crate::tensor::Tensor;
+
+/// A node in the graph that is being built, before it is appended.
+struct Place<'g> {
+    graph: &'g mut Graph,
+    node: &'g mut Node,
+    shapes: Shapes,
+}
+
+/// Either the value that the node's first result equals, or the node, possibly changed, stays.
+type Rule = fn(&mut Place) -> Option<ValueId>;
+
+/// The operators and what is tried on them, in order.
+const RULES: &[(&[&str], Rule)] = &[
+    // y = x
+    (&["Identity"], first),
+    (&["Dropout"], dropout_in_evaluation),
+    (&["Cast"], cast_to_the_same),
+    (&["Sum", "Max", "Min", "Mean", "Concat"], of_one_operand),
+    // x + 0, x · 1
+    (&["Add", "Sub"], |p| neutral(p, 0.0)),
+    (&["Mul", "Div", "Pow"], |p| neutral(p, 1.0)),
+    // −(−x)
+    (&["Neg"], neg_of_neg),
+    (&["Not"], neg_of_neg),
+    // nothing is moved
+    (&["Transpose"], transpose_of_transpose),
+    (&["Expand", "Tile", "Slice", "Pad", "Split"], nothing_moved),
+    (&["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"], reduce_over_one),
+    // the same elements in another shape
+    (&["Reshape", "Flatten", "Squeeze", "Unsqueeze"], reshape_of_reshape),
+];
+
+/// Operators that keep the elements and their order.
+const RESHAPES: &[&str] = &["Reshape", "Flatten", "Squeeze", "Unsqueeze"];
+
+/// Results that the node would have and that are there already. The node itself may be changed to a simpler one.
+pub(super) fn apply(graph: &mut Graph, node: &mut Node, shapes: Shapes) -> Option<Vec<Option<ValueId>>> {
+    if !node.domain.is_empty() {
+        return None;
+    }
+    let rules = RULES.iter().filter(|(ops, _)| ops.contains(&&*node.op)).map(|(_, rule)| *rule).collect::<Vec<Rule>>();
+    for rule in rules {
+        if let Some(same) = rule(&mut Place { graph, node, shapes }) {
+            let mut results = vec![None; node.outputs.len()];
+            results[0] = Some(same);
+            return Some(results);
+        }
+    }
+    None
+}
+
+fn first(p: &mut Place) -> Option<ValueId> {
+    p.node.input(0)
+}
+
+fn dropout_in_evaluation(p: &mut Place) -> Option<ValueId> {
+    let training = match p.node.input(2) {
+        None => false,
+        Some(t) => p.graph.constant(t)?.to_ints()?.first() != Some(&0),
+    };
+    // the mask is all true, and somebody may read it
+    let masked = p.node.output(1).is_some();
+    if training || masked { None } else { p.node.input(0) }
+}
+
+fn cast_to_the_same(p: &mut Place) -> Option<ValueId> {
+    let x = p.node.input(0)?;
+    let to = ops::dtype_of_code(p.node.attributes.int("to", 0))?;
+    (p.graph.dtype(x) == Some(to)).then_some(x)
+}
+
+fn of_one_operand(p: &mut Place) -> Option<ValueId> {
+    if let [Some(only)] = p.node.inputs[..] { Some(only) } else { None }
+}
+
+/// `x + 0`, `0 + x`, `x − 0`, `x · 1`, `1 · x`, `x / 1`, `x ^ 1`, where the constant does not make the result larger than x.
+fn neutral(p: &mut Place, value: f64) -> Option<ValueId> {
+    let commutes = matches!(&*p.node.op, "Add" | "Mul");
+    for (x, c) in [(0, 1), (1, 0)] {
+        if (x, c) == (1, 0) && !commutes {
+            break;
+        }
+        let (x, c) = (p.node.input(x)?, p.node.input(c)?);
+        let Some(constant) = p.graph.constant(c) else { continue };
+        if !everywhere(constant, value) {
+            continue;
+        }
+        let (Some(shape), ones) = (p.graph.shape(x), constant.shape()) else { continue };
+        let inside = shape.iter().rev().zip(ones.iter().rev()).all(|(d, &n)| n == 1 || d.fixed() == Some(n));
+        if ones.len() <= shape.len() && inside {
+            return Some(x);
+        }
+    }
+    None
+}
+
+fn everywhere(tensor: &Tensor, value: f64) -> bool {
+    match tensor {
+        Tensor::F32(a) => a.iter().all(|&v| f64::from(v) == value),
+        Tensor::F64(a) => a.iter().all(|&v| v == value),
+        Tensor::I8(a) => a.iter().all(|&v| f64::from(v) == value),
+        Tensor::I32(a) => a.iter().all(|&v| f64::from(v) == value),
+        Tensor::I64(a) => a.iter().all(|&v| v == value as i64),
+        Tensor::U8(a) => a.iter().all(|&v| f64::from(v) == value),
+        Tensor::Bool(_) => false,
+    }
+}
+
+/// Undoing twice: `−(−x)`, `¬¬x`.
+fn neg_of_neg(p: &mut Place) -> Option<ValueId> {
+    let inner = producer(p.graph, p.node.input(0)?)?;
+    (inner.op == p.node.op && inner.domain.is_empty()).then(|| inner.input(0))?
+}
+
+/// Two permutations become one; one that moves nothing is gone.
+fn transpose_of_transpose(p: &mut Place) -> Option<ValueId> {
+    let mut x = p.node.input(0)?;
+    let rank = p.graph.rank(x)?;
+    let order = |node: &Node| -> Option<Vec<i64>> {
+        let order = match node.attributes.ints("perm") {
+            Some(perm) => perm.to_vec(),
+            None => (0..rank as i64).rev().collect(),
+        };
+        (order.len() == rank && order.iter().all(|&a| (0..rank as i64).contains(&a))).then_some(order)
+    };
+    let mut perm = order(p.node)?;
+    if let Some(inner) = producer(p.graph, x).filter(|n| &*n.op == "Transpose" && n.domain.is_empty()) {
+        let before = order(inner)?;
+        perm = perm.iter().map(|&a| before[a as usize]).collect();
+        x = inner.input(0)?;
+        p.node.inputs[0] = Some(x);
+        p.node.attributes.0.insert("perm".into(), Attribute::Ints(perm.clone()));
+    }
+    perm.iter().enumerate().all(|(i, &a)| i as i64 == a).then_some(x)
+}
+
+/// `Expand`, `Tile`, `Slice`, `Pad`, `Split` whose result has exactly the extents of x, element by element.
+fn nothing_moved(p: &mut Place) -> Option<ValueId> {
+    let x = p.node.input(0)?;
+    let constant = |i: usize| p.node.input(i).and_then(|v| p.graph.constant(v)).and_then(|t| t.to_ints());
+    let in_place = match &*p.node.op {
+        "Slice" => p.node.input(4).is_none() || constant(4)?.iter().all(|&s| s == 1),
+        "Pad" => constant(1)?.iter().all(|&n| n == 0),
+        "Split" => p.node.outputs.len() == 1,
+        _ => true,
+    };
+    if !in_place {
+        return None;
+    }
+    let found = ops::infer(p.graph, p.node).ok()?.into_iter().next()?;
+    same_extents(found.ty.shape.as_deref()?, p.graph.shape(x)?).then_some(x)
+}
+
+/// A reduction over axes of extent 1 that stay.
+fn reduce_over_one(p: &mut Place) -> Option<ValueId> {
+    let x = p.node.input(0)?;
+    let found = ops::infer(p.graph, p.node).ok()?.into_iter().next()?;
+    let (before, after) = (p.graph.shape(x)?, found.ty.shape?);
+    same_extents(before, &after).then_some(x)
+}
+
+/// A chain of reshapes goes back to a value of the wanted extents, or becomes one `Reshape` of where it starts.
+fn reshape_of_reshape(p: &mut Place) -> Option<ValueId> {
+    const FAR: usize = 8;
+    let found = ops::infer(p.graph, p.node).ok()?.into_iter().next()?;
+    let wanted = found.ty.shape?;
+    let direct = p.node.input(0)?;
+    let mut source = direct;
+    for _ in 0..FAR {
+        if p.graph.shape(source).is_some_and(|s| same_elements(s, &wanted)) {
+            return Some(source);
+        }
+        match producer(p.graph, source).filter(|n| RESHAPES.contains(&&*n.op) && n.domain.is_empty()) {
+            Some(inner) => source = inner.input(0)?,
+            None => break,
+        }
+    }
+    let computed = &*p.node.op == "Reshape" && p.node.input(1).is_some_and(|t| p.graph.constant(t).is_none());
+    if source == direct && !computed {
+        return None;
+    }
+    if p.shapes == Shapes::Keep && (computed || !states_its_target(p)) {
+        return None;
+    }
+    let target = if states_its_target(p) {
+        p.node.input(1)?
+    } else {
+        let target = target(p.graph.shape(source)?, &wanted)?;
+        p.graph.add_constant("shape", Tensor::ints(&target))
+    };
+    p.node.op = "Reshape".into();
+    p.node.inputs = vec![Some(source), Some(target)];
+    p.node.attributes = Default::default();
+    None
+}
+
+/// Whether it is a `Reshape` to a constant shape that copies no extent of its operand.
+fn states_its_target(p: &Place) -> bool {
+    let target = p.node.input(1).filter(|_| &*p.node.op == "Reshape").and_then(|t| p.graph.constant(t));
+    target.and_then(|t| t.to_ints()).is_some_and(|t| t.iter().all(|&n| n != 0))
+}
+
+/// A constant target: extents of the source are copied with 0, one other unknown is −1.
+fn target(source: &[Dim], wanted: &[Dim]) -> Option<Vec<i64>> {
+    let mut open = false;
+    let entry = |(i, d): (usize, &Dim)| match d {
+        Dim::Fixed(0) => None,
+        Dim::Fixed(n) => i64::try_from(*n).ok(),
+        d if source.get(i).is_some_and(|s| s.same(d)) => Some(0),
+        _ if std::mem::replace(&mut open, true) => None,
+        _ => Some(-1),
+    };
+    wanted.iter().enumerate().map(entry).collect()
+}
+
+fn producer(graph: &Graph, value: ValueId) -> Option<&Node> {
+    graph.value(value).producer.map(|(node, _)| graph.node_at(node))
+}
+
+fn same_extents(a: &[Dim], b: &[Dim]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+}
+
+/// As [`same_extents`] for two shapes of the same elements: one extent may be unknown, the others determine it.
+fn same_elements(a: &[Dim], b: &[Dim]) -> bool {
+    let unknown = a.iter().zip(b).filter(|(a, b)| !a.same(b)).count();
+    let empty = b.iter().any(|d| d.fixed() == Some(0));
+    a.len() == b.len() && (unknown == 0 || unknown == 1 && !empty)
+}

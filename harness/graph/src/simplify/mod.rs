@@ -1,0 +1,118 @@
+//! Simplification: constants folded, equal nodes shared, dead nodes gone, and algebra that changes no number. Knows the
+//! meaning of operators from `ops` and never trades accuracy for speed.
+
+use std::collections::HashMap;
+
+use crate::ir::{Dim, Graph, Node, ValueId};
+use crate::ops;
+use crate::tensor::{DType, Tensor};
+
+mod identities;
+mod sharing;
+
+use sharing::Sharing;
+
+/// An equivalent graph with the same inputs and outputs, usually smaller. Takes time linear in the size of the graph. Numbers
+/// stay the same to the bit, up to the sign of zeros and the order of sums inside folded constants.
+pub fn simplify(graph: &Graph) -> Graph {
+    simplified(graph, Shapes::Fold)
+}
+
+/// Whether a shape that the types state is as good as a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shapes {
+    /// Yes: `Shape(x)` of an x of known extents becomes a constant.
+    Fold,
+    /// No, the extents may still change: they follow from a batch that the file has fixed.
+    Keep,
+}
+
+pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
+    let mut sharing = Sharing::default();
+    let live = graph.without_dead();
+    let new = live.rewrite(|new, node, inputs| {
+        let inputs: Vec<Option<ValueId>> = inputs.iter().map(|i| i.map(|v| sharing.constant(new, v))).collect();
+        let mut node = Node { inputs, ..node.clone() };
+        if let Some(folded) = fold(new, &node) {
+            return Some(folded);
+        }
+        if let Some(same) = identities::apply(new, &mut node, shapes) {
+            return Some(same);
+        }
+        Some(sharing.node(&node).unwrap_or_else(|| {
+            let mut results = new.copy_node(&live, &node, node.inputs.clone());
+            if shapes == Shapes::Fold {
+                results.iter_mut().flatten().for_each(|v| *v = known(new, *v));
+            }
+            sharing.remember(&node, &results);
+            results
+        }))
+    });
+    new.without_dead()
+}
+
+/// The results of a node on constants, as constants. Small operands are not blown up into large results.
+fn fold(graph: &mut Graph, node: &Node) -> Option<Vec<Option<ValueId>>> {
+    const LARGE: usize = 1 << 20;
+    if node.outputs.is_empty() {
+        return None;
+    }
+    let operands: Option<Vec<Option<&Tensor>>> =
+        node.inputs.iter().map(|i| i.map_or(Some(None), |v| graph.constant(v).map(|t| Some(&**t)))).collect();
+    let operands = operands?;
+    let given: usize = operands.iter().flatten().map(|t| t.len()).sum();
+    let results = match ops::evaluate(node, &operands)? {
+        Ok(results) => results,
+        // inference names what it sees when the node is copied; what only the numbers show is recorded here
+        Err(what) => {
+            if ops::infer(graph, node).is_ok() {
+                graph.add_problem(format!("{}: {what}", node.describe()));
+            }
+            return None;
+        }
+    };
+    if results.iter().any(|t| t.len() > LARGE && t.len() > 4 * given) {
+        return None;
+    }
+    let mut results = results.into_iter();
+    Some(
+        node.outputs
+            .iter()
+            .map(|o| results.next().filter(|_| o.is_some()).map(|t| graph.add_constant(&label(node), t)))
+            .collect(),
+    )
+}
+
+/// A constant in place of a small integer value whose elements are all known extents.
+fn known(graph: &mut Graph, id: ValueId) -> ValueId {
+    let value = graph.value(id);
+    let (Some(dtype @ (DType::I64 | DType::I32)), Some(shape), Some(extents)) =
+        (value.ty.dtype, value.ty.shape.as_deref(), value.extents.as_deref())
+    else {
+        return id;
+    };
+    let ints: Option<Vec<i64>> = extents.iter().map(|d| d.fixed().and_then(|n| i64::try_from(n).ok())).collect();
+    let sizes: Option<Vec<usize>> = shape.iter().map(Dim::fixed).collect();
+    let tensor = ints.zip(sizes).and_then(|(ints, sizes)| Tensor::ints(&ints).cast(dtype).reshape(&sizes));
+    match tensor {
+        Some(tensor) => {
+            let name = value.name.clone();
+            graph.add_constant(&name, tensor)
+        }
+        None => id,
+    }
+}
+
+fn label(node: &Node) -> String {
+    if node.name.is_empty() { node.op.to_string() } else { node.name.to_string() }
+}
+
+/// How often every value is read by nodes and by the interface.
+pub(crate) fn uses(graph: &Graph) -> HashMap<ValueId, usize> {
+    let mut count = HashMap::new();
+    let read = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied());
+    for value in read.chain(graph.outputs().iter().map(|o| o.value)) {
+        *count.entry(value).or_insert(0) += 1;
+    }
+    count
+}
