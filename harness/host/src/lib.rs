@@ -1,0 +1,32 @@
+//! Plugins made safe: found, looked at, loaded in a child process, asked, and everything they answer checked.
+//!
+//! [`Plugins::discover`] finds them; [`Component::arguments`] reads what a user wrote; [`Plugins::build`] gives a [`Program`] of
+//! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`]. This crate knows the
+//! plugin interface and graphs. It has never heard of a model, an engine or a report, and it runs no graph.
+
+mod component;
+mod error;
+mod guard;
+mod names;
+mod oracle;
+mod params;
+mod plugins;
+mod program;
+mod search;
+mod service;
+mod session;
+mod task;
+mod wire;
+mod worker;
+
+pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin};
+pub use error::{Blame, HostError};
+pub use names::{FUNCTIONS, Form, Given, NAMES, Name, Noise, OUTPUTS};
+pub use oracle::{Batch, Law, Oracle, OracleError};
+pub use params::{Argument, Arguments, Param, ParamType, Value, parse_component, parse_float};
+pub use plugins::Plugins;
+pub use program::{Program, Role};
+pub use search::{PLUGIN_PATH, Search};
+pub use session::{Limits, Note, WorkerCommand};
+pub use task::Task;
+pub use worker::worker_main;

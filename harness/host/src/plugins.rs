@@ -1,0 +1,326 @@
+//! All plugins that were found, their components, and how they are asked: in a child process of their own for every question,
+//! so that whatever happens there ends with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::component::{Component, Kind, Plugin, admit};
+use crate::error::{Blame, HostError, file_name, nearest, shown, shown_up_to};
+use crate::guard;
+use crate::oracle::Oracle;
+use crate::params::Arguments;
+use crate::program::{self, Program, RawProgram};
+use crate::search::Search;
+use crate::service::{DirectPort, Service, Shared};
+use crate::session::{Note, Session, WorkerCommand};
+use crate::task::Task;
+use crate::wire::{Fault, Refusal, Reply, Request};
+use crate::worker::Loaded;
+
+/// The plugins of a run.
+#[derive(Debug)]
+pub struct Plugins {
+    worker: WorkerCommand,
+    plugins: Vec<Arc<Plugin>>,
+    components: Vec<Component>,
+    refused: Vec<HostError>,
+    /// What plugins said while they were asked.
+    said: Mutex<Vec<(PathBuf, Note)>>,
+}
+
+impl Plugins {
+    /// Finds, checks and describes plugins. One that is refused is an entry of [`Plugins::refused`]; the others are there.
+    pub fn discover(search: &Search, worker: &WorkerCommand) -> Plugins {
+        let mut plugins = Plugins {
+            worker: worker.clone(),
+            plugins: Vec::new(),
+            components: Vec::new(),
+            refused: Vec::new(),
+            said: Mutex::default(),
+        };
+        for candidate in search.candidates() {
+            let admitted = candidate.and_then(|path| plugins.admit(&path, search.insecure_permissions));
+            if let Err(error) = admitted {
+                plugins.refused.push(error);
+            }
+        }
+        plugins
+    }
+
+    /// Every component, in the order in which the plugins were found and list them.
+    pub fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// The files that were loaded.
+    pub fn plugins(&self) -> &[Arc<Plugin>] {
+        &self.plugins
+    }
+
+    /// The files that were refused, each with its sentence.
+    pub fn refused(&self) -> &[HostError] {
+        &self.refused
+    }
+
+    /// Whether plugin code runs in this process.
+    pub fn in_process(&self) -> bool {
+        self.worker.is_in_process()
+    }
+
+    /// What plugins logged and printed since the last time, with their files.
+    pub fn take_notes(&self) -> Vec<(PathBuf, Note)> {
+        self.said.lock().map(|mut said| std::mem::take(&mut *said)).unwrap_or_default()
+    }
+
+    /// The component of that name and kind.
+    ///
+    /// # Errors
+    /// There is none; the nearest name is in the help.
+    pub fn component(&self, kind: Kind, id: &str) -> Result<&Component, HostError> {
+        if let Some(found) = self.components.iter().find(|c| c.id == id && c.kind == kind) {
+            return Ok(found);
+        }
+        let what = format!("there is no {} \"{}\"", kind.name(), shown(id));
+        let error = HostError::user("P23", what);
+        if let Some(other) = self.components.iter().find(|c| c.id == id) {
+            return Err(error.help(format!("{id} is a {}", other.kind.name())));
+        }
+        let ids: Vec<&str> = self.components.iter().filter(|c| c.kind == kind).map(|c| c.id.as_str()).collect();
+        Err(match nearest(id, ids.iter().copied()) {
+            Some(near) => error.help(format!("did you mean \"{near}\"?")),
+            None if ids.is_empty() => error.help(self.nothing_here()),
+            None => error.help(format!("there are {}", ids.join(", "))),
+        })
+    }
+
+    fn nothing_here(&self) -> String {
+        match self.refused.first() {
+            Some(first) => format!("no plugin offers one; {first}"),
+            None => "no plugin was found: name one with --plugin FILE, or see plugins/README.md".into(),
+        }
+    }
+
+    /// Asks a component for its program, and checks the program.
+    ///
+    /// # Errors
+    /// The component refused the arguments or the task (the user's turn), or it failed, died or answered something wrong (the
+    /// plugin's).
+    pub fn build(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<Program, HostError> {
+        let raw = self.build_raw(component, arguments, task)?;
+        program::read(component, arguments, task, &raw).map_err(|clause| self.at_fault(component, "P12", &clause))
+    }
+
+    pub(crate) fn build_raw(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<RawProgram, HostError> {
+        if !component.builds {
+            return Err(self.at_fault(component, "P12", "it answers no program; it runs through oracle/1"));
+        }
+        let stage = format!("build of {}", component.id);
+        let Some(program) = &self.worker.program else {
+            let loaded = self.load_here(&component.plugin)?;
+            let said = Mutex::new(Vec::new());
+            let result = loaded.build(&component.id, arguments, task, &|level, words| keep(&said, level, words));
+            self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
+            return result.map_err(|fault| self.fault(component, &fault));
+        };
+        let mut session = self.session(program, &component.plugin)?;
+        let request = Request::Build { component: component.id.clone(), arguments: arguments.clone(), task: task.clone() };
+        session.send(&request, &stage).map_err(|e| e.of_component(&component.id))?;
+        let (reply, bytes) = session.receive(self.worker.limits.build, &stage).map_err(|e| e.of_component(&component.id))?;
+        self.keep_said(&component.plugin.path, session.finish());
+        match reply {
+            Reply::Built { mut program, lengths } if lengths.len() == program.graphs.len() => {
+                let mut rest = bytes.as_slice();
+                for (graph, length) in program.graphs.iter_mut().zip(lengths) {
+                    let split = usize::try_from(length).ok().and_then(|n| rest.split_at_checked(n));
+                    let Some((own, others)) = split else { return Err(self.nonsense(component)) };
+                    graph.bytes = own.to_vec();
+                    rest = others;
+                }
+                Ok(program)
+            }
+            Reply::Fault(fault) => Err(self.fault(component, &fault)),
+            _ => Err(self.nonsense(component)),
+        }
+    }
+
+    /// Lets a component of `oracle/1` attack the oracle's batch. What it finds arrives at [`Oracle::offer`].
+    ///
+    /// # Errors
+    /// As for [`Plugins::build`]; and when the oracle failed to answer. What was offered before stays offered.
+    pub fn run_oracle(
+        &self,
+        component: &Component,
+        arguments: &Arguments,
+        task: &Task,
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), HostError> {
+        let machine = |what: String| HostError::new("P30", Blame::Machine, format!("{}: {what}", component.id));
+        let (mut service, columns) = Service::new(oracle, task).map_err(machine)?;
+        let Some(program) = &self.worker.program else {
+            let loaded = self.load_here(&component.plugin)?;
+            let said = Mutex::new(Vec::new());
+            let mut port = DirectPort { service: &mut service, columns };
+            let log = |level: i32, words: &str| keep(&said, level, words);
+            let result = loaded.run(&component.id, arguments, task, &mut port, &log);
+            self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
+            return self.run_ends(component, &service, result);
+        };
+        let stage = format!("run of {}", component.id);
+        let mut shared = Shared::new(task, &columns).map_err(|e| machine(format!("no shared memory: {e}")))?;
+        let mut session = self.session(program, &component.plugin)?;
+        let request = Request::Run {
+            component: component.id.clone(),
+            arguments: arguments.clone(),
+            task: task.clone(),
+            memory: shared.memory.clone(),
+        };
+        session.send(&request, &stage).map_err(|e| e.of_component(&component.id))?;
+        let result = loop {
+            let reply = session.receive(self.worker.limits.run, &stage).map_err(|e| e.of_component(&component.id))?;
+            match reply.0 {
+                Reply::Ask(ask) => {
+                    let answer = shared.answer(&mut service, &ask);
+                    session.send(&Request::Answer(answer), &stage).map_err(|e| e.of_component(&component.id))?;
+                }
+                Reply::Finished => break Ok(()),
+                Reply::Fault(fault) => break Err(fault),
+                _ => return Err(self.nonsense(component)),
+            }
+        };
+        self.keep_said(&component.plugin.path, session.finish());
+        self.run_ends(component, &service, result)
+    }
+
+    /// The oracle's own failure weighs more than what the plugin made of it; being told to stop is no failure.
+    fn run_ends(&self, component: &Component, service: &Service<'_>, result: Result<(), Fault>) -> Result<(), HostError> {
+        if let Some(failure) = &service.failure {
+            return Err(HostError::new("P31", Blame::Oracle, failure.clone()).of_component(&component.id));
+        }
+        match result {
+            Err(fault) if fault.status == flatscape_abi::CANCELLED => Ok(()),
+            other => other.map_err(|fault| self.fault(component, &fault)),
+        }
+    }
+
+    /// Takes a file in: looks at it, loads it in a child, believes nothing it says.
+    fn admit(&mut self, path: &Path, insecure_permissions: bool) -> Result<(), HostError> {
+        let sha256 = guard::inspect(path, insecure_permissions)?;
+        if let Some(same) = self.plugins.iter().find(|p| p.sha256 == sha256) {
+            // a copy of a plugin that is there already adds nothing
+            let note = Note { level: 3, words: format!("the same file as {}", same.path.display()) };
+            self.keep_said(path, vec![note]);
+            return Ok(());
+        }
+        let (description, notes) = match &self.worker.program {
+            None => {
+                let loaded = Loaded::open(path, &sha256).map_err(|(id, clause)| refusal(path, id, &clause))?;
+                (loaded.describe().map_err(|clause| refusal(path, Refusal::Malformed, &clause))?, Vec::new())
+            }
+            Some(program) => {
+                let mut session = Session::start(&self.worker, program, path)?;
+                let description = load(&mut session, path, &sha256, &self.worker)?;
+                (description, session.finish())
+            }
+        };
+        let plugin = Plugin {
+            path: path.to_owned(),
+            id: description.id.clone(),
+            version: description.version.clone(),
+            sha256,
+            notes: notes.into_iter().map(|n| n.words).collect(),
+        };
+        let (plugin, components) = admit(plugin, description)?;
+        for component in &components {
+            if let Some(first) = self.components.iter().find(|c| c.id == component.id) {
+                let files = (first.plugin.path.display().to_string(), path.display().to_string());
+                let what = format!("component {} is offered by {} and by {}", component.id, files.0, files.1);
+                let error = HostError::plugin("P13", path, what).of_component(&component.id);
+                return Err(error.help("leave one of the two files away"));
+            }
+        }
+        self.plugins.push(plugin);
+        self.components.extend(components);
+        Ok(())
+    }
+
+    /// A child with the plugin loaded.
+    fn session(&self, program: &Path, plugin: &Plugin) -> Result<Session, HostError> {
+        let mut session = Session::start(&self.worker, program, &plugin.path)?;
+        load(&mut session, &plugin.path, &plugin.sha256, &self.worker)?;
+        Ok(session)
+    }
+
+    fn load_here(&self, plugin: &Plugin) -> Result<Loaded, HostError> {
+        Loaded::open(&plugin.path, &plugin.sha256).map_err(|(id, clause)| refusal(&plugin.path, id, &clause))
+    }
+
+    fn keep_said(&self, path: &Path, notes: Vec<Note>) {
+        if let Ok(mut said) = self.said.lock() {
+            said.extend(notes.into_iter().map(|note| (path.to_owned(), note)));
+        }
+    }
+
+    fn at_fault(&self, component: &Component, id: &'static str, clause: &str) -> HostError {
+        let file = file_name(&component.plugin.path);
+        let what = format!("component {} of plugin {file}: {clause}", component.id);
+        HostError::plugin(id, &component.plugin.path, what).of_component(&component.id)
+    }
+
+    fn nonsense(&self, component: &Component) -> HostError {
+        self.at_fault(component, "P11", "its process answered something else than was asked")
+    }
+
+    /// A status that is not 0 as a sentence: whose turn it is follows from the status.
+    fn fault(&self, component: &Component, fault: &Fault) -> HostError {
+        let words = if fault.words.is_empty() { "(no reason given)".to_owned() } else { shown_up_to(&fault.words, 500) };
+        let id = &component.id;
+        match fault.status {
+            flatscape_abi::INVALID => HostError::user("P24", format!("{id}: {words}")).of_component(id),
+            flatscape_abi::UNSUPPORTED => HostError::user("P25", format!("{id} is not for this task: {words}")).of_component(id),
+            flatscape_abi::CANCELLED => {
+                HostError::new("P32", Blame::Interrupted, format!("{id} was cancelled: {words}")).of_component(id)
+            }
+            flatscape_abi::PANICKED => self.at_fault(component, "P07", &format!("it panicked: {words}")),
+            flatscape_abi::FAILED => self.at_fault(component, "P06", &format!("it failed: {words}")),
+            other => self.at_fault(component, "P06", &format!("it answered the unknown status {other}: {words}")),
+        }
+    }
+}
+
+fn load(
+    session: &mut Session,
+    path: &Path,
+    sha256: &str,
+    worker: &WorkerCommand,
+) -> Result<crate::component::Description, HostError> {
+    session.send(&Request::Load { path: path.to_owned(), sha256: sha256.to_owned() }, "load")?;
+    match session.receive(worker.limits.load, "load")?.0 {
+        Reply::Loaded(description) => Ok(description),
+        Reply::Refused { id, clause } => Err(refusal(path, id, &shown_up_to(&clause, 500))),
+        _ => Err(HostError::plugin("P11", path, format!("plugin {} answered something else than was asked", file_name(path)))),
+    }
+}
+
+fn refusal(path: &Path, id: Refusal, clause: &str) -> HostError {
+    let file = file_name(path);
+    let (id, what, help) = match id {
+        Refusal::Changed => ("P04", format!("plugin {file} {clause}"), None),
+        Refusal::CannotLoad => ("P04", format!("plugin {file} {clause}"), None),
+        Refusal::NoSymbol => ("P04", format!("plugin {file} {clause}"), Some("is it a flatscape plugin?")),
+        Refusal::WrongVersion => {
+            ("P05", format!("plugin {file} {clause}"), Some("build it again with this version's header or SDK"))
+        }
+        Refusal::Malformed => ("P09", format!("plugin {file}: {clause}"), None),
+    };
+    let error = HostError::plugin(id, path, what);
+    match help {
+        Some(help) => error.help(help),
+        None => error,
+    }
+}
+
+fn keep(said: &Mutex<Vec<Note>>, level: i32, words: &str) {
+    if let Ok(mut said) = said.lock() {
+        said.push(Note { level, words: shown_up_to(words, 1000) });
+    }
+}

@@ -1,0 +1,135 @@
+//! Where plugin files are looked for, and in what order. Only names are looked at here.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::HostError;
+
+/// Variable with folders and files, separated as in `PATH`.
+pub const PLUGIN_PATH: &str = "FLATSCAPE_PLUGIN_PATH";
+
+/// What to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Files that the user named: each must load.
+    pub files: Vec<PathBuf>,
+    /// Folders (or files) of `FLATSCAPE_PLUGIN_PATH`.
+    pub path: Vec<PathBuf>,
+    /// The folder of the executable: it, its `deps/` and `../lib/flatscape` are looked at.
+    pub beside: Option<PathBuf>,
+    /// Load files that others may write to: for containers in which everybody is one user.
+    pub insecure_permissions: bool,
+}
+
+impl Search {
+    /// What the command line names, then the environment, then the surroundings of this executable.
+    pub fn from_environment(files: &[PathBuf]) -> Search {
+        let path = std::env::var_os(PLUGIN_PATH);
+        Search {
+            files: files.to_vec(),
+            path: path.map(|p| std::env::split_paths(&p).filter(|p| !p.as_os_str().is_empty()).collect()).unwrap_or_default(),
+            beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)),
+            insecure_permissions: false,
+        }
+    }
+
+    /// Only these files.
+    pub fn only(files: &[PathBuf]) -> Search {
+        Search { files: files.to_vec(), ..Search::default() }
+    }
+
+    /// The files in order, canonical, without repetition. Of two files with one name in folders that were searched, the first
+    /// counts, as in `PATH`. What cannot be found although it was named is an error in its place.
+    pub(crate) fn candidates(&self) -> Vec<Result<PathBuf, HostError>> {
+        let mut found: Vec<Result<PathBuf, HostError>> = Vec::new();
+        let mut names = Vec::new();
+        for file in &self.files {
+            let result = file.canonicalize().map_err(|e| {
+                HostError::plugin("P01", file, format!("plugin {}: {e}", crate::error::shown(&file.display().to_string())))
+            });
+            add(&mut found, &mut names, result);
+        }
+        for entry in &self.path {
+            match entry.is_file() {
+                true => add(&mut found, &mut names, entry.canonicalize().map_err(|e| gone(entry, &e))),
+                false => self.folder(entry, &mut found, &mut names),
+            }
+        }
+        if let Some(beside) = &self.beside {
+            for folder in [beside.clone(), beside.join("deps"), beside.join("../lib/flatscape")] {
+                self.folder(&folder, &mut found, &mut names);
+            }
+        }
+        found
+    }
+
+    fn folder(&self, folder: &Path, found: &mut Vec<Result<PathBuf, HostError>>, names: &mut Vec<std::ffi::OsString>) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        let mut files: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| is_plugin_name(p)).collect();
+        files.sort();
+        for file in files {
+            let known = file.file_name().is_some_and(|name| names.iter().any(|n| n == name));
+            if !known {
+                add(found, names, file.canonicalize().map_err(|e| gone(&file, &e)));
+            }
+        }
+    }
+}
+
+fn add(found: &mut Vec<Result<PathBuf, HostError>>, names: &mut Vec<std::ffi::OsString>, result: Result<PathBuf, HostError>) {
+    if let Ok(path) = &result {
+        names.extend(path.file_name().map(ToOwned::to_owned));
+        if found.iter().any(|f| f.as_ref().is_ok_and(|f| f == path)) {
+            return;
+        }
+    }
+    found.push(result);
+}
+
+fn gone(path: &Path, e: &std::io::Error) -> HostError {
+    HostError::plugin("P01", path, format!("plugin {}: {e}", crate::error::shown(&path.display().to_string())))
+}
+
+/// In folders only files called `libflatscape_<name>.so` (`.dylib`; `flatscape_<name>.dll`) are taken: other libraries lie
+/// beside an executable too.
+fn is_plugin_name(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return false };
+    let stem = name.strip_suffix(std::env::consts::DLL_SUFFIX);
+    let stem = stem.and_then(|s| s.strip_prefix(std::env::consts::DLL_PREFIX));
+    let rest = stem.and_then(|s| s.strip_prefix("flatscape_"));
+    rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_names_and_repetitions() {
+        let dir = tempfile::tempdir().unwrap();
+        let suffix = std::env::consts::DLL_SUFFIX;
+        let file = |place: &str, name: &str| {
+            let folder = dir.path().join(place);
+            std::fs::create_dir_all(&folder).unwrap();
+            let path = folder.join(format!("{}{name}{suffix}", std::env::consts::DLL_PREFIX));
+            std::fs::write(&path, b"").unwrap();
+            path.canonicalize().unwrap()
+        };
+        let named = file("elsewhere", "anything");
+        let (b, first) = (file("path", "flatscape_b"), file("bin", "flatscape_standard"));
+        let (_shadowed, deps) = (file("bin/deps", "flatscape_standard"), file("bin/deps", "flatscape_c"));
+        file("bin/deps", "serde_derive-1234");
+        let lib = file("lib/flatscape", "flatscape_d");
+        let search = Search {
+            files: vec![named.clone(), named.clone()],
+            path: vec![dir.path().join("path"), dir.path().join("missing")],
+            beside: Some(dir.path().join("bin")),
+            insecure_permissions: false,
+        };
+        let found: Vec<PathBuf> = search.candidates().into_iter().map(Result::unwrap).collect();
+        assert_eq!(found, [named, b, first, deps, lib]);
+        let missing = Search::only(&[dir.path().join("no.so")]).candidates();
+        let error = missing[0].as_ref().unwrap_err();
+        assert!(error.sentence.ends_with("No such file or directory (os error 2)"), "{error}");
+        assert_eq!(error.exit_code(), 5);
+    }
+}

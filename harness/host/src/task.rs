@@ -1,0 +1,34 @@
+//! What a component is asked for: the shape of the images, the classes, the threat. Knows no model and no data.
+
+use serde::{Deserialize, Serialize};
+
+/// What a component will be used for. Lengths in pixel units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// C, H, W of an image.
+    pub shape: [usize; 3],
+    /// Number of classes.
+    pub classes: usize,
+    /// `linf`, `l2`, `l1`, …
+    pub norm: String,
+    /// Whether a class is given that has to be reached.
+    pub targeted: bool,
+    /// Radius.
+    pub eps: f64,
+    /// Lower face of the box.
+    pub lo: f64,
+    /// Upper face of the box.
+    pub hi: f64,
+}
+
+impl Task {
+    /// An untargeted task in the box \[0, 1\].
+    pub fn new(shape: [usize; 3], classes: usize, norm: &str, eps: f64) -> Task {
+        Task { shape, classes, norm: norm.to_owned(), targeted: false, eps, lo: 0.0, hi: 1.0 }
+    }
+
+    /// D: values per image.
+    pub fn pixels(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
