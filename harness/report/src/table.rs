@@ -25,8 +25,13 @@ const HEADLINES: &[Headline] = &[
     },
     Headline {
         metric: "phi_mean",
-        heading: Some("Φ"),
+        heading: Some("Φ mean"),
         help: "mean of −‖∇ log p‖ around the samples (per grid point); closer to 0 is flatter",
+    },
+    Headline {
+        metric: "phi_sum",
+        heading: Some("Φ sum"),
+        help: "the same, summed over the grid points as in the paper; comparable at equal grids only",
     },
     Headline {
         metric: "ams_mean",
@@ -281,7 +286,7 @@ mod tests {
             ["digits (test), threat model linf:8/255", "digits (test), threat model l2:0.5, ε = 8/255"]
         );
         let headings: Vec<&str> = tables[0].columns.iter().map(|(heading, _)| heading.as_str()).collect();
-        assert_eq!(headings, ["clean", "fgsm", "union", "Φ"]);
+        assert_eq!(headings, ["clean", "fgsm", "union", "Φ mean"]);
         let spelled = |row: &TableRow| {
             row.cells.iter().map(|cell| cell.as_ref().map_or("–".to_owned(), TableCell::to_string)).collect::<Vec<_>>()
         };
