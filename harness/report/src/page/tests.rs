@@ -316,7 +316,7 @@ fn the_parts_stand_in_order_and_the_verdict_comes_first() {
     ];
     let places: Vec<usize> = parts.iter().map(|part| page.find(part).unwrap_or_else(|| panic!("{part} is missing"))).collect();
     assert!(places.is_sorted());
-    assert!(page.contains("<i>[0.300, 0.500] n=10</i>"));
+    assert!(page.contains("<i><span>[0.300, 0.500]</span> n=10</i>"));
     assert_eq!(page, html(&page_of("name")).unwrap());
 }
 
