@@ -9,6 +9,7 @@ mod expr;
 mod inline;
 mod ir;
 mod name;
+pub mod normalize;
 pub mod onnx;
 pub mod ops;
 mod simplify;

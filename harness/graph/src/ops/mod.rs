@@ -30,6 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use conv::{Auto, Window};
 pub use evaluate::{BUDGET, evaluate};
 use evaluate::{Call, Folded};
 pub(crate) use site::Site;
@@ -109,6 +110,14 @@ pub fn nearest(op: &str, domain: &str) -> Option<&'static str> {
     (far <= op.len() / 3).then_some(name)
 }
 
+/// A clause about the first node whose operator has no row, with the nearest name that has one.
+pub fn unknown(graph: &Graph) -> Option<String> {
+    let node = graph.nodes().iter().find(|n| !is_known(&n.op, &n.domain))?;
+    let domain = if node.domain.is_empty() { String::new() } else { format!(" of the domain {}", crate::shown(&node.domain)) };
+    let hint = nearest(&node.op, &node.domain).map_or(String::new(), |near| format!("; the nearest known one is {near}"));
+    Some(format!("the operator {}{domain} is not known{hint}", node.describe()))
+}
+
 /// Infers the results of a node from its operands. The error is a clause without subject («the axis 5 is outside rank 4»).
 /// An operator without a row has results of unknown type.
 pub fn infer(graph: &Graph, node: &Node) -> Found {
@@ -145,6 +154,12 @@ fn one(dtype: Option<DType>, shape: Shape) -> Found {
 /// Several results without extents.
 fn several(results: impl IntoIterator<Item = (Option<DType>, Shape)>) -> Found {
     Ok(results.into_iter().map(|(dtype, shape)| Inferred { ty: ValueType { dtype, shape }, extents: None }).collect())
+}
+
+/// The extent that is left of `shape` when these extents are taken out, if that is certain.
+pub(crate) fn quotient_of(shape: &[Dim], taken: &[Dim]) -> Dim {
+    let pair = dims::Count::of(shape).zip(dims::Count::of(taken));
+    pair.and_then(|(all, taken)| all.divided_by(&taken)).map_or(Dim::Unknown, |left| left.dim())
 }
 
 /// The elements of a small integer tensor of rank 0 or 1 as extents (negative ones are unknown).

@@ -1,0 +1,1 @@
+//! Small graphs and their normal forms.

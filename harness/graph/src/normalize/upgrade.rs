@@ -1,0 +1,271 @@
+//! Operators of opsets 7 to 26 in their opset-18 form: what was an attribute is an operand, what was renamed has its name, and
+//! what is newer is written with what there is.
+
+use std::ops::RangeInclusive;
+
+use super::{NormalizeError, OPSETS, Settings, expansions};
+use crate::ir::{Attribute, Graph, Node, ValueId};
+use crate::tensor::{DType, Tensor};
+
+/// A node of another opset, its operands already in the new graph.
+pub(super) struct Old<'g> {
+    /// The graph that is being built.
+    pub(super) graph: &'g mut Graph,
+    /// The node, to be changed into its new form.
+    pub(super) node: &'g mut Node,
+    /// The opset of the file.
+    pub(super) opset: i64,
+}
+
+/// Either the results, or nothing where the node itself was changed; an error is a clause.
+pub(super) type Renewed = Result<Option<Vec<Option<ValueId>>>, String>;
+
+/// Operators, the opsets in which they had another form, and what is done about it.
+type Upgrade = (&'static [&'static str], RangeInclusive<i64>, fn(&mut Old) -> Renewed);
+
+/// Everything that changed between opset 7 and 26, as far as graphs may hold it.
+const UPGRADES: &[Upgrade] = &[
+    // older
+    (&["Softmax", "LogSoftmax", "Hardmax"], 7..=12, expansions::softmax_of_flattened),
+    (&["Squeeze", "Unsqueeze", "ReduceSum"], 7..=12, axes_become_operand),
+    (&["ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"], 7..=17, axes_become_operand),
+    (&["ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"], 7..=17, axes_become_operand),
+    (&["Split"], 7..=12, split_becomes_operand),
+    (&["Split"], 13..=17, split_counts_results),
+    (&["Clip"], 7..=10, bounds_become_operands),
+    (&["Pad"], 7..=10, pads_become_operand),
+    (&["Slice"], 7..=9, bounds_of_slice_become_operands),
+    (&["TopK"], 7..=9, k_becomes_operand),
+    (&["Dropout"], 7..=11, dropout_evaluates),
+    (&["BatchNormalization"], 7..=13, batch_norm_modes),
+    (&["Scatter"], 7..=17, scatter_is_renamed),
+    (&["Upsample", "Resize"], 7..=10, upsample_becomes_resize),
+    (&["GroupNormalization"], 18..=20, expansions::group_norm_by_group),
+    // newer
+    (&["Cast", "CastLike"], 19..=NEWEST, |old| forget(old, &["saturate", "round_mode"])),
+    (&["AveragePool", "LpPool"], 19..=NEWEST, pool_without_dilations),
+    (&["Pad"], 19..=NEWEST, pad_without_wrapping),
+    (&["GridSample"], 20..=NEWEST, grid_sample_modes),
+    (&["Gelu"], 20..=NEWEST, expansions::gelu),
+    (&["GroupNormalization"], 21..=NEWEST, expansions::group_norm_by_channel),
+    (&["RMSNormalization"], 23..=NEWEST, expansions::rms_norm),
+    (&["Swish"], 24..=NEWEST, expansions::swish),
+];
+
+const NEWEST: i64 = *OPSETS.end();
+
+/// Rewrites every node that had another form in the opset of the file, and infers all types anew.
+pub(super) fn upgrade(graph: &Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
+    let mut refused = None;
+    let fresh = graph.without_problems();
+    let new = fresh.rewrite(|new, node, inputs| {
+        let standard = matches!(&*node.domain, "" | "ai.onnx");
+        let row =
+            UPGRADES.iter().find(|(ops, opsets, _)| standard && ops.contains(&&*node.op) && opsets.contains(&settings.opset));
+        let mut node = Node { inputs: inputs.to_vec(), ..node.clone() };
+        if standard {
+            node.domain = "".into();
+        }
+        if let Some((.., renew)) = row {
+            match renew(&mut Old { graph: new, node: &mut node, opset: settings.opset }) {
+                Ok(Some(results)) => return Some(results),
+                Ok(None) => {}
+                Err(what) => {
+                    refused.get_or_insert(format!("{}: {what}", node.describe()));
+                }
+            }
+        }
+        Some(new.copy_node(&fresh, &node, node.inputs.clone()))
+    });
+    match refused {
+        Some(what) => Err(NormalizeError::Node(what)),
+        None => Ok(new),
+    }
+}
+
+impl Old<'_> {
+    /// The operand at a position, which every form of the operator has.
+    pub(super) fn x(&self, i: usize) -> Result<ValueId, String> {
+        self.node.input(i).ok_or_else(|| format!("operand {i} is missing"))
+    }
+
+    /// Takes an attribute away.
+    fn take(&mut self, name: &str) -> Option<Attribute> {
+        self.node.attributes.0.remove(name)
+    }
+
+    fn take_ints(&mut self, name: &str) -> Option<Vec<i64>> {
+        if let Some(Attribute::Ints(list)) = self.take(name) { Some(list) } else { None }
+    }
+
+    /// Sets the operand at a position to a constant.
+    fn set(&mut self, i: usize, constant: Tensor) {
+        let label = format!("{}_{}", if self.node.name.is_empty() { &self.node.op } else { &self.node.name }, i);
+        let id = self.graph.add_constant(&label, constant);
+        if self.node.inputs.len() <= i {
+            self.node.inputs.resize(i + 1, None);
+        }
+        self.node.inputs[i] = Some(id);
+    }
+
+    fn dtype(&self, i: usize) -> DType {
+        self.node.input(i).and_then(|v| self.graph.dtype(v)).unwrap_or(DType::F32)
+    }
+}
+
+fn axes_become_operand(old: &mut Old) -> Renewed {
+    if let Some(axes) = old.take_ints("axes") {
+        old.set(1, Tensor::ints(&axes));
+    } else if &*old.node.op == "Unsqueeze" {
+        return Err("it has no axes".into());
+    }
+    Ok(None)
+}
+
+fn split_becomes_operand(old: &mut Old) -> Renewed {
+    if let Some(sizes) = old.take_ints("split") {
+        old.set(1, Tensor::ints(&sizes));
+    }
+    split_counts_results(old)
+}
+
+fn split_counts_results(old: &mut Old) -> Renewed {
+    if old.node.input(1).is_none() {
+        let parts = old.node.outputs.len() as i64;
+        old.node.attributes.0.insert("num_outputs".into(), Attribute::Int(parts));
+    }
+    Ok(None)
+}
+
+fn bounds_become_operands(old: &mut Old) -> Renewed {
+    let dtype = old.dtype(0);
+    for (i, name, open) in [(1, "min", f32::MIN), (2, "max", f32::MAX)] {
+        if let Some(Attribute::Float(bound)) = old.take(name)
+            && bound != open
+        {
+            old.set(i, Tensor::full(dtype, &[], f64::from(bound)));
+        }
+    }
+    Ok(None)
+}
+
+fn pads_become_operand(old: &mut Old) -> Renewed {
+    let pads = old.take_ints("pads").ok_or("it has no pads")?;
+    let Some(Attribute::Float(value)) = old.take("value").or(Some(Attribute::Float(0.0))) else {
+        return Err("its value is not a number".into());
+    };
+    old.set(1, Tensor::ints(&pads));
+    if value != 0.0 {
+        let dtype = old.dtype(0);
+        old.set(2, Tensor::full(dtype, &[], f64::from(value)));
+    }
+    Ok(None)
+}
+
+fn bounds_of_slice_become_operands(old: &mut Old) -> Renewed {
+    let starts = old.take_ints("starts").ok_or("it has no starts")?;
+    let ends = old.take_ints("ends").ok_or("it has no ends")?;
+    old.set(1, Tensor::ints(&starts));
+    old.set(2, Tensor::ints(&ends));
+    if let Some(axes) = old.take_ints("axes") {
+        old.set(3, Tensor::ints(&axes));
+    }
+    Ok(None)
+}
+
+fn k_becomes_operand(old: &mut Old) -> Renewed {
+    match old.take("k") {
+        Some(Attribute::Int(k)) => old.set(1, Tensor::ints(&[k])),
+        _ => return Err("it has no k".into()),
+    }
+    Ok(None)
+}
+
+/// Before opset 12 the node has no training mode: it hands x on, and its mask is all true.
+fn dropout_evaluates(old: &mut Old) -> Renewed {
+    if old.node.output(1).is_some() {
+        old.node.attributes.0.remove("ratio");
+        return Ok(None);
+    }
+    Ok(Some(vec![Some(old.x(0)?)]))
+}
+
+/// Before opset 14 the number of results told training from inference.
+fn batch_norm_modes(old: &mut Old) -> Renewed {
+    if old.opset < 9 && old.node.attributes.int("spatial", 1) == 0 {
+        return Err("spatial=0 has no form at opset 18: re-export with opset 9 or newer".into());
+    }
+    old.take("spatial");
+    if old.node.outputs.iter().skip(1).any(Option::is_some) {
+        if old.node.outputs.iter().skip(3).any(Option::is_some) {
+            return Err("its saved statistics have no form at opset 18: re-export in inference mode".into());
+        }
+        old.node.attributes.0.insert("training_mode".into(), Attribute::Int(1));
+    } else {
+        old.node.outputs.truncate(1);
+    }
+    Ok(None)
+}
+
+fn scatter_is_renamed(old: &mut Old) -> Renewed {
+    old.node.op = "ScatterElements".into();
+    Ok(None)
+}
+
+/// `Upsample` and the first `Resize`: asymmetric coordinates, and the pixel before (when enlarging) or after (when shrinking).
+fn upsample_becomes_resize(old: &mut Old) -> Renewed {
+    if let Some(Attribute::Floats(scales)) = old.take("scales") {
+        let scales = Tensor::new(&[scales.len()], scales).ok_or("its scales are not a vector")?;
+        old.set(1, scales);
+    }
+    let scales = old.x(1)?;
+    let shrinks = old.graph.constant(scales).is_some_and(|s| s.to_f64().iter().any(|&s| s < 1.0));
+    old.node.op = "Resize".into();
+    old.node.inputs = vec![Some(old.x(0)?), None, Some(scales)];
+    if old.node.attributes.string("mode", "nearest") == "bilinear" {
+        old.node.attributes.0.insert("mode".into(), Attribute::String("linear".into()));
+    }
+    let rounding = if shrinks { "ceil" } else { "floor" };
+    old.node.attributes.0.insert("nearest_mode".into(), Attribute::String(rounding.into()));
+    old.node.attributes.0.insert("coordinate_transformation_mode".into(), Attribute::String("asymmetric".into()));
+    Ok(None)
+}
+
+fn forget(old: &mut Old, names: &[&str]) -> Renewed {
+    names.iter().for_each(|name| drop(old.take(name)));
+    Ok(None)
+}
+
+fn pool_without_dilations(old: &mut Old) -> Renewed {
+    match old.take_ints("dilations") {
+        Some(d) if d.iter().any(|&d| d != 1) && &*old.node.op == "AveragePool" => {
+            Err(format!("dilations {d:?} have no form at opset 18"))
+        }
+        Some(d) if &*old.node.op == "LpPool" => {
+            old.node.attributes.0.insert("dilations".into(), Attribute::Ints(d));
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn pad_without_wrapping(old: &mut Old) -> Renewed {
+    match old.node.attributes.string("mode", "constant") {
+        "wrap" => Err("the mode wrap has no form at opset 18".into()),
+        _ => Ok(None),
+    }
+}
+
+fn grid_sample_modes(old: &mut Old) -> Renewed {
+    let mode = match old.node.attributes.string("mode", "linear") {
+        "linear" => "bilinear",
+        "cubic" => "bicubic",
+        other => other,
+    };
+    let mode = Attribute::String(mode.to_owned());
+    if old.graph.rank(old.x(0)?).is_some_and(|r| r != 4) {
+        return Err("volumes have no form at opset 18".into());
+    }
+    old.node.attributes.0.insert("mode".into(), mode);
+    Ok(None)
+}
