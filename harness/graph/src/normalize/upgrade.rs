@@ -46,6 +46,7 @@ const UPGRADES: &[Upgrade] = &[
     (&["AveragePool", "LpPool"], 19..=NEWEST, pool_without_dilations),
     (&["Pad"], 19..=NEWEST, pad_without_wrapping),
     (&["GridSample"], 20..=NEWEST, grid_sample_modes),
+    (&["QuantizeLinear", "DequantizeLinear"], 21..=NEWEST, quantise_without_blocks),
     (&["Gelu"], 20..=NEWEST, expansions::gelu),
     (&["GroupNormalization"], 21..=NEWEST, expansions::group_norm_by_channel),
     (&["RMSNormalization"], 23..=NEWEST, expansions::rms_norm),
@@ -254,6 +255,13 @@ fn pad_without_wrapping(old: &mut Old) -> Renewed {
         "wrap" => Err("the mode wrap has no form at opset 18".into()),
         _ => Ok(None),
     }
+}
+
+fn quantise_without_blocks(old: &mut Old) -> Renewed {
+    if old.node.attributes.int("block_size", 0) != 0 {
+        return Err("scales per block have no form at opset 18".into());
+    }
+    forget(old, &["block_size", "output_dtype", "precision", "saturate"])
 }
 
 fn grid_sample_modes(old: &mut Old) -> Renewed {

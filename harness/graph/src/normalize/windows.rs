@@ -54,7 +54,9 @@ fn transposed_pads(node: &Node, window: &Window, x: &[Dim]) -> Option<(Vec<usize
             None => n * stride,
         };
         let more = extra.map_or(Some(0), |e| e.get(axis).copied())?;
-        usize::try_from(stride * (n - 1) + more + window.span(axis) as i64 - wanted).ok()
+        let total = stride * (n - 1) + more + window.span(axis) as i64 - wanted;
+        // nothing is cropped where the taps do not reach s·n
+        usize::try_from(if stated.is_none() { total.max(0) } else { total }).ok()
     });
     let total: Vec<usize> = total.collect::<Option<_>>()?;
     let half: Vec<usize> = total.iter().map(|t| t / 2).collect();

@@ -167,7 +167,13 @@ fn transposed(site: &Site, spatial: &[Dim], kernel: &[usize]) -> Result<Vec<Dim>
             return Err(format!("output_padding {} is not smaller than the stride or dilation {stride}", extra[axis]));
         }
         if let Some(Auto::SameLower | Auto::SameUpper) = window.auto {
-            out.push(dims::product(&[extent.clone(), Dim::Fixed(stride)]));
+            // s·n, less where even without padding the taps do not reach that far
+            let reach = (span + extra[axis]).min(stride);
+            out.push(match extent {
+                Dim::Fixed(n) => Dim::Fixed((n.saturating_sub(1)).saturating_mul(stride).saturating_add(reach)),
+                name if reach == stride => dims::product(&[name.clone(), Dim::Fixed(stride)]),
+                _ => Dim::Unknown,
+            });
             continue;
         }
         let grown = span as i128 + extra[axis] as i128 - window.before[axis] as i128 - window.after[axis] as i128;

@@ -82,7 +82,9 @@ pub(super) fn one_hot(site: &Site) -> Found {
     let dtype = site.dtype(2);
     let Some(indices) = site.shape(0) else { return one(dtype, None) };
     let axis = site.axis("axis", -1, indices.len() + 1)?;
-    let depth = site.extents(1).and_then(|e| e.first().cloned()).unwrap_or(Dim::Unknown);
+    // the depth may be a number of any type
+    let stated = site.constant(1).and_then(|t| t.to_f64().first().map(|&n| Dim::Fixed(n.max(0.0) as usize)));
+    let depth = stated.or_else(|| site.extents(1)?.first().cloned()).unwrap_or(Dim::Unknown);
     let mut shape = indices.to_vec();
     shape.insert(axis, depth);
     one(dtype, Some(shape))
