@@ -1,0 +1,45 @@
+//! PGD: steepest steps from a random point of the ball, projected after every step by the host.
+
+use flatscape_sdk::{Ask, Component, Error, Param, Program};
+
+use crate::{objectives, starts};
+
+pub(crate) fn component() -> Component {
+    Component::attack("pgd", "projected gradient descent from a random start")
+        .source("Madry et al. 2018 (arXiv:1706.06083), equation 1; l1 steps as in Tramèr and Boneh 2019 (arXiv:1904.13000)")
+        .param(Param::int("steps", 20, "how many steps").range(1.0, 100_000.0))
+        .param(Param::float("alpha", "auto", "length of a step in pixel units; auto is 2.5·eps/steps").range(1e-9, 1e6))
+        .param(Param::int("restarts", 1, "how many starts").range(1.0, 10_000.0))
+        .param(Param::flag("random-start", true, "start at a random point of the ball instead of the image"))
+        .param(objectives::param())
+        .build(build)
+}
+
+fn build(ask: &Ask) -> Result<Program, Error> {
+    let (steps, restarts) = (ask.int("steps"), ask.int("restarts"));
+    let norm = ask.task.norm.as_str();
+    let start = starts::named(norm)?;
+    if restarts > 1 && !ask.flag("random-start") {
+        return Err(Error::invalid("restarts without random-start would repeat the same run; leave one of them away"));
+    }
+    let alpha = ask.maybe_float("alpha");
+    if let Some(alpha) = alpha.filter(|alpha| alpha * (steps as f64) < ask.task.eps) {
+        ask.warn(format!(
+            "{steps} steps of {alpha} do not reach eps = {}, so the attack is weaker than it could be; try alpha=auto",
+            ask.task.eps
+        ));
+    }
+    let mut program = objectives::chosen(ask.program(), ask);
+    if ask.flag("random-start") {
+        program = program.init(|g| g.give("x", g.x0() + start(g) * g.eps()));
+    }
+    Ok(program
+        .step(|g| {
+            // x' = Π(x + α·u(∇ℓ(x)))
+            let alpha = if alpha.is_some() { g.arg("alpha") } else { g.eps() * (2.5 / steps as f64) };
+            let gradient = if norm == "l1" { starts::free_to_move(g) } else { g.grad() };
+            g.give("x_next", g.x() + g.function("Steepest", &[gradient]) * alpha);
+        })
+        .steps(steps)
+        .restarts(restarts))
+}

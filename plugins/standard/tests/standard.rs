@@ -1,0 +1,142 @@
+//! The standard plugin as the host sees it: found, loaded in a child process, every component built for every norm, its graphs
+//! checked. What the graphs compute is tested where there is an engine.
+
+use std::process::ExitCode;
+
+use flatscape_host::{Component, Kind, Plugins, Role, Search, Task, WorkerCommand, worker_main};
+
+/// The child process of these tests: this executable, told to run only this. A worker speaks over its standard input, so what
+/// the test harness prints does not matter.
+#[test]
+#[ignore = "it is started by the other tests"]
+fn worker() {
+    let code = worker_main();
+    std::process::exit(i32::from(code != ExitCode::SUCCESS));
+}
+
+fn plugins() -> Plugins {
+    let exe = std::env::current_exe().expect("a test knows where it is");
+    let worker = WorkerCommand::new(&exe, &["worker", "--exact", "--ignored"]);
+    let search = Search { beside: exe.parent().map(Into::into), ..Search::default() };
+    let plugins = Plugins::discover(&search, &worker);
+    assert_eq!(plugins.refused(), []);
+    plugins
+}
+
+fn arguments(component: &Component, pairs: &[(&str, &str)]) -> flatscape_host::Arguments {
+    let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    component.arguments(&pairs).expect("good arguments")
+}
+
+fn task(norm: &str) -> Task {
+    Task::new([3, 4, 4], 10, norm, 8.0 / 255.0)
+}
+
+#[test]
+fn the_table_of_components() {
+    let plugins = plugins();
+    let table: Vec<String> = plugins
+        .components()
+        .iter()
+        .map(|c| {
+            let params: Vec<String> = c.params.iter().map(|p| format!("{}:{}={}", p.name, p.ty.name(), p.default)).collect();
+            format!("{} {} {}", c.kind.name(), c.id, params.join(" ")).trim().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        table,
+        [
+            "attack fgsm",
+            "attack pgd steps:int=20 alpha:float=auto restarts:int=1 random-start:bool=true loss:text=ce",
+            "metric logp",
+            "metric ams",
+            "metric phi directions:int=5 grid:int=21 extent:float=auto",
+            "metric likelihood-landscape directions:text=random grid:int=41 extent:float=auto",
+        ]
+    );
+    assert_eq!(plugins.plugins()[0].id, "standard");
+    assert!(plugins.components().iter().all(|c| !c.source.is_empty() && !c.summary.is_empty() && c.builds));
+}
+
+#[test]
+fn every_component_builds_for_every_norm_and_twice_the_same() {
+    let plugins = plugins();
+    for component in plugins.components() {
+        for norm in ["linf", "l2", "l1"] {
+            for targeted in [false, true] {
+                let task = Task { targeted, ..task(norm) };
+                let arguments = arguments(component, &[]);
+                let first = plugins.build(component, &arguments, &task).unwrap_or_else(|e| panic!("{}: {e}", component.id));
+                let second = plugins.build(component, &arguments, &task).expect("it was built a moment ago");
+                assert_eq!(first.sha256, second.sha256, "{}", component.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn fgsm_is_one_step_and_names_nothing_it_does_not_need() {
+    let plugins = plugins();
+    let fgsm = plugins.component(Kind::Attack, "fgsm").expect("it is there");
+    let program = plugins.build(fgsm, &arguments(fgsm, &[]), &task("linf")).expect("it builds");
+    assert_eq!((program.steps, program.restarts, program.graphs.len()), (1, 1, 1));
+    let step = program.graph(Role::Step).expect("a step");
+    let names: Vec<&str> = step.inputs().iter().map(|&v| &*step.value(v).name).collect();
+    assert_eq!(names, ["x0", "grad", "eps"]);
+}
+
+#[test]
+fn arguments_of_pgd_reach_its_program() {
+    let plugins = plugins();
+    let pgd = plugins.component(Kind::Attack, "pgd").expect("it is there");
+    let build = |pairs: &[(&str, &str)], task: &Task| plugins.build(pgd, &arguments(pgd, pairs), task);
+    let program = build(&[("steps", "7"), ("restarts", "3")], &task("linf")).expect("it builds");
+    assert_eq!((program.steps, program.restarts), (7, 3));
+    assert!(!program.names("arg_alpha") && program.names("noise_uniform") && program.graph(Role::Objective).is_none());
+    let program = build(&[("alpha", "2/255"), ("random-start", "no"), ("loss", "margin")], &task("l2")).expect("it builds");
+    assert!(program.names("arg_alpha") && program.graph(Role::Init).is_none() && program.graph(Role::Objective).is_some());
+    let targeted = Task { targeted: true, ..task("linf") };
+    let program = build(&[("loss", "margin")], &targeted).expect("it builds");
+    assert!(program.graph(Role::Objective).is_some_and(|g| g.input_named("target").is_some() && g.input_named("y").is_none()));
+
+    let repeat = build(&[("restarts", "2"), ("random-start", "no")], &task("linf")).expect_err("it would repeat itself");
+    assert_eq!(repeat.exit_code(), 2);
+    let norm = build(&[], &task("l0")).expect_err("there is no random start for l0");
+    assert_eq!(norm.sentence, "pgd is not for this task: the norm is l0; it knows linf, l2, l1");
+    plugins.take_notes();
+    build(&[("alpha", "1/255"), ("steps", "3")], &task("linf")).expect("it builds");
+    assert!(plugins.take_notes().iter().any(|(_, note)| note.level == 1 && note.words.contains("do not reach eps")));
+}
+
+#[test]
+fn grids_count_their_points() {
+    let plugins = plugins();
+    let phi = plugins.component(Kind::Metric, "phi").expect("it is there");
+    let build = |pairs: &[(&str, &str)]| plugins.build(phi, &arguments(phi, pairs), &task("linf"));
+    assert_eq!(build(&[]).expect("it builds").probes, 5 * 21 * 21);
+    let program = build(&[("directions", "2"), ("grid", "5"), ("extent", "0.1")]).expect("it builds");
+    assert_eq!(program.probes, 50);
+    assert!(program.names("arg_extent") && !program.names("eps"));
+    let even = build(&[("grid", "4")]).expect_err("the image would not be a point of the grid");
+    assert_eq!(even.sentence, "phi: grid=4 is even, and the image would not be a point of it; try 5");
+    assert_eq!(even.exit_code(), 2);
+
+    let landscape = plugins.component(Kind::Metric, "likelihood-landscape").expect("it is there");
+    for (directions, gradient) in [("random", false), ("fgsm", true)] {
+        let arguments = arguments(landscape, &[("directions", directions), ("grid", "5")]);
+        let program = plugins.build(landscape, &arguments, &task("linf")).expect("it builds");
+        assert_eq!((program.probes, program.names("grad")), (25, gradient));
+    }
+}
+
+/// Odd D, D = 1, and one class: the edges of the half-flip and of softmax.
+#[test]
+fn small_images_build_too() {
+    let plugins = plugins();
+    for shape in [[1, 1, 1], [1, 3, 3], [1, 1, 2]] {
+        for component in plugins.components() {
+            let task = Task::new(shape, 1, "linf", 0.1);
+            plugins.build(component, &arguments(component, &[]), &task).unwrap_or_else(|e| panic!("{} {shape:?}: {e}", component.id));
+        }
+    }
+}
