@@ -65,12 +65,10 @@ fn free_target(old: &Graph, new: &mut Graph, node: &mut Node, batch: usize) -> O
     let output = node.outputs.first().copied().flatten()?;
     let before: Vec<usize> = extents(old, output)?;
     // extents before the batch axis must stay before it
-    let ahead: usize = data[..at].iter().map(|d| d.fixed()).product::<Option<usize>>()?;
+    let ahead = size(&data[..at].iter().map(Dim::fixed).collect::<Option<Vec<usize>>>()?);
     let place = |exact: bool| {
-        (0..before.len()).find(|&i| {
-            before[..i].iter().product::<usize>() == ahead
-                && if exact { before[i] == batch } else { before[i].is_multiple_of(batch) }
-        })
+        (0..before.len())
+            .find(|&i| size(&before[..i]) == ahead && if exact { before[i] == batch } else { before[i].is_multiple_of(batch) })
     };
     let at = place(true).or_else(|| place(false))?;
     let rest: Vec<Dim> = (0..before.len()).filter(|&i| i != at).map(|i| Dim::Fixed(before[i])).collect();
@@ -83,6 +81,10 @@ fn free_target(old: &Graph, new: &mut Graph, node: &mut Node, batch: usize) -> O
     node.inputs[1] = Some(new.add_constant("shape", Tensor::ints(&wanted)));
     node.attributes.0.insert("allowzero".into(), Attribute::Int(0));
     None
+}
+
+fn size(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, &d| n.saturating_mul(d))
 }
 
 fn extents(graph: &Graph, value: ValueId) -> Option<Vec<usize>> {

@@ -112,8 +112,7 @@ fn from_extents(site: &Site, operand: usize) -> Result<Shape, String> {
     if let Some(extents) = site.extents(operand) {
         return Ok(Some(extents.to_vec()));
     }
-    let rank = site.shape_of_rank(operand, 1, "the shape operand")?.and_then(|s| s[0].fixed());
-    Ok(rank.map(|r| vec![Dim::Unknown; r]))
+    Ok(site.listed(operand, "the shape operand")?.map(|r| vec![Dim::Unknown; r]))
 }
 
 fn stated_dtype(site: &Site) -> Result<Option<DType>, String> {

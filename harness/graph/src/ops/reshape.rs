@@ -7,9 +7,8 @@ use crate::ir::{Dim, Shape, ValueType};
 /// `Reshape`: 0 keeps an extent, one −1 is worked out, from products of names too: `[N,16,5,5]` to `[-1,400]` is `[N,400]`.
 pub(super) fn reshape(site: &Site) -> Found {
     site.index(1)?;
-    let target = site.shape_of_rank(1, 1, "the target shape")?;
+    let rank = site.listed(1, "the target shape")?;
     let Some(wanted) = site.extents(1) else {
-        let rank = target.and_then(|t| t[0].fixed());
         return elements(site, rank.map(|r| vec![Dim::Unknown; r]));
     };
     if let Some(stated) = site.constant(1).and_then(crate::Tensor::to_ints)

@@ -57,6 +57,15 @@ impl<'g> Site<'g> {
         self.node.input(i).and_then(|v| self.graph.value(v).extents.as_deref())
     }
 
+    /// The number of elements of an operand that spells a shape or a list of axes, if known and no more than any rank.
+    pub(crate) fn listed(&self, i: usize, what: &str) -> Result<Option<usize>, String> {
+        const RANK: usize = 64;
+        match self.shape_of_rank(i, 1, what)?.and_then(|s| s[0].fixed()) {
+            Some(n) if n > RANK => Err(format!("{what} has {n} elements")),
+            n => Ok(n),
+        }
+    }
+
     /// The operand, if it is constant.
     pub(crate) fn constant(&self, i: usize) -> Option<&'g Tensor> {
         self.node.input(i).and_then(|v| self.graph.constant(v)).map(|t| &**t)

@@ -8,7 +8,7 @@ pub(super) fn slice(site: &Site) -> Found {
     site.no_attribute("starts")?;
     let dtype = site.dtype(0);
     let Some(x) = site.shape(0) else { return super::one(dtype, None) };
-    let axes = if site.has(3) { site.ints(3) } else { count(site).map(|n| (0..n as i64).collect()) };
+    let axes = if site.has(3) { site.ints(3) } else { count(site)?.map(|n| (0..n as i64).collect()) };
     let Some(axes) = axes else { return super::one(dtype, Some(vec![Dim::Unknown; x.len()])) };
     let axes = Site::axes(&axes, x.len())?;
     let bound = |operand: usize, what: &str| match ends_of(site, operand) {
@@ -55,8 +55,8 @@ fn ends_of(site: &Site, operand: usize) -> Option<Vec<Bound>> {
     Some(site.extents(operand)?.iter().map(bound).collect())
 }
 
-fn count(site: &Site) -> Option<usize> {
-    (1..3).find_map(|i| site.shape(i)).and_then(|s| s.first()).and_then(Dim::fixed)
+fn count(site: &Site) -> Result<Option<usize>, String> {
+    Ok(site.listed(1, "the list of starts")?.or(site.listed(2, "the list of ends")?))
 }
 
 /// The extent that is left; of a named extent, which is at least 1, what every value of the name leaves.
@@ -76,7 +76,10 @@ fn length(extent: &Dim, start: &Bound, end: &Bound, step: &Bound) -> Dim {
 
 /// The first position and the number of positions of a slice of an axis of `n` elements. `step` is not 0.
 pub(crate) fn positions(n: usize, start: i64, end: i64, step: i64) -> (usize, usize) {
-    let n = n as i64;
+    let n = i64::try_from(n).unwrap_or(i64::MAX);
+    if n == 0 {
+        return (0, 0);
+    }
     let place = |at: i64, low: i64, high: i64| (if at < 0 { at.saturating_add(n) } else { at }).clamp(low, high);
     if step > 0 {
         let (start, end) = (place(start, 0, n), place(end, 0, n));

@@ -289,3 +289,115 @@ fn rows_are_unique_and_names_are_found() {
     assert_eq!(nearest("Projct", FUNCTIONS), Some("Project"));
     assert!(is_known("Conv", "ai.onnx") && !is_known("Project", ""));
 }
+
+/// A small generator of pseudo-random choices.
+struct Dice(u64);
+
+impl Dice {
+    fn roll<T: Clone>(&mut self, sides: &[T]) -> T {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        sides[(self.0 >> 33) as usize % sides.len()].clone()
+    }
+
+    fn ints(&mut self) -> Vec<i64> {
+        let n = self.roll(&[0, 1, 1, 2, 2, 3, 4, 8]);
+        (0..n).map(|_| self.roll(&[-1, 0, 0, 1, 1, 1, 2, 2, 3, 5, -2, 7_000_000_000, i64::MAX, i64::MIN])).collect()
+    }
+
+    fn value(&mut self, graph: &mut Graph) -> Option<ValueId> {
+        let dims = [
+            Dim::Fixed(1),
+            Dim::Fixed(2),
+            Dim::Fixed(3),
+            Dim::Fixed(4),
+            Dim::Fixed(0),
+            Dim::symbol("N"),
+            Dim::Unknown,
+            Dim::Fixed(usize::MAX / 3),
+        ];
+        let dtypes = [DType::F32, DType::F32, DType::F32, DType::F64, DType::I64, DType::I32, DType::Bool, DType::U8];
+        let rank = self.roll(&[0, 1, 2, 2, 3, 4, 4, 5]);
+        match self.roll(&[0, 1, 1, 1, 2, 3, 4]) {
+            0 => None,
+            1 => {
+                let shape = (0..rank).map(|_| self.roll(&dims)).collect();
+                Some(graph.add_input("x", ValueType::new(self.roll(&dtypes), shape)))
+            }
+            2 => Some(graph.add_input("x", ValueType::default())),
+            3 => Some(graph.add_constant("c", Tensor::ints(&self.ints()))),
+            _ => {
+                let shape: Vec<usize> = (0..rank.min(3)).map(|_| self.roll(&[0, 1, 2, 3])).collect();
+                Some(
+                    graph
+                        .add_constant("c", Tensor::full(self.roll(&dtypes), &shape, self.roll(&[0.0, 1.0, 2.0, -1.0, f64::NAN]))),
+                )
+            }
+        }
+    }
+
+    fn attributes(&mut self) -> Attributes {
+        let names = [
+            "axis",
+            "axes",
+            "perm",
+            "kernel_shape",
+            "strides",
+            "pads",
+            "dilations",
+            "group",
+            "auto_pad",
+            "output_padding",
+            "ceil_mode",
+            "keepdims",
+            "to",
+            "blocksize",
+            "batch_dims",
+            "start",
+            "end",
+            "value",
+            "shape",
+            "k",
+            "num_outputs",
+            "equation",
+            "mode",
+            "output_shape",
+            "fmod",
+            "upper",
+            "reverse",
+            "exclusive",
+            "sample_size",
+            "dtype",
+            "transA",
+            "noop_with_empty_axes",
+            "value_ints",
+        ];
+        let mut all = Attributes::none();
+        for _ in 0..self.roll(&[0, 1, 2, 3, 4]) {
+            let name = self.roll(&names);
+            all = match self.roll(&[0, 1, 1, 2]) {
+                0 => all.with(name, self.ints().first().copied().unwrap_or(1)),
+                1 => all.with(name, self.ints()),
+                _ => all.with(
+                    name,
+                    self.roll(&["SAME_UPPER", "VALID", "...", "ij,jk->ik", "...i,ij->...j", "é…->", "reflect", "add", ""]),
+                ),
+            };
+        }
+        all
+    }
+}
+
+#[test]
+fn nonsense_is_refused_without_panic() {
+    let mut dice = Dice(7);
+    for round in 0..20_000 {
+        let row = &OPS[round % OPS.len()];
+        let mut graph = Graph::new("nonsense");
+        let mut node = Node::new(row.name, &[], dice.attributes());
+        node.domain = row.domain.into();
+        node.inputs = (0..dice.roll(&[0, 1, 1, 2, 2, 2, 3, 3, 4, 5])).map(|_| dice.value(&mut graph)).collect();
+        let outputs = graph.push(node, dice.roll(&[1, 1, 1, 2, 3]));
+        outputs.into_iter().for_each(|y| graph.add_output("y", y));
+        let _ = crate::simplify(&graph);
+    }
+}

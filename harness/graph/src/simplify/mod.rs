@@ -9,6 +9,8 @@ use crate::tensor::{DType, Tensor};
 
 mod identities;
 mod sharing;
+#[cfg(test)]
+mod tests;
 
 use sharing::Sharing;
 
@@ -30,9 +32,11 @@ pub(crate) enum Shapes {
 pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
     let mut sharing = Sharing::default();
     let live = graph.without_dead();
+    let read = uses(&live);
     let new = live.rewrite(|new, node, inputs| {
         let inputs: Vec<Option<ValueId>> = inputs.iter().map(|i| i.map(|v| sharing.constant(new, v))).collect();
         let mut node = Node { inputs, ..node.clone() };
+        forget_unread(&mut node, &read);
         if let Some(folded) = fold(new, &node) {
             return Some(folded);
         }
@@ -49,6 +53,21 @@ pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
         }))
     });
     new.without_dead()
+}
+
+/// Operators whose results behind the first are optional.
+const OPTIONAL_RESULTS: &[&str] = &["Dropout", "MaxPool", "BatchNormalization", "LayerNormalization"];
+
+/// Optional results that nothing reads are no longer asked for.
+fn forget_unread(node: &mut Node, read: &HashMap<ValueId, usize>) {
+    if node.domain.is_empty() && OPTIONAL_RESULTS.contains(&&*node.op) {
+        for result in node.outputs.iter_mut().skip(1) {
+            *result = result.filter(|v| read.contains_key(v));
+        }
+        while node.outputs.len() > 1 && node.outputs.last() == Some(&None) {
+            node.outputs.pop();
+        }
+    }
 }
 
 /// The results of a node on constants, as constants. Small operands are not blown up into large results.
