@@ -1,6 +1,7 @@
 //! What differentiation says when it cannot: the operator, the node, the model if the caller names it, and what still works.
 
 use std::fmt;
+use std::sync::Arc;
 
 use flatscape_graph::Node;
 
@@ -8,15 +9,15 @@ use flatscape_graph::Node;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DiffError {
     /// The operator.
-    pub op: String,
+    pub op: Arc<str>,
     /// Its domain; empty for standard ONNX.
-    pub domain: String,
+    pub domain: Arc<str>,
     /// The node's name in the file, or empty.
-    pub node: String,
+    pub node: Arc<str>,
     /// What is in the way.
     pub why: Why,
     /// The model's file name, once the caller has stated it.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
 }
 
 /// What is in the way.
@@ -34,21 +35,20 @@ pub enum Why {
 
 impl DiffError {
     pub(crate) fn at(node: &Node, why: Why) -> DiffError {
-        let [op, domain, name] = [&node.op, &node.domain, &node.name].map(|s| s.to_string());
-        DiffError { op, domain, node: name, why, model: None }
+        DiffError { op: node.op.clone(), domain: node.domain.clone(), node: node.name.clone(), why, model: None }
     }
 
     /// The same error, naming the model.
     #[must_use]
     pub fn in_model(self, model: &str) -> DiffError {
-        DiffError { model: Some(model.to_owned()), ..self }
+        DiffError { model: Some(model.into()), ..self }
     }
 }
 
 impl fmt::Display for DiffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut subject = format!("`{}`", self.op);
-        match (self.node.as_str(), self.domain.as_str()) {
+        match (&*self.node, &*self.domain) {
             ("", "") => {}
             ("", domain) => subject += &format!(" (domain `{domain}`)"),
             (node, "") => subject += &format!(" (node `{node}`)"),

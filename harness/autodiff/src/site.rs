@@ -126,13 +126,11 @@ impl<'b> Site<'b> {
 
     /// How many elements of a value there are for one of another, as a number of that element type: the `n` of a mean.
     pub fn elements_per(&self, of: Expr<'b>, one: Expr<'b>) -> Expr<'b> {
+        let known = |e: Expr<'b>| Some(e.dims()?.iter().filter_map(Dim::fixed).product::<usize>());
+        let unknown = |e: Expr<'b>| Some(e.dims()?.into_iter().filter(|d| d.fixed().is_none()).collect::<Vec<_>>());
         let ratio = || {
-            let count =
-                |e: Expr<'b>| Some(e.dims()?.iter().filter(|d| d.fixed().is_some()).map(|d| d.fixed().unwrap_or(1)).product());
-            let unknown = |e: Expr<'b>| Some(e.dims()?.into_iter().filter(|d| d.fixed().is_none()).collect::<Vec<_>>());
-            let (many, few): (usize, usize) = (count(of)?, count(one)?);
             let same = unknown(of)? == unknown(one)? && !unknown(of)?.contains(&Dim::Unknown);
-            (same && few > 0).then(|| many as f64 / few as f64)
+            (same && known(one)? > 0).then_some(known(of)? as f64 / known(one)? as f64)
         };
         match ratio() {
             Some(ratio) => of.scalar(ratio),

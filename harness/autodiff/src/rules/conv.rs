@@ -74,18 +74,19 @@ fn correlate<'b>(n: &Site<'b>, window: &Window, x: Expr<'b>, ct: Expr<'b>, w: Ex
     swap_first_two(crop(product, &kernel)?)
 }
 
-/// [N, C, spatial…] as [C/g, g·N, spatial…].
+/// [N, C, spatial…] as [C/g, g·N, spatial…]. One of N and C may be unknown.
 fn groups_beside_samples<'b>(n: &Site<'b>, v: Expr<'b>, group: i64) -> Result<Expr<'b>, String> {
     if group == 1 {
         return swap_first_two(v);
     }
     let dims = v.dims().ok_or("the rank of an operand is unknown")?;
-    let channels = dims.get(1).and_then(Dim::fixed).ok_or("the number of channels is unknown")?;
-    let (g, each) = (Dim::Fixed(group as usize), Dim::Fixed(channels / group as usize));
+    let (samples, channels) = (dims[0].fixed(), dims[1].fixed());
+    let g = group as usize;
+    let or_unknown = |extent: Option<usize>| extent.map_or(Dim::Unknown, Dim::Fixed);
+    let (each, beside) = (or_unknown(channels.map(|c| c / g)), or_unknown(samples.map(|s| s * g)));
     let spatial = &dims[2..];
-    let split = n.reshape_to(v, &[&[dims[0].clone(), g, each.clone()], spatial].concat())?;
+    let split = n.reshape_to(v, &[&[dims[0].clone(), Dim::Fixed(g), each.clone()], spatial].concat())?;
     let perm: Vec<i64> = [2, 1, 0].into_iter().chain(3..dims.len() as i64 + 1).collect();
-    let beside = dims[0].fixed().map_or(Dim::Unknown, |samples| Dim::Fixed(samples * group as usize));
     n.reshape_to(split.transpose(&perm), &[&[each, beside], spatial].concat())
 }
 

@@ -74,8 +74,15 @@ pub(super) const RULES: &[Rule] = &[
     vjp("Relu", &[|n, ct| ct * n.y(0).is_positive()]).kink("0 at 0"),
     // y = x < 0 ? αx : x                   x̄ = ȳ · (x < 0 ? α : 1)
     vjp("LeakyRelu", &[|n, ct| ct * n.x(0).less(0.0).select(n.float("alpha", 0.01), ct.scalar(1.0))]).kink("1 at 0"),
-    // y = x < 0 ? sx : x                   x̄ = ȳ · (x < 0 ? s : 1)            s̄ = ȳ · min(x, 0)
-    vjp("PRelu", &[|n, ct| ct * n.x(0).less(0.0).select(n.x(1), ct.scalar(1.0)), |n, ct| ct * n.x(0).min(0.0)]).kink("1 at 0"),
+    // y = x < 0 ? sx : x                   x̄ = ȳ · (x < 0 ? s : 1)            s̄ = ȳ · (x < 0 ? x : 0)
+    vjp(
+        "PRelu",
+        &[
+            |n, ct| ct * n.x(0).less(0.0).select(n.x(1), ct.scalar(1.0)),
+            |n, ct| ct * n.x(0).less(0.0).select(n.x(0), ct.scalar(0.0)),
+        ],
+    )
+    .kink("1 at 0"),
     // y = x < 0 ? α(eˣ − 1) : x            x̄ = ȳ · (x < 0 ? y + α : 1)
     vjp("Elu", &[|n, ct| ct * n.x(0).less(0.0).select(n.y(0) + n.float("alpha", 1.0), ct.scalar(1.0))]).kink("1 at 0"),
     // y = γ(x ≤ 0 ? α(eˣ − 1) : x)         x̄ = ȳ · (x ≤ 0 ? y + αγ : γ)
@@ -88,21 +95,18 @@ pub(super) const RULES: &[Rule] = &[
         }],
     )
     .kink("αγ at 0"),
-    // y = max(x, 0) + min(α(eˣᐟᵅ − 1), 0)  x̄ = ȳ · (x < 0 ? 1 + y/α : 1)
-    vjp("Celu", &[|n, ct| ct * n.x(0).less(0.0).select(n.y(0) * (1.0 / n.float("alpha", 1.0)) + 1.0, ct.scalar(1.0))]),
     // y = x > α ? x : 0                    x̄ = ȳ · [x > α]
     vjp("ThresholdedRelu", &[|n, ct| ct * n.x(0).greater(n.float("alpha", 1.0)).cast(ct.dtype())]).kink("0 at α"),
     // y = σ(x)           x̄ = ȳ · y · (1 − y)
     vjp("Sigmoid", &[|n, ct| ct * n.y(0) * one_minus(n.y(0))]),
     // y = clip(αx + β, 0, 1)               x̄ = ȳ · α · [0 < y < 1]
     vjp("HardSigmoid", &[|n, ct| ct * between_0_and_1(n.y(0)) * n.float("alpha", 0.2)]).kink("0 at both kinks"),
-    // y = x · h, h = clip(x/6 + ½, 0, 1)   x̄ = ȳ · (h + x/6 · [0 < h < 1])
+    // y = x · clip(x/6 + ½, 0, 1)          x̄ = ȳ · (|x| < 3 ? x/3 + ½ : [x > 0])
     vjp(
         "HardSwish",
         &[|n, ct| {
             let x = n.x(0);
-            let h = (x * (1.0 / 6.0) + 0.5).max(0.0).min(1.0);
-            ct * (h + x * (1.0 / 6.0) * between_0_and_1(h))
+            ct * x.abs().less(3.0).select(x * (1.0 / 3.0) + 0.5, x.is_positive())
         }],
     )
     .kink("0 at −3, 1 at 3"),

@@ -122,18 +122,23 @@ fn inverse(perm: &[i64]) -> Vec<i64> {
     inverse
 }
 
-/// Where an extent before this operand is unknown, the offsets are computed from the shapes.
+/// The split of the cotangent that undoes the concatenation; where an extent is unknown it is read off the operand.
 fn part<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
-    let axis = n.axis(n.int("axis", 0), n.rank(i)?)?;
-    let fixed: Option<Vec<i64>> = (0..=i).map(|j| n.x(j).dims()?.get(axis)?.fixed().map(|extent| extent as i64)).collect();
-    if let Some(extents) = fixed {
-        let start: i64 = extents[..i].iter().sum();
-        return Ok(ct.slice(&[start], &[start + extents[i]], &[axis as i64], &[1]));
+    if n.operands() == 1 {
+        return Ok(ct);
     }
+    let axis = n.axis(n.int("axis", 0), n.rank(i)?)?;
     let b = n.builder();
-    let extent = |j: usize| n.x(j).shape().gather(b.ints(&[axis as i64]), 0);
-    let start = (0..i).fold(b.ints(&[0]), |sum, j| sum + extent(j));
-    Ok(b.op("Slice", &[ct, start, start + extent(i), b.ints(&[axis as i64])], Attributes::none()))
+    let fixed: Option<Vec<i64>> =
+        (0..n.operands()).map(|j| n.x(j).dims()?.get(axis)?.fixed().map(|extent| extent as i64)).collect();
+    let sizes = match fixed {
+        Some(extents) => b.ints(&extents),
+        None => {
+            let extent = |j: usize| n.x(j).shape().gather(b.ints(&[axis as i64]), 0);
+            b.concat(&(0..n.operands()).map(extent).collect::<Vec<_>>(), 0)
+        }
+    };
+    Ok(b.ops("Split", &[ct, sizes], n.operands(), [("axis", (axis as i64).into())])[i])
 }
 
 fn tile<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
@@ -165,7 +170,7 @@ fn gather<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
             0 => ct.unsqueeze(&[axis as i64]),
             _ => ct.squeeze(&ones[1..]),
         };
-        return Ok(one.pad_zeros(&border));
+        return Ok(slicing::bordered(one, &border));
     }
     let indices = from_front(n, extent);
     // ȳ [before, places, after] becomes [places, before, after], x [before, n, after] becomes [n, before, after]

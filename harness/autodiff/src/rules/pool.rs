@@ -1,6 +1,6 @@
 //! Rules of pools.
 
-use flatscape_graph::{Dim, Expr, Tensor};
+use flatscape_graph::{Expr, Tensor};
 
 use crate::rule::{Rule, vjp};
 use crate::site::Site;
@@ -39,7 +39,7 @@ fn max_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
     scattered.reshape_like(x)
 }
 
-/// The input gradient of a convolution with a kernel of ones, on each channel by itself.
+/// The input gradient of a convolution with kernels of ones, a group for each channel.
 fn average_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let dims = n.dims(0)?;
     let kernel: Vec<usize> = n.ints("kernel_shape").unwrap_or_default().iter().map(|&k| k as usize).collect();
@@ -58,11 +58,10 @@ fn average_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
         window.ends[axis] = window.ends[axis].max(overhang);
     }
     let shares = ct / n.builder().constant(counts(&taps, ct)?);
-    let single = |dims: &[Dim]| [&[Dim::Unknown, Dim::Fixed(1)], &dims[2..]].concat();
-    let planes = n.reshape_to(shares, &single(&outputs))?;
-    let ones = n.builder().constant(Tensor::full(ct.dtype(), &[&[1, 1], &kernel[..]].concat(), 1.0));
-    let attributes = window.attributes(1).with("output_padding", window.leftover(&dims)?);
-    Ok(n.builder().op("ConvTranspose", &[planes, ones], attributes).reshape_like(n.x(0)))
+    let channels = dims[1].fixed().ok_or("the number of channels is unknown")?;
+    let ones = n.builder().constant(Tensor::full(ct.dtype(), &[&[channels, 1], &kernel[..]].concat(), 1.0));
+    let attributes = window.attributes(channels as i64).with("output_padding", window.leftover(&dims)?);
+    Ok(n.builder().op("ConvTranspose", &[shares, ones], attributes))
 }
 
 /// How many elements each window averages, of extents [out…] so that it broadcasts over batch and channel.

@@ -1,6 +1,6 @@
 //! Rules of reductions. `keep` gives a reduced value its axes back with extent 1; the driver broadcasts from there.
 
-use flatscape_graph::Expr;
+use flatscape_graph::{Dim, Expr, Tensor};
 
 use crate::rule::{Rule, vjp};
 use crate::site::{Site, lowest};
@@ -27,7 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         }],
     ),
     // y = Π x            x̄ = ȳ · Π of the others
-    vjp("ReduceProd", &[product]).kink("second order misses products without two elements where one of them is 0"),
+    vjp("ReduceProd", &[product]),
     // y = max x          x̄ = ȳ · m / Σ m, m = [x = y]
     vjp("ReduceMax", &[extremum]).kink("ties share evenly"),
     // y = min x          x̄ = ȳ · m / Σ m, m = [x = y]
@@ -67,18 +67,26 @@ fn extremum<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
     reached * (keep(n, ct) / total(n, reached))
 }
 
-/// With p the product of the elements that are not 0 and z the number of those that are:
-/// x = 0: `p` if z = 1, else 0;  x ≠ 0: `p / x` if z = 0, else 0.
+/// The product of the others, for each element: row i of an n × n table holds the elements with element i replaced by 1. Exact
+/// where elements are 0, to any order, which `y / x` is not.
 fn product<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
-    let x = n.x(0);
-    let axes = match axes(n) {
-        Ok(axes) => axes,
-        Err(why) => return n.refuse(why),
-    };
-    let zero = x.equal(0.0);
-    let safe = zero.select(1.0, x);
-    let p = safe.reduce("ReduceProd", &axes, true);
-    let zeros = total(n, zero.cast(x.dtype()));
-    let (none, single) = (zeros.equal(0.0).cast(x.dtype()), zeros.equal(1.0).cast(x.dtype()));
-    keep(n, ct) * p * zero.select(single, none / safe)
+    n.or_refuse(products_of_others(n).map(|others| keep(n, ct) * others))
+}
+
+fn products_of_others<'b>(n: &Site<'b>) -> Result<Expr<'b>, String> {
+    let (axes, dims) = (axes(n)?, n.dims(0)?);
+    let reduced = |axis: &usize| axes.contains(&(*axis as i64));
+    let order: Vec<usize> = (0..dims.len()).filter(|a| !reduced(a)).chain((0..dims.len()).filter(reduced)).collect();
+    let moved: Vec<Dim> = order.iter().map(|&a| dims[a].clone()).collect();
+    let (kept, lost) = moved.split_at(dims.len() - axes.len());
+    let count: usize = lost.iter().map(Dim::fixed).product::<Option<_>>().ok_or("the extent of a reduced axis is unknown")?;
+    let perm: Vec<i64> = order.iter().map(|&a| a as i64).collect();
+    let lines = n.reshape_to(n.x(0).transpose(&perm), &[kept, &[Dim::Fixed(count)]].concat())?;
+    let diagonal = (0..count * count).map(|at| at % (count + 1) == 0).collect();
+    let diagonal = Tensor::new::<bool>(&[count, count], diagonal).ok_or("its elements could not be counted")?;
+    let table = n.builder().constant(diagonal).select(1.0, lines.unsqueeze(&[-2]));
+    let products = n.reshape_to(table.reduce("ReduceProd", &[-1], false), &moved)?;
+    let mut back = vec![0; perm.len()];
+    perm.iter().enumerate().for_each(|(to, &from)| back[from as usize] = to as i64);
+    Ok(products.transpose(&back))
 }

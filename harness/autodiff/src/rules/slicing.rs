@@ -31,7 +31,7 @@ pub(super) fn slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> 
         border[cut.axis] = cut.first;
         border[rank + cut.axis] = cut.extent - cut.first - cut.count * cut.step;
     }
-    Ok(ct.pad_zeros(&border))
+    Ok(bordered(ct, &border))
 }
 
 /// [.., count, ..] → [.., count·step, ..] with every element followed by step − 1 zeros.
@@ -116,7 +116,19 @@ pub(super) fn pad_value<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, Stri
 }
 
 fn without<'b>(ct: Expr<'b>, border: &[i64]) -> Expr<'b> {
-    ct.pad_zeros(&border.iter().map(|&p| -p).collect::<Vec<_>>())
+    bordered(ct, &border.iter().map(|&p| -p).collect::<Vec<_>>())
+}
+
+/// A border of zeros: begins of all axes, then ends. Negative amounts cut off, with a slice, since not every runtime lets a
+/// pad cut.
+pub(super) fn bordered<'b>(v: Expr<'b>, border: &[i64]) -> Expr<'b> {
+    let rank = border.len() / 2;
+    let cut: Vec<usize> = (0..rank).filter(|&axis| border[axis] < 0 || border[rank + axis] < 0).collect();
+    let starts: Vec<i64> = cut.iter().map(|&axis| (-border[axis]).max(0)).collect();
+    let ends: Vec<i64> = cut.iter().map(|&axis| if border[rank + axis] < 0 { border[rank + axis] } else { i64::MAX }).collect();
+    let axes: Vec<i64> = cut.iter().map(|&axis| axis as i64).collect();
+    let rest = if cut.is_empty() { v } else { v.slice(&starts, &ends, &axes, &vec![1; cut.len()]) };
+    rest.pad_zeros(&border.iter().map(|&p| p.max(0)).collect::<Vec<_>>())
 }
 
 /// The element of an axis that a position, possibly outside, is a copy of.

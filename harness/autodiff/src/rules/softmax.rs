@@ -1,6 +1,9 @@
-//! Rules of softmax and its logarithm, along one axis.
+//! Rules of softmax, its logarithm, and the loss that is made of it.
+
+use flatscape_graph::{Expr, Tensor};
 
 use crate::rule::{Rule, vjp};
+use crate::site::{Site, one_minus};
 
 pub(super) const RULES: &[Rule] = &[
     // y = softmax(x)     x̄ = y · (ȳ − Σ ȳ·y)
@@ -13,4 +16,23 @@ pub(super) const RULES: &[Rule] = &[
     ),
     // y = ln softmax(x)  x̄ = ȳ − e^y · Σ ȳ
     vjp("LogSoftmax", &[|n, ct| ct - n.y(0).exp() * ct.sum(&[n.int("axis", -1)], true)]),
+    // y = −ln softmax(x)[l]                x̄ⱼ = ȳ · pⱼ for j ≠ l,  x̄ₗ = −ȳ · Σ pⱼ over j ≠ l     (never pₗ − 1, which cancels)
+    vjp("SoftmaxCrossEntropyLoss", &[|n, ct| n.or_refuse(cross_entropy(n, ct))]),
 ];
+
+fn cross_entropy<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    if n.optional(2).is_some() || n.node().attributes.get("ignore_index").is_some() {
+        return Err("it weighs or ignores classes".to_owned());
+    }
+    let (x, b) = (n.x(0), n.builder());
+    let classes = n.dims(0)?.get(1).and_then(flatscape_graph::Dim::fixed).ok_or("the number of classes is unknown")?;
+    let values = Tensor::new(&[2], vec![0.0, 1.0]).ok_or("impossible")?.cast(x.dtype());
+    let label = b.op("OneHot", &[n.x(1), b.ints(&[classes as i64]), b.constant(values)], [("axis", 1.into())]);
+    let others = x.softmax(1) * one_minus(label);
+    let gradient = others - label * others.sum(&[1], true);
+    Ok(match n.string("reduction", "mean").as_str() {
+        "none" => ct.unsqueeze(&[1]) * gradient,
+        "sum" => ct * gradient,
+        _ => ct * (classes as f64) / n.elements_per(x, n.y(0)) * gradient,
+    })
+}
