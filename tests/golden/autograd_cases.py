@@ -122,12 +122,26 @@ case(
 case(
     "silu", "Sigmoid", "a = Sigmoid(x) y = Mul(x, a)", {"x": numbers(2, 4)}, F.silu, batch=("x",),
 )  # fmt: skip
+CLOSED = "the bounds pass, as everything between them; PyTorch stops there"
+
+
+def closed_clip(x, lo=-math.inf, hi=math.inf):
+    return torch.where((x >= lo) & (x <= hi), x, x.detach().clamp(lo, hi))
+
+
 case(
     "clip_at_bounds", "Clip", "y = Clip(x, lo, hi)", {"x": given(-2, -1, -0.5, 0, 0.75, 1.5, 2)},
-    lambda x: x.clamp(-1, 1.5), native=lambda x: x.clamp(-1, 1.5), constants=("double lo = {-1.0}", "double hi = {1.5}"),
+    lambda x: closed_clip(x, -1, 1.5), native=lambda x: x.clamp(-1, 1.5), constants=("double lo = {-1.0}", "double hi = {1.5}"),
+    convention=CLOSED,
 )  # fmt: skip
-case("clip_below_only", "Clip", "y = Clip(x, lo)", {"x": AROUND_ZERO}, lambda x: x.clamp(min=0), constants=("double lo = {0.0}",))
-case("clip_above_only", "Clip", 'y = Clip(x, "", hi)', {"x": AROUND_ZERO}, lambda x: x.clamp(max=1), constants=("double hi = {1.0}",))
+case(
+    "clip_below_only", "Clip", "y = Clip(x, lo)", {"x": AROUND_ZERO}, lambda x: closed_clip(x, lo=0), native=lambda x: x.clamp(min=0),
+    constants=("double lo = {0.0}",), convention=CLOSED,
+)  # fmt: skip
+case(
+    "clip_above_only", "Clip", 'y = Clip(x, "", hi)', {"x": AROUND_ZERO}, lambda x: closed_clip(x, hi=1), native=lambda x: x.clamp(max=1),
+    constants=("double hi = {1.0}",), convention=CLOSED,
+)  # fmt: skip
 case("abs_at_zero", "Abs", "y = Abs(x)", {"x": AROUND_ZERO}, lambda x: x * x.sign(), native=torch.abs)
 case("neg", "Neg", "y = Neg(x)", {"x": numbers(4)}, torch.neg)
 case("identity", "Identity", "y = Identity(x)", {"x": numbers(4)}, lambda x: x.clone())
