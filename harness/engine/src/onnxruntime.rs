@@ -4,6 +4,7 @@
 
 mod cpu;
 mod cuda;
+mod kernels;
 mod value;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,7 @@ impl Runtime {
             .with_inter_threads(1)?
             .with_intra_threads(threads)?;
         builder = builder.with_config_entry("session.load_model_format", "ONNX")?;
+        builder = builder.with_operators(kernels::domain()?)?;
         Ok(builder)
     }
 }

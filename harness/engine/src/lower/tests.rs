@@ -1,0 +1,278 @@
+//! Every lowering against the graph before it, on every engine that is there, over strides, dilations, groups, pads and leftovers.
+
+use flatscape_graph::{Attribute, Attributes, Builder, DType, Dim, Graph, Tensor, ValueType};
+
+use super::*;
+use crate::tests::{batch, engines, noise, run};
+use crate::{CompileOptions, Engine};
+
+fn ops(graph: &Graph) -> Vec<String> {
+    graph.nodes().iter().map(|n| n.op.to_string()).collect()
+}
+
+fn apply(name: &str, graph: &Graph) -> Graph {
+    (LOWERINGS.iter().find(|l| l.name == name).expect("a row of the table").apply)(graph)
+}
+
+/// Runs both forms as they are and compares: the 99th percentile and the largest difference, relative to the largest element.
+fn agree(engine: &dyn Engine, before: &Graph, after: &Graph, inputs: &[Tensor], what: &str) {
+    let plain = CompileOptions { lower: false, ..Default::default() };
+    let (expected, found) = (run(engine, before, &plain, inputs), run(engine, after, &plain, inputs));
+    assert_eq!(expected.len(), found.len());
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(expected.shape(), found.shape(), "{what} on {}", engine.name());
+        let (a, b) = (expected.to_f64(), found.to_f64());
+        let scale = a.iter().fold(1e-30f64, |m, v| m.max(v.abs()));
+        let mut off: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / scale).collect();
+        off.sort_by(f64::total_cmp);
+        let (p99, top) = (off[off.len() * 99 / 100], off[off.len() - 1]);
+        assert!(p99 < 1e-6 && top < 5e-6, "{what} on {}: 99 % {p99:e}, largest {top:e}", engine.name());
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    from: usize,
+    to: usize,
+    group: usize,
+    extent: [usize; 2],
+    kernel: [usize; 2],
+    stride: [i64; 2],
+    dilation: [i64; 2],
+    pads: [i64; 4],
+    extra: [i64; 2],
+}
+
+const PLAIN: Case = Case {
+    from: 16,
+    to: 16,
+    group: 1,
+    extent: [6, 7],
+    kernel: [3, 3],
+    stride: [1, 1],
+    dilation: [1, 1],
+    pads: [1; 4],
+    extra: [0, 0],
+};
+
+impl Case {
+    fn append<'b>(&self, b: &'b Builder, ct: flatscape_graph::Expr<'b>, seed: u64) -> flatscape_graph::Expr<'b> {
+        let w = b.constant(noise(&[self.from, self.to / self.group, self.kernel[0], self.kernel[1]], seed));
+        let attributes = Attributes::none()
+            .with("strides", self.stride)
+            .with("dilations", self.dilation)
+            .with("pads", self.pads)
+            .with("output_padding", self.extra)
+            .with("group", self.group as i64);
+        b.op("ConvTranspose", &[ct, w], attributes)
+    }
+
+    fn graph(&self) -> Graph {
+        let b = Builder::new(Graph::new("gradient"));
+        let ct = b.input("ct", batch(&[self.from, self.extent[0], self.extent[1]]));
+        b.output("x", self.append(&b, ct, 7));
+        b.into_graph()
+    }
+
+    fn input(&self, rows: usize) -> Tensor {
+        noise(&[rows, self.from, self.extent[0], self.extent[1]], 3)
+    }
+}
+
+fn lowers(name: &str, cases: &[Case]) {
+    for engine in engines() {
+        for case in cases {
+            let before = case.graph();
+            let after = apply(name, &before);
+            assert!(!ops(&after).contains(&"ConvTranspose".to_owned()), "{case:?} stays: {:?}", ops(&after));
+            agree(&*engine, &before, &after, &[case.input(3)], &format!("{name} {case:?}"));
+        }
+    }
+}
+
+#[test]
+fn flipped_kernels() {
+    lowers(
+        "flipped",
+        &[
+            PLAIN,
+            Case { to: 24, kernel: [5, 2], pads: [0, 1, 3, 0], ..PLAIN },
+            Case { group: 2, from: 32, kernel: [3, 1], pads: [0; 4], ..PLAIN },
+            Case { group: 16, dilation: [2, 3], pads: [2, 0, 1, 4], ..PLAIN },
+            // pads beyond the kernel: the convolution has to crop
+            Case { kernel: [1, 1], pads: [1, 0, 2, 1], ..PLAIN },
+            Case { kernel: [2, 3], pads: [3, 2, 1, 4], ..PLAIN },
+        ],
+    );
+}
+
+#[test]
+fn phases_of_strided_kernels() {
+    let strided = Case { stride: [2, 2], ..PLAIN };
+    lowers(
+        "phases",
+        &[
+            strided,
+            Case { extra: [1, 1], ..strided },
+            Case { kernel: [1, 1], pads: [0; 4], extra: [1, 0], ..strided },
+            Case { kernel: [2, 4], pads: [0, 1, 1, 2], ..strided },
+            Case { kernel: [5, 3], pads: [2, 0, 1, 3], extra: [0, 1], from: 32, to: 16, ..strided },
+            Case { kernel: [7, 7], pads: [3; 4], extra: [1, 1], ..strided },
+            Case { group: 4, from: 16, to: 32, ..strided },
+            Case { dilation: [3, 1], kernel: [3, 3], pads: [3, 1, 2, 0], ..strided },
+        ],
+    );
+}
+
+#[test]
+fn phases_with_even_dilation_that_skip_rows_are_left_alone_or_right() {
+    for engine in engines() {
+        let case = Case { stride: [2, 2], dilation: [2, 2], pads: [0, 1, 0, 1], ..PLAIN };
+        let before = case.graph();
+        agree(&*engine, &before, &apply("phases", &before), &[case.input(2)], "even dilation");
+    }
+}
+
+#[test]
+fn a_shortcut_joins_the_phases_of_its_convolution() {
+    let main = Case { from: 32, stride: [2, 2], extra: [1, 0], ..PLAIN };
+    let shortcut = Case { kernel: [1, 1], pads: [0; 4], extra: [1, 0], ..main };
+    let b = Builder::new(Graph::new("block"));
+    let ct = b.input("ct", batch(&[32, 6, 7]));
+    let other = b.input("other", batch(&[32, 6, 7]));
+    b.output("x", main.append(&b, ct, 1) + shortcut.append(&b, other, 2));
+    let before = b.into_graph();
+    let after = apply("phases", &before);
+    assert_eq!(ops(&after).iter().filter(|op| *op == "DepthToSpace").count(), 1, "{:?}", ops(&after));
+    assert_eq!(ops(&after).iter().filter(|op| *op == "Conv").count(), 5);
+    for engine in engines() {
+        agree(&*engine, &before, &after, &[main.input(3), noise(&[3, 32, 6, 7], 9)], "block");
+    }
+}
+
+#[test]
+fn a_gradient_that_is_read_twice_is_not_merged_away() {
+    let main = Case { stride: [2, 2], ..PLAIN };
+    let b = Builder::new(Graph::new("twice"));
+    let ct = b.input("ct", batch(&[16, 6, 7]));
+    let (p, q) = (main.append(&b, ct, 1), main.append(&b, ct, 2));
+    b.output("sum", p + q);
+    b.output("p", p);
+    let before = b.into_graph();
+    for engine in engines() {
+        agree(&*engine, &before, &apply("phases", &before), &[main.input(2)], "twice");
+    }
+}
+
+#[test]
+fn gradients_of_images() {
+    let image = Case { to: 3, ..PLAIN };
+    lowers(
+        "image",
+        &[
+            image,
+            Case { pads: [0; 4], kernel: [5, 5], ..image },
+            Case { to: 1, kernel: [5, 3], pads: [2, 0, 1, 1], ..image },
+            Case { to: 4, stride: [2, 2], kernel: [7, 7], pads: [3; 4], extra: [1, 1], ..image },
+            Case { stride: [2, 2], kernel: [3, 2], pads: [0, 1, 1, 0], extra: [0, 1], ..image },
+            Case { dilation: [2, 1], pads: [1, 2, 3, 0], ..image },
+            Case { to: 1, stride: [4, 4], kernel: [4, 5], pads: [0, 1, 0, 2], extra: [3, 0], ..image },
+        ],
+    );
+}
+
+#[test]
+fn narrow_layers_and_kernels_that_are_computed_stay() {
+    let narrow = Case { from: 6, to: 1, ..PLAIN };
+    let lowered = lower(&narrow.graph(), "ort");
+    assert_eq!(ops(&lowered), ["ConvTranspose"]);
+    let b = Builder::new(Graph::new("training"));
+    let ct = b.input("ct", batch(&[16, 6, 7]));
+    let w = b.input("w", ValueType::fixed(DType::F32, &[16, 16, 3, 3]));
+    b.output("x", b.op("ConvTranspose", &[ct, w], Attributes::none()));
+    assert_eq!(ops(&lower(&b.into_graph(), "ort")), ["ConvTranspose"]);
+}
+
+/// Masks are 0 or 1 and nothing between, down to the smallest number.
+#[test]
+fn masks_are_exact() {
+    let b = Builder::new(Graph::new("mask"));
+    let x = b.input("x", ValueType::new(DType::F32, vec![Dim::symbol("N")]));
+    b.output("m", x.is_positive());
+    let before = b.into_graph();
+    let after = apply("masks", &before);
+    assert_eq!(ops(&after), ["HardSigmoid", "HardSigmoid"]);
+    let x =
+        vec![0.0f32, -0.0, 1e-45, -1e-45, 3e-40, 1.2e-38, 1e-20, 0.3, 1.0, 3e38, f32::INFINITY, -1.0, -3e38, f32::NEG_INFINITY];
+    let expected: Vec<f32> = x.iter().map(|&v| f32::from(v > 0.0)).collect();
+    let x = Tensor::new(&[x.len()], x).unwrap();
+    for engine in engines() {
+        let plain = CompileOptions { lower: false, ..Default::default() };
+        for graph in [&before, &after] {
+            assert_eq!(run(&*engine, graph, &plain, &[x.clone()])[0].to_vec(), Some(expected.clone()), "{}", engine.name());
+        }
+    }
+}
+
+/// The gradient of MaxPool as the rule writes it.
+fn pool(attributes: Attributes, extent: [usize; 2], relu: bool) -> Graph {
+    let b = Builder::new(Graph::new("pool"));
+    let input = b.input("x", batch(&[5, extent[0], extent[1]]));
+    let x = if relu { input.relu() } else { input };
+    let pooled = b.ops("MaxPool", &[x], 2, attributes);
+    // a cotangent that differs from window to window
+    let ct = pooled[0] * pooled[0] + 1.0;
+    let zero = Tensor::full(DType::F32, &[1], 0.0);
+    let zeros = b.op("ConstantOfShape", &[x.shape()], [("value", Attribute::Tensor(zero.into()))]).reshape(&[-1]);
+    let operands = [zeros, pooled[1].reshape(&[-1]), ct.reshape(&[-1])];
+    let scattered = b.op("ScatterElements", &operands, [("axis", 0.into()), ("reduction", "add".into())]).reshape_like(x);
+    let gradient = if relu { scattered * x.is_positive() } else { scattered };
+    b.output("gradient", gradient);
+    b.into_graph()
+}
+
+/// Small whole numbers, so that most windows hold ties.
+fn ties(shape: &[usize]) -> Tensor {
+    let values: Vec<f32> = noise(shape, 11).to_f64().iter().map(|v| (v * 1.6).trunc() as f32).collect();
+    Tensor::new(shape, values).unwrap()
+}
+
+#[test]
+fn pool_gradients_go_to_the_first_largest_element() {
+    let window = |kernel: [i64; 2], strides: [i64; 2], pads: [i64; 4]| {
+        Attributes::none().with("kernel_shape", kernel).with("strides", strides).with("pads", pads)
+    };
+    let cases = [
+        (window([2, 2], [2, 2], [0; 4]), [6, 8]),
+        (window([2, 2], [2, 2], [0; 4]), [7, 9]),
+        (window([3, 3], [3, 3], [0; 4]), [9, 7]),
+        (window([3, 3], [2, 2], [1; 4]), [8, 8]),
+        (window([2, 3], [1, 2], [1, 0, 0, 1]), [5, 6]),
+        (window([2, 2], [2, 2], [0; 4]).with("ceil_mode", 1), [7, 5]),
+        (window([2, 2], [1, 1], [0; 4]).with("dilations", [2, 1]), [6, 6]),
+    ];
+    for (attributes, extent) in cases {
+        for relu in [false, true] {
+            let graph = pool(attributes.clone(), extent, relu);
+            let after = apply("pools", &graph);
+            assert_eq!(ops(&after).iter().filter(|op| *op == POOL_GRADIENT).count(), 1, "{:?}", ops(&after));
+            assert!(!ops(&after).contains(&"ScatterElements".to_owned()) && !ops(&after).contains(&"Cast".to_owned()));
+            for engine in engines() {
+                for x in [noise(&[3, 5, extent[0], extent[1]], 1), ties(&[20, 5, extent[0], extent[1]])] {
+                    let plain = CompileOptions { lower: false, ..Default::default() };
+                    let expected = run(&*engine, &graph, &plain, &[x.clone()]);
+                    let found = run(&*engine, &graph, &CompileOptions::default(), &[x]);
+                    assert_eq!(expected, found, "{attributes:?} {extent:?} relu {relu} on {}", engine.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_is_whole() {
+    for row in LOWERINGS {
+        assert!(!row.engines.is_empty() && !row.summary.is_empty() && !row.evidence.is_empty(), "{}", row.name);
+        assert!(row.engines.iter().all(|e| ["ort", "cuda", "tract"].contains(e)), "{}", row.name);
+    }
+}
