@@ -1,11 +1,11 @@
 //! Draws the page, a panel of landscapes or the curves from numbers that are made up, to look at the layout. Nothing was
-//! measured. `cargo run -p flatscape-report --example page -- html > page.html`; also `landscapes`, `curves`, `rows`.
+//! measured. `cargo run -p flatscape-report --example page -- html > page.html`; also `landscapes`, `curves`, `histogram`, `rows`.
 
 use std::io::Write;
 
 use flatscape_report::{
-    Axis, Doubt, Page, Partial, Record, SampleKey, SampleValue, Samples, Surface, figure_svg, html, results_csv,
-    robust_accuracy_figures, surfaces_svg,
+    Axis, Doubt, Histogram, Page, Partial, Record, SampleKey, SampleValue, Samples, Surface, figure_svg, histogram_svg, html,
+    results_csv, robust_accuracy_figures, surfaces_svg,
 };
 
 /// Name, clean accuracy, robust accuracy at 8/255, depth of the landscape.
@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bytes = match std::env::args().nth(1).as_deref() {
         Some("landscapes") => surfaces_svg(&page.surfaces).into_bytes(),
         Some("curves") => figure_svg(&page.figures[0]).into_bytes(),
+        Some("histogram") => histogram_svg(&histogram()).into_bytes(),
         Some("rows") => results_csv(&page.records),
         _ => html(&page)?.into_bytes(),
     };
@@ -121,6 +122,28 @@ fn samples() -> Samples {
         }
     }
     samples
+}
+
+/// Two bells, the second further left and with a longer tail there.
+fn histogram() -> Histogram {
+    let bell = |place: f64, skew: f64| -> Vec<f64> {
+        let halton = |k: u32, base: u32| {
+            let (mut k, mut part, mut sum) = (k, 1.0, 0.0);
+            while k > 0 {
+                part /= f64::from(base);
+                sum += part * f64::from(k % base);
+                k /= base;
+            }
+            sum
+        };
+        let normal = |k: u32| (-2.0 * halton(k, 2).ln()).sqrt() * (std::f64::consts::TAU * halton(k, 3)).cos();
+        (1..5000).map(|k| place + normal(k) - skew * normal(k).min(0.0).powi(2)).collect()
+    };
+    Histogram {
+        title: "Log-likelihood on digits (test), synthetic-standard".to_owned(),
+        x_label: "LSE(f(x)) = log p(x) + log Z (nats)".to_owned(),
+        samples: vec![("clean".to_owned(), bell(12.0, 0.1)), ("random ±8/255".to_owned(), bell(9.5, 0.4))],
+    }
 }
 
 /// A hill with ripples: steep for a large `depth`, all but flat for a small one.

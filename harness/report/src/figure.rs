@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::palette::CURVES;
+use plotters::prelude::*;
+
+use crate::landscape::level;
+use crate::palette::{CURVES, RULE};
 use crate::record::Record;
 use crate::surface::round_step;
-use crate::svg::{Anchor, Ink, Svg};
-use crate::text::{eps_text, shown};
+use crate::svg::{Anchor, Canvas, Ink, Painted, fill, label, line, picture, stroke, tenths, text_style};
+use crate::text::{shown, shown_to};
+use crate::ticks::Ticks;
 
 /// One point of a curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,80 +47,87 @@ pub struct Figure {
     pub curves: Vec<Curve>,
 }
 
-const WIDTH: f64 = 680.0;
-const HEIGHT: f64 = 340.0;
+const SIZE: (f64, f64) = (680.0, 340.0);
 /// Left, top, right and bottom of the plot.
 const PLOT: (f64, f64, f64, f64) = (34.0, 54.0, 504.0, 290.0);
 
-/// The figure as a picture: rates from 0 to 1, interval bars, and every line named at its end.
+/// The figure as a picture: rates from 0 to 1, interval bars, and every line named at its end. About 1 KB, and a third of one
+/// for every point.
 pub fn figure_svg(figure: &Figure) -> String {
     let names: Vec<&str> = figure.curves.iter().map(|curve| curve.name.as_str()).collect();
-    let mut svg = Svg::new(WIDTH, HEIGHT, &format!("{}: {}", figure.title, names.join(", ")));
+    picture(SIZE, &format!("{}: {}", figure.title, names.join(", ")), |canvas| paint(canvas, figure))
+}
+
+fn paint(canvas: &Canvas, figure: &Figure) -> Painted {
     let (left, top, right, bottom) = PLOT;
-    let budgets: Vec<f64> = budgets(figure);
+    let budgets = budgets(figure);
     let widest = budgets.last().copied().filter(|&eps| eps > 0.0).unwrap_or(1.0);
-    let across = |eps: f64| left + (right - left) * eps / widest;
+    label(canvas, (2.0, 18.0), Anchor::Start, 14.0, Ink::Bold, &figure.title, 70)?;
+    label(canvas, (2.0, 35.0), Anchor::Start, 11.0, Ink::Quiet, &figure.y_label, 110)?;
+
+    let fifths: Vec<f64> = (0..=5).map(|k| f64::from(k) / 5.0).collect();
+    let mut chart = ChartBuilder::on(canvas)
+        .margin_top(tenths(top))
+        .margin_right(tenths(SIZE.0 - right - MARGIN))
+        .margin_bottom(tenths(SIZE.1 - bottom - FEET))
+        .x_label_area_size(tenths(FEET))
+        .y_label_area_size(tenths(left))
+        .build_cartesian_2d(
+            Ticks::new(0.0..widest * (1.0 + MARGIN / (right - left)), budgets_to_label(&budgets, widest)),
+            Ticks::new(0.0..1.0, fifths),
+        )?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .axis_style(stroke(RULE, 10))
+        .bold_line_style(stroke(RULE, 10))
+        .set_all_tick_mark_size(40)
+        .label_style(text_style(11.0, Ink::Quiet))
+        .x_label_formatter(&|&eps| level(eps))
+        .y_label_formatter(&|rate| format!("{rate:.1}"))
+        .axis_desc_style(text_style(11.0, Ink::Plain))
+        .x_desc(shown_to(&figure.x_label, 80))
+        .draw()?;
+
     let up = |value: f64| bottom - (bottom - top) * value.clamp(0.0, 1.0);
-
-    svg.label((2.0, 18.0), Anchor::Start, 14.0, Ink::Bold, &figure.title, 70);
-    svg.label((2.0, 35.0), Anchor::Start, 11.0, Ink::Quiet, &figure.y_label, 110);
-    for k in 0..=5 {
-        let value = f64::from(k) / 5.0;
-        svg.rule((left, up(value)), (right, up(value)));
-        svg.label((left - 8.0, up(value) + 3.5), Anchor::End, 10.5, Ink::Quiet, &format!("{value:.1}"), 8);
-    }
-    let mut last_label = f64::NEG_INFINITY;
-    for eps in budgets_to_label(&budgets, widest) {
-        let x = across(eps);
-        svg.rule((x, bottom), (x, bottom + 4.0));
-        if x - last_label > 46.0 {
-            let short = eps_text(eps).split(" ≈ ").next().unwrap_or_default().to_owned();
-            svg.label((x, bottom + 17.0), Anchor::Middle, 10.5, Ink::Quiet, &short, 14);
-            last_label = x;
-        }
-    }
-    svg.label(((left + right) / 2.0, bottom + 38.0), Anchor::Middle, 11.0, Ink::Plain, &figure.x_label, 80);
-
-    let ends: Vec<f64> = figure
-        .curves
-        .iter()
-        .map(|curve| curve.points.iter().rfind(|point| point.value.is_finite()).map_or(bottom, |point| up(point.value)))
-        .collect();
+    let drawn = |point: &&Point| point.value.is_finite() && point.eps.is_finite();
+    let ends: Vec<f64> =
+        figure.curves.iter().map(|curve| curve.points.iter().rfind(drawn).map_or(bottom, |point| up(point.value))).collect();
     let label_places = spread(&ends, 15.0, (top, bottom));
     for (place, curve) in figure.curves.iter().enumerate() {
-        let colour = CURVES[place % CURVES.len()].hex();
+        let colour = CURVES[place % CURVES.len()];
         // Curves are set apart by a pixel or two, so that equal bars stay visible.
-        let shift = (place as f64 - (figure.curves.len() as f64 - 1.0) / 2.0) * 2.4;
-        let shift = |eps: f64| across(eps) + if eps > 0.0 { shift.clamp(-8.0, 8.0) } else { 0.0 };
-        let points: Vec<&Point> = curve.points.iter().filter(|point| point.value.is_finite() && point.eps.is_finite()).collect();
-        let line: Vec<(f64, f64)> = points.iter().map(|point| (shift(point.eps), up(point.value))).collect();
-        let dashes = ["", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 3\""][place / CURVES.len() % 3];
-        svg.path(
-            &line,
-            false,
-            &format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"{dashes}"),
-        );
-        for (point, &(x, y)) in points.iter().zip(&line) {
-            if let Some((low, high)) = point.interval.filter(|(low, high)| low.is_finite() && high.is_finite()) {
-                let (low, high) = (up(low), up(high));
-                let bar = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.2\"");
-                svg.path(&[(x, low), (x, high)], false, &bar);
-                svg.path(&[(x - 3.0, low), (x + 3.0, low)], false, &bar);
-                svg.path(&[(x - 3.0, high), (x + 3.0, high)], false, &bar);
-            }
-            svg.circle((x, y), 2.8, &format!("fill=\"{colour}\""));
+        let apart = ((place as f64 - (figure.curves.len() as f64 - 1.0) / 2.0) * 2.4).clamp(-8.0, 8.0);
+        let across = |eps: f64| if eps > 0.0 { eps + apart * widest / (right - left) } else { 0.0 };
+        let points: Vec<&Point> = curve.points.iter().filter(drawn).collect();
+        let line_through = points.iter().map(|point| (across(point.eps), point.value.clamp(0.0, 1.0)));
+        let style = stroke(colour, 18);
+        match place / CURVES.len() % 3 {
+            0 => chart.draw_series(LineSeries::new(line_through, style))?,
+            1 => chart.draw_series(DashedLineSeries::new(line_through, 70, 30, style))?,
+            _ => chart.draw_series(DashedLineSeries::new(line_through, 20, 30, style))?,
+        };
+        for point in &points {
+            let (x, y) = (across(point.eps), point.value.clamp(0.0, 1.0));
+            let (low, high) = point.interval.filter(|(low, high)| low.is_finite() && high.is_finite()).unwrap_or((y, y));
+            let bar = fill(colour).stroke_width(12);
+            chart.draw_series([ErrorBar::new_vertical(x, low.clamp(0.0, 1.0), y, high.clamp(0.0, 1.0), bar, DOT)])?;
         }
-        let Some(&(x, y)) = line.last() else { continue };
-        let at = label_places[place];
-        svg.path(
-            &[(x + 5.0, y), (right + 16.0, at), (right + 20.0, at)],
-            false,
-            &format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\".7\""),
-        );
-        svg.label((right + 24.0, at + 4.0), Anchor::Start, 11.5, Ink::Plain, &curve.name, 22);
+        let Some(last) = points.last() else { continue };
+        let from = left + (right - left) * across(last.eps) / widest;
+        let height = label_places[place];
+        line(canvas, &[(from + 5.0, up(last.value)), (right + 16.0, height), (right + 20.0, height)], stroke(colour, 7))?;
+        label(canvas, (right + 24.0, height + 4.0), Anchor::Start, 11.5, Ink::Plain, &curve.name, 22)?;
     }
-    svg.finish()
+    Ok(())
 }
+
+/// Room right of the widest budget, for curves that are set apart.
+const MARGIN: f64 = 8.0;
+/// Room below the plot for the labels of its axis.
+const FEET: f64 = 44.0;
+/// Diameter of a point and width of its interval's bars, in tenths.
+const DOT: u32 = 56;
 
 /// Robust accuracy over the budget, from the rows: one figure per data set, split and norm, one curve per model, from its
 /// `union` rows (or, without one, the lowest attack at each budget), starting at clean accuracy where that was measured.
@@ -196,10 +207,16 @@ fn budgets(figure: &Figure) -> Vec<f64> {
     budgets
 }
 
-/// The measured budgets where they are few, round numbers where they are many.
+/// The measured budgets where they are few, round numbers where they are many; none so close that labels would touch.
 fn budgets_to_label(budgets: &[f64], widest: f64) -> Vec<f64> {
     if budgets.len() <= 9 {
-        return budgets.to_vec();
+        let mut labelled: Vec<f64> = Vec::new();
+        for &eps in budgets {
+            if labelled.last().is_none_or(|last| (eps - last) / widest > 0.1) {
+                labelled.push(eps);
+            }
+        }
+        return labelled;
     }
     let step = round_step(widest, 5);
     (0..).map(|k| f64::from(k) * step).take_while(|&eps| eps <= widest).collect()
@@ -276,10 +293,18 @@ mod tests {
             Figure { title: "t".into(), curves: vec![Curve { name: "<m>".into(), points: vec![point] }], ..Figure::default() };
         let svg = figure_svg(&figure);
         let (_, top, right, bottom) = PLOT;
-        let half = crate::svg::number((top + bottom) / 2.0);
-        assert!(svg.contains(&format!("<circle cx=\"{}\" cy=\"{half}\" r=\"2.8\"", crate::svg::number(right))), "{svg}");
-        let (low, high) = (bottom - 0.25 * (bottom - top), bottom - 0.75 * (bottom - top));
-        assert!(svg.contains(&format!("M{right} {}L{right} {}", crate::svg::number(low), crate::svg::number(high))), "{svg}");
+        let height = |rate: f64| bottom - rate * (bottom - top);
+        let numbers_of = |element: &str, attributes: &[&str]| -> Vec<f64> {
+            let line =
+                svg.lines().rfind(|line| line.starts_with(element) && line.contains(&CURVES[0].hex().to_uppercase())).unwrap();
+            let after = |name: &&str| line.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap();
+            attributes.iter().map(after).map(|text| text.parse::<f64>().unwrap() / 10.0).collect()
+        };
+        let near = |found: Vec<f64>, wanted: &[f64]| {
+            assert!(found.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() <= 0.2), "{found:?} {wanted:?}");
+        };
+        near(numbers_of("<circle", &["cx", "cy", "r"]), &[right, height(0.5), 2.8]);
+        near(numbers_of("<line", &["x1", "y1", "x2", "y2"]), &[right, height(0.25), right, height(0.75)]);
         assert!(svg.contains(">8/255<") && svg.contains(">&lt;m&gt;<"));
     }
 

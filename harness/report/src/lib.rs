@@ -1,14 +1,16 @@
 //! Rows in; CSV, SVG pictures and one HTML page out.
 //!
-//! This crate knows rows ([`Record`]), samples ([`Samples`]), surfaces ([`Surface`]) and curves ([`Figure`]); it does not know
-//! models, engines or attacks, and it neither reads nor writes a file: bytes in, bytes out. The same input gives the same
-//! bytes on every machine, and everything that is printed is treated as hostile, because it may come from a model file.
+//! This crate knows rows ([`Record`]), samples ([`Samples`]), surfaces ([`Surface`]), curves ([`Figure`]) and histograms
+//! ([`Histogram`]); plotters paints them. It does not know models, engines or attacks, and it neither reads nor writes a file:
+//! bytes in, bytes out. The same input gives the same bytes on every machine, and everything that is printed is treated as
+//! hostile, because it may come from a model file.
 
 mod cell;
 mod columns;
 mod error;
 mod figure;
 mod float;
+mod histogram;
 mod landscape;
 mod page;
 pub mod palette;
@@ -18,12 +20,14 @@ mod surface;
 mod svg;
 mod table;
 mod text;
+mod ticks;
 mod verdict;
 
 pub use cell::Cell;
 pub use columns::{COLUMNS, Column, read_results, results_csv};
 pub use error::ReportError;
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
+pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
 pub use page::{Doubt, MAX_PAGE_BYTES, Page, Partial, html};
 pub use record::Record;

@@ -6,6 +6,12 @@
 pub struct Colour(pub u8, pub u8, pub u8);
 
 impl Colour {
+    /// This colour with a share of another in it.
+    pub fn mixed(self, other: Colour, share: f64) -> Colour {
+        let blend = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round() as u8;
+        Colour(blend(self.0, other.0), blend(self.1, other.1), blend(self.2, other.2))
+    }
+
     /// `#rrggbb`.
     pub fn hex(self) -> String {
         format!("#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
@@ -55,6 +61,8 @@ pub const PAPER: Colour = Colour(255, 255, 255);
 pub const INK: Colour = Colour(31, 36, 48);
 /// Secondary text.
 pub const QUIET: Colour = Colour(94, 102, 117);
+/// Outline of a mark on a coloured ground, which is the same on every paper.
+pub const OUTLINE: Colour = Colour(20, 24, 32);
 /// Grid lines.
 pub const RULE: Colour = Colour(214, 218, 225);
 
@@ -65,9 +73,7 @@ pub fn height_colour(value: f64, range: (f64, f64)) -> Colour {
     let place = if share.is_nan() { 0.0 } else { share } * (SCALE.len() - 1) as f64;
     let below = (place.floor() as usize).min(SCALE.len() - 2);
     let part = place - below as f64;
-    let blend = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
-    let (a, b) = (SCALE[below], SCALE[below + 1]);
-    Colour(blend(a.0, b.0), blend(a.1, b.1), blend(a.2, b.2))
+    SCALE[below].mixed(SCALE[below + 1], part)
 }
 
 #[cfg(test)]

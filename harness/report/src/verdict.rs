@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use plotters::prelude::*;
+
 use crate::palette::{CURVES, INK};
 use crate::record::Record;
-use crate::svg::{Anchor, Ink, Svg};
+use crate::svg::{Anchor, Ink, at, fill, label, line, picture, rule, stroke};
 use crate::table::{flags_of, groups};
 use crate::text::{percent, shown};
 
@@ -59,33 +61,24 @@ pub(crate) fn bar_svg(verdict: &Verdict) -> String {
     let spelled = |name: &str, rate: Option<Rate>| rate.map(|rate| format!("{name} {}", percent(rate.value, rate.interval)));
     let description: Vec<String> =
         [spelled("at most", verdict.bound), spelled("clean accuracy", verdict.clean)].into_iter().flatten().collect();
-    let mut svg = Svg::new(WIDTH, 34.0, &description.join(", "));
-    svg.rule((across(0.0), 12.0), (across(1.0), 12.0));
-    for (rate, label) in [(0.0, "0"), (0.25, ""), (0.5, "50 %"), (0.75, ""), (1.0, "100 %")] {
-        svg.rule((across(rate), 8.0), (across(rate), 16.0));
-        let anchor = if rate < 1.0 { Anchor::Middle } else { Anchor::End };
-        let x = if rate < 1.0 { across(rate) } else { WIDTH };
-        svg.label((x, 30.0), anchor, 10.0, Ink::Quiet, label, 8);
-    }
-    let ink = INK.hex();
-    if let Some(clean) = verdict.clean {
-        svg.circle(
-            (across(clean.value), 12.0),
-            4.2,
-            &format!("class=\"mark\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"1.5\""),
-        );
-    }
-    if let Some(bound) = verdict.bound {
-        let (low, high) = bound.interval.unwrap_or((bound.value, bound.value));
-        let colour = CURVES[0].hex();
-        svg.path(
-            &[(across(low), 12.0), (across(high), 12.0)],
-            false,
-            &format!("stroke=\"{colour}\" stroke-width=\"5\" stroke-opacity=\".45\""),
-        );
-        svg.circle((across(bound.value), 12.0), 4.4, &format!("fill=\"{colour}\""));
-    }
-    svg.finish()
+    picture((WIDTH, 34.0), &description.join(", "), |canvas| {
+        rule(canvas, (across(0.0), 12.0), (across(1.0), 12.0))?;
+        for (rate, words) in [(0.0, "0"), (0.25, ""), (0.5, "50 %"), (0.75, ""), (1.0, "100 %")] {
+            rule(canvas, (across(rate), 8.0), (across(rate), 16.0))?;
+            let (anchor, x) = if rate < 1.0 { (Anchor::Middle, across(rate)) } else { (Anchor::End, WIDTH) };
+            label(canvas, (x, 30.0), anchor, 10.0, Ink::Quiet, words, 8)?;
+        }
+        if let Some(clean) = verdict.clean {
+            canvas.draw(&Circle::new(at((across(clean.value), 12.0)), 42, stroke(INK, 15)))?;
+        }
+        if let Some(bound) = verdict.bound {
+            let (low, high) = bound.interval.unwrap_or((bound.value, bound.value));
+            let pale = RGBColor::from(CURVES[0]).mix(0.45).stroke_width(50);
+            line(canvas, &[(across(low), 12.0), (across(high), 12.0)], pale)?;
+            canvas.draw(&Circle::new(at((across(bound.value), 12.0)), 44, fill(CURVES[0])))?;
+        }
+        Ok(())
+    })
 }
 
 fn verdict(model: String, about: String, records: &[&Record]) -> Verdict {

@@ -130,9 +130,10 @@ const ELEMENTS: &[&str] = &[
     "pre",
     "script",
     "svg",
-    "g",
     "rect",
-    "path",
+    "line",
+    "polyline",
+    "polygon",
     "circle",
     "text",
 ];
@@ -160,22 +161,24 @@ const ATTRIBUTES: &[&str] = &[
     "font-size",
     "font-weight",
     "fill",
-    "fill-opacity",
+    "opacity",
     "stroke",
     "stroke-width",
-    "stroke-opacity",
     "stroke-linejoin",
-    "stroke-dasharray",
-    "transform",
-    "d",
+    "points",
     "x",
     "y",
+    "dy",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
     "cx",
     "cy",
     "r",
     "text-anchor",
 ];
-const VOID: &[&str] = &["!doctype", "meta", "rect", "path", "circle"];
+const VOID: &[&str] = &["!doctype", "meta", "rect", "line", "polyline", "polygon", "circle"];
 
 /// Reads the page as a browser's tokenizer does and checks every element, attribute and nesting against the lists above.
 fn check(html: &str) {
