@@ -58,7 +58,7 @@ pub fn moments(values: &[f64]) -> (f64, f64, f64) {
     (mean, m2.sqrt(), m3 / m2.powf(1.5))
 }
 
-/// The samples as densities over common bins, with their moments and their distance from the first. About 3 KB per sample.
+/// The samples as densities over common bins, with their moments and their distance from the first. About 2 KB, and 6 for every sample.
 pub fn histogram_svg(histogram: &Histogram) -> String {
     let names: Vec<&str> = histogram.samples.iter().map(|(name, _)| name.as_str()).collect();
     picture((710.0, 340.0), &format!("{}: {}", histogram.title, names.join(", ")), |canvas| paint(canvas, histogram))
