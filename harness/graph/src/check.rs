@@ -88,3 +88,71 @@ impl Graph {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Attribute, DType, Graph, Node, Output, ValueId, ValueType, text};
+
+    fn relu() -> Graph {
+        text::parse("g (float[2] x) => (float[2] y) { y = Relu(x) }").unwrap()
+    }
+
+    /// What is done to `y = Relu(x)`, and words of the sentence that follows.
+    type Row = (fn(&mut Graph), &'static str);
+
+    const ROWS: &[Row] = &[
+        (|g| g.add_problem("Conv: the kernel is larger than the input".to_owned()), "the kernel is larger"),
+        (|g| g.set_outputs(Vec::new()), "the graph has no output"),
+        (|g| g.add_output("z", ValueId(9)), "nothing produces the output \"z\""),
+        (|g| g.add_output("y", g.inputs()[0]), "two inputs or outputs of the graph are called \"y\""),
+        (|g| g.add_output("y", g.outputs()[0].value), "two inputs or outputs of the graph are called \"y\""),
+        (|g| g.add_output("x", g.outputs()[0].value), "two inputs or outputs of the graph are called \"x\""),
+        (|g| g.add_output("", g.inputs()[0]), "has no name"),
+        (
+            |g| {
+                g.add_input("x", ValueType::fixed(DType::F32, &[1]));
+            },
+            "are called \"x\"",
+        ),
+        (
+            |g| {
+                g.add_input("q", ValueType::default());
+            },
+            "the element type of the input \"q\" is not known",
+        ),
+        (
+            |g| {
+                let mut node = Node::new("Relu", &[g.inputs()[0]], [("body", Attribute::Unread("graph"))]);
+                node.domain = "test".into();
+                let id = g.append(node, &[Some("z")]);
+                let value = g.node_at(id).output(0).unwrap();
+                g.set_outputs(vec![Output { name: "z".into(), value }]);
+            },
+            "Relu has an attribute \"body\" (graph), which is not read",
+        ),
+        (
+            |g| {
+                g.append(Node::new("Relu", &[ValueId(9)], []), &[Some("z")]);
+            },
+            "Relu reads 9, which nothing before it produces",
+        ),
+    ];
+
+    #[test]
+    fn faults_are_named() {
+        assert_eq!(relu().check(), Ok(()));
+        for (spoil, words) in ROWS {
+            let mut graph = relu();
+            spoil(&mut graph);
+            let error = graph.check().expect_err(words);
+            assert!(error.what.contains(words), "{error} should say {words:?}");
+        }
+    }
+
+    #[test]
+    fn an_input_may_be_handed_through() {
+        let mut graph = relu();
+        graph.add_output("x", graph.inputs()[0]);
+        assert_eq!(graph.check(), Ok(()));
+    }
+}

@@ -1,7 +1,8 @@
 //! Who defines which name in a file, and an order in which every node stands behind what it reads.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 
 use super::fault::{Fault, ReadError};
 use super::proto::{GraphProto, NodeProto};
@@ -86,14 +87,15 @@ pub(super) fn topological(nodes: &[NodeProto], sources: &HashMap<&[u8], Source>)
         producers.iter().for_each(|&p| readers[p].push(index));
     }
     let mut missing: Vec<usize> = reads.iter().map(Vec::len).collect();
-    let mut ready: VecDeque<usize> = (0..nodes.len()).filter(|&n| missing[n] == 0).collect();
+    // of those that are ready, the first of the file
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..nodes.len()).filter(|&n| missing[n] == 0).map(Reverse).collect();
     let mut order = Vec::with_capacity(nodes.len());
-    while let Some(index) = ready.pop_front() {
+    while let Some(Reverse(index)) = ready.pop() {
         order.push(index);
         for &reader in &readers[index] {
             missing[reader] -= 1;
             if missing[reader] == 0 {
-                ready.push_back(reader);
+                ready.push(Reverse(reader));
             }
         }
     }

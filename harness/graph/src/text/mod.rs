@@ -22,3 +22,6 @@ pub struct TextError {
     /// A sentence.
     pub what: String,
 }
+
+#[cfg(test)]
+mod tests;

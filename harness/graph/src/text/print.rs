@@ -45,7 +45,7 @@ impl Printer {
             self.node(&mut text, node, &naming);
         }
         for (value, name) in &naming.identities {
-            let _ = writeln!(text, "  {} = Identity ({})", name_text(name), name_text(naming.value(Some(*value))));
+            let _ = writeln!(text, "  {} = Identity({})", name_text(name), name_text(naming.value(Some(*value))));
         }
         text.push_str("}\n");
         text
@@ -60,9 +60,9 @@ impl Printer {
         let _ = write!(text, "{} = {}", joined(outputs), operator(node));
         if !node.attributes.0.is_empty() {
             let attributes = node.attributes.0.iter().map(|(name, value)| self.attribute(name, value));
-            let _ = write!(text, " <{}>", joined(attributes));
+            let _ = write!(text, " <{}> ", joined(attributes));
         }
-        let _ = writeln!(text, " ({})", joined(inputs));
+        let _ = writeln!(text, "({})", joined(inputs));
     }
 
     fn attribute(&self, name: &str, value: &Attribute) -> String {
