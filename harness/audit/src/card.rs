@@ -34,7 +34,7 @@ impl Layout {
 
 /// What is stated about preprocessing: the model is fed `(scale·x − mean)/std` for pixels x in [0,1], laid out as it wants.
 /// What is absent was not stated.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// 1 for models that want [0,1], 255 for models that want 0..255.
     pub scale: Option<f64>,

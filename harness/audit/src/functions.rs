@@ -65,3 +65,50 @@ fn class_count(builder: &Builder, logits: Expr<'_>) -> Option<usize> {
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use flatscape_graph::Tensor;
+
+    use super::*;
+    use crate::trial::{assert_close, float, value_of};
+
+    fn labels(y: &[i64]) -> Tensor {
+        Tensor::ints(y)
+    }
+
+    #[test]
+    fn log_sum_exp_has_its_closed_forms() {
+        let z = float(&[3, 2], &[0.0, 3.0f32.ln(), 1000.0, 1000.0, -1000.0, -1000.0]);
+        let half = std::f64::consts::LN_2;
+        assert_close(&value_of(&[z], |_, x| log_sum_exp(x[0])), &[4.0f64.ln(), 1000.0 + half, -1000.0 + half], 1e-4);
+    }
+
+    #[test]
+    fn cross_entropy_and_its_cotangent_have_their_closed_forms() {
+        let z = float(&[1, 3], &[2.0, 1.0, 0.0]);
+        let loss = value_of(&[z.clone(), labels(&[0])], |b, x| cross_entropy(b, x[0], x[1]).0);
+        assert_close(&loss, &[0.40760596], 1e-6);
+        let ct = value_of(&[z, labels(&[0])], |b, x| cross_entropy(b, x[0], x[1]).1);
+        assert_close(&ct, &[0.66524096 - 1.0, 0.24472847, 0.09003057], 1e-6);
+    }
+
+    /// p_y − 1 would be 0 from a lead of 17 on.
+    #[test]
+    fn the_cotangent_survives_confidence() {
+        for lead in [20.0f32, 40.0, 80.0] {
+            let z = float(&[1, 3], &[lead, 0.0, 0.0]);
+            let ct = value_of(&[z, labels(&[0])], |b, x| cross_entropy(b, x[0], x[1]).1).to_f64();
+            let p = (-f64::from(lead)).exp();
+            for (found, expected) in ct.iter().zip([-2.0 * p, p, p]) {
+                assert!((found / expected - 1.0).abs() < 1e-4, "lead {lead}: {ct:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_margin_is_positive_exactly_where_the_prediction_is_wrong() {
+        let z = float(&[3, 3], &[2.0, 1.0, 0.0, 2.0, 1.0, 0.0, 1.0, 1.0, 0.0]);
+        assert_close(&value_of(&[z, labels(&[0, 1, 1])], |b, x| margin(b, x[0], x[1])), &[-1.0, 1.0, 0.0], 0.0);
+    }
+}

@@ -19,7 +19,7 @@ use crate::intake::{IntakeError, escape};
 const LARGEST_DATA: u64 = 8 << 30;
 
 /// Which half of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// The images to measure on.
@@ -44,7 +44,7 @@ impl Split {
 }
 
 /// What data is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Request {
     /// A name (`fashion-mnist`) or a path.
     pub data: String,

@@ -135,6 +135,7 @@ fn sample_axes(x: Expr<'_>) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trial::{assert_close, float, value_of};
 
     #[test]
     fn radii_are_read_as_people_write_them() {
@@ -183,5 +184,72 @@ mod tests {
         let (x, x0) = ([1.0f32, 0.0, 0.0, 0.5], [0.0f32, 0.0, 1.0, 0.0]);
         let distance = |name: &str| (norm(name).expect("a norm").distance)(&x, &x0);
         assert_eq!((distance("linf"), distance("l2"), distance("l1")), (1.0, 1.5, 2.5));
+    }
+
+    fn projected(name: &str, delta: &[f32], eps: f64, lo: f64, hi: f64) -> Vec<f64> {
+        let n = norm(name).expect("a norm");
+        let x0 = float(&[2, delta.len()], &vec![0.25; 2 * delta.len()]);
+        let x: Vec<f32> = delta.iter().chain(delta).map(|d| 0.25 + d).collect();
+        let x = float(&[2, delta.len()], &x);
+        let found = value_of(&[x, x0], |_, e| {
+            let [eps, lo, hi] = [eps, lo, hi].map(|v| e[0].scalar(v));
+            (n.project)(e[0], Ball { x0: e[1], eps, lo, hi })
+        });
+        let found = found.to_f64();
+        assert_eq!(found[..delta.len()], found[delta.len()..], "the rows of a batch are alike");
+        found[..delta.len()].iter().map(|v| v - 0.25).collect()
+    }
+
+    fn assert_projected(name: &str, delta: &[f32], eps: f64, (lo, hi): (f64, f64), expected: &[f64]) {
+        let found = projected(name, delta, eps, lo, hi);
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-5, "{name} {delta:?}: {found:?} is not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn projections_have_their_closed_forms() {
+        let wide = (-100.0, 100.0);
+        assert_projected("linf", &[3.0, -1.0, 0.5], 1.5, wide, &[1.5, -1.0, 0.5]);
+        assert_projected("linf", &[0.3, -0.3, 0.1], 0.2, (0.0, 0.4), &[0.15, -0.2, 0.1]);
+        assert_projected("l2", &[3.0, -4.0, 0.0], 2.5, wide, &[1.5, -2.0, 0.0]);
+        assert_projected("l2", &[0.1, 0.1, 0.0], 2.5, wide, &[0.1, 0.1, 0.0]);
+        assert_projected("l2", &[0.0, 0.0, 0.0], 0.0, wide, &[0.0, 0.0, 0.0]);
+        assert_projected("l1", &[3.0, -1.0, 0.5], 2.0, wide, &[2.0, 0.0, 0.0]);
+        assert_projected("l1", &[3.0, -2.0, 0.5], 2.0, wide, &[1.5, -0.5, 0.0]);
+        assert_projected("l1", &[0.3, -0.2, 0.1], 2.0, wide, &[0.3, -0.2, 0.1]);
+        assert_projected("l1", &[0.4, 0.3, 0.1], 0.35, (0.0, 0.35), &[0.1, 0.1, 0.1]);
+        // The first coordinate is capped by the box at 0.1, so the second keeps what it would otherwise lose.
+        assert_projected("l1", &[0.4, -0.2, 0.0], 0.2, (0.0, 0.35), &[0.1, -0.1, 0.0]);
+    }
+
+    #[test]
+    fn steepest_steps_have_unit_norm_and_gain_the_dual_norm() {
+        let g = [3.0f32, -4.0, 0.0, 1e-20, 3e-20, -4e-20, 0.0, 0.0, 0.0];
+        for norm in THREATS {
+            let found = value_of(&[float(&[3, 3], &g)], |_, e| (norm.steepest)(e[0])).to_f64();
+            let step = |row: usize| found[3 * row..3 * row + 3].iter().map(|&v| v as f32).collect::<Vec<f32>>();
+            let length = |row: usize| (norm.distance)(&step(row), &[0.0; 3]);
+            let expected = match norm.name {
+                "linf" => [1.0, -1.0, 0.0],
+                "l2" => [0.6, -0.8, 0.0],
+                _ => [0.0, -1.0, 0.0],
+            };
+            for (a, b) in step(0).iter().zip(expected) {
+                assert!((f64::from(*a) - b).abs() < 1e-6, "{}: {found:?}", norm.name);
+            }
+            assert!((length(1) - 1.0).abs() < 1e-5, "{}: small gradients keep their direction, {found:?}", norm.name);
+            assert_eq!(step(2), [0.0; 3], "{}: no gradient, no step", norm.name);
+        }
+    }
+
+    #[test]
+    fn distances_agree_with_their_graphs() {
+        let (x, x0) = ([0.9f32, 0.0, 0.3, 0.2, 0.2, 0.2], [0.0f32, 0.1, 0.3, 0.2, 0.2, 0.2]);
+        for norm in THREATS {
+            let found = value_of(&[float(&[2, 1, 3], &x), float(&[2, 1, 3], &x0)], |_, e| (norm.distance_graph)(e[0], e[1]));
+            assert_eq!(found.shape(), [2]);
+            assert_close(&found, &[(norm.distance)(&x[..3], &x0[..3]), 0.0], 1e-6);
+        }
     }
 }

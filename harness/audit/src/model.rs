@@ -1,0 +1,154 @@
+//! A model as the audit sees it: pixels in [0,1] in, logits out, any batch, with everything that was done to the file written
+//! down. Knows files, cards and data sets; nothing of attacks.
+
+mod batch;
+mod native;
+mod pixels;
+mod source;
+
+use flatscape_engine::Engine;
+use flatscape_graph::{Dim, Graph};
+
+pub use batch::{Agreement, TOLERANCE, compare, noise};
+pub use native::{Interface, Native, rows_of_logits};
+pub use pixels::{Outputs, Pixels};
+pub use source::{SHIPPED, Shipped};
+
+use crate::card::{Card, Preprocessing};
+use crate::data::Dataset;
+use crate::intake::IntakeError;
+
+/// Images on which the batch is tried, at most.
+const TRIED: usize = 8;
+
+/// What is known about a model from outside its file.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Intake {
+    /// The output that holds the logits, for models that have several.
+    pub output: Option<String>,
+    /// Preprocessing from flags; wins over the card, which wins over metadata.
+    pub preprocessing: Preprocessing,
+}
+
+/// A classifier of images.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The name in its card, or the stem of its file.
+    pub name: String,
+    /// Its path, or that it was shipped.
+    pub source: String,
+    /// SHA-256 of the model file.
+    pub sha256: String,
+    /// Input `x` float[N,C,H,W] in pixel units, output `logits` float[N,K].
+    pub graph: Graph,
+    /// The model in its own terms.
+    pub native: Native,
+    /// Its card, completed by metadata.
+    pub card: Card,
+    /// How pixels become its input.
+    pub pixels: Pixels,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// How many logits.
+    pub classes: usize,
+    /// Names of the classes, from the card or the data set; empty where nobody named them.
+    pub class_names: Vec<String>,
+    /// What the run of images alone and together gave.
+    pub batch: Agreement,
+    /// What was done to the file, as sentences.
+    pub facts: Vec<String>,
+}
+
+impl Model {
+    /// Reads the model of that name or at that path, fits it to the data and tries by running whether its batch is free.
+    ///
+    /// # Errors
+    /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
+    pub fn load(source: &str, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, IntakeError> {
+        let native = Native::load(source, intake.output.as_deref())?;
+        let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
+        let pixels = Pixels::settle(&native, &stated, data.shape)?;
+        let any = native.any_batch()?;
+        labels_fit(&native, data)?;
+        let graph = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
+        let mut facts = native.facts.clone();
+        facts.push(preprocessing_fact(&pixels, &native));
+        let batch = prove(&native, &pixels, &graph, data, engine)?;
+        facts.push(batch_fact(&native, &batch));
+        let class_names =
+            if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
+        Ok(Model {
+            name: native.name.clone(),
+            source: native.source.clone(),
+            sha256: native.sha256.clone(),
+            graph,
+            card: native.card.clone(),
+            pixels,
+            shape: data.shape,
+            classes: native.classes,
+            class_names,
+            batch,
+            facts,
+            native,
+        })
+    }
+}
+
+/// Runs the first images alone (or in the batch that the file fixed) and together.
+fn prove(native: &Native, pixels: &Pixels, graph: &Graph, data: &Dataset, engine: &dyn Engine) -> Result<Agreement, IntakeError> {
+    let size = native.fixed_batch.unwrap_or(1);
+    let images = if size > TRIED { 2 * size } else { TRIED / size * size };
+    let ids: Vec<u64> = (0..images as u64).map(|i| i % data.len() as u64).collect();
+    let images = data.gather(&ids).x;
+    let alone = match native.fixed_batch {
+        Some(n) => pixels.before(&native.graph, Dim::Fixed(n), data.shape, Outputs::Logits)?,
+        None => graph.clone(),
+    };
+    let found = compare(engine, &alone, size, graph, &images)
+        .map_err(|e| IntakeError { what: format!("{}: {}", native.name, e.what), ..e })?;
+    if found.holds() || native.fixed_batch.is_none() {
+        return Ok(found);
+    }
+    let what = format!(
+        "{}: the batch is fixed to {size}, and with a free batch the logits differ by {:.1e} (relative; {TOLERANCE:e} is allowed)",
+        native.name, found.difference
+    );
+    Err(IntakeError::model(52, what).help("export the model with a dynamic batch axis"))
+}
+
+/// The labels must be classes of the model, and where the data set knows its classes there must be as many logits.
+fn labels_fit(native: &Native, data: &Dataset) -> Result<(), IntakeError> {
+    let k = native.classes as i64;
+    let known = (!data.class_names.is_empty()).then(|| data.class_names.len() as i64 + data.label_offset);
+    if data.largest_label() < k && known.is_none_or(|n| n == k) {
+        return Ok(());
+    }
+    let last = known.map_or(data.largest_label(), |n| n - 1);
+    let what = format!("{} has {k} classes, {} has the labels {}..{last}", native.name, data.name, data.label_offset);
+    let error = IntakeError::data(61, what);
+    Err(if k == last + 2 && data.label_offset == 0 {
+        error.help("does class 0 of the model stand for the background? then say --label-offset 1")
+    } else {
+        error.help("choose the data set that the model was trained for")
+    })
+}
+
+fn preprocessing_fact(pixels: &Pixels, native: &Native) -> String {
+    let input = native.interface.inputs.first().map_or("", |(_, ty)| ty);
+    let how = if pixels.layout_stated { "as stated" } else { "the only layout that fits" };
+    format!("pixels in [0, 1] become its input {input} by {} ({how})", pixels.text())
+}
+
+fn batch_fact(native: &Native, found: &Agreement) -> String {
+    let alone = match native.fixed_batch {
+        Some(1) => "its batch of 1 was made free: ".to_owned(),
+        Some(n) => format!("its batch of {n} was made free: "),
+        None => String::new(),
+    };
+    let verdict =
+        if found.holds() { "the same logits" } else { "different logits: an answer depends on the other images in the batch" };
+    format!(
+        "{alone}{} images in small batches and together give {verdict} (largest relative difference {:.1e})",
+        found.images, found.difference
+    )
+}

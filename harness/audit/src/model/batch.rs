@@ -1,0 +1,74 @@
+//! The proof by running that a model treats every image on its own: f(concat) = concat f. Knows graphs and an engine.
+
+use flatscape_engine::{CompileOptions, Engine, EngineError};
+use flatscape_graph::{DType, Graph, Tensor};
+
+use crate::intake::IntakeError;
+use crate::random::{Law, Place, fill};
+
+/// Two logits count as equal up to this times max(1, largest |logit|): engines sum in another order for another batch.
+pub const TOLERANCE: f64 = 1e-4;
+
+/// What was found when the images were run alone and together.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Agreement {
+    /// How many images.
+    pub images: usize,
+    /// Largest difference between logits, relative to max(1, largest |logit|); infinite where one of the two is not a number.
+    pub difference: f64,
+}
+
+impl Agreement {
+    /// Whether the two are equal up to rounding.
+    pub fn holds(&self) -> bool {
+        self.difference <= TOLERANCE
+    }
+}
+
+/// Runs `small` on batches of `size` images and `any` on all of them at once, and compares the outputs.
+///
+/// # Errors
+/// An engine error that names the operator that the engine lacks, or what else it said.
+pub fn compare(engine: &dyn Engine, small: &Graph, size: usize, any: &Graph, images: &Tensor) -> Result<Agreement, IntakeError> {
+    let n = images.shape().first().copied().unwrap_or(0) / size.max(1) * size.max(1);
+    let failed = |e: EngineError| IntakeError::engine(6, e.to_string());
+    let plain = CompileOptions { split: false, ..CompileOptions::default() };
+    let alone = engine.compile(small, &plain).map_err(failed)?;
+    let together = engine.compile(any, &plain).map_err(failed)?;
+    let mut parts = Vec::new();
+    for start in (0..n).step_by(size.max(1)) {
+        parts.extend(first_output(alone.as_ref(), &rows(images, start, start + size.max(1))).map_err(failed)?);
+    }
+    let whole = first_output(together.as_ref(), &rows(images, 0, n)).map_err(failed)?;
+    let scale = parts.iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
+    let difference = |(a, b): (&f64, &f64)| match (a == b || a.is_nan() && b.is_nan(), (a - b).abs() / scale) {
+        (true, _) => 0.0,
+        (false, d) if d.is_nan() => f64::INFINITY,
+        (false, d) => d,
+    };
+    let difference =
+        if parts.len() == whole.len() { parts.iter().zip(&whole).map(difference).fold(0.0, f64::max) } else { f64::INFINITY };
+    Ok(Agreement { images: n, difference })
+}
+
+/// `n` inputs of noise, uniform in [0,1], for a model whose data is not at hand. The batch extent of `shape` is left out.
+pub fn noise(n: usize, shape: &[usize], dtype: DType) -> Tensor {
+    let size: usize = shape.iter().product();
+    let mut values = vec![0.0f32; n * size];
+    for (row, chunk) in values.chunks_mut(size.max(1)).enumerate() {
+        fill(Law::Uniform, Place::new(0, "intake", "batch").sample(row as u64), chunk);
+    }
+    values.iter_mut().for_each(|v| *v = (*v + 1.0) / 2.0);
+    let extents: Vec<usize> = std::iter::once(n).chain(shape.iter().copied()).collect();
+    Tensor::new(&extents, values).unwrap_or_else(|| Tensor::full(DType::F32, &extents, 0.5)).cast(dtype)
+}
+
+fn first_output(executable: &dyn flatscape_engine::Executable, x: &Tensor) -> Result<Vec<f64>, EngineError> {
+    let x = executable.upload(x)?;
+    let outputs = executable.run(&[&x])?;
+    outputs.first().map_or(Ok(Vec::new()), |o| o.host().map(|t| t.to_f64()))
+}
+
+fn rows(x: &Tensor, start: usize, end: usize) -> Tensor {
+    flatscape_graph::with_array!(x, a => Tensor::from(a.slice_axis(ndarray::Axis(0), (start..end).into()).to_owned()))
+}

@@ -1,0 +1,124 @@
+//! Where the bytes of a model come from: a path, or one of the models inside the program, and the card that lies beside it.
+
+use std::path::{Path, PathBuf};
+
+use flatscape_graph::onnx::{self, ModelFile};
+use flatscape_graph::shown;
+
+use crate::card::Card;
+use crate::files::{self, ExternalFiles, FileError, LARGEST_FILE, show};
+use crate::intake::{IntakeError, nearest};
+
+/// A model that is inside the program.
+pub struct Shipped {
+    /// What to call it.
+    pub name: &'static str,
+    model: &'static [u8],
+    card: &'static str,
+}
+
+macro_rules! shipped {
+    ($name:literal) => {
+        Shipped {
+            name: $name,
+            model: include_bytes!(concat!("../../../../models/", $name, "/model.onnx")),
+            card: include_str!(concat!("../../../../models/", $name, "/card.toml")),
+        }
+    };
+}
+
+/// The models inside the program, in the order in which the demo shows them.
+pub const SHIPPED: &[Shipped] =
+    &[shipped!("digits-standard"), shipped!("digits-adversarial"), shipped!("digits-jacobian"), shipped!("digits-amsreg")];
+
+/// A model as it was found, read but not yet understood.
+pub(super) struct Found {
+    /// The name in its card, or the stem of its file.
+    pub(super) name: String,
+    /// Its path, or that it was shipped.
+    pub(super) source: String,
+    /// SHA-256 of the model file.
+    pub(super) sha256: String,
+    /// What the file holds.
+    pub(super) file: ModelFile,
+    /// The card beside it, completed by its metadata.
+    pub(super) card: Card,
+    /// Sentences about what was found.
+    pub(super) facts: Vec<String>,
+}
+
+/// Reads the model of that name or at that path.
+pub(super) fn find(source: &str) -> Result<Found, IntakeError> {
+    match SHIPPED.iter().find(|s| s.name == source) {
+        Some(shipped) => {
+            let file = onnx::read(shipped.model).map_err(|e| refused(source, &e))?;
+            let card = Card::parse(shipped.card, &format!("the card of {source}"))?;
+            let sha256 = files::sha256(shipped.model);
+            Ok(Found {
+                name: source.to_owned(),
+                source: "shipped with flatscape".to_owned(),
+                sha256,
+                file,
+                card,
+                facts: Vec::new(),
+            })
+        }
+        None => read(Path::new(source)).map_err(|error| hint_at_names(error, source)),
+    }
+}
+
+fn read(path: &Path) -> Result<Found, IntakeError> {
+    let bytes = files::read(path, LARGEST_FILE).map_err(file_refused)?;
+    let beside = ExternalFiles::beside(path);
+    let file = onnx::read_with(&bytes.bytes, &|t| beside.fetch(&t.location, t.offset, t.length).map_err(|e| e.to_string()))
+        .map_err(|e| refused(&show(path), &e))?;
+    let mut facts = file.notes.clone();
+    for (name, sha256) in beside.list() {
+        facts.push(format!("weights were read from {name} (sha256 {sha256})"));
+    }
+    let mut card = Card::from_metadata(&file.metadata)?;
+    let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    if let Some(path) = card_beside(path, &stem) {
+        let text = files::read(&path, 1 << 20).map_err(file_refused)?;
+        let text =
+            String::from_utf8(text.bytes).map_err(|_| IntakeError::usage(91, format!("{} is not UTF-8 text", show(&path))))?;
+        card = Card::parse(&text, &show(&path))?.or(card);
+        facts.push(format!("its card is {}", show(&path)));
+    }
+    let name = card.name.clone().unwrap_or_else(|| crate::intake::escape(&stem));
+    Ok(Found { name, source: show(path), sha256: bytes.sha256, file, card, facts })
+}
+
+/// `<stem>.card.toml`, or `card.toml` where the folder has no other model.
+fn card_beside(model: &Path, stem: &str) -> Option<PathBuf> {
+    let own = model.with_file_name(format!("{stem}.card.toml"));
+    let shared = model.with_file_name("card.toml");
+    if own.is_file() {
+        return Some(own);
+    }
+    let folder = model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_model = |path: PathBuf| path.extension().is_some_and(|e| e == "onnx");
+    let models = folder.read_dir().into_iter().flatten().flatten().filter(|e| is_model(e.path())).count();
+    (models <= 1 && shared.is_file()).then_some(shared)
+}
+
+fn file_refused(error: FileError) -> IntakeError {
+    IntakeError::model(if matches!(error, FileError::Empty(_)) { 2 } else { 1 }, error.to_string())
+}
+
+fn refused(name: &str, error: &onnx::ReadError) -> IntakeError {
+    let number = error.id().trim_start_matches('M').parse().unwrap_or(4);
+    let refused = IntakeError::model(number, format!("{name}: {error}"));
+    if error.help.is_empty() { refused } else { refused.help(error.help) }
+}
+
+fn hint_at_names(error: IntakeError, source: &str) -> IntakeError {
+    let names = || SHIPPED.iter().map(|s| s.name);
+    if error.number != 1 || source.contains(['/', '\\', '.']) {
+        return error;
+    }
+    let meant = nearest(source, names()).map_or(String::new(), |n| format!("; did you mean {n}?"));
+    let names = names().collect::<Vec<_>>().join(", ");
+    IntakeError { what: format!("{} is neither a file nor a model that comes with the program", shown(source)), ..error }
+        .help(format!("the models that come with it are {names}{meant}"))
+}
