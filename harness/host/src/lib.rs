@@ -6,6 +6,7 @@
 
 mod component;
 mod error;
+mod extents;
 mod guard;
 mod names;
 mod oracle;
@@ -21,7 +22,7 @@ mod worker;
 
 pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin};
 pub use error::{Blame, HostError};
-pub use names::{FUNCTIONS, Form, Given, NAMES, Name, Noise, OUTPUTS};
+pub use names::{Form, Given, NAMES, Name, Noise, OUTPUTS};
 pub use oracle::{Batch, Law, Oracle, OracleError};
 pub use params::{Argument, Arguments, Param, ParamType, Value, parse_component, parse_float};
 pub use plugins::Plugins;

@@ -132,18 +132,6 @@ pub const OUTPUTS: &[Given] = &[
     given("surface_", "", Leading, Emit, &[Kind::Metric]),
 ];
 
-/// The functions of the ONNX domain `flatscape` with their numbers of operands; the linker inlines them.
-pub const FUNCTIONS: &[(&str, usize)] = &[
-    ("Project", 1),
-    ("Steepest", 1),
-    ("Distance", 2),
-    ("Detach", 1),
-    ("CrossEntropy", 2),
-    ("Margin", 2),
-    ("Dlr", 2),
-    ("DlrTargeted", 3),
-];
-
 /// Operators that draw: what they would draw cannot be repeated.
 const DRAWING: &[&str] = &["RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"];
 
@@ -212,28 +200,9 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn operators(&self) -> Result<(), String> {
-        for node in self.graph.nodes() {
-            match &*node.domain {
-                "" | "ai.onnx" if DRAWING.contains(&&*node.op) => {
-                    return Err(format!("draws numbers with {}; name noise_uniform or noise_normal instead", node.describe()));
-                }
-                "" | "ai.onnx" => {}
-                "flatscape" => self.function(node)?,
-                other => return Err(format!("uses {} of the domain \"{}\"", node.describe(), shown(other))),
-            }
-        }
-        Ok(())
-    }
-
-    fn function(&self, node: &flatscape_graph::Node) -> Result<(), String> {
-        let operands = node.inputs.len();
-        match FUNCTIONS.iter().find(|(name, _)| *name == &*node.op) {
-            Some((_, wanted)) if *wanted == operands => Ok(()),
-            Some((name, wanted)) => Err(format!("gives flatscape.{name} {operands} operands; it takes {wanted}")),
-            None => {
-                let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-                Err(format!("uses flatscape.{}, which does not exist; there are {}", shown(&node.op), names.join(", ")))
-            }
+        match self.graph.nodes().iter().find(|node| node.domain.is_empty() && DRAWING.contains(&&*node.op)) {
+            Some(node) => Err(format!("draws numbers with {}; name noise_uniform or noise_normal instead", node.describe())),
+            None => Ok(()),
         }
     }
 
@@ -419,6 +388,11 @@ impl Site<'_> {
 /// Whether an extent may be the batch.
 fn batch(dim: &Dim) -> bool {
     dim.fixed().is_none()
+}
+
+/// The form of an input of that name, if it is one.
+pub(crate) fn form_of(name: &str) -> Option<Form> {
+    find(NAMES, |n| n.name, name).map(|n| n.form)
 }
 
 fn matches(pattern: &str, name: &str) -> bool {

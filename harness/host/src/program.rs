@@ -1,9 +1,10 @@
 //! What `build` answered, read and checked: graphs by role, and counts. Runs nothing.
 
-use flatscape_graph::{Graph, onnx, text};
+use flatscape_graph::{Graph, OPSET, onnx, ops, text};
 use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
+use crate::extents;
 use crate::names;
 use crate::params::Arguments;
 use crate::task::Task;
@@ -128,7 +129,7 @@ pub(crate) fn read(component: &Component, arguments: &Arguments, task: &Task, ra
         if role != Role::Step && graphs.iter().any(|(earlier, _)| *earlier == role) {
             return Err(format!("it has two graphs for {}", role.name()));
         }
-        let read = read_graph(graph).map_err(|clause| format!("its {} graph {clause}", role.name()))?;
+        let read = read_graph(graph, task).map_err(|clause| format!("its {} graph {clause}", role.name()))?;
         graphs.push((role, read));
     }
     for (what, count, most) in
@@ -156,16 +157,27 @@ pub(crate) fn read(component: &Component, arguments: &Arguments, task: &Task, ra
     Ok(program)
 }
 
-fn read_graph(raw: &RawGraph) -> Result<Graph, String> {
+fn read_graph(raw: &RawGraph, task: &Task) -> Result<Graph, String> {
     let graph = match raw.format {
-        flatscape_abi::ONNX => onnx::read(&raw.bytes).map_err(|e| format!("is no ONNX model: {e}"))?.graph,
+        flatscape_abi::ONNX => {
+            let model = onnx::read(&raw.bytes).map_err(|e| format!("is no ONNX model: {e}"))?;
+            if model.opset != OPSET {
+                return Err(format!("has opset {}; programs have opset {OPSET}", model.opset));
+            }
+            model.graph
+        }
         flatscape_abi::TEXT_GRAPH => {
             let words = std::str::from_utf8(&raw.bytes).map_err(|_| "is not UTF-8".to_owned())?;
             text::parse(words).map_err(|e| format!("is no ONNX text: {e}"))?
         }
         other => return Err(format!("has the unknown format {other}")),
     };
+    if let Some(clause) = ops::unknown(&graph) {
+        return Err(format!("is wrong: {clause}"));
+    }
     graph.check().map_err(|e| format!("is wrong: {e}"))?;
+    let graph = extents::fill_in(&graph, task)?;
+    graph.check().map_err(|e| format!("is wrong for images of {:?}: {e}", task.shape))?;
     Ok(graph)
 }
 

@@ -1,0 +1,4 @@
+/* Aborts. */
+#include "misbehave.h"
+BUILD_IS(abort())
+PLUGIN

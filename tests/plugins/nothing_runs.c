@@ -1,0 +1,4 @@
+/* Neither builds nor runs. */
+#define BUILD NULL
+#include "misbehave.h"
+PLUGIN

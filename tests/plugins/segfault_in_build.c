@@ -1,0 +1,4 @@
+/* Writes through a null pointer. */
+#include "misbehave.h"
+BUILD_IS(*(volatile int *)NULL = 1; return FS_OK)
+PLUGIN
