@@ -4,6 +4,7 @@
 //! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`]. This crate knows the
 //! plugin interface and graphs. It has never heard of a model, an engine or a report, and it runs no graph.
 
+mod check;
 mod component;
 mod error;
 mod extents;
@@ -17,9 +18,11 @@ mod search;
 mod service;
 mod session;
 mod task;
+mod template;
 mod wire;
 mod worker;
 
+pub use check::{CheckItem, CheckReport, CheckedProgram, check};
 pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin};
 pub use error::{Blame, HostError};
 pub use names::{Form, Given, NAMES, Name, Noise, OUTPUTS};
@@ -30,4 +33,5 @@ pub use program::{Program, Role};
 pub use search::{PLUGIN_PATH, Search};
 pub use session::{Limits, Note, WorkerCommand};
 pub use task::Task;
+pub use template::{Language, new_plugin};
 pub use worker::worker_main;

@@ -351,3 +351,20 @@ fn a_spent_budget_ends_the_run_and_a_failing_engine_is_not_the_plugins_fault() {
     let error = attack(&worker_command(), "fgsm", &mut Linear { fails: true, ..Linear::new() }).expect_err("the engine failed");
     assert_eq!((error.blame, error.sentence.as_str(), error.exit_code()), (Blame::Oracle, "the engine fell over", 6));
 }
+
+#[test]
+fn the_check_finds_what_is_wrong_and_nothing_else() {
+    let worker = worker_command();
+    let wrong = |name: &str| -> Vec<String> {
+        let report = flatscape_host::check(&library(name), &worker, false);
+        report.items.iter().filter(|i| !i.pass).map(|i| format!("{}: {}", i.name, i.sentence)).collect()
+    };
+    assert_eq!(wrong("good"), [""; 0]);
+    assert_eq!(wrong("impure"), ["pure: impure for l1 has another answer every time"]);
+    assert_eq!(wrong("wrong_major"), ["loads: plugin wrong_major.so has plugin ABI 3.1; this flatscape has 0.1"]);
+    assert_eq!(wrong("unknown_name").len(), 1);
+    assert_eq!(wrong("segfault_in_build").len(), 1);
+    assert_eq!(wrong("oracle"), [""; 0]);
+    let programs = flatscape_host::check(&library("good"), &worker, false).programs;
+    assert_eq!(programs.len(), 12, "three norms, two shapes, targeted and not");
+}

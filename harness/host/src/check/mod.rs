@@ -1,0 +1,216 @@
+//! `plugins check`: everything that can be said about a plugin file without a model: it loads, describes itself, answers the
+//! same program twice, its graphs are right for every norm and choice, and its oracle attacks stay inside the ball on a linear
+//! classifier. The programs come along, so that whoever has engines can run them.
+
+mod linear;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::component::{Component, Kind};
+use crate::error::{HostError, file_name};
+use crate::params::{Arguments, ParamType};
+use crate::plugins::Plugins;
+use crate::program::{self, Program};
+use crate::search::Search;
+use crate::session::WorkerCommand;
+use crate::task::Task;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckItem {
+    /// What was looked at: `loads`, `builds`, `pure`, …
+    pub name: String,
+    /// The component, where it is about one.
+    pub component: Option<String>,
+    /// Whether it is as it should be.
+    pub pass: bool,
+    /// What was found.
+    pub sentence: String,
+}
+
+/// A program that the check obtained.
+#[derive(Clone, Debug)]
+pub struct CheckedProgram {
+    /// Of which component.
+    pub component: Component,
+    /// For which arguments.
+    pub arguments: Arguments,
+    /// And which task.
+    pub task: Task,
+    /// What it answered.
+    pub program: Program,
+}
+
+/// What `plugins check` found.
+#[derive(Clone, Debug, Default)]
+pub struct CheckReport {
+    /// Everything that was looked at, in order.
+    pub items: Vec<CheckItem>,
+    /// Every program that passed, for the engines.
+    pub programs: Vec<CheckedProgram>,
+}
+
+impl CheckReport {
+    /// Whether everything is as it should be.
+    pub fn passed(&self) -> bool {
+        self.items.iter().all(|item| item.pass)
+    }
+
+    /// Adds what somebody else looked at.
+    pub fn add(&mut self, name: &str, component: Option<&str>, pass: bool, sentence: impl Into<String>) {
+        let component = component.map(ToOwned::to_owned);
+        self.items.push(CheckItem { name: name.into(), component, pass, sentence: sentence.into() });
+    }
+}
+
+/// Looks a plugin file over.
+pub fn check(file: &Path, worker: &WorkerCommand, insecure_permissions: bool) -> CheckReport {
+    let mut report = CheckReport::default();
+    let search = Search { insecure_permissions, ..Search::only(&[PathBuf::from(file)]) };
+    let plugins = Plugins::discover(&search, worker);
+    if let Some(error) = plugins.refused().first() {
+        report.add("loads", None, false, error.sentence.clone());
+        return report;
+    }
+    for plugin in plugins.plugins() {
+        let count = plugins.components().len();
+        let what = format!("{} is plugin {} {} with {count} component(s)", file_name(file), plugin.id, plugin.version);
+        report.add("loads", None, true, what);
+    }
+    for component in plugins.components() {
+        if matches!(component.kind, Kind::Trainer | Kind::Optimizer) {
+            report.add("builds", Some(&component.id), false, format!("this version runs no {}", component.kind.name()));
+            continue;
+        }
+        if component.builds {
+            programs(&plugins, component, &mut report);
+        }
+        if component.is_oracle() {
+            runs(&plugins, component, &mut report);
+        }
+    }
+    report
+}
+
+/// Norms and shapes for which components are asked.
+const NORMS: &[&str] = &["linf", "l2", "l1"];
+const SHAPES: &[[usize; 3]] = &[[3, 6, 4], [1, 5, 5]];
+
+fn tasks(component: &Component) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for norm in NORMS {
+        for &shape in SHAPES {
+            let task = Task::new(shape, 10, norm, 8.0 / 255.0);
+            if component.kind == Kind::Attack {
+                tasks.push(Task { targeted: true, ..task.clone() });
+            }
+            tasks.push(task);
+        }
+    }
+    tasks
+}
+
+/// The defaults, and then every choice and every flag turned.
+fn variants(component: &Component) -> Vec<Vec<(String, String)>> {
+    let mut variants = vec![Vec::new()];
+    for param in &component.params {
+        let values: Vec<String> = match param.ty {
+            ParamType::Bool => vec!["true".into(), "false".into()],
+            ParamType::Text => param.choices.clone(),
+            ParamType::Float | ParamType::Int => Vec::new(),
+        };
+        let others = values.into_iter().filter(|v| *v != param.default);
+        variants.extend(others.map(|value| vec![(param.name.clone(), value)]));
+    }
+    variants
+}
+
+fn programs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
+    let id = Some(component.id.as_str());
+    let (mut built, mut refused, mut impure, mut graphs) = (0, Vec::new(), None, 0);
+    for pairs in variants(component) {
+        let spelled: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        for task in tasks(component) {
+            let place = format!(
+                "{}:{} for {}{}",
+                component.id,
+                spelled.join(","),
+                task.norm,
+                if task.targeted { ", targeted" } else { "" }
+            );
+            let place = place.replace(": for", " for");
+            let arguments = match component.arguments(&pairs) {
+                Ok(arguments) => arguments,
+                Err(error) => return report.add("builds", id, false, error.sentence),
+            };
+            let raw = match plugins.build_raw(component, &arguments, &task) {
+                Ok(raw) => raw,
+                Err(error) if error.id == "P25" => {
+                    refused.push(task.norm.clone());
+                    continue;
+                }
+                Err(error) => return report.add("builds", id, false, format!("{place}: {}", error.sentence)),
+            };
+            // every question has a process of its own: nothing can be remembered from one to the next
+            match plugins.build_raw(component, &arguments, &task) {
+                Ok(again) if again == raw => {}
+                Ok(_) => impure = Some(place.clone()),
+                Err(error) => return report.add("builds", id, false, format!("{place}, the second time: {}", error.sentence)),
+            }
+            match program::read(component, &arguments, &task, &raw) {
+                Ok(program) => {
+                    graphs += program.graphs.len();
+                    report.programs.push(CheckedProgram { component: component.clone(), arguments, task, program });
+                }
+                Err(clause) => return report.add("graphs", id, false, format!("{place}: {clause}")),
+            }
+            built += 1;
+        }
+    }
+    refused.dedup();
+    let not = if refused.is_empty() { String::new() } else { format!("; not for {}", refused.join(", ")) };
+    report.add("builds", id, built > 0, format!("it answers {built} questions{not}"));
+    let (pure, sentence) = match impure {
+        None => (true, "the same question has the same answer".to_owned()),
+        Some(place) => (false, format!("{place} has another answer every time")),
+    };
+    report.add("pure", id, pure, sentence);
+    report.add("graphs", id, built > 0, format!("{graphs} graphs parse, type-check and use the names they may"));
+}
+
+fn runs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
+    let id = Some(component.id.as_str());
+    let mut ran = 0;
+    let mut outside: Vec<String> = Vec::new();
+    let mut same = true;
+    for task in tasks(component).into_iter().filter(|t| !t.targeted) {
+        let arguments = match component.arguments(&[]) {
+            Ok(arguments) => arguments,
+            Err(error) => return report.add("runs", id, false, error.sentence),
+        };
+        let attack = || -> Result<linear::Linear, HostError> {
+            let mut oracle = linear::Linear::new(&task);
+            plugins.run_oracle(component, &arguments, &task, &mut oracle).map(|()| oracle)
+        };
+        let (first, second) = match (attack(), attack()) {
+            (Ok(first), Ok(second)) => (first, second),
+            (Err(error), _) | (_, Err(error)) if error.id == "P25" => continue,
+            (Err(error), _) | (_, Err(error)) => {
+                return report.add("runs", id, false, format!("{}: {}", task.norm, error.sentence));
+            }
+        };
+        ran += 1;
+        same &= first.offers == second.offers;
+        if first.offers.is_empty() {
+            outside.push(format!("{}: it offered nothing", task.norm));
+        }
+        outside.extend(first.faults(&task).into_iter().map(|fault| format!("{}: {fault}", task.norm)));
+    }
+    report.add("runs", id, ran > 0, format!("it attacks a linear classifier in {ran} ways"));
+    let inside = outside.first().cloned().unwrap_or_else(|| "what it offers is finite, in the box and in the ball".into());
+    report.add("offers", id, outside.is_empty(), inside);
+    let sentence = if same { "two runs offer the same" } else { "two runs offer different points" };
+    report.add("pure", id, same, sentence);
+}

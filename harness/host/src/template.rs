@@ -1,0 +1,128 @@
+//! `plugins new`: a small project that builds, with the name filled in. The templates are projects in `plugins/templates`, so
+//! that they are built as they stand; here only names are replaced.
+
+use std::path::{Path, PathBuf};
+
+use crate::component::check_id;
+use crate::error::{Blame, HostError, nearest, shown};
+
+/// A language in which a plugin can be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Language {
+    Rust,
+    C,
+}
+
+impl Language {
+    /// The language of that name.
+    ///
+    /// # Errors
+    /// There is no template for it.
+    pub fn named(name: &str) -> Result<Language, HostError> {
+        match name {
+            "rust" => Ok(Language::Rust),
+            "c" => Ok(Language::C),
+            other => {
+                let error = HostError::user("P40", format!("there is no template for \"{}\"", shown(other)));
+                let near = nearest(other, ["rust", "c"])
+                    .map_or_else(|| "there are rust and c".into(), |n| format!("did you mean \"{n}\"?"));
+                Err(error.help(near))
+            }
+        }
+    }
+
+    fn files(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Language::Rust => RUST,
+            Language::C => C,
+        }
+    }
+}
+
+const RUST: &[(&str, &str)] = &[
+    ("Cargo.toml", include_str!("../../../plugins/templates/rust/Cargo.toml")),
+    ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/lib.rs")),
+    (".gitignore", include_str!("../../../plugins/templates/rust/.gitignore")),
+];
+const C: &[(&str, &str)] = &[
+    ("my_attack.c", include_str!("../../../plugins/templates/c/my_attack.c")),
+    ("Makefile", include_str!("../../../plugins/templates/c/Makefile")),
+    ("flatscape_plugin.h", include_str!("../../../plugins/include/flatscape_plugin.h")),
+    (".gitignore", include_str!("../../../plugins/templates/c/.gitignore")),
+];
+
+/// How the Rust template names the SDK, to be replaced.
+const SDK_PATH: &str = "path = \"../../../harness/sdk\"";
+
+/// Writes a plugin called `name` (lower case with hyphens) into the new folder `<into>/<name>` and returns its files. A Rust
+/// plugin depends on the SDK in the flatscape checkout around this executable or the current folder, or else on the published
+/// one of this version.
+///
+/// # Errors
+/// The name is no id, the folder exists, or it cannot be written.
+pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<PathBuf>, HostError> {
+    check_id(name).map_err(|clause| HostError::user("P40", format!("a plugin cannot be called so: {clause}")))?;
+    let folder = into.join(name);
+    if folder.exists() {
+        let what = format!("{} is there already", shown(&folder.display().to_string()));
+        return Err(HostError::user("P40", what).help("choose another name or another folder; nothing is overwritten"));
+    }
+    let sdk = match (language, checkout()) {
+        (Language::C, _) => String::new(),
+        (Language::Rust, Some(checkout)) => format!("path = {:?}", checkout.join("harness/sdk").display().to_string()),
+        (Language::Rust, None) => format!("version = \"{}\"", env!("CARGO_PKG_VERSION")),
+    };
+    let mut written = Vec::new();
+    for (file, content) in language.files() {
+        let path = folder.join(named(file, name));
+        // the header is nobody's template
+        let content =
+            if *file == "flatscape_plugin.h" { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
+        let wrote = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
+        wrote.map_err(|e| HostError::new("P41", Blame::Machine, format!("{}: {e}", shown(&path.display().to_string()))))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn named(text: &str, name: &str) -> String {
+    text.replace("my-attack", name).replace("my_attack", &name.replace('-', "_"))
+}
+
+/// The flatscape sources around this executable or the current folder.
+fn checkout() -> Option<PathBuf> {
+    let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
+    let above = |start: PathBuf| {
+        let found = start.ancestors().find(|folder| folder.join("harness/sdk/Cargo.toml").is_file()).map(Path::to_owned);
+        found.and_then(|folder| folder.canonicalize().ok())
+    };
+    starts.into_iter().flatten().find_map(above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_carry_the_name_everywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        for (language, folder) in [(Language::Rust, "rust-one"), (Language::C, "c-one")] {
+            let files = new_plugin(folder, language, dir.path()).unwrap();
+            for file in &files {
+                let text = std::fs::read_to_string(file).unwrap();
+                assert!(
+                    !text.contains("my-attack") && !text.contains("my_attack") && !text.contains("../../.."),
+                    "{}",
+                    file.display()
+                );
+            }
+            assert!(files.iter().all(|f| f.starts_with(dir.path().join(folder))));
+            let again = new_plugin(folder, language, dir.path()).unwrap_err();
+            assert!(again.sentence.ends_with(" is there already") && again.exit_code() == 2, "{again}");
+        }
+        assert!(dir.path().join("c-one/c_one.c").is_file());
+        assert_eq!(new_plugin("Bad Name", Language::C, dir.path()).unwrap_err().exit_code(), 2);
+        assert_eq!(Language::named("rsut").unwrap_err().help.as_deref(), Some("did you mean \"rust\"?"));
+    }
+}
