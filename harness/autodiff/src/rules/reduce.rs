@@ -18,12 +18,14 @@ pub(super) const RULES: &[Rule] = &[
     vjp("ReduceL2", &[|n, ct| n.x(0) * (keep(n, ct) / keep(n, n.y(0)).max(1e-12))]).kink("0 at 0"),
     // y = ln Σ x         x̄ = ȳ / e^y
     vjp("ReduceLogSum", &[|n, ct| keep(n, ct) / keep(n, n.y(0)).exp()]),
-    // y = ln Σ eˣ        x̄ = ȳ · e^(x − y)             0 where y = −∞
+    // y = ln Σ eˣ        x̄ = ȳ · w / Σ w, w = e^(x − y)         0 where y = −∞
     vjp(
         "ReduceLogSumExp",
         &[|n, ct| {
+            // Σ w is 1 up to the rounding of y, which is large where y is: dividing by it takes that error out
             let y = keep(n, n.y(0));
-            keep(n, ct) * (n.x(0) - y.max(lowest(y.dtype()))).exp()
+            let w = (n.x(0) - y.max(lowest(y.dtype()))).exp();
+            keep(n, ct) * (w / total(n, w).max(0.5))
         }],
     ),
     // y = Π x            x̄ = ȳ · Π of the others

@@ -1,6 +1,6 @@
 //! Rules of softmax, its logarithm, and the loss that is made of it.
 
-use flatscape_graph::{Expr, Tensor};
+use flatscape_graph::{DType, Dim, Expr};
 
 use crate::rule::{Rule, vjp};
 use crate::site::{Site, one_minus};
@@ -25,9 +25,12 @@ fn cross_entropy<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
         return Err("it weighs or ignores classes".to_owned());
     }
     let (x, b) = (n.x(0), n.builder());
-    let classes = n.dims(0)?.get(1).and_then(flatscape_graph::Dim::fixed).ok_or("the number of classes is unknown")?;
-    let values = Tensor::new(&[2], vec![0.0, 1.0]).ok_or("impossible")?.cast(x.dtype());
-    let label = b.op("OneHot", &[n.x(1), b.ints(&[classes as i64]), b.constant(values)], [("axis", 1.into())]);
+    let dims = n.dims(0)?;
+    let classes = dims.get(1).and_then(Dim::fixed).ok_or("the number of classes is unknown")?;
+    let mut along = vec![1; dims.len() - 1];
+    along[0] = classes as i64;
+    let numbers = b.ints(&(0..classes as i64).collect::<Vec<_>>()).reshape(&along);
+    let label = n.x(1).cast(DType::I64).unsqueeze(&[1]).equal(numbers).cast(x.dtype());
     let others = x.softmax(1) * one_minus(label);
     let gradient = others - label * others.sum(&[1], true);
     Ok(match n.string("reduction", "mean").as_str() {

@@ -1,0 +1,179 @@
+//! What an engine cannot do, and why. A case that is listed here and works fails the tests, so the list stays true.
+
+use flatscape_graph::Graph;
+
+use super::case::Precision;
+
+struct Exception {
+    engine: &'static str,
+    precisions: &'static [Precision],
+    cases: &'static [&'static str],
+    reason: &'static str,
+}
+
+const BOTH: &[Precision] = &[Precision::Double, Precision::Single];
+const DOUBLE: &[Precision] = &[Precision::Double];
+
+/// Cases of `tests/rules` by name, those of `tests/golden/autograd` as `golden/<name>`.
+const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        engine: "tract",
+        precisions: DOUBLE,
+        cases: &["sigmoid", "softplus", "mish", "golden/sigmoid", "golden/silu", "golden/softplus", "golden/residual_block"],
+        reason: "Sigmoid has no float64 kernel",
+    },
+    Exception {
+        engine: "tract",
+        precisions: DOUBLE,
+        cases: &["erf", "golden/erf", "golden/gelu_as_erf"],
+        reason: "Erf has no float64 kernel",
+    },
+    Exception {
+        engine: "tract",
+        precisions: DOUBLE,
+        cases: &["hard_swish", "golden/hard_swish_at_bounds"],
+        reason: "HardSwish has no float64 kernel",
+    },
+    Exception {
+        engine: "tract",
+        precisions: DOUBLE,
+        cases: &["leakyrelu", "golden/leaky_relu_at_zero"],
+        reason: "LeakyRelu has no float64 kernel",
+    },
+    Exception { engine: "tract", precisions: DOUBLE, cases: &["selu"], reason: "the constants of Selu are single precision" },
+    Exception {
+        engine: "tract",
+        precisions: DOUBLE,
+        cases: &[
+            "layer_normalization",
+            "layer_normalization_two_axes",
+            "instance_normalization",
+            "golden/layer_normalization_last_axis",
+            "golden/layer_normalization_two_axes",
+            "golden/instance_normalization",
+        ],
+        reason: "normalizations are computed in single precision",
+    },
+    Exception {
+        engine: "tract",
+        precisions: DOUBLE,
+        cases: &[
+            "gemm_00",
+            "gemm_01",
+            "gemm_10",
+            "gemm_11",
+            "golden/gemm_bias_column",
+            "golden/gemm_bias_full",
+            "golden/gemm_bias_one",
+            "golden/gemm_bias_row",
+            "golden/gemm_bias_scalar",
+            "golden/gemm_trans_00",
+            "golden/gemm_trans_01",
+            "golden/gemm_trans_10",
+            "golden/gemm_trans_11",
+        ],
+        reason: "Gemm multiplies a double bias by a float beta",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &[
+            "batch_normalization",
+            "batch_normalization_rank_2",
+            "batch_normalization_training",
+            "golden/batch_normalization",
+            "golden/batch_normalization_2d",
+        ],
+        reason: "the parameters of BatchNormalization must be constants",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["pad_value", "pad_axes"],
+        reason: "the value of a Pad must be a constant",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["pad_negative", "golden/pad_negative"],
+        reason: "Pad does not take negative amounts",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["matmul_vectors", "golden/matmul_vector_vector"],
+        reason: "MatMul does not take two vectors",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["slice_reverse_step", "golden/slice_step_minus_2", "golden/slice_step_minus_2_bounded"],
+        reason: "a Slice with a step is pulled over a Reshape in a way that does not check",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["conv_transpose_output_shape"],
+        reason: "ConvTranspose with output_shape puts the odd element of padding on the other side",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["softmax_cross_entropy_mean", "softmax_cross_entropy_sum", "golden/cross_entropy_huge_gap"],
+        reason: "SoftmaxCrossEntropyLoss is not known",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["average_pool_pads_counted", "golden/average_pool_2x2"],
+        reason: "ConvTranspose of one channel with a kernel of equal elements is fused in a way that does not check",
+    },
+    Exception {
+        engine: "tract",
+        precisions: BOTH,
+        cases: &["golden/logsoftmax_huge_gap", "golden/reducelogsumexp_large"],
+        reason: "LogSoftmax and ReduceLogSumExp overflow",
+    },
+];
+
+/// Operators for which ONNX Runtime has no double kernels on the CPU.
+const ORT_SINGLE_ONLY: &[&str] = &[
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "AveragePool",
+    "Conv",
+    "ConvTranspose",
+    "Cosh",
+    "Erf",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "InstanceNormalization",
+    "Mean",
+    "Sinh",
+    "Tan",
+];
+
+/// Why this engine cannot do a case, if it is known that it cannot.
+pub fn reason(engine: &str, precision: Precision, case: &str, graph: &Graph) -> Option<String> {
+    let listed = |e: &&Exception| e.engine == engine && e.precisions.contains(&precision) && e.cases.contains(&case);
+    if let Some(exception) = EXCEPTIONS.iter().find(listed) {
+        return Some(exception.reason.to_owned());
+    }
+    let lacks = |op: &str| engine == "ort" && precision == Precision::Double && ORT_SINGLE_ONLY.contains(&op);
+    graph.nodes().iter().find(|n| lacks(&n.op)).map(|n| format!("{} has no float64 kernel", n.op))
+}
+
+/// Enters what happened in the list of failures, unless it was expected.
+pub fn settle(failures: &mut Vec<String>, what: &str, outcome: Result<(), String>, expected: Option<String>) -> bool {
+    match (outcome, expected) {
+        (Ok(()), None) => return true,
+        (Ok(()), Some(reason)) => failures.push(format!("{what}: works, and is listed as not working: {reason}")),
+        (Err(_), Some(reason)) => eprintln!("SKIPPED {what}: {reason}"),
+        (Err(why), None) => failures.push(format!("{what}: {why}")),
+    }
+    false
+}

@@ -1,0 +1,143 @@
+//! The cases of `tests/golden/autograd`: outputs, gradients and Hessian-vector products of PyTorch's double autograd, for what
+//! central differences cannot decide. The format is described in `tests/golden/README.md`.
+
+use std::fs;
+
+use flatscape_engine::Engine;
+use flatscape_graph::{DType, Graph, Tensor};
+use serde_json::Value;
+
+use super::case::{Named, Precision, in_single, parse};
+use super::exceptions::{reason, settle};
+use super::program::{all_within, cast_floats, evaluate, gradient, hessian_vector_product, within_single_precision};
+use super::{directory, engines};
+
+struct Golden {
+    name: String,
+    text: String,
+    tolerance: f64,
+    inputs: Named,
+    expected: Vec<(String, Vec<f64>)>,
+    wrt: Vec<String>,
+    second_order: bool,
+}
+
+impl Golden {
+    fn graph(&self, precision: Precision) -> Graph {
+        match precision {
+            Precision::Double => parse(&self.name, &self.text),
+            Precision::Single => parse(&self.name, &in_single(&self.text)),
+        }
+    }
+}
+
+#[test]
+fn golden_values_in_double_precision() {
+    golden_values(Precision::Double, &[false]);
+}
+
+#[test]
+fn golden_values_in_single_precision() {
+    golden_values(Precision::Single, &[false, true]);
+}
+
+fn golden_values(precision: Precision, lowered: &[bool]) {
+    let mut failures = Vec::new();
+    for engine in engines() {
+        for golden in all() {
+            for &lower in lowered {
+                let name = format!("golden/{}", golden.name);
+                let what = format!("{name} on {} in {precision:?} precision (lowered: {lower})", engine.name());
+                let graph = golden.graph(precision);
+                let expected = reason(engine.name(), precision, &name, &graph);
+                settle(&mut failures, &what, check(&golden, &graph, &*engine, precision, lower), expected);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check(golden: &Golden, graph: &Graph, engine: &dyn Engine, precision: Precision, lower: bool) -> Result<(), String> {
+    let mut graphs = vec![graph.clone(), gradient(graph, &golden.wrt, false).map_err(|e| e.to_string())?];
+    if golden.second_order {
+        graphs.push(hessian_vector_product(graph, &golden.wrt).map_err(|e| e.to_string())?);
+    }
+    let inputs = match precision {
+        Precision::Double => golden.inputs.clone(),
+        Precision::Single => cast_floats(&golden.inputs, DType::F32),
+    };
+    for graph in graphs {
+        let results = evaluate(engine, &graph, &inputs, lower)?;
+        for (name, expected) in golden.expected.iter().filter(|(name, _)| belongs(name, &graph)) {
+            match precision {
+                Precision::Double => all_within(golden.tolerance, name, results.get(name), expected)?,
+                Precision::Single => within_single_precision(name, results.get(name), expected)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a result is of this graph: a gradient without a path is no output and still expected to be zero.
+fn belongs(name: &str, graph: &Graph) -> bool {
+    let of = |prefix: &str| name.starts_with(prefix);
+    let takes = |prefix: &str| graph.inputs().iter().any(|&v| graph.value(v).name.starts_with(prefix));
+    match (of("grad_"), of("hvp_")) {
+        (true, _) => takes("ct_") && !takes("v_"),
+        (_, true) => takes("v_"),
+        _ => !takes("ct_"),
+    }
+}
+
+fn all() -> Vec<Golden> {
+    let entries = fs::read_dir(directory("golden/autograd")).expect("tests/golden/autograd is there");
+    let mut paths: Vec<_> = entries.map(|e| e.expect("tests/golden can be listed").path()).collect();
+    paths.sort();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
+    assert!(paths.len() > 200, "only {} golden cases", paths.len());
+    paths
+        .iter()
+        .map(|path| {
+            read(&path.file_stem().expect("a name").to_string_lossy(), &fs::read_to_string(path).expect("a readable case"))
+        })
+        .collect()
+}
+
+fn read(name: &str, json: &str) -> Golden {
+    let json: Value = serde_json::from_str(json).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut inputs = tensors(&json["inputs"], "");
+    inputs.extend(tensors(&json["cotangent"], "ct_"));
+    inputs.extend(tensors(&json["second_order"]["vector"], "v_"));
+    let mut expected = tensors(&json["outputs"], "");
+    expected.extend(tensors(&json["gradients"], "grad_"));
+    expected.extend(tensors(&json["second_order"]["hvp"], "hvp_"));
+    let wrt = json["gradients"].as_object().expect("gradients by name").keys().cloned().collect();
+    Golden {
+        name: name.to_owned(),
+        text: json["graph"].as_str().expect("a graph").to_owned(),
+        tolerance: json["tolerance"].as_f64().unwrap_or(1e-9),
+        inputs,
+        expected: expected.into_iter().map(|(name, t)| (name, t.to_f64())).collect(),
+        wrt,
+        second_order: json["second_order"].is_object(),
+    }
+}
+
+fn tensors(json: &Value, prefix: &str) -> Named {
+    let Some(object) = json.as_object() else { return Named::new() };
+    object.iter().map(|(name, t)| (format!("{prefix}{name}"), tensor(t))).collect()
+}
+
+fn tensor(json: &Value) -> Tensor {
+    let shape: Vec<usize> =
+        json["shape"].as_array().expect("a shape").iter().map(|n| n.as_u64().expect("an extent") as usize).collect();
+    let number = |v: &Value| v.as_f64().or_else(|| v.as_bool().map(|b| f64::from(u8::from(b)))).expect("a number");
+    let data = json["data"].as_array().expect("data").iter().map(number).collect();
+    let dtype = match json["dtype"].as_str() {
+        Some("double") => DType::F64,
+        Some("int64") => DType::I64,
+        Some("bool") => DType::Bool,
+        other => panic!("element type {other:?}"),
+    };
+    Tensor::new(&shape, data).expect("as many numbers as elements").cast(dtype)
+}
