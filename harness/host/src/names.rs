@@ -294,10 +294,10 @@ impl Site<'_> {
             };
             self.form(output.value, row.form).map_err(|clause| format!("gives \"{}\" {clause}", shown(name)))?;
             self.column(name, output.value)?;
-            if let Some(state) = name.strip_suffix("_next").filter(|s| s.starts_with("state_")) {
-                if self.program.graph(Init).and_then(|g| g.output_named(state)).is_none() {
-                    return Err(format!("gives \"{}\", and init gives no \"{}\"", shown(name), shown(state)));
-                }
+            if let Some(state) = name.strip_suffix("_next").filter(|s| s.starts_with("state_"))
+                && self.program.graph(Init).and_then(|g| g.output_named(state)).is_none()
+            {
+                return Err(format!("gives \"{}\", and init gives no \"{}\"", shown(name), shown(state)));
             }
         }
         let must = match self.role {
@@ -340,10 +340,10 @@ impl Site<'_> {
             Mask => Some(DType::Bool),
             Leading | Argument | Observation => None,
         };
-        if let (Some(wanted), Some(found)) = (wanted, self.graph.dtype(id)) {
-            if wanted != found {
-                return Err(format!("as {}; it is {}", found.name(), wanted.name()));
-            }
+        if let (Some(wanted), Some(found)) = (wanted, self.graph.dtype(id))
+            && wanted != found
+        {
+            return Err(format!("as {}; it is {}", found.name(), wanted.name()));
         }
         let Some(dims) = self.graph.shape(id) else { return Ok(()) };
         let fits = |wanted: &[usize]| {

@@ -1,8 +1,10 @@
 //! All plugins that were found, their components, and how they are asked: in a child process of their own for every question,
 //! so that whatever happens there ends with it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::component::{Component, Kind, Plugin, admit};
 use crate::error::{Blame, HostError, file_name, nearest, shown, shown_up_to};
@@ -26,6 +28,8 @@ pub struct Plugins {
     refused: Vec<HostError>,
     /// What plugins said while they were asked.
     said: Mutex<Vec<(PathBuf, Note)>>,
+    /// Plugins in this process, for debugging. Held while one is called: a plugin is called by one thread at a time.
+    here: Mutex<HashMap<PathBuf, Loaded>>,
 }
 
 impl Plugins {
@@ -37,6 +41,7 @@ impl Plugins {
             components: Vec::new(),
             refused: Vec::new(),
             said: Mutex::default(),
+            here: Mutex::default(),
         };
         for candidate in search.candidates() {
             let admitted = candidate.and_then(|path| plugins.admit(&path, search.insecure_permissions));
@@ -116,9 +121,9 @@ impl Plugins {
         }
         let stage = format!("build of {}", component.id);
         let Some(program) = &self.worker.program else {
-            let loaded = self.load_here(&component.plugin)?;
             let said = Mutex::new(Vec::new());
-            let result = loaded.build(&component.id, arguments, task, &|level, words| keep(&said, level, words));
+            let log = |level: i32, words: &str| keep(&said, level, words);
+            let result = self.here(&component.plugin, |loaded| loaded.build(&component.id, arguments, task, &log))?;
             self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
             return result.map_err(|fault| self.fault(component, &fault));
         };
@@ -157,11 +162,10 @@ impl Plugins {
         let machine = |what: String| HostError::new("P30", Blame::Machine, format!("{}: {what}", component.id));
         let (mut service, columns) = Service::new(oracle, task).map_err(machine)?;
         let Some(program) = &self.worker.program else {
-            let loaded = self.load_here(&component.plugin)?;
             let said = Mutex::new(Vec::new());
             let mut port = DirectPort { service: &mut service, columns };
             let log = |level: i32, words: &str| keep(&said, level, words);
-            let result = loaded.run(&component.id, arguments, task, &mut port, &log);
+            let result = self.here(&component.plugin, |loaded| loaded.run(&component.id, arguments, task, &mut port, &log))?;
             self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
             return self.run_ends(component, &service, result);
         };
@@ -250,8 +254,17 @@ impl Plugins {
         Ok(session)
     }
 
-    fn load_here(&self, plugin: &Plugin) -> Result<Loaded, HostError> {
-        Loaded::open(&plugin.path, &plugin.sha256).map_err(|(id, clause)| refusal(&plugin.path, id, &clause))
+    /// Calls a plugin in this process, loading it the first time.
+    fn here<T>(&self, plugin: &Plugin, call: impl FnOnce(&Loaded) -> T) -> Result<T, HostError> {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = match here.entry(plugin.path.clone()) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                let opened = Loaded::open(&plugin.path, &plugin.sha256);
+                place.insert(opened.map_err(|(id, clause)| refusal(&plugin.path, id, &clause))?)
+            }
+        };
+        Ok(call(loaded))
     }
 
     fn keep_said(&self, path: &Path, notes: Vec<Note>) {

@@ -136,7 +136,36 @@ fn small_images_build_too() {
     for shape in [[1, 1, 1], [1, 3, 3], [1, 1, 2]] {
         for component in plugins.components() {
             let task = Task::new(shape, 1, "linf", 0.1);
-            plugins.build(component, &arguments(component, &[]), &task).unwrap_or_else(|e| panic!("{} {shape:?}: {e}", component.id));
+            plugins
+                .build(component, &arguments(component, &[]), &task)
+                .unwrap_or_else(|e| panic!("{} {shape:?}: {e}", component.id));
         }
     }
+}
+
+/// A Rust plugin that panics: the SDK's barrier turns it into words, and the standard plugin goes on.
+#[test]
+fn a_panicking_neighbour_is_one_failed_component() {
+    let exe = std::env::current_exe().expect("a test knows where it is");
+    let folder = exe.parent().expect("a file lies in a folder");
+    let name = format!("{}misbehaving_panics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let search = Search { files: vec![folder.join(name)], beside: Some(folder.into()), ..Search::default() };
+    let plugins = Plugins::discover(&search, &WorkerCommand::new(&exe, &["worker", "--exact", "--ignored"]));
+    assert_eq!(plugins.refused(), []);
+    let panics = plugins.component(Kind::Attack, "panics").expect("it loads");
+    let error = plugins.build(panics, &arguments(panics, &[]), &task("linf")).expect_err("it panics");
+    assert!(error.sentence.contains("it panicked: index out of bounds"), "{error}");
+    assert_eq!((error.id, error.exit_code()), ("P07", 5));
+    let pgd = plugins.component(Kind::Attack, "pgd").expect("it is there");
+    plugins.build(pgd, &arguments(pgd, &[]), &task("linf")).expect("it builds");
+}
+
+#[test]
+fn the_check_passes() {
+    let exe = std::env::current_exe().expect("a test knows where it is");
+    let name = format!("{}flatscape_standard{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let file = exe.with_file_name(name);
+    let report = flatscape_host::check(&file, &WorkerCommand::in_process(), false);
+    let wrong: Vec<_> = report.items.iter().filter(|i| !i.pass).collect();
+    assert!(report.passed() && report.programs.len() > 50, "{wrong:?}");
 }

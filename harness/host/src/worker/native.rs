@@ -19,6 +19,7 @@ use crate::wire::{Fault, Refusal};
 pub(crate) type Logger<'a> = &'a dyn Fn(i32, &str);
 
 /// A plugin in this process.
+#[derive(Debug)]
 pub(crate) struct Loaded {
     plugin: *const abi::FsPlugin,
 }
