@@ -107,7 +107,7 @@ fn apply(
             return Err(refused(why));
         }
         let fitted = fit(contribution, site.x(i), node.inputs.len() == 1);
-        contributions.push((i, fitted.map_err(|what| DiffError::at(node, Why::Defect(what)))?.id));
+        contributions.push((i, fitted.map_err(|why| DiffError::at(node, why))?.id));
     }
     if let Some(problem) = builder.graph().problems().get(problems) {
         return Err(DiffError::at(node, Why::Defect(problem.what.clone())));
@@ -118,12 +118,17 @@ fn apply(
 
 /// Gives a contribution the extents of its operand: sums where the operand was broadcast, broadcasts where the formula left
 /// an extent of 1. Extents that are not known are taken as equal unless one is literally 1.
-fn fit<'b>(contribution: Expr<'b>, operand: Expr<'b>, only: bool) -> Result<Expr<'b>, String> {
+fn fit<'b>(contribution: Expr<'b>, operand: Expr<'b>, only: bool) -> Result<Expr<'b>, Why> {
     if contribution.dtype() != operand.dtype() {
-        return Err(format!("a cotangent of {} for an operand of {}", contribution.dtype().name(), operand.dtype().name()));
+        let (found, wanted) = (contribution.dtype().name(), operand.dtype().name());
+        return Err(Why::Defect(format!("it gives a cotangent of {found} for an operand of {wanted}")));
     }
     let (Some(have), Some(want)) = (contribution.dims(), operand.dims()) else {
-        return if only { Ok(contribution) } else { Err("the rank of an operand or of its cotangent is unknown".to_owned()) };
+        return if only {
+            Ok(contribution)
+        } else {
+            Err(Why::Refused("the rank of an operand is unknown, so broadcasting cannot be undone".to_owned()))
+        };
     };
     let one = |dim: &Dim| dim.fixed() == Some(1);
     let extra = have.len().saturating_sub(want.len());
@@ -143,7 +148,8 @@ fn fit<'b>(contribution: Expr<'b>, operand: Expr<'b>, only: bool) -> Result<Expr
                 grows = true;
             }
             _ if present.fixed().zip(wanted.fixed()).is_some_and(|(a, b)| a != b) => {
-                return Err(format!("a cotangent of {} for an operand of {}", list(&have), list(&want)));
+                let (found, wanted) = (list(&have), list(&want));
+                return Err(Why::Defect(format!("it gives a cotangent of {found} for an operand of {wanted}")));
             }
             _ => {}
         }
