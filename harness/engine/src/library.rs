@@ -227,5 +227,13 @@ pub(crate) fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
+/// The newest library in a directory.
+pub(crate) fn in_directory(directory: &Path) -> Option<Place> {
+    inside("", directory).into_iter().next()
+}
+
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::stand_in;

@@ -9,7 +9,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flatscape_graph::Graph;
 use ort::environment::Environment;
@@ -38,7 +38,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
         reason: format!("its {threads} threads could not be started: {e}"),
         remedy: "ask for fewer threads".to_owned(),
     })?;
-    let runtime = Runtime { environment, place, device: settings.device, threads, pool: Arc::new(pool) };
+    let runtime = Runtime { environment, place, device: settings.device, threads, pool: Arc::new(pool), hash: Arc::default() };
     if let Device::Cuda(index) = settings.device {
         cuda::probe(&runtime, index)?;
     }
@@ -53,6 +53,8 @@ pub(crate) struct Runtime {
     device: Device,
     threads: usize,
     pool: Arc<rayon::ThreadPool>,
+    /// SHA-256 of the library, once somebody asked.
+    hash: Arc<OnceLock<Option<String>>>,
 }
 
 impl Engine for Runtime {
@@ -74,7 +76,7 @@ impl Engine for Runtime {
             name: NAME.to_owned(),
             version,
             library: Some(self.place.path.clone()),
-            library_sha256: sha256(&self.place.path),
+            library_sha256: self.hash.get_or_init(|| sha256(&self.place.path)).clone(),
             origin: self.place.origin.to_owned(),
             device: self.device.to_string(),
             providers,

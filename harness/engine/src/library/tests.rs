@@ -29,6 +29,11 @@ fn library(machine: u16, names: &[&str]) -> Vec<u8> {
     file
 }
 
+/// The same for this machine.
+pub(crate) fn stand_in(names: &[&str]) -> Vec<u8> {
+    library(here(), names)
+}
+
 fn here() -> u16 {
     if cfg!(target_arch = "aarch64") { 183 } else { 62 }
 }
