@@ -1,0 +1,456 @@
+//! An audit from beginning to end: load, cut into shards, compute, publish, summarise. Every finished shard is on disk before
+//! the next one starts; what cannot be done is one row, and everything else goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use flatscape_engine::Engine;
+use flatscape_host::{Kind, Plugins};
+use flatscape_report as report;
+use serde_json::json;
+
+use crate::data::{self, Dataset};
+use crate::directory::Directory;
+use crate::findings::Findings;
+use crate::intake::{Class, IntakeError};
+use crate::landscape::{self, Landscapes};
+use crate::model::Model;
+use crate::request::Request;
+use crate::shard::{Bench, Description, ModelRequest, Settings, Shard, ShardError, Work, offered};
+use crate::summary::{Context, ModelFacts, Part, Refused, Summary, summarise};
+use crate::threats::{ThreatModel, number};
+use crate::witness;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The models, in the order of the report.
+    pub models: Vec<ModelRequest>,
+    /// The labelled images.
+    pub data: data::Request,
+    /// Norms and radii.
+    pub threats: Vec<ThreatModel>,
+    /// Attacks, each under every threat model.
+    pub attacks: Vec<Request>,
+    /// Metrics, at the radius of the first threat model.
+    pub metrics: Vec<Request>,
+    /// Surfaces to draw.
+    pub landscapes: Landscapes,
+    /// Seed and batch size.
+    pub settings: Settings,
+    /// Samples per shard.
+    pub shard_size: usize,
+    /// The run directory.
+    pub out: PathBuf,
+    /// Whether to go on with a run that is there.
+    pub resume: bool,
+    /// The command as typed, for the manifest.
+    pub command: String,
+    /// Every other option, for the manifest.
+    pub options: serde_json::Value,
+}
+
+/// Is told how the work goes.
+pub trait Observer {
+    /// A sentence worth a line.
+    fn note(&mut self, sentence: &str);
+    /// Work on a part begins: `what` names it.
+    fn begin(&mut self, what: &str, index: usize, count: usize);
+    /// Rows done of rows to do in this part.
+    fn progress(&mut self, done: usize, total: usize);
+    /// Rows of this part are on disk.
+    fn finished(&mut self, summary: &Summary);
+}
+
+/// How an audit ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// All rows.
+    pub summary: Summary,
+    /// What went wrong on the way, in the order in which it happened.
+    pub faults: Vec<IntakeError>,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+    /// The names of the models that were audited.
+    pub models: Vec<String>,
+}
+
+impl Ending {
+    /// The exit code: 0, 9 for doubts, or that of the gravest fault. Interruptions are the caller's.
+    pub fn exit_code(&self) -> u8 {
+        const GRAVITY: [u8; 7] = [7, 8, 6, 5, 4, 3, 9];
+        let mut codes: Vec<u8> = self.faults.iter().map(|f| f.class.exit_code()).collect();
+        // A refused model is a row; the code says so only where nothing else could be done.
+        if !self.summary.records.iter().all(|r| r.value.is_none()) {
+            codes.retain(|&c| c != Class::Model.exit_code());
+        }
+        if self.summary.unreliable {
+            codes.push(9);
+        }
+        GRAVITY.into_iter().find(|code| codes.contains(code)).unwrap_or(0)
+    }
+}
+
+/// Runs an audit. `stop` is looked at between shards: what is finished then stays, and the report says that it is partial.
+///
+/// # Errors
+/// Only what leaves nothing to do: the data or all models were refused, a name is misspelled, the directory cannot be used.
+pub fn run(
+    plan: &Plan,
+    engine: &Arc<dyn Engine>,
+    plugins: &Plugins,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Ending, IntakeError> {
+    let dataset = Dataset::load(&plan.data)?;
+    dataset.notes.iter().for_each(|n| observer.note(n));
+    for (kind, requests) in [(Kind::Attack, &plan.attacks), (Kind::Metric, &plan.metrics)] {
+        for request in requests {
+            plugins.component(kind, &request.id)?.arguments(&request.arguments)?;
+        }
+    }
+    let (requests, models, refused) = load_models(plan, engine.as_ref(), &dataset, observer)?;
+    let manifest = manifest(plan, engine.as_ref(), plugins, &dataset, &models, &refused);
+    let mut bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+    bytes.push(b'\n');
+    let directory = Directory::open(&plan.out, &bytes, plan.resume)?;
+    let mut run = Run {
+        plan,
+        engine,
+        plugins,
+        dataset: &dataset,
+        models: &models,
+        requests: &requests,
+        refused: &refused,
+        directory: &directory,
+        manifest,
+        observer,
+        stop,
+    };
+    run.everything()
+}
+
+/// One audit under way.
+struct Run<'a> {
+    plan: &'a Plan,
+    engine: &'a Arc<dyn Engine>,
+    plugins: &'a Plugins,
+    dataset: &'a Dataset,
+    models: &'a [Model],
+    requests: &'a [ModelRequest],
+    refused: &'a [(Refused, IntakeError)],
+    directory: &'a Directory,
+    manifest: serde_json::Value,
+    observer: &'a mut dyn Observer,
+    stop: &'a AtomicBool,
+}
+
+impl Run<'_> {
+    fn everything(&mut self) -> Result<Ending, IntakeError> {
+        let mut parts = self.parts();
+        let mut faults: Vec<IntakeError> = self.refused.iter().map(|(_, error)| error.clone()).collect();
+        let count = parts.len();
+        let mut done = 0;
+        let total = parts.iter().map(|_| self.ranges().len()).sum::<usize>();
+        for index in 0..count {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let what = self.describe(&parts[index]);
+            self.observer.begin(&what, index, count);
+            let mut part = parts[index].clone();
+            done += match self.part(&mut part) {
+                Ok(shards) => shards,
+                Err(error) => {
+                    let refusal = IntakeError::from(error);
+                    self.observer.note(&format!("{what}: {refusal}"));
+                    part.fault = Some((refusal.id(), refusal.what.clone()));
+                    faults.push(refusal);
+                    0
+                }
+            };
+            parts[index] = part;
+            let summary = self.tables(&parts)?;
+            self.observer.finished(&summary);
+        }
+        let mut surfaces = Vec::new();
+        if !self.stop.load(Ordering::Relaxed) {
+            match landscape::draw(
+                &self.plan.landscapes,
+                self.engine.as_ref(),
+                self.plugins,
+                self.models,
+                self.dataset,
+                self.threat(),
+                self.plan.settings,
+            ) {
+                Ok(drawn) => surfaces = drawn,
+                Err(error) => {
+                    let refusal = IntakeError::from(error);
+                    self.observer.note(&format!("landscapes: {refusal}"));
+                    faults.push(refusal);
+                }
+            }
+            landscape::write(self.directory, &surfaces)?;
+        }
+        let interrupted = self.stop.load(Ordering::Relaxed) && done < total;
+        for part in &parts {
+            witness::write(self.directory, &self.slug(part), part, &self.models[part.model], self.dataset)?;
+        }
+        let summary = self.tables(&parts)?;
+        self.page(&summary, surfaces, interrupted.then_some((done, total)))?;
+        Ok(Ending { summary, faults, interrupted, models: self.models.iter().map(|m| m.name.clone()).collect() })
+    }
+
+    /// The parts in the order of the report: per model the clean points, the attacks under each threat model, the metrics.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for model in 0..self.models.len() {
+            let blank = |work: Work, attack: bool, threat: Option<&ThreatModel>| Part {
+                model,
+                attack,
+                version: self.version(&work),
+                steps: self.steps(&work, threat),
+                work,
+                threat: threat.cloned(),
+                findings: Findings::default(),
+                seconds: 0.0,
+                fault: None,
+            };
+            parts.push(blank(Work::Clean, false, None));
+            for threat in &self.plan.threats {
+                parts.extend(self.plan.attacks.iter().map(|a| blank(Work::Component(a.clone()), true, Some(threat))));
+            }
+            parts.extend(self.plan.metrics.iter().map(|m| blank(Work::Component(m.clone()), false, self.plan.threats.first())));
+        }
+        parts
+    }
+
+    fn ranges(&self) -> Vec<(usize, usize)> {
+        let n = self.dataset.len();
+        let size = self.plan.shard_size.max(1);
+        (0..n).step_by(size).map(|start| (start, n.min(start + size))).collect()
+    }
+
+    /// Computes the shards of a part, or takes those that are there. Returns how many are finished.
+    fn part(&mut self, part: &mut Part) -> Result<usize, ShardError> {
+        let slug = self.slug(part);
+        let ranges = self.ranges();
+        let n = self.dataset.len();
+        let mut bench: Option<Bench> = None;
+        let mut found: Vec<Findings> = Vec::new();
+        for &(start, end) in &ranges {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let name = format!("shards/{slug}.{start:06}-{end:06}");
+            let (result, seconds) = (format!("{name}.npz"), format!("{name}.seconds"));
+            let stored = self.directory.read(&result).and_then(|bytes| Findings::decode(&bytes).ok());
+            if let Some(findings) = stored {
+                let spent = self.directory.read(&seconds).and_then(|b| String::from_utf8(b).ok()?.trim().parse::<f64>().ok());
+                part.seconds += spent.unwrap_or(0.0);
+                found.push(findings);
+                continue;
+            }
+            let threat = part.threat.clone().unwrap_or_else(|| self.threat().clone());
+            let started = Instant::now();
+            let bench = match &bench {
+                Some(bench) => bench,
+                None => bench.insert(Bench::new(
+                    self.engine.as_ref(),
+                    self.plugins,
+                    &self.models[part.model],
+                    self.dataset,
+                    &part.work,
+                    &threat,
+                    self.plan.settings,
+                )?),
+            };
+            let observer = &mut *self.observer;
+            let findings = bench.compute(start..end, &mut |done, _| observer.progress(start + done, n))?;
+            let spent = started.elapsed().as_secs_f64();
+            let shard = Shard { work: part.work.clone(), threat: threat.text(), start, end };
+            self.directory.publish(&format!("{name}.json"), &self.description(part.model, shard).bytes())?;
+            self.directory.write(&seconds, format!("{spent:.3}\n").as_bytes())?;
+            self.directory.publish(&result, &findings.encode()?)?;
+            part.seconds += spent;
+            found.push(findings);
+        }
+        let finished = found.len();
+        part.findings = Findings::concat(found)?;
+        Ok(finished)
+    }
+
+    fn description(&self, model: usize, shard: Shard) -> Description {
+        Description { model: self.requests[model].clone(), data: self.plan.data.clone(), settings: self.plan.settings, shard }
+    }
+
+    fn tables(&self, parts: &[Part]) -> Result<Summary, IntakeError> {
+        let info = self.engine.info();
+        let context = Context {
+            dataset: self.dataset.name.clone(),
+            split: self.dataset.split.name().to_owned(),
+            engine: format!("{} {}", info.name, info.version),
+            device: info.device,
+            seed: self.plan.settings.seed,
+        };
+        let facts: Vec<ModelFacts> = self
+            .models
+            .iter()
+            .map(|m| ModelFacts {
+                name: m.name.clone(),
+                sha256: m.sha256.clone(),
+                classes: m.classes,
+                batch_difference: (!m.batch.holds()).then_some(f64::from(m.batch.difference)),
+            })
+            .collect();
+        let refused: Vec<Refused> = self.refused.iter().map(|(refused, _)| refused.clone()).collect();
+        let summary = summarise(&context, &facts, parts, &refused).map_err(|e| IntakeError::output(102, e.to_string()))?;
+        self.directory.write("results.csv", &report::results_csv(&summary.records))?;
+        self.directory.write("samples.csv", &report::samples_csv(&summary.samples))?;
+        Ok(summary)
+    }
+
+    fn page(
+        &self,
+        summary: &Summary,
+        surfaces: Vec<report::Surface>,
+        partial: Option<(usize, usize)>,
+    ) -> Result<(), IntakeError> {
+        let page = report::Page {
+            title: format!(
+                "{} under attack, on {}",
+                self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", "),
+                self.dataset.name
+            ),
+            command: self.plan.command.clone(),
+            partial: partial.map(|(done, of)| report::Partial { done: done as u64, of: of as u64 }),
+            interval: "Clopper-Pearson".into(),
+            figures: report::robust_accuracy_figures(&summary.records),
+            records: summary.records.clone(),
+            samples: summary.samples.clone(),
+            surfaces,
+            doubts: summary.doubts.clone(),
+            manifest: self.manifest.clone(),
+        };
+        let html = report::html(&page).map_err(|e| IntakeError::output(94, e.to_string()))?;
+        self.directory.write("report.html", html.as_bytes())
+    }
+
+    /// The threat model whose radius metrics and landscapes take.
+    fn threat(&self) -> &ThreatModel {
+        &self.plan.threats[0]
+    }
+
+    /// A file name that depends on what is computed and on nothing that a stranger wrote.
+    fn slug(&self, part: &Part) -> String {
+        let model = &self.models[part.model];
+        let (id, spelled) = match &part.work {
+            Work::Clean => ("clean", String::new()),
+            Work::Component(request) => (request.id.as_str(), request.spelled()),
+        };
+        let threat = part.threat.as_ref().map(ThreatModel::text).unwrap_or_default();
+        let hash = crate::files::sha256(format!("{spelled}\n{threat}").as_bytes());
+        let sha: String = model.sha256.chars().take(8).collect();
+        format!("m{:04}-{sha}.{id}-{}", part.model + 1, &hash[..8])
+    }
+
+    fn describe(&self, part: &Part) -> String {
+        let what = match &part.work {
+            Work::Clean => "clean points".to_owned(),
+            Work::Component(request) if part.attack => {
+                format!("{} under {}", request.id, part.threat.as_ref().map(ThreatModel::text).unwrap_or_default())
+            }
+            Work::Component(request) => request.placed(&request.id),
+        };
+        format!("{}: {what}", self.models[part.model].name)
+    }
+
+    fn version(&self, work: &Work) -> String {
+        match work {
+            Work::Clean => env!("CARGO_PKG_VERSION").to_owned(),
+            Work::Component(request) => offered(self.plugins, &request.id).map(|c| c.plugin.version.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Step length and steps, for attacks that were given both.
+    fn steps(&self, work: &Work, threat: Option<&ThreatModel>) -> Option<(f64, u32)> {
+        let (Work::Component(request), Some(_)) = (work, threat) else { return None };
+        let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
+        Some((find("alpha")?, find("steps")? as u32))
+    }
+}
+
+fn load_models(
+    plan: &Plan,
+    engine: &dyn Engine,
+    dataset: &Dataset,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<ModelRequest>, Vec<Model>, Vec<(Refused, IntakeError)>), IntakeError> {
+    let mut requests = Vec::new();
+    let mut models = Vec::new();
+    let mut refused: Vec<(Refused, IntakeError)> = Vec::new();
+    for request in &plan.models {
+        match Model::load(&request.source, &request.intake, dataset, engine) {
+            Ok(model) => {
+                model.facts.iter().for_each(|fact| observer.note(&format!("{}: {fact}", model.name)));
+                requests.push(request.clone());
+                models.push(model);
+            }
+            Err(error) => {
+                observer.note(&format!("{}: {error}", request.name()));
+                let refusal = Refused { name: request.name(), sha256: String::new(), id: error.id(), what: error.what.clone() };
+                refused.push((refusal, error));
+            }
+        }
+    }
+    match refused.first() {
+        Some((_, error)) if models.is_empty() => Err(error.clone()),
+        _ => Ok((requests, models, refused)),
+    }
+}
+
+fn manifest(
+    plan: &Plan,
+    engine: &dyn Engine,
+    plugins: &Plugins,
+    dataset: &Dataset,
+    models: &[Model],
+    refused: &[(Refused, IntakeError)],
+) -> serde_json::Value {
+    let used = |id: &str| plan.attacks.iter().chain(&plan.metrics).any(|r| r.id == id);
+    let components: Vec<_> = plugins
+        .components()
+        .iter()
+        .filter(|c| used(&c.id))
+        .map(|c| json!({ "id": c.id, "kind": if c.kind == Kind::Metric { "metric" } else { "attack" }, "plugin": c.plugin.id, "version": c.plugin.version, "file": c.plugin.path.file_name().map(|n| n.to_string_lossy()), "sha256": c.plugin.sha256 }))
+        .collect();
+    let arguments = |request: &Request| {
+        let component = offered(plugins, &request.id).ok()?;
+        component.arguments(&request.arguments).ok().map(|a| a.complete())
+    };
+    let requests = |list: &[Request]| -> Vec<_> {
+        list.iter().map(|r| json!({ "id": r.id, "written": r.spelled(), "complete": arguments(r) })).collect()
+    };
+    json!({
+        "flatscape": env!("CARGO_PKG_VERSION"),
+        "command": plan.command,
+        "options": plan.options,
+        "seed": plan.settings.seed,
+        "batch_size": plan.settings.batch_size,
+        "shard_size": plan.shard_size,
+        "random_numbers": "Philox4x64-10 keyed by seed, stream, sample, component, restart, step",
+        "engine": engine.info(),
+        "plugins_in_process": plugins.in_process(),
+        "data": { "name": dataset.name, "split": dataset.split.name(), "n": dataset.len(), "shape": dataset.shape, "sha256": dataset.sha256, "files": dataset.files, "source": dataset.source },
+        "models": models.iter().map(|m| json!({ "name": m.name, "source": m.source, "sha256": m.sha256, "classes": m.classes, "preprocessing": m.pixels.text(), "facts": m.facts })).collect::<Vec<_>>(),
+        "refused": refused.iter().map(|(r, e)| json!({ "name": r.name, "id": r.id, "why": e.what })).collect::<Vec<_>>(),
+        "threats": plan.threats.iter().map(|t| json!({ "written": t.text(), "norm": t.norm.name, "eps": t.eps, "lo": t.lo, "hi": t.hi, "tolerated": t.tolerated() })).collect::<Vec<_>>(),
+        "attacks": requests(&plan.attacks),
+        "metrics": requests(&plan.metrics),
+        "components": components,
+        "intervals": "rates: Clopper-Pearson 95 %; means: Student t 95 %",
+    })
+}

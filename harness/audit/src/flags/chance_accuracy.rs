@@ -1,0 +1,30 @@
+//! The clean accuracy is that of guessing.
+
+use super::Flag;
+
+pub(super) const FLAG: Flag = Flag {
+    code: "chance-accuracy",
+    unreliable: true,
+    raised_if: "the clean accuracy is no better than guessing: at most 1.5/classes, on at least 20 samples",
+    explanation: "A model that predicts at random on clean images is usually fed the wrong thing: another scale, mean and std, channel order, \
+                  layout or label order. Everything measured on it describes the mistake, not the model.",
+    advice: "Check --scale, --mean, --std, --layout and --label-offset against the place where the model was trained.",
+    judge: |evidence| {
+        let accuracy = evidence.correct as f64 / evidence.n.max(1) as f64;
+        let chance = accuracy <= 1.5 / evidence.classes.max(1) as f64;
+        (evidence.n >= 20 && chance).then(|| format!("clean accuracy {:.1} % on {} classes", 100.0 * accuracy, evidence.classes))
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::Evidence;
+    use super::*;
+
+    #[test]
+    fn guessing_is_told_from_knowing() {
+        let evidence = |correct| Evidence { threat: None, classes: 10, batch_difference: None, n: 100, correct, attacks: vec![] };
+        assert!((FLAG.judge)(&evidence(9)).is_some());
+        assert!((FLAG.judge)(&evidence(40)).is_none());
+    }
+}

@@ -1,0 +1,102 @@
+//! Sets of attacks and metrics under a name, and the radius that people mean when they name a data set and no threat model.
+
+use crate::intake::{IntakeError, escape, nearest};
+use crate::request::Request;
+use crate::threats::ThreatModel;
+
+/// A set of components under a name.
+pub struct Profile {
+    /// What people type.
+    pub name: &'static str,
+    /// One line of help, with its source.
+    pub summary: &'static str,
+    threat: Option<&'static str>,
+    attacks: &'static [&'static str],
+    metrics: &'static [&'static str],
+}
+
+/// The profiles, in the order of the help.
+pub const PROFILES: &[Profile] = &[
+    Profile {
+        name: "quick",
+        summary: "a first look: FGSM, PGD-10, log-likelihood and mass score",
+        threat: None,
+        attacks: &["fgsm", "pgd:steps=10"],
+        metrics: &["logp", "ams"],
+    },
+    Profile {
+        name: "seed-cifar",
+        summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
+        threat: Some("linf:8/255"),
+        attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
+        metrics: &["phi", "ams", "logp"],
+    },
+    Profile {
+        name: "seed-fashion",
+        summary: "Lin et al. 2020, table 2: PGD with eps 25/255, 10 steps of 6.25/255; Φ",
+        threat: Some("linf:25/255"),
+        attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],
+        metrics: &["phi", "ams", "logp"],
+    },
+];
+
+impl Profile {
+    /// Its attacks.
+    pub fn attacks(&self) -> Result<Vec<Request>, IntakeError> {
+        self.attacks.iter().map(|text| Request::parse(text)).collect()
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> Result<Vec<Request>, IntakeError> {
+        self.metrics.iter().map(|text| Request::parse(text)).collect()
+    }
+
+    /// Its threat model, where it has one of its own.
+    pub fn threat(&self) -> Result<Option<ThreatModel>, IntakeError> {
+        self.threat.map(|text| ThreatModel::parse(text, false)).transpose()
+    }
+}
+
+/// The profile of that name.
+///
+/// # Errors
+/// A usage error that names those there are.
+pub fn profile(name: &str) -> Result<&'static Profile, IntakeError> {
+    PROFILES.iter().find(|p| p.name == name).ok_or_else(|| {
+        let names: Vec<&str> = PROFILES.iter().map(|p| p.name).collect();
+        let meant = nearest(name, names.iter().copied()).map_or(String::new(), |n| format!("; did you mean {n}?"));
+        IntakeError::usage(91, format!("no profile is called {:?}", escape(name)))
+            .help(format!("there are {}{meant}", names.join(", ")))
+    })
+}
+
+/// Radii by data set: those of the literature, and for the digits the radius of the table in `models/digits/README.md`.
+const DEFAULT_THREATS: &[(&str, &str)] =
+    &[("digits", "linf:0.1"), ("mnist", "linf:0.3"), ("fashion-mnist", "linf:25/255"), ("cifar10", "linf:8/255")];
+
+/// The threat model of a data set that people name without one.
+///
+/// # Errors
+/// A usage error for data without a usual radius.
+pub fn default_threat(data: &str) -> Result<ThreatModel, IntakeError> {
+    match DEFAULT_THREATS.iter().find(|(name, _)| *name == data) {
+        Some((_, text)) => ThreatModel::parse(text, false),
+        None => Err(IntakeError::usage(89, format!("there is no usual radius for {:?}", escape(data)))
+            .help("say which perturbations are meant, for example --threat linf:8/255")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_can_be_read() {
+        for profile in PROFILES {
+            profile.attacks().expect(profile.name);
+            profile.metrics().expect(profile.name);
+            profile.threat().expect(profile.name);
+        }
+        assert!(super::profile("quik").err().is_some_and(|e| e.help.is_some_and(|h| h.contains("did you mean quick"))));
+    }
+}
