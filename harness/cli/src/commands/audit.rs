@@ -1,0 +1,250 @@
+//! `flatscape audit`: attack, verify, measure, report.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use flatscape_audit::audit::{Ending, Plan, run};
+use flatscape_audit::card::Preprocessing;
+use flatscape_audit::intake::IntakeError;
+use flatscape_audit::landscape::Landscapes;
+use flatscape_audit::model::Intake;
+use flatscape_audit::profiles;
+use flatscape_audit::request::Request;
+use flatscape_audit::shard::{ModelRequest, Settings};
+use flatscape_audit::threats::{ThreatModel, number};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::options::{DataOptions, EngineOptions, IntakeOptions, PluginOptions};
+use crate::progress::Bar;
+use crate::signals::Interruption;
+use crate::table;
+
+/// Attack models, check every result, measure flatness, write a report.
+#[derive(Args, Debug)]
+pub struct Audit {
+    /// ONNX files, or names of models that come with the program (digits-standard, …)
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<String>,
+    #[command(flatten)]
+    data: DataOptions,
+    #[command(flatten)]
+    intake: IntakeOptions,
+    /// A set of attacks and metrics by name: quick, seed-cifar, seed-fashion
+    #[arg(long, value_name = "P")]
+    profile: Option<String>,
+    /// A threat model, for example linf:8/255 or l2:0.5; may be repeated
+    #[arg(long = "threat", value_name = "NORM:EPS")]
+    threats: Vec<String>,
+    /// An attack, for example pgd:steps=20,restarts=5; may be repeated
+    #[arg(long = "attack", value_name = "NAME[:k=v,...]")]
+    attacks: Vec<String>,
+    /// A metric, for example phi:grid=21; may be repeated
+    #[arg(long = "metric", value_name = "NAME[:k=v,...]")]
+    metrics: Vec<String>,
+    /// Accept a radius that exceeds the range of pixels
+    #[arg(long)]
+    eps_is_large_on_purpose: bool,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
+    /// Samples per run of a graph
+    #[arg(long, default_value_t = 64, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch_size: u32,
+    /// Samples per shard, the unit that is stored and can be computed alone
+    #[arg(long, default_value_t = 500, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    shard_size: u32,
+    /// How many images get their landscape drawn
+    #[arg(long, default_value_t = 1, value_name = "K")]
+    landscapes: usize,
+    #[command(flatten)]
+    engine: EngineOptions,
+    #[command(flatten)]
+    plugins: PluginOptions,
+    /// The run directory
+    #[arg(long, default_value = "flatscape-run", value_name = "DIR")]
+    out: PathBuf,
+    /// Go on with an interrupted run
+    #[arg(long)]
+    resume: bool,
+    /// A condition on every model, for example 'robust_accuracy>=0.40'; the exit code is 1 where it does not hold
+    #[arg(long = "require", value_name = "METRIC>=VALUE")]
+    requirements: Vec<Requirement>,
+    /// Print the rows as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Audit {
+    /// Runs it.
+    pub fn run(self) -> Result<u8, Failure> {
+        let plan = self.plan()?;
+        let engine = self.engine.open()?;
+        let plugins = self.plugins.load()?;
+        finish(&plan, &engine, &plugins, &self.requirements, self.json)
+    }
+
+    fn plan(&self) -> Result<Plan, Failure> {
+        let data = self.data.request()?;
+        let intake = intake(&self.intake)?;
+        let profile = self.profile.as_deref().map(profiles::profile).transpose()?;
+        let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
+        let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
+        let mut threats =
+            self.threats.iter().map(|t| ThreatModel::parse(t, self.eps_is_large_on_purpose)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(profile) = profile {
+            attacks.extend(profile.attacks()?);
+            metrics.extend(profile.metrics()?);
+            if threats.is_empty() {
+                threats.extend(profile.threat()?);
+            }
+        }
+        if attacks.is_empty() && metrics.is_empty() {
+            let quick = profiles::profile("quick")?;
+            attacks = quick.attacks()?;
+            metrics = quick.metrics()?;
+        }
+        if threats.is_empty() {
+            threats.push(profiles::default_threat(&self.data.data)?);
+        }
+        let options = json!({
+            "intake": intake, "label_offset": data.label_offset, "allow_fewer": data.allow_fewer, "landscapes": self.landscapes,
+            "threads": self.engine.threads, "requirements": self.requirements.iter().map(Requirement::text).collect::<Vec<_>>(),
+        });
+        Ok(Plan {
+            models: self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect(),
+            data,
+            threats,
+            attacks,
+            metrics,
+            landscapes: Landscapes::of_audit(self.landscapes),
+            settings: Settings { seed: self.seed, batch_size: self.batch_size as usize },
+            shard_size: self.shard_size as usize,
+            out: self.out.clone(),
+            resume: self.resume,
+            command: command_line(),
+            options,
+        })
+    }
+}
+
+/// Runs a plan, prints the table, chooses the exit code.
+pub(super) fn finish(
+    plan: &Plan,
+    engine: &std::sync::Arc<dyn flatscape_engine::Engine>,
+    plugins: &flatscape_host::Plugins,
+    requirements: &[Requirement],
+    as_json: bool,
+) -> Result<u8, Failure> {
+    let interruption = Interruption::listen();
+    let mut bar = Bar::new(as_json);
+    let ending = run(plan, engine, plugins, &mut bar, &interruption.asked)?;
+    if as_json {
+        let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
+        println!("{rows}");
+    } else {
+        if ending.summary.unreliable {
+            println!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
+        }
+        println!("{}", table::results(&ending.summary.records));
+        for doubt in &ending.summary.doubts {
+            println!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
+        }
+    }
+    eprintln!("report: {}", plan.out.join("report.html").display());
+    if ending.interrupted {
+        eprintln!("interrupted: what was finished is kept; add --resume to go on");
+        return Ok(interruption.exit_code());
+    }
+    let unmet = unmet(&ending, requirements);
+    unmet.iter().for_each(|line| eprintln!("{line}"));
+    Ok(match ending.exit_code() {
+        0 if !unmet.is_empty() => 1,
+        code => code,
+    })
+}
+
+/// The flags about preprocessing as the audit crate wants them.
+pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
+    let field = |name: &str| match name {
+        "scale" => options.scale.clone(),
+        "mean" => options.mean.clone(),
+        "std" => options.std.clone(),
+        "layout" => options.layout.clone(),
+        _ => None,
+    };
+    Ok(Intake { output: options.output.clone(), preprocessing: Preprocessing::parse(field)? })
+}
+
+/// The command as it was typed, with the program's name alone in front.
+pub(super) fn command_line() -> String {
+    let quoted = |word: String| {
+        let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c));
+        if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    std::iter::once("flatscape".to_owned()).chain(std::env::args().skip(1).map(quoted)).collect::<Vec<_>>().join(" ")
+}
+
+/// `robust_accuracy>=0.40`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirement {
+    metric: String,
+    at_least: bool,
+    value: f64,
+}
+
+impl FromStr for Requirement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Requirement, String> {
+        let (at_least, parts) = match (text.split_once(">="), text.split_once("<=")) {
+            (Some(parts), _) => (true, parts),
+            (None, Some(parts)) => (false, parts),
+            (None, None) => return Err("write METRIC>=VALUE or METRIC<=VALUE".into()),
+        };
+        let value = number(parts.1).map_err(|why| format!("{:?} {why}", parts.1))?;
+        Ok(Requirement { metric: parts.0.trim().to_owned(), at_least, value })
+    }
+}
+
+impl Requirement {
+    fn text(&self) -> String {
+        format!("{}{}{}", self.metric, if self.at_least { ">=" } else { "<=" }, self.value)
+    }
+}
+
+/// The conditions that do not hold, as sentences. Of several rows the worst one counts; a missing one is not met.
+fn unmet(ending: &Ending, requirements: &[Requirement]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for requirement in requirements {
+        for model in &ending.models {
+            let values = ending
+                .summary
+                .records
+                .iter()
+                .filter(|r| r.model == *model && r.metric == requirement.metric)
+                .filter_map(|r| r.value);
+            let worst = if requirement.at_least { values.reduce(f64::min) } else { values.reduce(f64::max) };
+            let holds = worst.is_some_and(|v| if requirement.at_least { v >= requirement.value } else { v <= requirement.value });
+            if !holds {
+                let found = worst.map_or_else(|| "it was not measured".to_owned(), |v| format!("it is {v}"));
+                lines.push(format!("{model}: {} does not hold, {found}", requirement.text()));
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_are_read_as_people_write_them() {
+        let read: Requirement = "robust_accuracy>=0.40".parse().expect("a requirement");
+        assert_eq!(read, Requirement { metric: "robust_accuracy".into(), at_least: true, value: 0.4 });
+        assert!("robust_accuracy".parse::<Requirement>().is_err());
+        assert!("robust_accuracy>=x".parse::<Requirement>().is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! `flatscape demo`: the whole thing on what comes with the program, on the embedded engine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use flatscape_audit::audit::Plan;
+use flatscape_audit::data;
+use flatscape_audit::landscape::{Grid, Landscapes};
+use flatscape_audit::model::{Intake, SHIPPED};
+use flatscape_audit::request::Request;
+use flatscape_audit::shard::{ModelRequest, Settings};
+use flatscape_audit::threats::ThreatModel;
+use flatscape_engine::Choice;
+
+use super::audit::{command_line, finish};
+use crate::failure::Failure;
+use crate::options::{EngineOptions, PluginOptions};
+
+/// The whole thing on the models and images that come with the project.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// The run directory; a new one beside earlier ones if absent
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Demo {
+    /// Runs it.
+    pub fn run(self) -> Result<u8, Failure> {
+        let engine =
+            EngineOptions { engine: Choice::Tract, device: flatscape_engine::Device::Cpu, threads: 0, ort_lib: None }.open()?;
+        let plugins = PluginOptions::default().load()?;
+        let plan = Plan {
+            models: SHIPPED.iter().map(|s| ModelRequest { source: s.name.to_owned(), intake: Intake::default() }).collect(),
+            data: data::Request::new("digits"),
+            threats: vec![ThreatModel::parse("linf:0.1", false)?],
+            attacks: vec![Request::parse("fgsm")?, Request::parse("pgd:steps=20")?],
+            metrics: vec![Request::parse("phi:grid=11,directions=1")?, Request::parse("ams")?, Request::parse("logp")?],
+            landscapes: Landscapes { grid: Grid { extent: Some(0.4), points: 41 }, ..Landscapes::of_audit(1) },
+            settings: Settings { seed: 0, batch_size: 64 },
+            shard_size: 500,
+            out: self.out.unwrap_or_else(fresh),
+            resume: false,
+            command: command_line(),
+            options: serde_json::Value::Null,
+        };
+        finish(&plan, &engine, &plugins, &[], false)
+    }
+}
+
+/// `flatscape-demo`, or the first of `flatscape-demo-2`, … that is not there yet.
+fn fresh() -> PathBuf {
+    let numbered = (2..).map(|k| PathBuf::from(format!("flatscape-demo-{k}")));
+    let mut names = std::iter::once(PathBuf::from("flatscape-demo")).chain(numbered);
+    names.find(|p| !p.exists()).unwrap_or_else(|| PathBuf::from("flatscape-demo"))
+}

@@ -1,0 +1,82 @@
+//! `flatscape doctor`: what is used and why, what is missing, in one sentence each.
+
+use clap::Args;
+use flatscape_engine::{Choice, Device, Settings, open, runtime};
+use flatscape_graph::{Attributes, DType, Dim, Graph, Tensor, ValueType};
+
+use crate::failure::Failure;
+use crate::options::PluginOptions;
+
+/// Say what is used and why, and what is missing.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Also require the CUDA provider
+    #[arg(long)]
+    cuda: bool,
+    #[command(flatten)]
+    plugins: PluginOptions,
+}
+
+impl Doctor {
+    /// Runs it; 6 if something that was asked for does not work.
+    pub fn run(self) -> Result<u8, Failure> {
+        let device = if self.cuda { Device::Cuda(0) } else { Device::Cpu };
+        let settings = Settings { device, ..Settings::default() };
+        let status = runtime::status(&settings);
+        let mut healthy = status.problem.is_none();
+        println!("flatscape {}", env!("CARGO_PKG_VERSION"));
+        println!("{}", status.verdict());
+        places(&status).iter().for_each(|line| println!("{line}"));
+        let engines = if self.cuda { vec![Choice::Ort] } else { vec![Choice::Ort, Choice::Tract] };
+        for choice in engines {
+            let name = if choice == Choice::Ort { "ONNX Runtime" } else { "tract" };
+            match works(&Settings { choice, ..settings.clone() }) {
+                Ok(said) => println!("{name} works: {said}"),
+                Err(why) => {
+                    // Without a library of ONNX Runtime the embedded engine serves; that is no illness.
+                    let missing = choice == Choice::Ort && status.used.is_none() && status.problem.is_none() && !self.cuda;
+                    healthy &= missing;
+                    println!("{name} is not available: {why}");
+                }
+            }
+        }
+        let plugins = self.plugins.load()?;
+        match plugins.components().len() {
+            0 => {
+                healthy = false;
+                println!(
+                    "no plugin was found, so there is no attack and no metric: name one with --plugin FILE, or see plugins/README.md"
+                );
+            }
+            count => {
+                let files: Vec<String> = plugins.plugins().iter().map(|p| p.path.display().to_string()).collect();
+                println!("{count} components in {}", files.join(", "));
+            }
+        }
+        println!("{}", if healthy { "all is well" } else { "something is missing, see above" });
+        Ok(if healthy { 0 } else { 6 })
+    }
+}
+
+/// Compiles and runs y = x + x and looks at the answer.
+fn works(settings: &Settings) -> Result<String, String> {
+    let engine = open(settings).map_err(|e| e.to_string())?;
+    let mut graph = Graph::new("doctor");
+    let x = graph.add_input("x", ValueType::new(DType::F32, vec![Dim::symbol("N")]));
+    let y = graph.node("Add", &[x, x], Attributes::none());
+    graph.add_output("y", y);
+    let executable = engine.compile(&graph, &flatscape_engine::CompileOptions::default()).map_err(|e| e.to_string())?;
+    let asked = Tensor::new(&[2], vec![1.5f32, -2.0]).ok_or("no tensor of two numbers can be made")?;
+    let given =
+        executable.upload(&asked).and_then(|x| executable.run(&[&x])).and_then(|y| y[0].host()).map_err(|e| e.to_string())?;
+    if given.to_f64() != [3.0, -4.0] {
+        return Err(format!("it says 2 · (1.5, −2) = {:?}", given.to_f64()));
+    }
+    let info = engine.info();
+    Ok(format!("{} {} on {}, {} threads", info.name, info.version, info.device, info.threads))
+}
+
+/// Every place that was looked at, a line each.
+pub(super) fn places(status: &runtime::Status) -> Vec<String> {
+    status.places.iter().map(|place| format!("  {place}")).collect()
+}

@@ -1,0 +1,100 @@
+//! `flatscape inspect`: what a model is, before anything is run.
+
+use clap::Args;
+use flatscape_audit::inspect::{Inspection, gradient_text};
+use flatscape_audit::intake::escape;
+use flatscape_audit::model::Native;
+
+use crate::failure::Failure;
+
+/// Inputs, outputs, opset, layout, operators, gradient coverage, hazards of a model.
+#[derive(Args, Debug)]
+pub struct Inspect {
+    /// An ONNX file, or the name of a model that comes with the program
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Also print the gradient of the cross-entropy as ONNX text
+    #[arg(long)]
+    grad: bool,
+    /// The output that holds the classes, where a model has several
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    /// Runs it.
+    pub fn run(self) -> Result<u8, Failure> {
+        let native = Native::load(&self.model, self.output.as_deref())?;
+        let inspection = Inspection::of(&native);
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);
+        } else {
+            print!("{}", words(&inspection));
+        }
+        if self.grad {
+            println!("{}", gradient_text(&native)?);
+        }
+        Ok(0)
+    }
+}
+
+/// The inspection as lines.
+fn words(found: &Inspection) -> String {
+    let mut lines = vec![format!("{} ({})", escape(&found.name), found.source), format!("  sha256       {}", found.sha256)];
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            lines.push(format!("  {name:12} {value}"));
+        }
+    };
+    line("written by", format!("{}, opset {}", escape(&found.producer), found.opset));
+    let ports = |ports: &[(String, String)]| {
+        ports.iter().map(|(name, ty)| format!("{} {ty}", escape(name))).collect::<Vec<_>>().join(", ")
+    };
+    line("inputs", ports(&found.interface.inputs));
+    line("outputs", ports(&found.interface.outputs));
+    let cut = found.cut.as_ref().map_or(String::new(), |op| format!(" in front of a final {op}"));
+    line("logits", format!("{} classes, output {}{cut}", found.classes, escape(&found.output)));
+    line("classes", found.class_names.iter().map(|c| escape(c)).collect::<Vec<_>>().join(", "));
+    line(
+        "batch",
+        match (found.fixed_batch, found.batch_can_be_free) {
+            (None, _) => "free".into(),
+            (Some(n), true) => format!("fixed to {n}; can be made free, to be proved by running"),
+            (Some(n), false) => format!("fixed to {n}, and cannot be made free"),
+        },
+    );
+    let stated = if found.preprocessing.is_empty() {
+        "none stated (see --scale, --mean, --std, --layout)".into()
+    } else {
+        found.preprocessing.clone()
+    };
+    line("preprocessing", stated);
+    line("parameters", found.parameters.to_string());
+    line("operators", found.operators.iter().map(|(op, n)| format!("{op} {n}")).collect::<Vec<_>>().join(", "));
+    let coverage = &found.gradient;
+    line(
+        "gradient",
+        match &coverage.refused {
+            Some(why) => escape_lines(why),
+            None if !coverage.connected => "no path from the input to the logits lets a gradient through".into(),
+            None => format!(
+                "every operator on the way is covered: {} with a rule, {} of derivative zero",
+                coverage.rule, coverage.flat
+            ),
+        },
+    );
+    for hazard in &found.hazards {
+        line("hazard", format!("{} {} {}", hazard.op, escape(&hazard.node), hazard.why));
+    }
+    for fact in &found.facts {
+        line("note", fact.clone());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn escape_lines(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,60 @@
+//! The commands: one file and one row each.
+
+mod audit;
+mod demo;
+mod doctor;
+mod grad;
+mod inspect;
+mod landscape;
+mod plugin_worker;
+mod plugins;
+mod runtime;
+mod shard;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+/// What can be typed after `flatscape`, in the order of the help.
+#[derive(Subcommand)]
+pub enum Command {
+    /// The whole thing on the models and images that come with the project
+    Demo(demo::Demo),
+    /// Inputs, outputs, opset, layout, operators, gradient coverage, hazards of a model
+    Inspect(inspect::Inspect),
+    /// Write the gradient of a model as a standard ONNX file
+    Grad(grad::Grad),
+    /// Attack models, check every result, measure flatness, write a report
+    Audit(audit::Audit),
+    /// Draw the landscape around one image for several models
+    Landscape(landscape::Landscape),
+    /// Attacks and metrics: list, show, check, new, emit
+    Plugins(plugins::PluginsCommand),
+    /// ONNX Runtime: install, status
+    Runtime(runtime::Runtime),
+    /// Say what is used and why, and what is missing
+    Doctor(doctor::Doctor),
+    /// Compute one shard from its description file, alone
+    Shard(shard::ShardCommand),
+    /// The process in which plugin code runs
+    #[command(hide = true)]
+    PluginWorker(plugin_worker::PluginWorker),
+}
+
+impl Command {
+    /// Runs it; the number is the exit code.
+    pub fn run(self) -> Result<u8, Failure> {
+        match self {
+            Command::Demo(c) => c.run(),
+            Command::Inspect(c) => c.run(),
+            Command::Grad(c) => c.run(),
+            Command::Audit(c) => c.run(),
+            Command::Landscape(c) => c.run(),
+            Command::Plugins(c) => c.run(),
+            Command::Runtime(c) => c.run(),
+            Command::Doctor(c) => c.run(),
+            Command::Shard(c) => c.run(),
+            Command::PluginWorker(c) => c.run(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `flatscape plugins`: what attacks and metrics there are, and help for those who write them.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use flatscape_audit::intake::{IntakeError, escape};
+use flatscape_audit::rehearsal;
+use flatscape_graph::{onnx, text};
+use flatscape_host::{Component, Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin, parse_component};
+
+use crate::failure::Failure;
+use crate::options::{EngineOptions, PluginOptions};
+
+/// Attacks and metrics: list, show, check, new, emit.
+#[derive(Args, Debug)]
+pub struct PluginsCommand {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    plugins: PluginOptions,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Every component that can be used, and the file it comes from
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One component: parameters, source, plugin
+    Show {
+        /// The component, for example pgd
+        name: String,
+    },
+    /// Load a plugin, build its programs, run them, see how it behaves
+    Check {
+        /// The plugin file
+        file: PathBuf,
+        #[command(flatten)]
+        engine: EngineOptions,
+    },
+    /// Write a template that builds
+    New {
+        /// What to call it, lower case with hyphens
+        name: String,
+        /// rust or c
+        #[arg(long, default_value = "rust")]
+        lang: String,
+        /// The folder in which the new one is made
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        into: PathBuf,
+    },
+    /// Write the program of a component as files that one can read, diff and hash
+    Emit {
+        /// The component with its arguments, for example pgd:steps=20
+        name: String,
+        /// The folder for the files
+        #[arg(short = 'o', long = "out", value_name = "DIR")]
+        out: PathBuf,
+        /// The norm for which it is built
+        #[arg(long, default_value = "linf")]
+        norm: String,
+    },
+}
+
+impl PluginsCommand {
+    /// Runs it.
+    pub fn run(self) -> Result<u8, Failure> {
+        match &self.action {
+            Action::List { json } => list(&self.plugins.load()?, *json),
+            Action::Show { name } => show(&self.plugins.load()?, name),
+            Action::Check { file, engine } => self.check(file, engine),
+            Action::New { name, lang, into } => {
+                for file in new_plugin(name, Language::named(lang)?, into)? {
+                    println!("{}", file.display());
+                }
+                Ok(0)
+            }
+            Action::Emit { name, out, norm } => emit(&self.plugins.load()?, name, out, norm),
+        }
+    }
+
+    fn check(&self, file: &Path, engine: &EngineOptions) -> Result<u8, Failure> {
+        let worker =
+            WorkerCommand::this_program().map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?;
+        let mut report = check(file, &worker, self.plugins.insecure_plugin_perms);
+        for (name, engine) in engine.all() {
+            let engine = match engine {
+                Ok(engine) => engine,
+                Err(error) => {
+                    eprintln!("note: the programs are not run on {name}: {error}");
+                    continue;
+                }
+            };
+            let ran: Vec<_> =
+                report.programs.iter().map(|p| (p.component.id.clone(), rehearsal::run(engine.as_ref(), p))).collect();
+            for (component, result) in ran {
+                let (pass, sentence) = match result {
+                    Ok(sentence) => (true, sentence),
+                    Err(error) => (false, error.to_string()),
+                };
+                report.add(&format!("runs on {name}"), Some(&component), pass, sentence);
+            }
+        }
+        for item in &report.items {
+            let component = item.component.as_ref().map_or(String::new(), |c| format!(" {c}"));
+            println!("{} {}{component}: {}", if item.pass { "ok  " } else { "FAIL" }, item.name, item.sentence);
+        }
+        Ok(if report.passed() { 0 } else { 5 })
+    }
+}
+
+fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(plugins.components()).map_err(Failure::output)?);
+        return Ok(0);
+    }
+    let width = plugins.components().iter().map(|c| c.id.len()).max().unwrap_or(0);
+    for component in plugins.components() {
+        println!("{:width$}  {:6}  {}", component.id, component.kind.name(), escape(&component.summary));
+    }
+    for plugin in plugins.plugins() {
+        println!("from {} {} in {}", plugin.id, plugin.version, plugin.path.display());
+    }
+    if plugins.components().is_empty() {
+        println!(
+            "no plugin was found, so there is no attack and no metric; name one with --plugin FILE, or see plugins/README.md"
+        );
+    }
+    Ok(0)
+}
+
+fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
+    let component = flatscape_audit::shard::offered(plugins, name)?;
+    println!("{} ({})", component.id, component.kind.name());
+    println!("  {}", escape(&component.summary));
+    println!("  source   {}", component.source);
+    println!("  plugin   {} {} {}", component.plugin.id, component.plugin.version, component.plugin.path.display());
+    println!("  sha256   {}", component.plugin.sha256);
+    if component.iterates == Iterates::Free {
+        println!("  iterates free: only what it hands over is checked");
+    }
+    for param in &component.params {
+        println!("  {}", parameter(param));
+    }
+    Ok(0)
+}
+
+fn parameter(param: &Param) -> String {
+    let choices = if param.choices.is_empty() { String::new() } else { format!(" ({})", param.choices.join(" | ")) };
+    let range = param.range.map_or(String::new(), |(low, high)| format!(" [{low}, {high}]"));
+    format!("{}={}  {}{choices}{range}  {}", param.name, param.default, param.ty.name(), escape(&param.help))
+}
+
+/// The program as it is for a small image of ten classes: its graphs as ONNX and as text.
+fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, Failure> {
+    let (name, pairs) = parse_component(written)?;
+    let component: &Component = flatscape_audit::shard::offered(plugins, &name)?;
+    let program = plugins.build(component, &component.arguments(&pairs)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
+    let failed = |path: &Path, e: std::io::Error| {
+        Failure::from(IntakeError::output(94, format!("{} could not be written: {e}", path.display())))
+    };
+    std::fs::create_dir_all(out).map_err(|e| failed(out, e))?;
+    for (place, (role, graph)) in program.graphs.iter().enumerate() {
+        for (ending, bytes) in [("onnx", onnx::write(graph)), ("txt", text::print_whole(graph).into_bytes())] {
+            let path = out.join(format!("{place}-{}.{ending}", role.name()));
+            std::fs::write(&path, bytes).map_err(|e| failed(&path, e))?;
+            println!("{}", path.display());
+        }
+    }
+    println!("steps {}, restarts {}, probes {}, sha256 {}", program.steps, program.restarts, program.probes, program.sha256);
+    Ok(0)
+}

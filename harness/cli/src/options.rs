@@ -1,0 +1,151 @@
+//! Options that several commands share, and what they mean to the crates below.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use flatscape_audit::data::{self, Split};
+use flatscape_audit::intake::IntakeError;
+use flatscape_engine::{Choice, Device, Engine, EngineError, Settings, open, runtime};
+use flatscape_host::{Plugins, Search, WorkerCommand};
+
+use crate::failure::Failure;
+
+/// Which engine runs the graphs.
+#[derive(Args, Clone, Debug)]
+pub struct EngineOptions {
+    /// auto (ONNX Runtime if there is one, else tract), ort or tract
+    #[arg(long, default_value = "auto", value_name = "ENGINE")]
+    pub engine: Choice,
+    /// cpu, cuda or cuda:1
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub device: Device,
+    /// Threads on the CPU; 0 means one per core
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub threads: usize,
+    /// The ONNX Runtime library to load
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+}
+
+impl EngineOptions {
+    /// As the engine crate wants it.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            choice: self.engine,
+            device: self.device,
+            threads: self.threads,
+            library: self.ort_lib.clone(),
+            data_dir: runtime::default_data_dir(),
+        }
+    }
+
+    /// Every engine there is, each opened or with the reason why not.
+    pub fn all(&self) -> Vec<(&'static str, Result<Arc<dyn Engine>, EngineError>)> {
+        let one = |choice| open(&Settings { choice, ..self.settings() });
+        vec![("ort", one(Choice::Ort)), ("tract", one(Choice::Tract))]
+    }
+
+    /// Opens the engine.
+    pub fn open(&self) -> Result<Arc<dyn Engine>, EngineError> {
+        open(&self.settings())
+    }
+}
+
+/// Where plugins come from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PluginOptions {
+    /// A plugin file, in addition to those beside the program and in FLATSCAPE_PLUGIN_PATH
+    #[arg(long = "plugin", value_name = "FILE")]
+    pub plugins: Vec<PathBuf>,
+    /// Accept plugin files that others may write (in containers)
+    #[arg(long)]
+    pub insecure_plugin_perms: bool,
+    /// Load plugins into this process, for debugging: a crash of a plugin is then a crash of the audit
+    #[arg(long)]
+    pub in_process_plugins: bool,
+}
+
+impl PluginOptions {
+    /// Finds and loads them.
+    pub fn load(&self) -> Result<Plugins, Failure> {
+        let search = Search { insecure_permissions: self.insecure_plugin_perms, ..Search::from_environment(&self.plugins) };
+        let worker = if self.in_process_plugins {
+            WorkerCommand::in_process()
+        } else {
+            WorkerCommand::this_program().map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?
+        };
+        let plugins = Plugins::discover(&search, &worker);
+        // A file that somebody named must load; one that was merely found is reported, and the others serve.
+        for refused in plugins.refused() {
+            if refused.plugin.as_ref().is_some_and(|file| self.named(file)) {
+                return Err(refused.clone().into());
+            }
+            eprintln!("note: {refused}");
+        }
+        Ok(plugins)
+    }
+
+    fn named(&self, file: &std::path::Path) -> bool {
+        self.plugins.iter().any(|named| named == file || named.canonicalize().is_ok_and(|named| named == file))
+    }
+}
+
+/// The labelled images.
+#[derive(Args, Clone, Debug)]
+pub struct DataOptions {
+    /// A name (fashion-mnist, mnist, cifar10, digits) or a path: a folder of IDX files, CIFAR binary files, .npz
+    #[arg(long, value_name = "DATA")]
+    pub data: String,
+    /// Where data sets lie, searched first
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The first N images in canonical order; all of them if absent
+    #[arg(short, value_name = "N")]
+    pub n: Option<usize>,
+    /// test or train
+    #[arg(long, default_value = "test", value_name = "SPLIT")]
+    pub split: String,
+    /// Go on with fewer images than -n asks for
+    #[arg(long)]
+    pub allow_fewer: bool,
+    /// Added to every label, for models with a background class
+    #[arg(long, default_value_t = 0, value_name = "K", allow_hyphen_values = true)]
+    pub label_offset: i64,
+}
+
+impl DataOptions {
+    /// As the audit crate wants it.
+    pub fn request(&self) -> Result<data::Request, IntakeError> {
+        let split = Split::parse(&self.split)
+            .ok_or_else(|| IntakeError::usage(91, format!("{:?} is no split", self.split)).help("there are test and train"))?;
+        Ok(data::Request {
+            data: self.data.clone(),
+            split,
+            data_dir: self.data_dir.clone(),
+            limit: self.n,
+            allow_fewer: self.allow_fewer,
+            label_offset: self.label_offset,
+        })
+    }
+}
+
+/// How pixels are fed to the models: `(scale·x − mean)/std` for x in [0,1], laid out as they want.
+#[derive(Args, Clone, Debug, Default)]
+pub struct IntakeOptions {
+    /// 1 for models that want [0,1], 255 for models that want 0..255
+    #[arg(long, value_name = "S")]
+    pub scale: Option<String>,
+    /// Per channel, or one for all
+    #[arg(long, value_name = "M,M,M", allow_hyphen_values = true)]
+    pub mean: Option<String>,
+    /// Per channel, or one for all
+    #[arg(long, value_name = "S,S,S")]
+    pub std: Option<String>,
+    /// nchw, nhwc, flat or flat-columns
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<String>,
+    /// The output that holds the classes, where a model has several
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+}
