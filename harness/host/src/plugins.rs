@@ -88,7 +88,7 @@ impl Plugins {
         let what = format!("there is no {} \"{}\"", kind.name(), shown(id));
         let error = HostError::user("P23", what);
         if let Some(other) = self.components.iter().find(|c| c.id == id) {
-            return Err(error.help(format!("{id} is a {}", other.kind.name())));
+            return Err(error.help(format!("{id} is of kind {}", other.kind.name())));
         }
         let ids: Vec<&str> = self.components.iter().filter(|c| c.kind == kind).map(|c| c.id.as_str()).collect();
         Err(match nearest(id, ids.iter().copied()) {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -100,6 +100,8 @@ impl Session {
         command.args(&worker.arguments).env_clear();
         command.envs(INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))));
         command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // a group of its own: an interrupt at the terminal is for the host, which then ends its children
+        command.process_group(0);
         let mut child = command.spawn().map_err(|e| machine(&format!("{} cannot be started", program.display()), e))?;
         let printed = Arc::new(Mutex::new(Vec::new()));
         if let Some(out) = child.stdout.take() {
@@ -155,8 +157,7 @@ impl Session {
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
         let status = self.wait(Duration::from_millis(500));
         if status.is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            self.kill();
         }
         let printed = self.printed.lock().map(|mut p| std::mem::take(&mut *p)).unwrap_or_default();
         for line in String::from_utf8_lossy(&printed).lines().take(1000) {
@@ -203,6 +204,18 @@ impl Session {
         }
     }
 
+    /// Kills the child and what it has started, unless it is gone already.
+    fn kill(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            if let Ok(group) = i32::try_from(self.child.id()) {
+                // SAFETY: kill touches no memory; the group is that of a child which has not been waited for.
+                unsafe { libc::kill(-group, libc::SIGKILL) };
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
     fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -217,8 +230,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

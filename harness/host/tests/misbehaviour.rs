@@ -210,7 +210,7 @@ fn names_that_are_not_there() {
         ("there is no attack \"goood\"", Some("did you mean \"good\"?"))
     );
     let error = plugins.component(Kind::Metric, "good").expect_err("another kind");
-    assert_eq!((error.help.as_deref(), error.exit_code()), (Some("good is a attack"), 2));
+    assert_eq!((error.help.as_deref(), error.exit_code()), (Some("good is of kind attack"), 2));
     let none = Plugins::discover(&Search::default(), &worker_command());
     assert!(
         none.component(Kind::Attack, "pgd").expect_err("nothing is there").help.expect("help").contains("no plugin was found")
@@ -367,4 +367,27 @@ fn the_check_finds_what_is_wrong_and_nothing_else() {
     assert_eq!(wrong("oracle"), [""; 0]);
     let programs = flatscape_host::check(&library("good"), &worker, false).programs;
     assert_eq!(programs.len(), 12, "three norms, two shapes, targeted and not");
+}
+
+#[test]
+fn the_template_in_c_builds_and_passes_the_check() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    flatscape_host::new_plugin("swift-attack", flatscape_host::Language::C, dir.path()).expect("a new folder");
+    let project = dir.path().join("swift-attack");
+    let file = project.join("libflatscape_swift_attack.so");
+    let mut command = Command::new("cc");
+    command.args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fPIC", "-shared", "-I"]).arg(&project);
+    let built = command.arg("-o").arg(&file).arg(project.join("swift_attack.c")).output().expect("there is a C compiler");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let report = flatscape_host::check(&file, &worker_command(), false);
+    let said: Vec<String> = report.items.iter().map(|i| format!("{} {}", i.pass, i.sentence)).collect();
+    assert_eq!(
+        said,
+        [
+            "true libflatscape_swift_attack.so is plugin swift-attack-plugin 0.1.0 with 1 component(s)",
+            "true it answers 4 questions; not for l2, l1",
+            "true the same question has the same answer",
+            "true 8 graphs parse, type-check and use the names they may",
+        ]
+    );
 }
