@@ -31,7 +31,7 @@ pub use params::{Argument, Arguments, Param, ParamType, Value, parse_component, 
 pub use plugins::Plugins;
 pub use program::{Program, Role};
 pub use search::{PLUGIN_PATH, Search};
-pub use session::{Limits, Note, WorkerCommand};
+pub use session::{Limits, Note, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;
 pub use template::{Language, new_plugin};
 pub use worker::worker_main;

@@ -31,6 +31,20 @@ impl Default for Limits {
     }
 }
 
+/// Variable with a number of seconds that replaces all three limits.
+pub const PLUGIN_SECONDS: &str = "FLATSCAPE_PLUGIN_SECONDS";
+
+impl Limits {
+    /// The defaults, or what `FLATSCAPE_PLUGIN_SECONDS` says.
+    pub fn from_environment() -> Limits {
+        let seconds = std::env::var(PLUGIN_SECONDS).ok().and_then(|s| s.trim().parse::<f64>().ok());
+        match seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()) {
+            Some(limit) if !limit.is_zero() => Limits { load: limit, build: limit, run: limit },
+            _ => Limits::default(),
+        }
+    }
+}
+
 /// How plugin code is run: the program that calls [`crate::worker_main`], or this process.
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
@@ -41,10 +55,10 @@ pub struct WorkerCommand {
 }
 
 impl WorkerCommand {
-    /// A program and the arguments with which it becomes a worker.
+    /// A program and the arguments with which it becomes a worker. Limits are those of the environment.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> WorkerCommand {
         let arguments = arguments.iter().map(OsString::from).collect();
-        WorkerCommand { program: Some(program.into()), arguments, limits: Limits::default() }
+        WorkerCommand { program: Some(program.into()), arguments, limits: Limits::from_environment() }
     }
 
     /// This executable with the hidden command `plugin-worker`.
