@@ -21,11 +21,8 @@ fn components() -> Vec<Component> {
             panic!("index {classes} is out of range")
         }),
         Component::attack("refuses", "refuses").build(|_| Err(Error::unsupported("not today"))),
-        Component::metric("wrong", "a graph that is none").build(|ask| {
-            Ok(ask
-                .program()
-                .emit(|g| g.give("col_a", g.logits() + g.x0())))
-        }),
+        Component::metric("wrong", "a graph that is none")
+            .build(|ask| Ok(ask.program().emit(|g| g.give("col_a", g.logits() + g.x0())))),
         Component::attack("asks", "asks").oracle(|_, oracle| {
             let rows: Vec<usize> = (0..oracle.samples()).collect();
             oracle.offer(oracle.x0(0), &rows)
