@@ -164,6 +164,7 @@ impl Run<'_> {
             done += match self.part(&mut part) {
                 Ok(shards) => shards,
                 Err(error) => {
+                    self.pass_on_notes();
                     let refusal = IntakeError::from(error);
                     self.observer.note(&format!("{what}: {refusal}"));
                     part.fault = Some((refusal.id(), refusal.what.clone()));
@@ -277,10 +278,19 @@ impl Run<'_> {
             self.directory.publish(&result, &findings.encode()?)?;
             part.seconds += spent;
             found.push(findings);
+            self.pass_on_notes();
         }
         let finished = found.len();
         part.findings = Findings::concat(found)?;
         Ok(finished)
+    }
+
+    /// What plugins said while they worked.
+    fn pass_on_notes(&mut self) {
+        for (path, note) in self.plugins.take_notes() {
+            let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            self.observer.note(&format!("{}: {}", crate::intake::escape(&file), crate::intake::escape(&note.words)));
+        }
     }
 
     fn description(&self, model: usize, shard: Shard) -> Description {

@@ -3,7 +3,7 @@
 
 use flatscape_engine::Engine;
 use flatscape_host::Plugins;
-use flatscape_report::{Axis, Surface, shared_range, surface_csv, surface_svg};
+use flatscape_report::{Axis, Surface, shared_range, surface_csv, surface_svg, surfaces_svg};
 
 use crate::data::Dataset;
 use crate::directory::Directory;
@@ -194,24 +194,29 @@ pub fn draw(
     Ok(surfaces)
 }
 
-/// Writes every surface as data and as a picture; pictures of one image and one kind of directions share their scale.
+/// Writes every surface as data and as a picture, and the models of one image and one kind of directions side by side, on one
+/// scale.
 /// Returns the names of the files.
 ///
 /// # Errors
 /// A file could not be written.
 pub fn write(directory: &Directory, surfaces: &[Surface]) -> Result<Vec<String>, IntakeError> {
     let mut names = Vec::new();
-    for surface in surfaces {
-        let beside: Vec<Surface> = surfaces
-            .iter()
-            .filter(|s| s.sample_id == surface.sample_id && s.x_axis.name == surface.x_axis.name)
-            .cloned()
-            .collect();
-        for (ending, bytes) in [("csv", surface_csv(surface)), ("svg", surface_svg(surface, shared_range(&beside)).into_bytes())]
-        {
-            let name = format!("landscapes/{}.{ending}", surface.id);
-            directory.write(&name, &bytes)?;
-            names.push(name);
+    let mut keep = |name: String, bytes: &[u8]| -> Result<(), IntakeError> {
+        directory.write(&name, bytes)?;
+        names.push(name);
+        Ok(())
+    };
+    let groups = surfaces.chunk_by(|a, b| (a.sample_id, &a.x_axis.name) == (b.sample_id, &b.x_axis.name));
+    for group in groups {
+        let range = shared_range(group);
+        for surface in group {
+            keep(format!("landscapes/{}.csv", surface.id), &surface_csv(surface))?;
+            keep(format!("landscapes/{}.svg", surface.id), surface_svg(surface, range).as_bytes())?;
+        }
+        if let [first, _, ..] = group {
+            let together = first.id.split_once('-').map_or(first.id.as_str(), |(_, rest)| rest);
+            keep(format!("landscapes/{together}.svg"), surfaces_svg(group).as_bytes())?;
         }
     }
     Ok(names)

@@ -121,9 +121,12 @@ pub enum ShardError {
 
 impl From<HostError> for IntakeError {
     fn from(error: HostError) -> IntakeError {
+        let number = error.id.trim_start_matches('P').parse().unwrap_or(0);
         let refusal = match error.exit_code() {
             2 => IntakeError::usage(91, error.sentence),
-            _ => IntakeError::plugin(error.id.trim_start_matches('P').parse().unwrap_or(0), error.sentence),
+            6 => IntakeError::engine(number, error.sentence),
+            7 => IntakeError::output(number, error.sentence),
+            _ => IntakeError::plugin(number, error.sentence),
         };
         IntakeError { help: error.help, ..refusal }
     }

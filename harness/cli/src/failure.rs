@@ -34,7 +34,7 @@ impl From<EngineError> for Failure {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Failure {
-        Failure { code: error.exit_code(), words: error.to_string() }
+        IntakeError::from(error).into()
     }
 }
 
