@@ -241,6 +241,19 @@ impl Node {
         }
     }
 
+    /// The same node on other operands, with the same results asked for.
+    #[must_use]
+    pub(crate) fn on(&self, inputs: Vec<Option<ValueId>>) -> Node {
+        Node {
+            op: self.op.clone(),
+            domain: self.domain.clone(),
+            name: self.name.clone(),
+            inputs,
+            outputs: self.outputs.clone(),
+            attributes: self.attributes.clone(),
+        }
+    }
+
     /// The operand at a position, if it is there.
     pub fn input(&self, index: usize) -> Option<ValueId> {
         self.inputs.get(index).copied().flatten()
@@ -353,7 +366,7 @@ impl Graph {
     /// Takes over a declared type where inference found less.
     ///
     /// # Errors
-    /// A clause («is float[N,10], not float[N,1000]») if the two contradict each other; the inferred type stays.
+    /// A clause («`is float[N,10], not float[N,1000]`») if the two contradict each other; the inferred type stays.
     pub fn declare(&mut self, id: ValueId, declared: &ValueType) -> Result<(), String> {
         let found = &self.value(id).ty;
         let refined = found.refined(declared).ok_or_else(|| format!("is {found}, not {declared}"))?;
@@ -490,56 +503,69 @@ impl Graph {
 
     /// The same graph without the problems found so far, for a pass that infers everything anew.
     #[must_use]
-    pub(crate) fn without_problems(&self) -> Graph {
-        Graph { problems: Vec::new(), ..self.clone() }
+    pub(crate) fn without_problems(mut self) -> Graph {
+        self.problems.clear();
+        self
     }
 
-    /// The same graph without the nodes and constants that no output needs. Inputs stay. Nothing is inferred again.
-    #[must_use]
-    pub fn without_dead(&self) -> Graph {
+    /// Which nodes some output needs.
+    pub(crate) fn needed(&self) -> Vec<bool> {
         let mut live = vec![false; self.values.len()];
-        self.inputs.iter().chain(self.outputs.iter().map(|o| &o.value)).for_each(|v| live[v.0 as usize] = true);
+        self.outputs.iter().for_each(|o| live[o.value.0 as usize] = true);
         let mut needed = vec![false; self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate().rev() {
             needed[i] = node.outputs.iter().flatten().any(|v| live[v.0 as usize]);
             if needed[i] {
-                node.inputs.iter().chain(&node.outputs).flatten().for_each(|v| live[v.0 as usize] = true);
+                node.inputs.iter().flatten().for_each(|v| live[v.0 as usize] = true);
             }
         }
-        let count = |kept: &[bool]| -> Vec<u32> {
-            kept.iter().scan(0, |n, &k| Some(std::mem::replace(n, *n + u32::from(k)))).collect()
-        };
-        let (values, nodes) = (count(&live), count(&needed));
-        let moved = |v: ValueId| ValueId(values[v.0 as usize]);
-        let keep_value = |(_, v): (usize, &Value)| Value {
-            producer: v.producer.map(|(node, at)| (NodeId(nodes[node.0 as usize]), at)),
-            ..v.clone()
-        };
-        let keep_node = |(_, n): (usize, &Node)| Node {
-            inputs: n.inputs.iter().map(|v| v.map(moved)).collect(),
-            outputs: n.outputs.iter().map(|v| v.map(moved)).collect(),
-            ..n.clone()
-        };
-        Graph {
-            name: self.name.clone(),
-            values: self.values.iter().enumerate().filter(|(i, _)| live[*i]).map(keep_value).collect(),
-            nodes: self.nodes.iter().enumerate().filter(|(i, _)| needed[*i]).map(keep_node).collect(),
-            inputs: self.inputs.iter().map(|&v| moved(v)).collect(),
-            outputs: self.outputs.iter().map(|o| Output { name: o.name.clone(), value: moved(o.value) }).collect(),
-            problems: self.problems.clone(),
+        needed
+    }
+
+    /// The same graph without the nodes and constants that no output needs. Inputs stay. Nothing is inferred again.
+    #[must_use]
+    pub fn without_dead(mut self) -> Graph {
+        let needed = self.needed();
+        let mut live = vec![false; self.values.len()];
+        self.inputs.iter().chain(self.outputs.iter().map(|o| &o.value)).for_each(|v| live[v.0 as usize] = true);
+        for (node, _) in self.nodes.iter().zip(&needed).filter(|(_, needed)| **needed) {
+            node.inputs.iter().chain(&node.outputs).flatten().for_each(|v| live[v.0 as usize] = true);
         }
+        let places =
+            |kept: &[bool]| -> Vec<u32> { kept.iter().scan(0, |n, &k| Some(std::mem::replace(n, *n + u32::from(k)))).collect() };
+        let (values, nodes) = (places(&live), places(&needed));
+        let moved = |v: &mut ValueId| *v = ValueId(values[v.0 as usize]);
+        retain(&mut self.values, &live);
+        retain(&mut self.nodes, &needed);
+        for value in &mut self.values {
+            value.producer = value.producer.map(|(node, at)| (NodeId(nodes[node.0 as usize]), at));
+        }
+        for node in &mut self.nodes {
+            node.inputs.iter_mut().chain(&mut node.outputs).flatten().for_each(moved);
+        }
+        self.inputs.iter_mut().chain(self.outputs.iter_mut().map(|o| &mut o.value)).for_each(moved);
+        self
     }
 
     /// Copies the graph node by node into a new one. For every node, `rule` may append a replacement to the new graph and
     /// return the new results, or return `None` to have the node copied. Inputs, constants that are used and outputs are
     /// carried over. This is the one way in which passes change a graph.
-    pub fn rewrite(&self, mut rule: impl FnMut(&mut Graph, &Node, &[Option<ValueId>]) -> Option<Vec<Option<ValueId>>>) -> Graph {
+    pub fn rewrite(&self, rule: impl FnMut(&mut Graph, &Node, &[Option<ValueId>]) -> Option<Vec<Option<ValueId>>>) -> Graph {
+        self.rewrite_some(&vec![true; self.nodes.len()], rule)
+    }
+
+    /// As [`Graph::rewrite`], of the marked nodes only; no other node may read a result of one that is not marked.
+    pub(crate) fn rewrite_some(
+        &self,
+        marked: &[bool],
+        mut rule: impl FnMut(&mut Graph, &Node, &[Option<ValueId>]) -> Option<Vec<Option<ValueId>>>,
+    ) -> Graph {
         let mut new = Graph::new(&self.name);
         let mut map: Vec<Option<ValueId>> = vec![None; self.values.len()];
         for &input in &self.inputs {
             map[input.0 as usize] = Some(new.add_input(&self.value(input).name, self.value(input).ty.clone()));
         }
-        for node in &self.nodes {
+        for (node, _) in self.nodes.iter().zip(marked).filter(|(_, marked)| **marked) {
             let inputs: Vec<Option<ValueId>> = node.inputs.iter().map(|i| i.map(|v| self.carry(&mut new, &mut map, v))).collect();
             let results = rule(&mut new, node, &inputs).unwrap_or_else(|| new.copy_node(self, node, inputs));
             for (old, result) in node.outputs.iter().zip(results) {
@@ -558,18 +584,26 @@ impl Graph {
 
     /// Appends a copy of a node of another graph, with these operands of this graph. Labels of the results are kept.
     pub fn copy_node(&mut self, from: &Graph, node: &Node, inputs: Vec<Option<ValueId>>) -> Vec<Option<ValueId>> {
-        let copy = Node { inputs, outputs: Vec::new(), ..node.clone() };
-        let results = self.push(copy, node.outputs.len());
-        let id = NodeId(self.nodes.len() as u32 - 1);
-        let mut kept = Vec::with_capacity(results.len());
-        for (old, &new) in node.outputs.iter().zip(&results) {
-            match old {
-                Some(old) => self.values[new.0 as usize].name = from.value(*old).name.clone(),
-                None => self.nodes[id.0 as usize].outputs[kept.len()] = None,
-            }
-            kept.push(old.map(|_| new));
+        let id = NodeId(self.nodes.len() as u32);
+        let mut results = Vec::with_capacity(node.outputs.len());
+        for (position, old) in node.outputs.iter().enumerate() {
+            results.push(old.map(|old| {
+                let name = from.value(old).name.clone();
+                let producer = Some((id, position));
+                self.values.push(Value { name, ty: ValueType::default(), constant: None, extents: None, producer });
+                ValueId(self.values.len() as u32 - 1)
+            }));
         }
-        kept
+        self.nodes.push(Node {
+            op: node.op.clone(),
+            domain: node.domain.clone(),
+            name: node.name.clone(),
+            inputs,
+            outputs: results.clone(),
+            attributes: node.attributes.clone(),
+        });
+        self.infer_node(id);
+        results
     }
 
     fn carry(&self, new: &mut Graph, map: &mut [Option<ValueId>], old: ValueId) -> ValueId {
@@ -609,4 +643,10 @@ impl Graph {
             Err(what) => self.add_problem(format!("{}: {what}", self.nodes[id.0 as usize].describe())),
         }
     }
+}
+
+/// Keeps the elements that are marked.
+fn retain<T>(list: &mut Vec<T>, kept: &[bool]) {
+    let mut marks = kept.iter();
+    list.retain(|_| marks.next() == Some(&true));
 }

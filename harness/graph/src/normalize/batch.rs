@@ -31,10 +31,11 @@ pub fn symbolic_batch(graph: &Graph, input: ValueId) -> Result<Option<Graph>, St
     shape[0] = Dim::symbol(BATCH);
     let freed = rename(graph, BATCH).with_input_type(input, ValueType { dtype: ty.dtype, shape: Some(shape) });
     let new = freed.rewrite(|new, node, inputs| {
-        let mut node = Node { inputs: inputs.to_vec(), ..node.clone() };
-        if &*node.op == "Reshape" && node.domain.is_empty() {
-            free_target(graph, new, &mut node, fixed);
+        if &*node.op != "Reshape" || !node.domain.is_empty() {
+            return None;
         }
+        let mut node = node.on(inputs.to_vec());
+        free_target(graph, new, &mut node, fixed);
         Some(new.copy_node(&freed, &node, node.inputs.clone()))
     });
     checked(simplify(&new)).map(Some)

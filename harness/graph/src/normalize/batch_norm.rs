@@ -1,43 +1,44 @@
 //! Batch normalisation in inference form, folded: `γ·(y − μ)/√(σ² + ε) + β` of a convolution or a matrix product is one with
 //! other weights. Computed in double, rounded once.
 
-use std::collections::HashSet;
-
 use ndarray::{ArrayD, Axis};
 
 use super::{NormalizeError, Settings};
 use crate::ir::{Attribute, Graph, Node, ValueId};
-use crate::simplify::uses;
+use crate::simplify::{simplified, uses};
 use crate::tensor::{DType, Tensor};
 
 /// Folds every `BatchNormalization` with constant statistics into the node before it, or writes it as `Mul` and `Add`.
-pub(super) fn batch_norm(graph: &Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
-    if !settings.options.fold_batch_norm {
-        return Ok(graph.clone());
+pub(super) fn batch_norm(graph: Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
+    let any = graph.nodes().iter().any(|n| &*n.op == "BatchNormalization");
+    if !any || !settings.options.fold_batch_norm {
+        return Ok(graph);
     }
-    let uses = uses(graph);
+    let uses = uses(&graph);
     // values of the new graph that nothing but their next reader sees
-    let mut private: HashSet<ValueId> = HashSet::new();
+    let mut private: Vec<bool> = Vec::new();
     let new = graph.rewrite(|new, node, inputs| {
         let folded = affine(new, node, inputs).and_then(|affine| {
             let x = inputs[0]?;
-            let absorbed = if private.contains(&x) { absorb(new, x, &affine) } else { None };
+            let absorbed = if private.get(x.0 as usize) == Some(&true) { absorb(new, x, &affine) } else { None };
             absorbed.or_else(|| multiply_add(new, x, &affine))
         });
         let results = match folded {
             Some(y) => vec![Some(y)],
-            None => new.copy_node(graph, node, inputs.to_vec()),
+            None => new.copy_node(&graph, node, inputs.to_vec()),
         };
         for (old, new) in node.outputs.iter().zip(&results) {
             if let (Some(old), Some(new)) = (old, new)
-                && uses.get(old) == Some(&1)
+                && uses[old.0 as usize] == 1
             {
-                private.insert(*new);
+                let at = new.0 as usize;
+                private.resize(private.len().max(at + 1), false);
+                private[at] = true;
             }
         }
         Some(results)
     });
-    Ok(new.without_dead())
+    Ok(simplified(&new, settings.shapes))
 }
 
 /// `y = scale·x + shift` per channel.

@@ -53,15 +53,14 @@ struct Settings {
     options: Options,
 }
 
-type Pass = fn(&Graph, &Settings) -> Result<Graph, NormalizeError>;
+type Pass = fn(Graph, &Settings) -> Result<Graph, NormalizeError>;
 
 /// The passes, in order.
 const PASSES: &[(&str, Pass)] = &[
     ("operators in their opset-18 form", upgrade::upgrade),
-    ("constants folded, equal nodes shared, dead nodes gone", |graph, settings| Ok(simplified(graph, settings.shapes))),
     ("kernels and padding stated", windows::windows),
+    ("constants folded, equal nodes shared, dead nodes gone", |graph, settings| Ok(simplified(&graph, settings.shapes))),
     ("batch normalisation folded", batch_norm::batch_norm),
-    ("constants folded again", |graph, settings| Ok(simplified(graph, settings.shapes))),
 ];
 
 /// The normal form of a graph whose operators have the meaning of `opset` (7 to 26): the same inputs, the same outputs, the
@@ -83,7 +82,7 @@ pub fn normalize(graph: &Graph, opset: i64, options: &Options) -> Result<Graph, 
     let settings = Settings { opset, shapes, options: options.clone() };
     let mut graph = graph.clone();
     for (_, pass) in PASSES {
-        graph = pass(&graph, &settings)?;
+        graph = pass(graph, &settings)?;
         if let Some(problem) = graph.problems().first() {
             return Err(NormalizeError::Node(problem.what.clone()));
         }

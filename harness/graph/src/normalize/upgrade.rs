@@ -56,14 +56,17 @@ const UPGRADES: &[Upgrade] = &[
 const NEWEST: i64 = *OPSETS.end();
 
 /// Rewrites every node that had another form in the opset of the file, and infers all types anew.
-pub(super) fn upgrade(graph: &Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
+pub(super) fn upgrade(graph: Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
     let mut refused = None;
     let fresh = graph.without_problems();
     let new = fresh.rewrite(|new, node, inputs| {
         let standard = matches!(&*node.domain, "" | "ai.onnx");
         let row =
-            UPGRADES.iter().find(|(ops, opsets, _)| standard && ops.contains(&&*node.op) && opsets.contains(&settings.opset));
-        let mut node = Node { inputs: inputs.to_vec(), ..node.clone() };
+            UPGRADES.iter().find(|(ops, opsets, _)| standard && opsets.contains(&settings.opset) && ops.contains(&&*node.op));
+        if row.is_none() && &*node.domain != "ai.onnx" {
+            return None;
+        }
+        let mut node = node.on(inputs.to_vec());
         if standard {
             node.domain = "".into();
         }

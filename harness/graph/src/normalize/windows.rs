@@ -6,14 +6,16 @@ use crate::ops::{Auto, Window};
 
 /// States the window of every convolution and pool whose kernel is known. Padding that depends on an unknown extent stays
 /// automatic.
-pub(super) fn windows(graph: &Graph, _settings: &Settings) -> Result<Graph, NormalizeError> {
+pub(super) fn windows(graph: Graph, _settings: &Settings) -> Result<Graph, NormalizeError> {
     Ok(graph.rewrite(|new, node, inputs| {
-        let mut node = Node { inputs: inputs.to_vec(), ..node.clone() };
-        if node.domain.is_empty() && matches!(&*node.op, "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool") {
-            // what is wrong with the node is said when it is copied
-            let _ = state(new, &mut node);
+        let slides = matches!(&*node.op, "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool");
+        if !slides || !node.domain.is_empty() {
+            return None;
         }
-        Some(new.copy_node(graph, &node, node.inputs.clone()))
+        let mut node = node.on(inputs.to_vec());
+        // what is wrong with the node is said when it is copied
+        let _ = state(new, &mut node);
+        Some(new.copy_node(&graph, &node, node.inputs.clone()))
     }))
 }
 

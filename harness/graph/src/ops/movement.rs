@@ -59,7 +59,8 @@ pub(super) fn split(site: &Site) -> Found {
     let axis = site.axis("axis", 0, x.len())?;
     let sizes: Vec<Dim> = match (site.has(1), site.extents(1), x[axis].fixed()) {
         (true, Some(sizes), total) => {
-            let sum = sizes.iter().map(Dim::fixed).sum::<Option<usize>>();
+            let whole: Option<Vec<usize>> = sizes.iter().map(Dim::fixed).collect();
+            let sum = whole.map(|parts| parts.into_iter().fold(0usize, usize::saturating_add));
             if sizes.len() != parts || sum.zip(total).is_some_and(|(s, t)| s != t) {
                 return Err(format!("the parts {} do not make up {} in {parts} results", show(sizes), x[axis]));
             }

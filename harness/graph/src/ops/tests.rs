@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ir::{Attributes, ValueId};
+use crate::normalize::{Options, logits, normalize, symbolic_batch};
 
 /// An operand: a type such as `float[N,3]`, or `int64{1,-1}` for a constant vector, `int64=3` for a constant scalar.
 fn operand(graph: &mut Graph, text: &str) -> Option<ValueId> {
@@ -398,6 +399,12 @@ fn nonsense_is_refused_without_panic() {
         node.inputs = (0..dice.roll(&[0, 1, 1, 2, 2, 2, 3, 3, 4, 5])).map(|_| dice.value(&mut graph)).collect();
         let outputs = graph.push(node, dice.roll(&[1, 1, 1, 2, 3]));
         outputs.into_iter().for_each(|y| graph.add_output("y", y));
-        let _ = crate::simplify(&graph);
+        let graph = crate::simplify(&graph);
+        let opset = dice.roll(&[7, 9, 10, 11, 12, 13, 17, 18, 20, 26]);
+        let normal = normalize(&graph, opset, &Options::default());
+        if let (Ok(normal), Some(&input)) = (normal, graph.inputs().first()) {
+            let _ = symbolic_batch(&normal, input);
+            let _ = logits(&normal, 0);
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! Simplification: constants folded, equal nodes shared, dead nodes gone, and algebra that changes no number. Knows the
 //! meaning of operators from `ops` and never trades accuracy for speed.
 
-use std::collections::HashMap;
-
 use crate::ir::{Dim, Graph, Node, ValueId};
 use crate::ops;
 use crate::tensor::{DType, Tensor};
@@ -31,11 +29,10 @@ pub(crate) enum Shapes {
 
 pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
     let mut sharing = Sharing::default();
-    let live = graph.without_dead();
-    let read = uses(&live);
-    let new = live.rewrite(|new, node, inputs| {
+    let read = uses(graph);
+    let new = graph.rewrite_some(&graph.needed(), |new, node, inputs| {
         let inputs: Vec<Option<ValueId>> = inputs.iter().map(|i| i.map(|v| sharing.constant(new, v))).collect();
-        let mut node = Node { inputs, ..node.clone() };
+        let mut node = node.on(inputs);
         forget_unread(&mut node, &read);
         if let Some(folded) = fold(new, &node) {
             return Some(folded);
@@ -43,14 +40,18 @@ pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
         if let Some(same) = identities::apply(new, &mut node, shapes) {
             return Some(same);
         }
-        Some(sharing.node(&node).unwrap_or_else(|| {
-            let mut results = new.copy_node(&live, &node, node.inputs.clone());
-            if shapes == Shapes::Fold {
-                results.iter_mut().flatten().for_each(|v| *v = known(new, *v));
-            }
-            sharing.remember(&node, &results);
-            results
-        }))
+        let key = Sharing::key(&node);
+        if let Some(same) = key.as_ref().and_then(|key| sharing.node(key)) {
+            return Some(same);
+        }
+        let mut results = new.copy_node(graph, &node, node.inputs.clone());
+        if shapes == Shapes::Fold {
+            results.iter_mut().flatten().for_each(|v| *v = known(new, *v));
+        }
+        if let Some(key) = key {
+            sharing.remember(key, &results);
+        }
+        Some(results)
     });
     new.without_dead()
 }
@@ -59,10 +60,10 @@ pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
 const OPTIONAL_RESULTS: &[&str] = &["Dropout", "MaxPool", "BatchNormalization", "LayerNormalization"];
 
 /// Optional results that nothing reads are no longer asked for.
-fn forget_unread(node: &mut Node, read: &HashMap<ValueId, usize>) {
+fn forget_unread(node: &mut Node, read: &[u32]) {
     if node.domain.is_empty() && OPTIONAL_RESULTS.contains(&&*node.op) {
         for result in node.outputs.iter_mut().skip(1) {
-            *result = result.filter(|v| read.contains_key(v));
+            *result = result.filter(|v| read[v.0 as usize] > 0);
         }
         while node.outputs.len() > 1 && node.outputs.last() == Some(&None) {
             node.outputs.pop();
@@ -126,12 +127,11 @@ fn label(node: &Node) -> String {
     if node.name.is_empty() { node.op.to_string() } else { node.name.to_string() }
 }
 
-/// How often every value is read by nodes and by the interface.
-pub(crate) fn uses(graph: &Graph) -> HashMap<ValueId, usize> {
-    let mut count = HashMap::new();
-    let read = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied());
-    for value in read.chain(graph.outputs().iter().map(|o| o.value)) {
-        *count.entry(value).or_insert(0) += 1;
-    }
+/// How often every value is read by nodes that some output needs, and by the interface; by the number of its id.
+pub(crate) fn uses(graph: &Graph) -> Vec<u32> {
+    let mut count = vec![0; graph.values().len()];
+    let nodes = graph.nodes().iter().zip(graph.needed()).filter(|(_, needed)| *needed);
+    let read = nodes.flat_map(|(n, _)| n.inputs.iter().flatten().copied());
+    read.chain(graph.outputs().iter().map(|o| o.value)).for_each(|v| count[v.0 as usize] += 1);
     count
 }

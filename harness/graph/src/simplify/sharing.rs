@@ -15,8 +15,9 @@ pub(super) struct Sharing {
     nodes: HashMap<Key, Vec<Option<ValueId>>>,
 }
 
+/// A node without its labels.
 #[derive(PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     op: Arc<str>,
     domain: Arc<str>,
     inputs: Vec<Option<ValueId>>,
@@ -45,36 +46,35 @@ impl Sharing {
         same
     }
 
+    /// What makes a node equal to another; `None` if nothing does.
+    pub(super) fn key(node: &Node) -> Option<Key> {
+        if !ops::is_known(&node.op, &node.domain) || DRAWN.contains(&&*node.op) {
+            return None;
+        }
+        let mut inputs = node.inputs.clone();
+        if COMMUTATIVE.contains(&&*node.op) {
+            inputs.sort_unstable();
+        }
+        let mut attributes = Vec::new();
+        for (name, value) in &node.attributes.0 {
+            attributes.extend_from_slice(name.as_bytes());
+            attributes.push(0);
+            encode(value, &mut attributes)?;
+            attributes.push(0);
+        }
+        let outputs = node.outputs.iter().map(Option::is_some).collect();
+        Some(Key { op: node.op.clone(), domain: node.domain.clone(), inputs, outputs, attributes })
+    }
+
     /// The results of an equal node that is there already.
-    pub(super) fn node(&self, node: &Node) -> Option<Vec<Option<ValueId>>> {
-        self.nodes.get(&key(node)?).cloned()
+    pub(super) fn node(&self, key: &Key) -> Option<Vec<Option<ValueId>>> {
+        self.nodes.get(key).cloned()
     }
 
     /// Lets later equal nodes use these results.
-    pub(super) fn remember(&mut self, node: &Node, results: &[Option<ValueId>]) {
-        if let Some(key) = key(node) {
-            self.nodes.insert(key, results.to_vec());
-        }
+    pub(super) fn remember(&mut self, key: Key, results: &[Option<ValueId>]) {
+        self.nodes.insert(key, results.to_vec());
     }
-}
-
-fn key(node: &Node) -> Option<Key> {
-    if !ops::is_known(&node.op, &node.domain) || DRAWN.contains(&&*node.op) {
-        return None;
-    }
-    let mut inputs = node.inputs.clone();
-    if COMMUTATIVE.contains(&&*node.op) {
-        inputs.sort_unstable();
-    }
-    let mut attributes = Vec::new();
-    for (name, value) in &node.attributes.0 {
-        attributes.extend_from_slice(name.as_bytes());
-        attributes.push(0);
-        encode(value, &mut attributes)?;
-        attributes.push(0);
-    }
-    let outputs = node.outputs.iter().map(Option::is_some).collect();
-    Some(Key { op: node.op.clone(), domain: node.domain.clone(), inputs, outputs, attributes })
 }
 
 fn encode(value: &Attribute, into: &mut Vec<u8>) -> Option<()> {

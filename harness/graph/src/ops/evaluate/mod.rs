@@ -47,7 +47,8 @@ pub fn evaluate(node: &Node, operands: &[Option<&Tensor>]) -> Option<Result<Vec<
         Ok(call) => call,
         Err(what) => return Some(Err(what)),
     };
-    let elements = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    // an extent of 0 does not excuse a large one beside it
+    let elements = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
     if call.shapes.iter().flatten().any(|shape| elements(shape).is_none_or(|n| n > BUDGET)) {
         return None;
     }

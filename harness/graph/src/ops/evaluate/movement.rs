@@ -44,11 +44,12 @@ pub(in crate::ops) fn split(call: &Call) -> Folded {
     let mut parts = Vec::with_capacity(call.shapes.len());
     for shape in &call.shapes {
         let Some(shape) = shape else { return Ok(None) };
-        let picks: Vec<usize> = (start..start + shape[axis]).collect();
-        start += shape[axis];
-        if start > x.shape()[axis] {
+        let end = start + shape[axis];
+        if end > x.shape()[axis] {
             return Err(format!("the parts are longer than {}", x.shape()[axis]));
         }
+        let picks: Vec<usize> = (start..end).collect();
+        start = end;
         parts.push(pick(x, axis, &picks));
     }
     Ok(Some(parts))
