@@ -60,8 +60,8 @@ pub trait Observer {
     fn begin(&mut self, what: &str, index: usize, count: usize);
     /// Rows done of rows to do in this part.
     fn progress(&mut self, done: usize, total: usize);
-    /// Rows of this part are on disk.
-    fn finished(&mut self, summary: &Summary);
+    /// Everything of this part is on disk; its headlines, spelled.
+    fn finished(&mut self, what: &str, headlines: &[String]);
 }
 
 /// How an audit ended.
@@ -152,30 +152,24 @@ impl Run<'_> {
         let mut parts = self.parts();
         let mut faults: Vec<IntakeError> = self.refused.iter().map(|(_, error)| error.clone()).collect();
         let count = parts.len();
-        let mut done = 0;
-        let total = parts.iter().map(|_| self.ranges().len()).sum::<usize>();
+        let total = count * self.ranges().len();
         for index in 0..count {
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
             let what = self.describe(&parts[index]);
             self.observer.begin(&what, index, count);
-            let mut part = parts[index].clone();
-            done += match self.part(&mut part) {
-                Ok(shards) => shards,
-                Err(error) => {
-                    self.pass_on_notes();
-                    let refusal = IntakeError::from(error);
-                    self.observer.note(&format!("{what}: {refusal}"));
-                    part.fault = Some((refusal.id(), refusal.what.clone()));
-                    faults.push(refusal);
-                    0
-                }
-            };
-            parts[index] = part;
+            if let Err(error) = self.part(&mut parts, index) {
+                let refusal = IntakeError::from(error);
+                self.observer.note(&format!("{what}: {refusal}"));
+                parts[index].fault = Some((refusal.id(), refusal.what.clone()));
+                faults.push(refusal);
+            }
+            self.pass_on_notes();
             let summary = self.tables(&parts)?;
-            self.observer.finished(&summary);
+            self.observer.finished(&what, &headlines(&summary.records, &parts[index], &self.models[parts[index].model].name));
         }
+        let done = parts.iter().map(|p| p.shards).sum::<usize>();
         let mut surfaces = Vec::new();
         if !self.stop.load(Ordering::Relaxed) {
             match landscape::draw(
@@ -217,6 +211,7 @@ impl Run<'_> {
                 work,
                 threat: threat.cloned(),
                 findings: Findings::default(),
+                shards: 0,
                 seconds: 0.0,
                 fault: None,
             };
@@ -235,54 +230,61 @@ impl Run<'_> {
         (0..n).step_by(size).map(|start| (start, n.min(start + size))).collect()
     }
 
-    /// Computes the shards of a part, or takes those that are there. Returns how many are finished.
-    fn part(&mut self, part: &mut Part) -> Result<usize, ShardError> {
-        let slug = self.slug(part);
-        let ranges = self.ranges();
+    /// Computes the shards of a part, or takes those that are there. After every shard the tables are on disk.
+    fn part(&mut self, parts: &mut [Part], index: usize) -> Result<(), ShardError> {
+        let slug = self.slug(&parts[index]);
         let n = self.dataset.len();
         let mut bench: Option<Bench> = None;
-        let mut found: Vec<Findings> = Vec::new();
-        for &(start, end) in &ranges {
+        for (start, end) in self.ranges() {
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
             let name = format!("shards/{slug}.{start:06}-{end:06}");
             let (result, seconds) = (format!("{name}.npz"), format!("{name}.seconds"));
             let stored = self.directory.read(&result).and_then(|bytes| Findings::decode(&bytes).ok());
-            if let Some(findings) = stored {
-                let spent = self.directory.read(&seconds).and_then(|b| String::from_utf8(b).ok()?.trim().parse::<f64>().ok());
-                part.seconds += spent.unwrap_or(0.0);
-                found.push(findings);
-                continue;
-            }
-            let threat = part.threat.clone().unwrap_or_else(|| self.threat().clone());
-            let started = Instant::now();
-            let bench = match &bench {
-                Some(bench) => bench,
-                None => bench.insert(Bench::new(
-                    self.engine.as_ref(),
-                    self.plugins,
-                    &self.models[part.model],
-                    self.dataset,
-                    &part.work,
-                    &threat,
-                    self.plan.settings,
-                )?),
+            let part = &parts[index];
+            let (findings, spent) = match stored {
+                Some(findings) => {
+                    let spent = self.directory.read(&seconds).and_then(|b| String::from_utf8(b).ok()?.trim().parse::<f64>().ok());
+                    (findings, spent.unwrap_or(0.0))
+                }
+                None => {
+                    let threat = part.threat.clone().unwrap_or_else(|| self.threat().clone());
+                    let model = &self.models[part.model];
+                    let started = Instant::now();
+                    let bench = match &bench {
+                        Some(bench) => bench,
+                        None => bench.insert(Bench::new(
+                            self.engine.as_ref(),
+                            self.plugins,
+                            model,
+                            self.dataset,
+                            &part.work,
+                            &threat,
+                            self.plan.settings,
+                        )?),
+                    };
+                    let observer = &mut *self.observer;
+                    let findings = bench.compute(start..end, &mut |done, _| observer.progress(start + done, n))?;
+                    // to the millisecond, as it is stored
+                    let spent = started.elapsed().as_millis() as f64 / 1000.0;
+                    let shard = Shard { work: part.work.clone(), threat: threat.text(), start, end };
+                    self.directory.publish(&format!("{name}.json"), &self.description(part.model, shard).bytes())?;
+                    self.directory.write(&seconds, format!("{spent:.3}\n").as_bytes())?;
+                    self.directory.publish(&result, &findings.encode()?)?;
+                    (findings, spent)
+                }
             };
-            let observer = &mut *self.observer;
-            let findings = bench.compute(start..end, &mut |done, _| observer.progress(start + done, n))?;
-            let spent = started.elapsed().as_secs_f64();
-            let shard = Shard { work: part.work.clone(), threat: threat.text(), start, end };
-            self.directory.publish(&format!("{name}.json"), &self.description(part.model, shard).bytes())?;
-            self.directory.write(&seconds, format!("{spent:.3}\n").as_bytes())?;
-            self.directory.publish(&result, &findings.encode()?)?;
+            let part = &mut parts[index];
+            part.findings = match part.shards {
+                0 => findings,
+                _ => Findings::concat(vec![std::mem::take(&mut part.findings), findings])?,
+            };
+            part.shards += 1;
             part.seconds += spent;
-            found.push(findings);
-            self.pass_on_notes();
+            self.tables(parts)?;
         }
-        let finished = found.len();
-        part.findings = Findings::concat(found)?;
-        Ok(finished)
+        Ok(())
     }
 
     /// What plugins said while they worked.
@@ -391,6 +393,25 @@ impl Run<'_> {
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
         Some((find("alpha")?, find("steps")? as u32))
     }
+}
+
+/// What was found on a part, as one sees it while the audit goes on: `robust_accuracy 0.473 [0.463, 0.483] n=10000`.
+fn headlines(records: &[report::Record], part: &Part, model: &str) -> Vec<String> {
+    const QUIET: &[&str] = &["claimed_success", "nan_in_ball"];
+    let (id, arguments) = match &part.work {
+        Work::Clean => ("clean", String::new()),
+        Work::Component(request) => (request.id.as_str(), request.spelled()),
+    };
+    let threat = part.threat.as_ref().map(ThreatModel::text).unwrap_or_default();
+    records
+        .iter()
+        .filter(|r| r.model == model && r.component == id && r.args == arguments && r.threat == threat)
+        .filter(|r| !QUIET.contains(&r.metric.as_str()))
+        .filter_map(|r| {
+            let spell = if r.metric.ends_with("accuracy") { report::rate } else { report::quantity };
+            Some(format!("{} {}", r.metric, spell(r.value?, r.ci_low.zip(r.ci_high), r.n)))
+        })
+        .collect()
 }
 
 fn load_models(

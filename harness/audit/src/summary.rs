@@ -55,6 +55,8 @@ pub struct Part {
     pub threat: Option<ThreatModel>,
     /// The finished shards, joined; empty so far if none.
     pub findings: Findings,
+    /// How many shards are finished.
+    pub shards: usize,
     /// Wall-clock seconds of these shards.
     pub seconds: f64,
     /// Step length and steps, where the attack has such arguments.

@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 
 use flatscape_audit::audit::Observer;
-use flatscape_audit::summary::Summary;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows how an audit goes.
@@ -36,7 +35,6 @@ impl Observer for Bar {
             return;
         }
         if !std::io::stderr().is_terminal() {
-            eprintln!("{title}");
             return;
         }
         let bar = ProgressBar::new(1);
@@ -54,9 +52,12 @@ impl Observer for Bar {
         }
     }
 
-    fn finished(&mut self, _summary: &Summary) {
+    fn finished(&mut self, what: &str, headlines: &[String]) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+        if !self.quiet && !headlines.is_empty() {
+            eprintln!("{what}: {}", headlines.join(", "));
         }
     }
 }
