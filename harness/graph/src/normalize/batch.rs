@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 pub const BATCH: &str = "N";
 
 /// The graph with the first extent of `input` called `N`, or `None` if it is called so already. Another name that the file
-/// uses for it is replaced. A fixed extent is freed: targets of `Reshape` that contain it are rewritten, types inferred anew.
+/// uses for it is replaced. Inputs and outputs keep their order, not their ids. A fixed extent is freed: targets of `Reshape` that contain it are rewritten, types inferred anew.
 ///
 /// # Errors
 /// A clause that says which node lets an output no longer begin with `N`, or which node is wrong with a free batch.
@@ -29,13 +29,15 @@ pub fn symbolic_batch(graph: &Graph, input: ValueId) -> Result<Option<Graph>, St
     };
     let mut shape = ty.shape.clone().unwrap_or_default();
     shape[0] = Dim::symbol(BATCH);
-    let freed = rename(graph, BATCH).with_input_type(input, ValueType { dtype: ty.dtype, shape: Some(shape) });
+    let place = graph.inputs().iter().position(|&v| v == input).ok_or("it is not an input of the graph")?;
+    let renamed = rename(graph, BATCH);
+    let freed = renamed.with_input_type(renamed.inputs()[place], ValueType { dtype: ty.dtype, shape: Some(shape) });
     let new = freed.rewrite(|new, node, inputs| {
         if &*node.op != "Reshape" || !node.domain.is_empty() {
             return None;
         }
         let mut node = node.on(inputs.to_vec());
-        free_target(graph, new, &mut node, fixed);
+        free_target(&renamed, new, &mut node, fixed);
         Some(new.copy_node(&freed, &node, node.inputs.clone()))
     });
     checked(simplify(&new)).map(Some)
@@ -57,7 +59,7 @@ fn rename(graph: &Graph, name: &str) -> Graph {
     renamed.rewrite(|_, _, _| None)
 }
 
-/// Rewrites the constant target of a `Reshape` so that the extent which held the batch is worked out at run time.
+/// Rewrites the constant target of a `Reshape` (whose result has its fixed extents in `old`) so that the extent which held the batch is worked out at run time.
 fn free_target(old: &Graph, new: &mut Graph, node: &mut Node, batch: usize) -> Option<()> {
     let (x, target) = (node.input(0)?, node.input(1)?);
     new.constant(target)?;

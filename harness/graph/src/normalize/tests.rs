@@ -160,6 +160,12 @@ const BATCHES: &[(&str, Result<&str, &str>)] = &[
         "(float[1,6,4] x) => (float[1,24] y) <int64[1] at = {0}, int64[1] rest = {-1}> { s = Shape(x)  n = Gather(s, at)  t = Concat<axis = 0>(n, rest)  y = Reshape(x, t) }",
         Ok("float[N,24]"),
     ),
+    // two targets, the second constant labelled before the first
+    (
+        "(float[1,4,6] x) => (float[1,24] y) <int64[2] t = {1, -1}, int64[3] s = {1, 6, -1}> {
+            n = Neg(x)  a = Reshape(n, s)  b = Transpose<perm = [0, 2, 1]>(a)  y = Reshape(b, t) }",
+        Ok("float[N,24]"),
+    ),
     // another name
     ("(float[batch,6] x) => (float[batch,6] y) { y = Relu(x) }", Ok("float[N,6]")),
     (
