@@ -10,7 +10,8 @@ use crate::tensor::Tensor;
 pub const BATCH: &str = "N";
 
 /// The graph with the first extent of `input` called `N`, or `None` if it is called so already. Another name that the file
-/// uses for it is replaced. Inputs and outputs keep their order, not their ids. A fixed extent is freed: targets of `Reshape` that contain it are rewritten, types inferred anew.
+/// uses for it is replaced. A fixed extent is freed: targets of `Reshape` that contain it are rewritten, types inferred
+/// anew. Inputs and outputs keep their order, not their ids.
 ///
 /// # Errors
 /// A clause that says which node lets an output no longer begin with `N`, or which node is wrong with a free batch.
