@@ -97,7 +97,10 @@ impl Engine for Runtime {
 }
 
 /// Options that every session has, as they are recorded.
-const SESSION_OPTIONS: &[(&str, &str)] = &[("session.load_model_format", "ONNX"), ("graph_optimization_level", "all")];
+///
+/// The model format is stated because a session would otherwise accept another one. Threads wait for work while a run lasts and
+/// sleep when it is over.
+const SESSION_OPTIONS: &[(&str, &str)] = &[("session.load_model_format", "ONNX"), ("session.force_spinning_stop", "1")];
 
 impl Runtime {
     /// A builder with the options that every session has.
@@ -108,7 +111,9 @@ impl Runtime {
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
             .with_inter_threads(1)?
             .with_intra_threads(threads)?;
-        builder = builder.with_config_entry("session.load_model_format", "ONNX")?;
+        for (key, value) in SESSION_OPTIONS {
+            builder = builder.with_config_entry(key, value)?;
+        }
         builder = builder.with_operators(kernels::domain()?)?;
         Ok(builder)
     }

@@ -148,3 +148,61 @@ fn mixes_rows(graph: &Graph, node: &Node) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flatscape_graph::{Attributes, Builder, DType, Expr, ValueType};
+
+    use super::*;
+    use crate::tests::batch;
+
+    #[test]
+    fn cuts_cover_the_batch_and_know_nothing_of_threads() {
+        for least in [1, 8] {
+            for rows in 0..600 {
+                let cuts = cuts(rows, least);
+                assert_eq!((cuts[0].start, cuts[cuts.len() - 1].end), (0, rows));
+                assert!(cuts.windows(2).all(|pair| pair[0].end == pair[1].start));
+                assert!(cuts.len() == 1 || cuts.iter().all(|c| c.len() >= least && c.len() <= 64), "{rows}: {cuts:?}");
+            }
+        }
+        assert_eq!(cuts(15, 8).len(), 1);
+        assert_eq!(cuts(17, 8), [0..8, 8..17]);
+        assert_eq!(cuts(64, 8).len(), 8);
+        assert_eq!(cuts(1000, 8).len(), 31);
+    }
+
+    fn cut(formula: impl for<'b> Fn(&'b Builder, Expr<'b>) -> Expr<'b>) -> bool {
+        let b = Builder::new(Graph::new("rows"));
+        let x = b.input("x", batch(&[4]));
+        b.output("y", formula(&b, x));
+        Cut::of(&b.into_graph()).is_some()
+    }
+
+    #[test]
+    fn only_graphs_whose_rows_are_independent_are_cut() {
+        assert!(cut(|_, x| x.relu() * x.sum(&[1], true)));
+        assert!(cut(|_, x| x.softmax(1) + x.softmax(-1)));
+        assert!(cut(|_, x| x.transpose(&[0, 1]) + x.slice(&[0], &[4], &[1], &[1])));
+        assert!(cut(|b, x| x.matmul(b.constant(Tensor::full(DType::F32, &[4, 2], 1.0)))));
+        assert!(cut(|_, x| x.reshape(&[-1]).reshape_like(x)));
+        for mixes in [
+            cut(|_, x| x - x.mean(&[0], true)),
+            cut(|_, x| x - x.mean(&[-2], true)),
+            cut(|_, x| x.softmax(0)),
+            cut(|_, x| x * x.reduce("ReduceMax", &[0, 1], true)),
+            cut(|_, x| x + x.slice(&[0], &[1], &[0], &[1])),
+            cut(|_, x| x.transpose(&[1, 0]).transpose(&[1, 0])),
+            cut(|_, x| x.matmul(x.transpose(&[1, 0]).matmul(x))),
+            cut(|b, x| x.gather(b.ints(&[0]), 0) + x),
+            cut(|b, x| b.op("CumSum", &[x, b.constant(Tensor::scalar(0i64))], Attributes::none())),
+            cut(|_, x| x.reshape(&[-1]).sum(&[0], true) + x),
+        ] {
+            assert!(!mixes);
+        }
+        let fixed = Builder::new(Graph::new("fixed"));
+        let x = fixed.input("x", ValueType::fixed(DType::F32, &[64, 4]));
+        fixed.output("y", x.relu());
+        assert!(Cut::of(&fixed.into_graph()).is_none());
+    }
+}

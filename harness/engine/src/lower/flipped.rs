@@ -3,12 +3,12 @@
 
 use flatscape_graph::Graph;
 
-use super::transposed::{Transposed, conv};
+use super::transposed::{Plain, Transposed};
 
 /// Below this many channels on either side the blocked kernels of ONNX Runtime would compute mostly padding.
 pub(super) const BLOCK: usize = 16;
 
-pub(super) fn apply(graph: &Graph) -> Graph {
+pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     graph.rewrite(|new, node, inputs| {
         let t = Transposed::read(new, node, inputs)?;
         let wide = t.channels_in() >= BLOCK && t.channels_out() >= BLOCK;
@@ -19,9 +19,9 @@ pub(super) fn apply(graph: &Graph) -> Graph {
         let begins: Vec<i64> = t.axes.iter().map(|a| a.dilation * (a.taps - 1) - a.begin).collect();
         let ends: Vec<i64> =
             t.axes.iter().zip(&begins).map(|(a, begin)| a.output - a.input + a.dilation * (a.taps - 1) - begin).collect();
-        let dilations: Vec<i64> = t.axes.iter().map(|a| a.dilation).collect();
-        let ones = vec![1; t.axes.len()];
+        let dilations = t.axes.iter().map(|a| a.dilation).collect();
         let kernel = t.flipped(&taps)?;
-        Some(vec![Some(conv(new, t.ct, kernel, &begins, &ends, &ones, &dilations, t.group))])
+        let plain = Plain { begins, ends, strides: vec![1; t.axes.len()], dilations, group: t.group };
+        Some(vec![Some(plain.append(new, t.ct, kernel))])
     })
 }

@@ -7,9 +7,9 @@ use flatscape_graph::{Graph, Tensor};
 use ndarray::{ArrayD, IxDyn};
 
 use super::flipped::BLOCK;
-use super::transposed::{AxisOf, Transposed, conv, first};
+use super::transposed::{AxisOf, Plain, Transposed, first};
 
-pub(super) fn apply(graph: &Graph) -> Graph {
+pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     graph.rewrite(|new, node, inputs| {
         let t = Transposed::read(new, node, inputs)?;
         let [rows, columns] = t.axes[..] else { return None };
@@ -24,9 +24,9 @@ pub(super) fn apply(graph: &Graph) -> Graph {
             Tensor::F64(w) => Tensor::F64(stacked(w, block, &t.axes, [&rows, &columns])),
             _ => return None,
         };
-        let strides = [block / t.axes[0].stride; 2];
-        let pads = [[rows.begin, columns.begin], [rows.end, columns.end]];
-        let phases = conv(new, t.ct, kernel, &pads[0], &pads[1], &strides, &[1, 1], 1);
+        let strides = vec![block / t.axes[0].stride; 2];
+        let (begins, ends) = (vec![rows.begin, columns.begin], vec![rows.end, columns.end]);
+        let phases = Plain { begins, ends, strides, dilations: vec![1; 2], group: 1 }.append(new, t.ct, kernel);
         let whole = new.node("DepthToSpace", &[phases], [("blocksize", block.into()), ("mode", "DCR".into())]);
         Some(vec![Some(first(new, whole, &[t.axes[0].output, t.axes[1].output]))])
     })

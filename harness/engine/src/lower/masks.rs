@@ -10,7 +10,7 @@ use super::producer;
 
 const SLOPE: f32 = 3e38;
 
-pub(super) fn apply(graph: &Graph) -> Graph {
+pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
         let x = positive(new, node, inputs).filter(|&x| new.dtype(x) == Some(DType::F32))?;
         let steep = || Attributes::none().with("alpha", Attribute::Float(SLOPE)).with("beta", Attribute::Float(0.0));

@@ -13,7 +13,12 @@ mod tests;
 
 use flatscape_graph::{Graph, Node, ValueId};
 
-pub(crate) use pools::{DOMAIN, POOL_GRADIENT};
+/// The domain of the operators that the engine brings along for ONNX Runtime on the CPU. Files never contain them.
+pub(crate) const DOMAIN: &str = "flatscape.engine";
+/// `PoolGradient(x, ȳ)`, attributes of `MaxPool` and `positive`: whether only maxima above 0 pass.
+pub(crate) const POOL_GRADIENT: &str = "PoolGradient";
+/// `Interleave(a, b, c, d)`, attribute `extent`: four phases of an image.
+pub(crate) const INTERLEAVE: &str = "Interleave";
 
 /// One rewriting of a graph for some engines.
 pub struct Lowering {
@@ -25,7 +30,8 @@ pub struct Lowering {
     pub summary: &'static str,
     /// What was measured.
     pub evidence: &'static str,
-    apply: fn(&Graph) -> Graph,
+    /// Rewrites a graph for one of the engines.
+    apply: fn(&Graph, &str) -> Graph,
 }
 
 /// Every lowering, in the order in which they are applied.
@@ -69,7 +75,10 @@ pub const LOWERINGS: &[Lowering] = &[
 
 /// The graph in the form that this engine (`ort`, `cuda` for ONNX Runtime on a GPU, or `tract`) runs fastest.
 pub fn lower(graph: &Graph, engine: &str) -> Graph {
-    LOWERINGS.iter().filter(|l| l.engines.contains(&engine)).fold(graph.clone(), |graph, lowering| (lowering.apply)(&graph))
+    LOWERINGS
+        .iter()
+        .filter(|l| l.engines.contains(&engine))
+        .fold(graph.clone(), |graph, lowering| (lowering.apply)(&graph, engine))
 }
 
 /// The node that produces a value, if it is this operator.

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 
-use flatscape_graph::{Attributes, Graph, Node, ValueId};
+use flatscape_graph::{Attributes, Dim, Graph, Node, Tensor, ValueId};
 
 use super::flipped::BLOCK;
-use super::transposed::{AxisOf, Transposed, conv, first};
+use super::transposed::{AxisOf, Plain, Transposed, first};
+use super::{DOMAIN, INTERLEAVE};
 
-pub(super) fn apply(graph: &Graph) -> Graph {
+pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     let mut uses: HashMap<ValueId, usize> = HashMap::new();
     let read = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied());
     read.chain(graph.outputs().iter().map(|o| o.value)).for_each(|v| *uses.entry(v).or_default() += 1);
@@ -19,13 +20,13 @@ pub(super) fn apply(graph: &Graph) -> Graph {
     let mut seen: HashMap<ValueId, Transposed> = HashMap::new();
     let lowered = graph.rewrite(|new, node, inputs| {
         if let Some(t) = Transposed::read(new, node, inputs).filter(applies) {
-            let result = interleaved(new, std::slice::from_ref(&t));
+            let result = interleaved(new, std::slice::from_ref(&t), engine);
             seen.extend(node.output(0).map(|v| (v, t)));
             return Some(vec![Some(result?)]);
         }
         let [a, b] = added(node)?.map(|v| seen.get(&v).filter(|_| uses.get(&v) == Some(&1)).cloned());
         let (a, b) = (a?, b?);
-        alike(&a, &b).then(|| interleaved(new, &[a, b])).flatten().map(|v| vec![Some(v)])
+        alike(&a, &b).then(|| interleaved(new, &[a, b], engine)).flatten().map(|v| vec![Some(v)])
     });
     // the gradients that were added stand there once by themselves
     lowered.without_dead()
@@ -46,7 +47,7 @@ fn alike(a: &Transposed, b: &Transposed) -> bool {
 }
 
 /// The sum of gradients on the same grid. `None` if some phase has no tap in any of them and is not last.
-fn interleaved(graph: &mut Graph, parts: &[Transposed]) -> Option<ValueId> {
+fn interleaved(graph: &mut Graph, parts: &[Transposed], engine: &str) -> Option<ValueId> {
     let axes = &parts[0].axes;
     let (rows, columns) = (axes[0].stride, axes[1].stride);
     let mut phases = Vec::new();
@@ -59,6 +60,9 @@ fn interleaved(graph: &mut Graph, parts: &[Transposed]) -> Option<ValueId> {
         }
         phases.push(sum);
     }
+    if let Some(all) = phases.iter().copied().collect::<Option<Vec<ValueId>>>().filter(|_| engine == "ort") {
+        return Some(in_one_step(graph, &all, [axes[0].output, axes[1].output]));
+    }
     // phases without any tap are zero: channels of zeros behind the others
     let present: Vec<ValueId> = phases.iter().map_while(|p| *p).collect();
     if present.is_empty() || phases[present.len()..].iter().any(Option::is_some) {
@@ -68,12 +72,25 @@ fn interleaved(graph: &mut Graph, parts: &[Transposed]) -> Option<ValueId> {
     let mut stacked = if let [only] = present[..] { only } else { graph.node("Concat", &present, [("axis", 1.into())]) };
     let absent = phases.len() - present.len();
     if absent > 0 {
-        let amounts = flatscape_graph::Tensor::ints(&[0, 0, 0, 0, 0, (absent * channels) as i64, 0, 0]);
+        let amounts = Tensor::ints(&[0, 0, 0, 0, 0, (absent * channels) as i64, 0, 0]);
         let amounts = graph.add_constant("pads", amounts);
         stacked = graph.node("Pad", &[stacked, amounts], Attributes::none());
     }
     let whole = graph.node("DepthToSpace", &[stacked], [("blocksize", rows.into()), ("mode", "DCR".into())]);
     Some(first(graph, whole, &[axes[0].output, axes[1].output]))
+}
+
+/// The operator that the engine brings along for this.
+fn in_one_step(graph: &mut Graph, phases: &[ValueId], extent: [i64; 2]) -> ValueId {
+    let mut ty = graph.value(phases[0]).ty.clone();
+    if let Some([_, _, rows, columns]) = ty.shape.as_deref_mut() {
+        (*rows, *columns) = (Dim::Fixed(extent[0] as usize), Dim::Fixed(extent[1] as usize));
+    }
+    let node = Node { domain: DOMAIN.into(), ..Node::new(INTERLEAVE, phases, [("extent", extent.into())]) };
+    let result = graph.push(node, 1)[0];
+    // the operator is not in the table of the graph
+    let _ = graph.declare(result, &ty);
+    result
 }
 
 /// `Some(None)` if no tap reaches this phase.
@@ -86,7 +103,8 @@ fn one_phase(graph: &mut Graph, t: &Transposed, phase: [i64; 2]) -> Option<Optio
     let numbers = |f: fn(&Reached) -> i64| reached.iter().map(f).collect::<Vec<i64>>();
     let (begins, ends, dilations) = (numbers(|r| r.begin), numbers(|r| r.end), numbers(|r| r.dilation));
     let kernel = t.flipped(&taps)?;
-    Some(Some(conv(graph, t.ct, kernel, &begins, &ends, &[1, 1], &dilations, t.group)))
+    let plain = Plain { begins, ends, strides: vec![1; 2], dilations, group: t.group };
+    Some(Some(plain.append(graph, t.ct, kernel)))
 }
 
 /// The taps that reach one residue of one axis, and the convolution with them.

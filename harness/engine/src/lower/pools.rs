@@ -2,19 +2,15 @@
 //! and adds the cotangent there; a ReLU before the pool costs nothing more. The standard form (indices, `ScatterElements`) makes ONNX
 //! Runtime leave its blocked layout for a pool that writes indices.
 
-use flatscape_graph::{Attributes, DType, Graph, Node, ValueId};
+use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId};
 
-use super::{masks, producer};
+use super::{DOMAIN, POOL_GRADIENT, masks, producer};
 
-/// The domain of the operators that the engine brings along.
-pub(crate) const DOMAIN: &str = "flatscape.engine";
-/// `PoolGradient(x, ȳ)`: attributes of `MaxPool`, and `positive`: whether only maxima above 0 pass.
-pub(crate) const POOL_GRADIENT: &str = "PoolGradient";
-
-pub(super) fn apply(graph: &Graph) -> Graph {
+pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
-        if let Some((x, ct, attributes)) = scattered(new, node, inputs) {
-            return Some(vec![Some(pool_gradient(new, x, ct, attributes))]);
+        if let Some(found) = scattered(new, node, inputs) {
+            let ct = shaped(new, found.ct, &found.windows);
+            return Some(vec![Some(pool_gradient(new, found.x, ct, found.attributes))]);
         }
         let (x, ct, attributes) = masked(new, node, inputs)?;
         Some(vec![Some(pool_gradient(new, x, ct, attributes.with("positive", 1)))])
@@ -31,8 +27,18 @@ fn pool_gradient(new: &mut Graph, x: ValueId, ct: ValueId, attributes: Attribute
     result
 }
 
-/// `Reshape(ScatterElements(zeros, indices of a pool, ȳ, add), shape of x)`, as (x, ȳ, the attributes of the pool).
-fn scattered(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(ValueId, ValueId, Attributes)> {
+/// The operands of the gradient of one pool.
+struct Found {
+    x: ValueId,
+    /// ȳ, in any shape.
+    ct: ValueId,
+    /// The shape of ȳ as a target of `Reshape`.
+    windows: Vec<i64>,
+    attributes: Attributes,
+}
+
+/// `Reshape(ScatterElements(zeros, indices of a pool, ȳ, add), shape of x)`.
+fn scattered(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<Found> {
     if &*node.op != "Reshape" || !node.domain.is_empty() {
         return None;
     }
@@ -41,16 +47,19 @@ fn scattered(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(Va
     if !adds || !zeros(new, scatter.input(0)?) {
         return None;
     }
-    let indices = flattened(new, scatter.input(1)?)?;
+    let indices = before_reshape(new, scatter.input(1)?);
     let (pool, position) = new.value(indices).producer?;
     let pool = new.node_at(pool);
     let x = pool.input(0)?;
     let plain = &*pool.op == "MaxPool" && position == 1 && pool.attributes.int("storage_order", 0) == 0;
     let known = plain && new.rank(x) == Some(4) && new.dtype(x) == Some(DType::F32);
     let automatic = !matches!(pool.attributes.string("auto_pad", "NOTSET"), "NOTSET" | "");
-    let ct = flattened(new, scatter.input(2)?)?;
     let target = new.constant(inputs.get(1).copied()??).and_then(|t| t.to_ints());
     if !known || automatic || !same_shape(new, x, target.as_deref()) {
+        return None;
+    }
+    let windows: Vec<i64> = new.shape(indices)?.iter().map(|d| d.fixed().map_or(-1, |n| n as i64)).collect();
+    if windows.len() != 4 || windows.iter().filter(|&&n| n == -1).count() > 1 {
         return None;
     }
     let ints = |name: &str, default: &[i64]| pool.attributes.ints(name).unwrap_or(default).to_vec();
@@ -60,7 +69,16 @@ fn scattered(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(Va
         .with("strides", ints("strides", &[1, 1]))
         .with("dilations", ints("dilations", &[1, 1]))
         .with("pads", ints("pads", &[0; 4]));
-    Some((x, ct, attributes))
+    Some(Found { x, ct: before_reshape(new, scatter.input(2)?), windows, attributes })
+}
+
+/// ȳ with one element for each window, whatever shape it came in.
+fn shaped(new: &mut Graph, ct: ValueId, windows: &[i64]) -> ValueId {
+    if same_shape(new, ct, Some(windows)) {
+        return ct;
+    }
+    let target = new.add_constant("windows", Tensor::ints(windows));
+    new.node("Reshape", &[ct, target], Attributes::none())
 }
 
 /// `Mul(PoolGradient(x, ȳ), [x > 0])`: the elements that passed are maxima, so the test moves into the operator.
@@ -84,11 +102,9 @@ fn same_shape(new: &Graph, x: ValueId, target: Option<&[i64]>) -> bool {
     dims.len() == target.len() && dims.iter().zip(target).all(fits)
 }
 
-/// The value before a `Reshape` to one axis.
-fn flattened(new: &Graph, id: ValueId) -> Option<ValueId> {
-    let reshape = producer(new, id, "Reshape")?;
-    let target = new.constant(reshape.input(1)?)?.to_ints()?;
-    (target.len() == 1).then(|| reshape.input(0))?
+/// What a `Reshape` was given, or the value itself. The order of elements is the same.
+fn before_reshape(new: &Graph, id: ValueId) -> ValueId {
+    producer(new, id, "Reshape").and_then(|reshape| reshape.input(0)).unwrap_or(id)
 }
 
 /// Whether every element is certainly zero.

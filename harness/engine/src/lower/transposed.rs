@@ -109,24 +109,29 @@ fn flip<T: Element>(w: &ArrayD<T>, group: usize, taps: &[Vec<i64>]) -> Option<Te
     swapped.into_shape_with_order(IxDyn(&joined)).ok().map(T::wrap)
 }
 
-/// Appends a convolution whose pads may be negative: those crop, with a `Slice` before it.
-pub(super) fn conv(
-    graph: &mut Graph,
-    x: ValueId,
-    kernel: Tensor,
-    begins: &[i64],
-    ends: &[i64],
-    strides: &[i64],
-    dilations: &[i64],
-    group: usize,
-) -> ValueId {
-    let cropped: Vec<usize> = (0..begins.len()).filter(|&i| begins[i] < 0 || ends[i] < 0).collect();
-    let x = if cropped.is_empty() { x } else { crop(graph, x, &cropped, begins, ends) };
-    let pads: Vec<i64> = begins.iter().chain(ends).map(|&p| p.max(0)).collect();
-    let w = graph.add_constant("kernel", kernel);
-    let attributes =
-        Attributes::none().with("pads", pads).with("strides", strides).with("dilations", dilations).with("group", group as i64);
-    graph.node("Conv", &[x, w], attributes)
+/// A plain convolution, one number for each spatial axis. Pads may be negative: those crop, with a `Slice` before it.
+pub(super) struct Plain {
+    pub begins: Vec<i64>,
+    pub ends: Vec<i64>,
+    pub strides: Vec<i64>,
+    pub dilations: Vec<i64>,
+    pub group: usize,
+}
+
+impl Plain {
+    pub fn append(&self, graph: &mut Graph, x: ValueId, kernel: Tensor) -> ValueId {
+        let (begins, ends) = (&self.begins, &self.ends);
+        let cropped: Vec<usize> = (0..begins.len()).filter(|&i| begins[i] < 0 || ends[i] < 0).collect();
+        let x = if cropped.is_empty() { x } else { crop(graph, x, &cropped, begins, ends) };
+        let pads: Vec<i64> = begins.iter().chain(ends).map(|&p| p.max(0)).collect();
+        let w = graph.add_constant("kernel", kernel);
+        let attributes = Attributes::none()
+            .with("pads", pads)
+            .with("strides", self.strides.clone())
+            .with("dilations", self.dilations.clone())
+            .with("group", self.group as i64);
+        graph.node("Conv", &[x, w], attributes)
+    }
 }
 
 fn crop(graph: &mut Graph, x: ValueId, axes: &[usize], begins: &[i64], ends: &[i64]) -> ValueId {

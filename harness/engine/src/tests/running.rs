@@ -45,7 +45,7 @@ fn a_graph_that_mixes_rows_runs_whole() {
     let graph = b.into_graph();
     for engine in engines() {
         let x = noise(&[64, 2], 5);
-        let y = run(&*engine, &graph, &CompileOptions::default(), &[x.clone()]).remove(0);
+        let y = run(&*engine, &graph, &CompileOptions::default(), std::slice::from_ref(&x)).remove(0);
         let (x, y) = (x.to_f64(), y.to_f64());
         let mean = x.iter().step_by(2).sum::<f64>() / 64.0;
         assert!((y[126] - (x[126] - mean)).abs() < 1e-6, "{}", engine.name());
@@ -73,7 +73,7 @@ fn every_element_type_passes_through() {
             let x = b.input("x", ValueType::new(dtype, vec![Dim::symbol("N"), Dim::Fixed(2)]));
             b.output("y", x.reshape(&[-1, 2, 1]));
             let x = Tensor::new(&[3, 2], vec![1f64, 0.0, 1.0, 1.0, 0.0, 1.0]).unwrap().cast(dtype);
-            let y = run(&*engine, &b.into_graph(), &CompileOptions::default(), &[x.clone()]).remove(0);
+            let y = run(&*engine, &b.into_graph(), &CompileOptions::default(), std::slice::from_ref(&x)).remove(0);
             assert_eq!(Some(y), x.reshape(&[3, 2, 1]), "{} {}", engine.name(), dtype.name());
         }
     }
@@ -178,4 +178,28 @@ fn the_engine_says_what_it_is() {
             assert!(crate::library::parse_version(&info.version) >= Some(crate::library::OLDEST), "{}", info.version);
         }
     }
+}
+
+#[test]
+fn a_second_library_cannot_be_loaded_beside_the_first() {
+    let Some(path) = library() else { return };
+    let first = open(&settings(Choice::Ort, 1)).expect("ONNX Runtime");
+    let copy = std::env::temp_dir().join(format!("flatscape-second-{}.so", std::process::id()));
+    std::fs::copy(path, &copy).unwrap();
+    let second = open(&Settings { library: Some(copy.clone()), ..settings(Choice::Ort, 1) });
+    std::fs::remove_file(&copy).unwrap();
+    let error = second.err().expect("refused");
+    assert!(matches!(error, EngineError::LibraryInUse { .. }) && error.to_string().contains("start another process"), "{error}");
+    assert_eq!(first.name(), "ort");
+}
+
+#[test]
+fn choices_and_devices_are_read_as_people_write_them() {
+    assert_eq!(("ort".parse(), "cuda".parse(), "cuda:3".parse()), (Ok(Choice::Ort), Ok(Device::Cuda(0)), Ok(Device::Cuda(3))));
+    assert_eq!(
+        "cuda:x".parse::<Device>(),
+        Err("there is no device \"cuda:x\"; devices are written cpu, cuda or cuda:1".to_owned())
+    );
+    assert_eq!("onnx".parse::<Choice>(), Err("there is no engine \"onnx\"; there are auto, ort and tract".to_owned()));
+    assert!(crate::ENGINES.iter().all(|row| row.name.parse() == Ok(row.choice)));
 }
