@@ -64,7 +64,7 @@ pub(crate) fn colour_bar_svg(range: (f64, f64), name: &str) -> String {
 }
 
 /// Size of one landscape.
-const CELL: (f64, f64) = (306.0, 292.0);
+const CELL: (f64, f64) = (334.0, 292.0);
 /// Width of the colour bar with its ticks.
 const BAR: f64 = 96.0;
 /// Steps of colour in a colour bar.
