@@ -1,18 +1,19 @@
 //! `flipped`: the input gradient of a stride-1 convolution as a plain convolution with constant kernels, in and out swapped and
 //! reversed. Source: formulas (a) of the convolution rules; Dumoulin and Visin 2016, 4.1.
+//!
+//! Measured on one AVX-512 core with ONNX Runtime 1.31, batch 8: 3×3, 64 channels, 32×32: 3.5 ms against 5.0 ms for ConvTranspose;
+//! 256 channels, 8×8: 3.9 against 4.4; 512 channels, 4×4: no difference. Where a side has fewer than 16 channels, ConvTranspose wins:
+//! a first layer, 64 to 3 channels, 3×3 costs 1.2 times as much as a flipped convolution and 1.07 times as much as one that computes
+//! 2×2 pixels as channels; 7×7 costs 2.6 and 1.4 times as much.
 
 use flatscape_graph::Graph;
 
 use super::transposed::{Plain, Transposed};
 
-/// Below this many channels on either side the blocked kernels of ONNX Runtime would compute mostly padding.
-pub(super) const BLOCK: usize = 16;
-
-pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
+pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     graph.rewrite(|new, node, inputs| {
         let t = Transposed::read(new, node, inputs)?;
-        let wide = t.channels_in() >= BLOCK && t.channels_out() >= BLOCK;
-        if !wide || t.axes.iter().any(|a| a.stride != 1) {
+        if !worthwhile(&t, engine) || t.axes.iter().any(|a| a.stride != 1) {
             return None;
         }
         let taps: Vec<Vec<i64>> = t.axes.iter().map(|a| (0..a.taps).collect()).collect();
@@ -24,4 +25,12 @@ pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
         let plain = Plain { begins, ends, strides: vec![1; t.axes.len()], dilations, group: t.group };
         Some(vec![Some(plain.append(new, t.ct, kernel))])
     })
+}
+
+/// Below this many channels on either side the blocked kernels of ONNX Runtime on the CPU would compute mostly padding.
+const BLOCK: usize = 16;
+
+/// Whether plain convolutions are the better form. On CUDA they always are: its ConvTranspose refuses asymmetric pads.
+pub(super) fn worthwhile(t: &Transposed, engine: &str) -> bool {
+    engine == "cuda" || (t.channels_in() >= BLOCK && t.channels_out() >= BLOCK)
 }

@@ -2,7 +2,6 @@
 //! what the graph contains (operators, constants, extents), never by names.
 
 mod flipped;
-mod image;
 mod masks;
 mod phases;
 mod pools;
@@ -49,13 +48,6 @@ pub const LOWERINGS: &[Lowering] = &[
         summary: "ConvTranspose, stride 2, constant kernel, 16 channels or more on both sides: four small Convs, interleaved",
         evidence: "1.13 to 1.2 times faster than ConvTranspose, 1.4 times faster than inserting zeros",
         apply: phases::apply,
-    },
-    Lowering {
-        name: "image",
-        engines: &["ort", "cuda"],
-        summary: "ConvTranspose to few channels (a first layer), constant kernel: one Conv whose channels are neighbouring pixels",
-        evidence: "4 to 6 % of a gradient step of the 64-64-128-128 net",
-        apply: image::apply,
     },
     Lowering {
         name: "pools",

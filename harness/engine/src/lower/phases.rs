@@ -3,12 +3,15 @@
 //!
 //! Position i = s·q + φ of the result is reached by the taps t with d·t ≡ φ + p (mod s), from ȳ at q + (φ + p − d·t)/s. Two such
 //! gradients that are added (a convolution and the 1×1 shortcut beside it) are added phase by phase, before the interleaving.
+//!
+//! Measured on one AVX-512 core with ONNX Runtime 1.31: 2 % of a gradient step of a ResNet-18, which has three such layers.
+//! `DepthToSpace` loses what the small convolutions gain, so on the CPU an operator of our own lays the phases out.
 
 use std::collections::HashMap;
 
 use flatscape_graph::{Attributes, Dim, Graph, Node, Tensor, ValueId};
 
-use super::flipped::BLOCK;
+use super::flipped::worthwhile;
 use super::transposed::{AxisOf, Plain, Transposed, first};
 use super::{DOMAIN, INTERLEAVE};
 
@@ -19,7 +22,7 @@ pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     // by the value in the old graph, what its node computes in terms of the new one
     let mut seen: HashMap<ValueId, Transposed> = HashMap::new();
     let lowered = graph.rewrite(|new, node, inputs| {
-        if let Some(t) = Transposed::read(new, node, inputs).filter(applies) {
+        if let Some(t) = Transposed::read(new, node, inputs).filter(|t| strided(t) && worthwhile(t, engine)) {
             let result = interleaved(new, std::slice::from_ref(&t), engine);
             seen.extend(node.output(0).map(|v| (v, t)));
             return Some(vec![Some(result?)]);
@@ -32,9 +35,8 @@ pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     lowered.without_dead()
 }
 
-fn applies(t: &Transposed) -> bool {
-    let strided = t.axes.iter().all(|a| a.stride == 2);
-    strided && t.axes.len() == 2 && t.channels_in() >= BLOCK && t.channels_out() >= BLOCK
+fn strided(t: &Transposed) -> bool {
+    t.axes.len() == 2 && t.axes.iter().all(|a| a.stride == 2)
 }
 
 fn added(node: &Node) -> Option<[ValueId; 2]> {

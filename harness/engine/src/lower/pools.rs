@@ -2,6 +2,8 @@
 //! and adds the cotangent there; a ReLU before the pool costs nothing more. The standard form (indices, `ScatterElements`) makes ONNX
 //! Runtime leave its blocked layout for a pool that writes indices.
 
+use std::collections::HashSet;
+
 use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId};
 
 use super::{DOMAIN, POOL_GRADIENT, masks, producer};
@@ -15,7 +17,17 @@ pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
         let (x, ct, attributes) = masked(new, node, inputs)?;
         Some(vec![Some(pool_gradient(new, x, ct, attributes.with("positive", 1)))])
     });
-    lowered.without_dead()
+    without_indices(&lowered.without_dead())
+}
+
+/// Pools whose indices nobody reads any more do not write them.
+fn without_indices(graph: &Graph) -> Graph {
+    let read: HashSet<ValueId> = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
+    let seen = |v: ValueId| read.contains(&v) || graph.outputs().iter().any(|o| o.value == v);
+    graph.rewrite(|new, node, inputs| {
+        let unread = &*node.op == "MaxPool" && node.domain.is_empty() && node.output(1).is_some_and(|v| !seen(v));
+        unread.then(|| vec![Some(new.push(Node { inputs: inputs.to_vec(), ..node.clone() }, 1)[0])])
+    })
 }
 
 fn pool_gradient(new: &mut Graph, x: ValueId, ct: ValueId, attributes: Attributes) -> ValueId {
