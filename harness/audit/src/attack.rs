@@ -58,6 +58,8 @@ pub struct Proposal {
     pub x: Option<Vec<f32>>,
     /// Whether the attack's own graph saw it misclassified.
     pub claimed: bool,
+    /// Whether the attack's own graph gave no finite logits there.
+    pub undefined: bool,
     /// The loss at the point, as the attack's graph saw it.
     pub loss: f64,
     /// Evaluations of the model spent.
@@ -75,7 +77,8 @@ pub struct Proposal {
 /// Which iterate an attack hands over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Any misclassified iterate, else the one of the highest loss; broken samples leave the batch.
+    /// Any misclassified iterate, else one at which the model gives no number, else the one of the highest loss; broken
+    /// samples leave the batch.
     Verdict,
     /// The last iterate of every sample, broken or not.
     Last,
@@ -199,7 +202,8 @@ impl Attack {
         Ok(values)
     }
 
-    /// Looks at the logits of the current points: what is misclassified is proposed, otherwise the highest loss is kept.
+    /// Looks at the logits of the current points: what is misclassified is proposed, otherwise a finite point without finite
+    /// logits, otherwise the highest loss.
     fn judge(
         &self,
         proposals: &mut [Proposal],
@@ -222,8 +226,10 @@ impl Attack {
                 is_broken(z, batch.y[sample] as usize)
             };
             let proposal = &mut proposals[sample];
-            let better = losses[row] > proposal.loss || proposal.x.is_none() || (broken[row] && !proposal.claimed);
-            if keep == Keep::Verdict && !better {
+            let undefined = z.iter().any(|z| !z.is_finite()) && !proposal.undefined;
+            let higher = losses[row] > proposal.loss && !proposal.undefined;
+            let better = higher || proposal.x.is_none() || (broken[row] && !proposal.claimed);
+            if keep == Keep::Verdict && !better && !undefined {
                 continue;
             }
             let points = match &points {
@@ -231,8 +237,14 @@ impl Attack {
                 None => points.insert(host(values, "x")?),
             };
             let Some(array) = points.view::<f32>() else { return Err(StageError::Result { name: "x".into() }.into()) };
-            proposal.x = Some(array.index_axis(ndarray::Axis(0), row).iter().copied().collect());
-            proposal.loss = losses[row];
+            let x: Vec<f32> = array.index_axis(ndarray::Axis(0), row).iter().copied().collect();
+            let undefined = undefined && x.iter().all(|v| v.is_finite());
+            if keep == Keep::Verdict && !better && !undefined {
+                continue;
+            }
+            proposal.x = Some(x);
+            proposal.undefined = undefined;
+            proposal.loss = if losses[row].is_nan() { f64::NEG_INFINITY } else { losses[row] };
             proposal.claimed = broken[row];
         }
         Ok(broken)

@@ -11,6 +11,7 @@ use flatscape_host::{Kind, Plugins};
 use flatscape_report as report;
 use serde_json::json;
 
+use crate::conduct::misconduct;
 use crate::data::{self, Dataset};
 use crate::directory::Directory;
 use crate::findings::Findings;
@@ -165,6 +166,10 @@ impl Run<'_> {
                 parts[index].fault = Some((refusal.id(), refusal.what.clone()));
                 faults.push(refusal);
             }
+            if let Some(fault) = self.misconduct(&parts[index]) {
+                self.observer.note(&format!("{what}: {fault}"));
+                faults.push(fault);
+            }
             self.pass_on_notes();
             let summary = self.tables(&parts)?;
             self.observer.finished(&what, &headlines(&summary.records, &parts[index], &self.models[parts[index].model].name));
@@ -285,6 +290,13 @@ impl Run<'_> {
             self.tables(parts)?;
         }
         Ok(())
+    }
+
+    fn misconduct(&self, part: &Part) -> Option<IntakeError> {
+        let Work::Component(request) = &part.work else { return None };
+        let plugin = &offered(self.plugins, &request.id).ok()?.plugin;
+        let file = plugin.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        misconduct(part, &request.id, &crate::intake::escape(&file))
     }
 
     /// What plugins said while they worked.

@@ -21,7 +21,7 @@ pub const MANIFEST: &str = "manifest.json";
 
 impl Directory {
     /// Opens a directory for a run. A new or empty one gets `manifest`; one that holds a run is only opened with `resume`, and
-    /// only if its manifest is the same.
+    /// only if its manifest is the same but for the field `command`: one run can be spelled in several ways.
     ///
     /// # Errors
     /// `O095`: the directory cannot be made or written. `R096`: it holds something else, or a run and `resume` was not asked for.
@@ -58,7 +58,7 @@ impl Directory {
         match fs::read(&manifest_path) {
             Ok(found) if !resume => {
                 let why = format!("the output directory {} holds a run already", show(path));
-                let same = found == manifest;
+                let same = difference(&found, manifest).is_none();
                 let help = if same {
                     "add --resume to go on with it, or choose another place with --out"
                 } else {
@@ -66,12 +66,13 @@ impl Directory {
                 };
                 return Err(IntakeError::state(96, why).help(help));
             }
-            Ok(found) if found != manifest => {
-                let why = format!("the run in {} was started with other options: {}", show(path), difference(&found, manifest));
-                return Err(IntakeError::state(101, why)
-                    .help("repeat the command of its manifest.json, or choose another place with --out"));
+            Ok(found) => {
+                if let Some(difference) = difference(&found, manifest) {
+                    let why = format!("the run in {} was started with other options: {difference}", show(path));
+                    return Err(IntakeError::state(101, why)
+                        .help("repeat the command of its manifest.json, or choose another place with --out"));
+                }
             }
-            Ok(_) => {}
             Err(_) => directory.write(MANIFEST, manifest)?,
         }
         Ok(directory)
@@ -146,14 +147,17 @@ impl Readable for tempfile::Builder<'_, '_> {
     }
 }
 
-/// The first field in which two manifests differ, in words.
-fn difference(found: &[u8], wanted: &[u8]) -> String {
+/// The fields in which two manifests differ, in words; `None` if it is at most the `command`.
+fn difference(found: &[u8], wanted: &[u8]) -> Option<String> {
+    if found == wanted {
+        return None;
+    }
     let read = |bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok();
-    let (Some(found), Some(wanted)) = (read(found), read(wanted)) else { return "its manifest cannot be read".into() };
-    let (Some(a), Some(b)) = (found.as_object(), wanted.as_object()) else { return "its manifest is no object".into() };
+    let (Some(found), Some(wanted)) = (read(found), read(wanted)) else { return Some("its manifest cannot be read".into()) };
+    let (Some(a), Some(b)) = (found.as_object(), wanted.as_object()) else { return Some("its manifest is no object".into()) };
     let keys = a.keys().chain(b.keys().filter(|k| !a.contains_key(*k)));
-    let differing: Vec<&str> = keys.filter(|k| a.get(*k) != b.get(*k)).map(String::as_str).collect();
-    format!("{} differ", differing.join(", "))
+    let differing: Vec<&str> = keys.filter(|k| *k != "command" && a.get(*k) != b.get(*k)).map(String::as_str).collect();
+    (!differing.is_empty()).then(|| format!("{} differ", differing.join(", ")))
 }
 
 #[cfg(test)]
@@ -173,7 +177,8 @@ mod tests {
         assert_eq!(Directory::open(&path, b"{\"seed\":1}", false).expect_err("holds a run").id(), "R096");
         let other = Directory::open(&path, b"{\"seed\":2}", true).expect_err("other options");
         assert_eq!((other.id().as_str(), other.what.contains("seed differ")), ("R101", true));
-        Directory::open(&path, b"{\"seed\":1}", true).expect("resumed");
+        drop(Directory::open(&path, b"{\"seed\":1}", true).expect("resumed"));
+        Directory::open(&path, b"{\"seed\":1,\"command\":\"again --resume\"}", true).expect("the same run, spelled otherwise");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod audit;
 pub mod card;
+pub mod conduct;
 pub mod data;
 pub mod directory;
 pub mod files;

@@ -433,7 +433,7 @@ pub fn offered<'p>(plugins: &'p Plugins, id: &str) -> Result<&'p Component, Host
 }
 
 /// The arguments that are numbers, as programs read them: `arg_alpha`. Truth values are 0 and 1.
-pub(crate) fn numbers(arguments: &Arguments) -> Vec<(String, f64)> {
+pub fn numbers(arguments: &Arguments) -> Vec<(String, f64)> {
     let number = |value: &Value| match value {
         Value::Int(v) => Some(*v as f64),
         Value::Float(v) => Some(*v),
