@@ -2,8 +2,22 @@
 //! cases are data wherever they can be (`rules/`, `golden/`, `plugins/`).
 
 #[cfg(test)]
+mod formulas;
+#[cfg(test)]
+mod gradient_file;
+#[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod models;
+#[cfg(test)]
+mod plugins;
+#[cfg(test)]
+mod program;
 #[cfg(test)]
 mod provision;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod wire;

@@ -26,27 +26,15 @@ use std::sync::Arc;
 
 use flatscape_engine::{Choice, Engine, Settings};
 
+use crate::provision::onnx_runtime_with;
+
 /// A directory of this crate.
 fn directory(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn tract() -> Arc<dyn Engine> {
+/// Both engines, with one thread each: the same numbers in every run.
+fn engines() -> [Arc<dyn Engine>; 2] {
     let settings = Settings { choice: Choice::Tract, threads: 1, ..Settings::default() };
-    flatscape_engine::open(&settings).expect("tract is compiled in")
-}
-
-/// ONNX Runtime, if `FLATSCAPE_TEST_ORT` names its library.
-fn ort() -> Option<Arc<dyn Engine>> {
-    let Some(library) = std::env::var_os("FLATSCAPE_TEST_ORT") else {
-        eprintln!("SKIPPED on ONNX Runtime: FLATSCAPE_TEST_ORT does not name its library");
-        return None;
-    };
-    let settings = Settings { choice: Choice::Ort, library: Some(library.into()), threads: 1, ..Settings::default() };
-    Some(flatscape_engine::open(&settings).expect("FLATSCAPE_TEST_ORT names a library that loads"))
-}
-
-/// tract, and ONNX Runtime if it is there.
-fn engines() -> Vec<Arc<dyn Engine>> {
-    [Some(tract()), ort()].into_iter().flatten().collect()
+    [flatscape_engine::open(&settings).expect("tract is compiled in"), onnx_runtime_with(1)]
 }

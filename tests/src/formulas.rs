@@ -1,0 +1,8 @@
+//! Closed forms: the standard plugins as they are loaded in every audit, linked to models whose answers are known on paper, run
+//! by the loops of the audit on both engines.
+
+mod attacks;
+mod landscapes;
+mod metrics;
+mod toy;
+mod verdicts;

@@ -1,0 +1,246 @@
+//! Plugins from the outside: the program without any, plugins of other people made from the templates, and plugins that
+//! misbehave in the middle of a real audit.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use flatscape_graph::{onnx, text};
+
+use crate::program::Run;
+use crate::provision::{built, command, command_of, flatscape, program, root};
+
+/// An audit on a few digits into `run`, with a good attack and a good metric beside whatever is under test.
+fn beside_good<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec![
+        "audit",
+        "digits-standard",
+        "--data",
+        "digits",
+        "-n",
+        "30",
+        "--threat",
+        "linf:0.1",
+        "--attack",
+        "fgsm",
+        "--metric",
+        "ams",
+        "--landscapes",
+        "0",
+        "--engine",
+        "tract",
+        "--out",
+        "run",
+    ];
+    arguments.extend(more);
+    arguments
+}
+
+/// The same without anything under test.
+fn baseline() -> &'static Run {
+    static BASELINE: OnceLock<Run> = OnceLock::new();
+    BASELINE.get_or_init(|| Run::new(&beside_good(&[])).expect(0))
+}
+
+/// With the standard library removed no attack and no metric exists.
+#[test]
+fn the_program_alone_has_no_attack_and_no_metric() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alone = folder.path().join(program().file_name().expect("a name"));
+    std::fs::copy(program(), &alone).expect("a copy");
+    let run = |arguments: &[&str]| command_of(&alone, folder.path(), arguments).output().expect("the program starts");
+    let said = |output: &Output| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    let listed = run(&["plugins", "list"]);
+    assert!(listed.status.success() && said(&listed).contains("no plugin was found"), "{}", said(&listed));
+    assert_eq!(String::from_utf8_lossy(&run(&["plugins", "list", "--json"]).stdout).trim(), "[]");
+    for (flag, kind, component) in [
+        ("--attack", "attack", "pgd"),
+        ("--attack", "attack", "fgsm"),
+        ("--metric", "metric", "phi"),
+        ("--metric", "metric", "ams"),
+        ("--metric", "metric", "logp"),
+        ("--metric", "metric", "likelihood-landscape"),
+    ] {
+        let audit = run(&["audit", "digits-standard", "--data", "digits", "-n", "5", flag, component, "--out", "run"]);
+        assert_eq!(audit.status.code(), Some(2), "{}", said(&audit));
+        assert!(said(&audit).contains(&format!("there is no {kind} \"{component}\"")), "{}", said(&audit));
+        assert!(!folder.path().join("run").exists(), "nothing is begun");
+    }
+    assert_eq!(run(&["doctor"]).status.code(), Some(6));
+    assert_ne!(run(&["demo"]).status.code(), Some(0));
+    // what needs no plugin works
+    assert!(run(&["inspect", "digits-standard"]).status.success());
+}
+
+/// Builds, is found in order, and finds adversarial examples that hold.
+fn works(file: &Path, component: &str) {
+    let file = file.to_str().expect("a path");
+    let checked = Run::new(&["plugins", "check", file]).expect(0);
+    assert!(checked.said().contains("runs on tract") && !checked.said().contains("FAIL"), "{}", checked.said());
+    let run = Run::new(&beside_good(&["--plugin", file, "--attack", component])).expect(0);
+    let (clean, robust) =
+        (run.value("digits-standard", "clean", "clean_accuracy"), run.value("digits-standard", component, "robust_accuracy"));
+    assert!(robust < clean - 0.2, "{component}: {clean} became {robust}");
+    assert!(robust <= run.value("digits-standard", "fgsm", "robust_accuracy"), "ten steps do no worse than one");
+    assert!(run.files("witness", ".npz").keys().any(|name| name.contains(&format!(".{component}-"))));
+    let manifest = run.text("manifest.json");
+    assert!(manifest.contains(&format!("\"{component}-plugin\"")), "the manifest does not name the plugin: {manifest}");
+}
+
+#[test]
+fn a_plugin_from_the_c_template_builds_loads_and_attacks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = flatscape(folder.path(), &["plugins", "new", "c-steps", "--lang", "c"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let source = folder.path().join("c-steps");
+    let library = source.join(format!("libflatscape_c_steps{}", std::env::consts::DLL_SUFFIX));
+    if let Ok(make) = Command::new("make").current_dir(&source).output() {
+        assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
+    } else {
+        compile(&source.join("c_steps.c"), &source, &library);
+    }
+    works(&library, "c-steps");
+}
+
+#[test]
+fn a_plugin_from_the_rust_template_builds_loads_and_attacks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let into = folder.path().to_str().expect("a path");
+    // from inside the checkout, so that it depends on the SDK of this checkout
+    let made = command(&root(), &["plugins", "new", "rust-steps", "--lang", "rust", "--into", into]).output().expect("it starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let source = folder.path().join("rust-steps");
+    std::fs::copy(root().join("Cargo.lock"), source.join("Cargo.lock")).expect("versions that are there already");
+    // not into the directory of the program, which would find it there
+    let target = built().parent().expect("target/PROFILE").join("flatscape-templates");
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(&source).args(["build", "--quiet", "--offline"]);
+    build.env("CARGO_TARGET_DIR", &target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    let output = build.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let name = format!("{}flatscape_rust_steps{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    works(&target.join("debug").join(name), "rust-steps");
+}
+
+/// Compiles a plugin of one C file.
+fn compile(source: &Path, header: &Path, library: &Path) {
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu99", "-O1", "-w", "-fPIC", "-shared", "-pthread", "-I"]).arg(header).arg("-o").arg(library).arg(source);
+    let output = cc.output().expect("there is a C compiler");
+    assert!(output.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
+}
+
+/// A plugin of `tests/plugins`.
+fn misbehaving(name: &str, folder: &Path) -> PathBuf {
+    let library = folder.join(format!("{name}{}", std::env::consts::DLL_SUFFIX));
+    compile(&root().join(format!("tests/plugins/{name}.c")), &root().join("plugins/include"), &library);
+    library
+}
+
+/// The audit goes on, the others' numbers are those without the bad one, and the sentence names the plugin.
+fn the_others_are_not_touched(file: &Path, more: &[&str], sentence: &str) -> Run {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut arguments = beside_good(&["--plugin", file.to_str().expect("a path")]);
+    arguments.extend(more);
+    let mut started = command(folder.path(), &arguments);
+    let run = Run { output: started.env("FLATSCAPE_PLUGIN_SECONDS", "2").output().expect("it starts"), folder }.expect(5);
+    let name = file.file_name().expect("a name").to_string_lossy();
+    assert!(run.said().contains(&*name) && run.said().contains(sentence), "{}", run.said());
+    for (component, metric) in
+        [("clean", "clean_accuracy"), ("fgsm", "robust_accuracy"), ("ams", "ams_mean"), ("union", "robust_accuracy")]
+    {
+        let found = run.value("digits-standard", component, metric);
+        assert_eq!(found, baseline().value("digits-standard", component, metric), "{name}: {metric} of {component}");
+    }
+    assert!(run.path("report.html").is_file());
+    run
+}
+
+#[test]
+fn plugins_that_die_panic_or_hang_cost_only_themselves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let died =
+        the_others_are_not_touched(&misbehaving("segfault_in_build", folder.path()), &["--attack", "bad"], "died (SIGSEGV)");
+    let row = died.table("results.csv").into_iter().find(|r| r["component"] == "bad").expect("a row for what was refused");
+    assert!(row["value"].is_empty() && row["flags"].starts_with('P'), "{row:?}");
+    the_others_are_not_touched(&misbehaving("loop_in_build", folder.path()), &["--attack", "bad"], "gave no answer within 2 s");
+
+    let mut build = Command::new(env!("CARGO"));
+    let target = built().parent().expect("target/PROFILE").to_owned();
+    build.current_dir(root()).args(["build", "--quiet", "--package", "flatscape-tests", "--package", "misbehaving-panics"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(build.env("CARGO_TARGET_DIR", target).status().expect("cargo runs").success());
+    let name = format!("{}misbehaving_panics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    the_others_are_not_touched(&built().join(name), &["--attack", "panics"], "it panicked");
+}
+
+#[test]
+fn what_is_not_allowed_is_dropped_and_changes_no_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, attack) in [("program_nan", "nan-attack"), ("program_out_of_ball", "too-far")] {
+        let run = the_others_are_not_touched(&misbehaving(name, folder.path()), &["--attack", attack], "were dropped");
+        let row = run.table("results.csv").into_iter().find(|r| r["component"] == attack && r["metric"] == "robust_accuracy");
+        assert!(row.expect("a row")["flags"].contains("rejected-proposals"));
+        // nothing of it counts: what it leaves standing is all that is right
+        let clean = run.value("digits-standard", "clean", "clean_accuracy");
+        assert_eq!(run.value("digits-standard", attack, "robust_accuracy"), clean);
+    }
+}
+
+#[test]
+fn a_metric_without_numbers_is_said_to_have_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = the_others_are_not_touched(&misbehaving("metric_nan", folder.path()), &["--metric", "nan-metric"], "no number");
+    let row = run.table("results.csv").into_iter().find(|r| r["component"] == "nan-metric").expect("a row");
+    assert!(row["value"].parse::<f64>().map_or(true, f64::is_nan), "{row:?}");
+}
+
+/// An attack that hands over the image itself, one that leaves the ball and one that dies: none raises or lowers the verdict.
+#[test]
+fn an_attack_that_lies_changes_no_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = misbehaving("oracle", folder.path());
+    let lie = Run::new(&beside_good(&["--plugin", file.to_str().expect("a path"), "--attack", "bad-oracle:how=lie"])).expect(0);
+    assert_eq!(lie.value("digits-standard", "bad-oracle", "claimed_success"), 0.0);
+    let union = baseline().value("digits-standard", "union", "robust_accuracy");
+    assert_eq!(lie.value("digits-standard", "union", "robust_accuracy"), union);
+    the_others_are_not_touched(&file, &["--attack", "bad-oracle:how=far"], "were dropped");
+    the_others_are_not_touched(&file, &["--attack", "bad-oracle:how=crash"], "died (SIGSEGV)");
+}
+
+#[test]
+fn a_named_plugin_that_is_none_is_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("evil.so"), "not a library").expect("a file");
+    let mut arguments = beside_good(&["--plugin", "evil.so"]);
+    let output = flatscape(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("evil.so"));
+    arguments.pop();
+    arguments.push("absent.so");
+    assert_eq!(flatscape(folder.path(), &arguments).status.code(), Some(5));
+}
+
+#[test]
+fn emitted_programs_can_be_read_again() {
+    for (written, roles) in
+        [("pgd:steps=7", &["init", "step"][..]), ("fgsm", &["step"]), ("phi", &["cotangent", "probe", "observe", "emit"])]
+    {
+        let run = Run::new(&["plugins", "emit", written, "-o", "run"]).expect(0);
+        for role in roles {
+            let binary = run.files("", &format!("-{role}.onnx"));
+            let readable = run.files("", &format!("-{role}.txt"));
+            assert_eq!((binary.len(), readable.len()), (1, 1), "{written} has one {role}");
+            let graph = onnx::read(binary.values().next().expect("one")).expect("it reads").graph;
+            let again =
+                text::parse(std::str::from_utf8(readable.values().next().expect("one")).expect("UTF-8")).expect("it parses");
+            let interface = |graph: &flatscape_graph::Graph| {
+                let inputs = graph.inputs().iter().map(|&id| graph.value(id).name.to_string()).collect::<Vec<_>>();
+                (inputs, graph.outputs().iter().map(|o| o.name.to_string()).collect::<Vec<_>>(), graph.nodes().len())
+            };
+            assert_eq!(interface(&graph), interface(&again), "{written}: {role}");
+        }
+    }
+}
