@@ -13,6 +13,7 @@ mod rows;
 pub mod runtime;
 mod signature;
 mod tract;
+mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 use crate::library::{self, Finding, Place};
+use crate::workers::Workers;
 use crate::{EngineError, lower};
 
 /// What `--engine` takes.
@@ -31,14 +32,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
         EngineError::LibraryMissing { looked: looked.join("; ") }
     })?;
     let environment = environment(&place)?;
-    let threads = settings.thread_count();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("ort-{i}")).build();
-    let pool = pool.map_err(|e| EngineError::Device {
-        device: "cpu".to_owned(),
-        reason: format!("its {threads} threads could not be started: {e}"),
-        remedy: "ask for fewer threads".to_owned(),
-    })?;
-    let runtime = Runtime { environment, place, device: settings.device, threads, pool: Arc::new(pool), hash: Arc::default() };
+    let workers = Arc::new(Workers::start(NAME, settings.thread_count())?);
+    let runtime = Runtime { environment, place, device: settings.device, workers, hash: Arc::default() };
     if let Device::Cuda(index) = settings.device {
         cuda::probe(&runtime, index)?;
     }
@@ -51,8 +46,7 @@ pub(crate) struct Runtime {
     environment: Environment,
     place: Place,
     device: Device,
-    threads: usize,
-    pool: Arc<rayon::ThreadPool>,
+    workers: Arc<Workers>,
     /// SHA-256 of the library, once somebody asked.
     hash: Arc<OnceLock<Option<String>>>,
 }
@@ -80,7 +74,7 @@ impl Engine for Runtime {
             origin: self.place.origin.to_owned(),
             device: self.device.to_string(),
             providers,
-            threads: self.threads,
+            threads: self.workers.threads(),
             options: SESSION_OPTIONS.iter().map(owned).chain(options).collect(),
         }
     }

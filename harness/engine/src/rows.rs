@@ -73,19 +73,16 @@ impl Cut {
     }
 }
 
-/// Eight micro-batches of equal size (within one row), unless they would be smaller than `least` or larger than 32 rows.
+/// Sixteen micro-batches of equal size (within one row), fewer if they would be smaller than `least`, more if they would be larger
+/// than 32 rows; at least two from `least` rows on.
+///
+/// Measured (ONNX Runtime, two cores, 64 rows): micro-batches of 8, 16 and 32 rows differ by 2 % on a ResNet-18 and by nothing on
+/// smaller nets; running whole costs 5 to 10 % more on it and 1.8 times as much on a LeNet.
 fn cuts(rows: usize, least: usize) -> Vec<Range<usize>> {
-    let size = rows.div_ceil(8).clamp(least, 32.max(least));
-    let count = (rows / size).max(1);
-    let mut start = 0;
-    (0..count)
-        .map(|i| {
-            let end = rows * (i + 1) / count;
-            let range = start..end;
-            start = end;
-            range
-        })
-        .collect()
+    let size = rows.div_ceil(16).clamp(least, 32.max(least));
+    let fewest = if rows >= least { 2 } else { 1 };
+    let count = (rows / size).max(fewest).min(rows.max(1));
+    (0..count).map(|i| rows * i / count..rows * (i + 1) / count).collect()
 }
 
 /// The results of the micro-batches, one above the other. `None` if the engine gave results that do not fit together.
@@ -163,13 +160,13 @@ mod tests {
                 let cuts = cuts(rows, least);
                 assert_eq!((cuts[0].start, cuts[cuts.len() - 1].end), (0, rows));
                 assert!(cuts.windows(2).all(|pair| pair[0].end == pair[1].start));
-                assert!(cuts.len() == 1 || cuts.iter().all(|c| c.len() >= least && c.len() <= 64), "{rows}: {cuts:?}");
+                assert!(cuts.iter().all(|c| c.len() <= 64), "{rows}: {cuts:?}");
+                assert!(cuts.len() <= 2 || cuts.iter().all(|c| c.len() >= least), "{rows}: {cuts:?}");
             }
         }
-        assert_eq!(cuts(15, 8).len(), 1);
+        let count = |rows| cuts(rows, 8).len();
+        assert_eq!([0, 1, 7, 8, 15, 16, 24, 64, 256, 1000].map(count), [1, 1, 1, 2, 2, 2, 3, 8, 16, 31]);
         assert_eq!(cuts(17, 8), [0..8, 8..17]);
-        assert_eq!(cuts(64, 8).len(), 8);
-        assert_eq!(cuts(1000, 8).len(), 31);
     }
 
     fn cut(formula: impl for<'b> Fn(&'b Builder, Expr<'b>) -> Expr<'b>) -> bool {

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flatscape_graph::{DType, Element, Graph, Tensor};
-use rayon::prelude::*;
 use tract_onnx::prelude::{
     Datum, DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, TValue,
     Tensor as Array, TractError, TractResult, TypedRunnableModel,
@@ -15,6 +14,7 @@ use tract_onnx::prelude::{
 use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 use crate::rows::{self, Cut, Slice};
 use crate::signature::Signature;
+use crate::workers::Workers;
 use crate::{Buffer, EngineError, lower};
 
 /// What `--engine` takes.
@@ -31,19 +31,12 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
             remedy: "use --engine ort with the CUDA build of ONNX Runtime (`flatscape runtime install --cuda`)".to_owned(),
         });
     }
-    let threads = settings.thread_count();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("tract-{i}")).build();
-    let pool = pool.map_err(|e| EngineError::Device {
-        device: "cpu".to_owned(),
-        reason: format!("its {threads} threads could not be started: {e}"),
-        remedy: "ask for fewer threads".to_owned(),
-    })?;
-    Ok(Arc::new(Tract { pool: Arc::new(pool), threads }))
+    let workers = Workers::start(NAME, settings.thread_count())?;
+    Ok(Arc::new(Tract { workers: Arc::new(workers) }))
 }
 
 struct Tract {
-    pool: Arc<rayon::ThreadPool>,
-    threads: usize,
+    workers: Arc<Workers>,
 }
 
 impl Engine for Tract {
@@ -60,7 +53,7 @@ impl Engine for Tract {
             origin: "compiled in".to_owned(),
             device: Device::Cpu.to_string(),
             providers: Vec::new(),
-            threads: self.threads,
+            threads: self.workers.threads(),
             options: BTreeMap::new(),
         }
     }
@@ -76,7 +69,7 @@ impl Engine for Tract {
             cut: if options.split { Cut::of(graph) } else { None },
             model,
             specialised: Mutex::default(),
-            pool: self.pool.clone(),
+            workers: self.workers.clone(),
         };
         // a graph of fixed shapes is specialised now, so that what tract cannot do is said at compile time
         let fixed = |(_, ty): &(_, flatscape_graph::ValueType)| {
@@ -98,7 +91,7 @@ struct Plan {
     cut: Option<Cut>,
     model: InferenceModel,
     specialised: Mutex<HashMap<Shapes, Arc<TypedRunnableModel>>>,
-    pool: Arc<rayon::ThreadPool>,
+    workers: Arc<Workers>,
 }
 
 impl Executable for Plan {
@@ -113,11 +106,7 @@ impl Executable for Plan {
             Some(cut) => cut.pieces(&tensors, 1),
             None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
         };
-        let run = |piece: &Vec<Slice>| self.run_piece(piece).map_err(|e| failed(chain(&e)));
-        let results: Vec<Vec<Tensor>> = match &pieces[..] {
-            [only] => vec![run(only)?],
-            many => self.pool.install(|| many.par_iter().with_max_len(1).map(run).collect::<Result<_, _>>())?,
-        };
+        let results = self.workers.run(pieces.len(), &|i| self.run_piece(&pieces[i]).map_err(|e| failed(chain(&e))))?;
         let joined =
             rows::join(results).ok_or_else(|| failed("its micro-batches gave results that do not fit together".to_owned()))?;
         Ok(joined.into_iter().map(Buffer::from).collect())

@@ -2,7 +2,6 @@
 //! what the graph contains (operators, constants, extents), never by names.
 
 mod flipped;
-mod masks;
 mod phases;
 mod pools;
 mod transposed;
@@ -34,34 +33,32 @@ pub struct Lowering {
 }
 
 /// Every lowering, in the order in which they are applied.
+///
+/// Measured with ONNX Runtime 1.31 on AVX-512 and not here, because it gains a percent or nothing: [x > 0] by steep `HardSigmoid`s,
+/// which keep the blocked layout; a first layer's gradient with 2×2 pixels as channels (5 to 35 % slower than `ConvTranspose`).
+/// tract keeps `ConvTranspose` and `ScatterElements`: flipped kernels make it 1.3 times slower on the 64-64-128-128 net, 1.9 times
+/// on a LeNet, and 4 % faster on a ResNet-18.
 pub const LOWERINGS: &[Lowering] = &[
     Lowering {
         name: "flipped",
         engines: &["ort", "cuda"],
         summary: "ConvTranspose, stride 1, constant kernel, 16 channels or more on both sides: Conv with kernels flipped and swapped",
-        evidence: "the blocked kernels of the forward pass serve the backward pass too",
+        evidence: "7 % of a gradient step of a ResNet-18 and 9 % of the 64-64-128-128 net at batch 16",
         apply: flipped::apply,
     },
     Lowering {
         name: "phases",
         engines: &["ort", "cuda"],
         summary: "ConvTranspose, stride 2, constant kernel, 16 channels or more on both sides: four small Convs, interleaved",
-        evidence: "1.13 to 1.2 times faster than ConvTranspose, 1.4 times faster than inserting zeros",
+        evidence: "1.5 to 2 % of a gradient step of a ResNet-18, which has three such layers",
         apply: phases::apply,
     },
     Lowering {
         name: "pools",
         engines: &["ort"],
         summary: "the gradient of MaxPool (indices and ScatterElements): one operator of our own, ReLU included",
-        evidence: "8 to 14 % of a gradient step of the 64-64-128-128 net",
+        evidence: "18 % of a gradient step of the 64-64-128-128 net, 45 % of a LeNet",
         apply: pools::apply,
-    },
-    Lowering {
-        name: "masks",
-        engines: &["ort"],
-        summary: "Cast(x > 0): two steep HardSigmoids, exactly 0 or 1",
-        evidence: "2 to 3 % of a gradient step",
-        apply: masks::apply,
     },
 ];
 

@@ -128,7 +128,8 @@ fn fetch(wheel: &Wheel, work: &Path, installers: &[Installer]) -> Result<&'stati
         command.args(installer.prefix).args(["install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]);
         command.args(["--python-version", PYTHON, "--target"]).arg(work.join("package")).arg("--requirement").arg(&requirements);
         match installer.name {
-            "uv" => command.args(["--python-platform", wheel.uv_platform]),
+            // uv reads the oldest macOS from the environment
+            "uv" => command.args(["--python-platform", wheel.uv_platform]).env("MACOSX_DEPLOYMENT_TARGET", "14.0"),
             _ => command.args(["--implementation", "cp", "--abi", PYTHON_TAG, "--platform", wheel.platform, "--no-compile"]),
         };
         let Ok(output) = command.stdin(Stdio::null()).output() else { continue };

@@ -37,6 +37,34 @@ fn micro_batches_give_the_bytes_of_whole_runs() {
     }
 }
 
+/// A convolution, its gradient and a layer behind it: everything that is split among threads.
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let b = Builder::new(Graph::new("layers"));
+    let x = b.input("x", batch(&[16, 9, 9]));
+    let w = b.constant(noise(&[24, 16, 3, 3], 1));
+    let y = b.op("Conv", &[x, w], [("pads", [1, 1, 1, 1].into())]).relu();
+    let back = b.op("ConvTranspose", &[y, w], [("pads", [1, 1, 1, 1].into())]);
+    b.output("y", back.reshape(&[0, 16 * 81]).matmul(b.constant(noise(&[16 * 81, 70], 2))));
+    let graph = b.into_graph();
+    for choice in [Choice::Tract, Choice::Ort] {
+        if choice == Choice::Ort && library().is_none() {
+            continue;
+        }
+        for rows in [1, 5, 8, 40] {
+            let x = noise(&[rows, 16, 9, 9], rows as u64);
+            let with = |threads| {
+                let engine = open(&settings(choice, threads)).unwrap();
+                run(&*engine, &graph, &CompileOptions::default(), std::slice::from_ref(&x)).remove(0)
+            };
+            let one = with(1);
+            for threads in [2, 3, 7] {
+                assert_eq!(with(threads), one, "{choice:?}, {rows} rows, {threads} threads");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_graph_that_mixes_rows_runs_whole() {
     let b = Builder::new(Graph::new("centred"));
