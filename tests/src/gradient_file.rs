@@ -182,7 +182,7 @@ fn gradients_of_the_digits_models_are_slopes_of_their_loss() {
         close(&first, &second, n, 1e-5, &format!("{name} on both engines"));
         let engine = tract();
         let h = 2e-3f32;
-        let direction: Vec<f32> = (0..x.len()).map(|i| if i * 2654435761 >> 7 & 1 == 0 { h } else { -h }).collect();
+        let direction: Vec<f32> = (0..x.len()).map(|i| if ((i * 2654435761) >> 7) & 1 == 0 { h } else { -h }).collect();
         let moved = |sign: f32| {
             let x: Vec<f32> = x.iter().zip(&direction).map(|(x, d)| x + sign * d).collect();
             file.run(engine.as_ref(), &[&tensor(&x), &y]).get("loss")

@@ -42,10 +42,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that do no I/O, and the words that would betray it.
 const PURE: &[&str] = &["harness/graph/src", "harness/autodiff/src", "harness/report/src"];
-const IO: &[&str] = &["std::fs", "std::net", "std::process", "std::env", "File::open", "stdin()", "stdout()", "println!", "eprintln!"];
+const IO: &[&str] =
+    &["std::fs", "std::net", "std::process", "std::env", "File::open", "stdin()", "stdout()", "println!", "eprintln!"];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] = &["harness/abi/", "harness/sdk/", "harness/host/", "harness/engine/src/onnxruntime", "harness/engine/src/library"];
+const UNSAFE: &[&str] =
+    &["harness/abi/", "harness/sdk/", "harness/host/", "harness/engine/src/onnxruntime", "harness/engine/src/library"];
 
 /// Words that a crate must not know.
 const UNKNOWN_WORDS: &[(&str, &[&str])] = &[
@@ -153,7 +155,11 @@ fn graph_autodiff_and_report_do_no_input_or_output() {
 fn unsafe_stands_where_it_may() {
     let found: Vec<String> = ["harness", "plugins/standard/src"]
         .iter()
-        .flat_map(|folder| violations(folder, &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"], |path| UNSAFE.iter().any(|u| path.starts_with(u))))
+        .flat_map(|folder| {
+            violations(folder, &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"], |path| {
+                UNSAFE.iter().any(|u| path.starts_with(u))
+            })
+        })
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

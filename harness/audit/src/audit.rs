@@ -112,7 +112,7 @@ pub fn run(
             plugins.component(kind, &request.id)?.arguments(&request.arguments)?;
         }
     }
-    let (requests, models, refused) = load_models(plan, engine.as_ref(), &dataset, observer)?;
+    let Loaded { requests, models, refused } = load_models(plan, engine.as_ref(), &dataset, observer)?;
     let manifest = manifest(plan, engine.as_ref(), plugins, &dataset, &models, &refused);
     let mut bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
     bytes.push(b'\n');
@@ -327,7 +327,7 @@ impl Run<'_> {
                 name: m.name.clone(),
                 sha256: m.sha256.clone(),
                 classes: m.classes,
-                batch_difference: (!m.batch.holds()).then_some(f64::from(m.batch.difference)),
+                batch_difference: (!m.batch.holds()).then_some(m.batch.difference),
             })
             .collect();
         let refused: Vec<Refused> = self.refused.iter().map(|(refused, _)| refused.clone()).collect();
@@ -426,12 +426,14 @@ fn headlines(records: &[report::Record], part: &Part, model: &str) -> Vec<String
         .collect()
 }
 
-fn load_models(
-    plan: &Plan,
-    engine: &dyn Engine,
-    dataset: &Dataset,
-    observer: &mut dyn Observer,
-) -> Result<(Vec<ModelRequest>, Vec<Model>, Vec<(Refused, IntakeError)>), IntakeError> {
+/// The models that can be audited, as they were asked for and as they are, and those that cannot.
+struct Loaded {
+    requests: Vec<ModelRequest>,
+    models: Vec<Model>,
+    refused: Vec<(Refused, IntakeError)>,
+}
+
+fn load_models(plan: &Plan, engine: &dyn Engine, dataset: &Dataset, observer: &mut dyn Observer) -> Result<Loaded, IntakeError> {
     let mut requests = Vec::new();
     let mut models = Vec::new();
     let mut refused: Vec<(Refused, IntakeError)> = Vec::new();
@@ -451,7 +453,7 @@ fn load_models(
     }
     match refused.first() {
         Some((_, error)) if models.is_empty() => Err(error.clone()),
-        _ => Ok((requests, models, refused)),
+        _ => Ok(Loaded { requests, models, refused }),
     }
 }
 

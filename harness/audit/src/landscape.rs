@@ -102,7 +102,7 @@ impl Grid {
         if to <= 0.0 || (from + to).abs() > 1e-12 {
             return Err(wrong("is not symmetric around the image"));
         }
-        if points % 2 == 0 || !(3..=1001).contains(&points) {
+        if points.is_multiple_of(2) || !(3..=1001).contains(&points) {
             return Err(wrong("must have an odd number of points between 3 and 1001, so that the image is one of them"));
         }
         Ok(Grid { extent: Some(to), points })

@@ -167,10 +167,9 @@ impl<'b, 'a> Scope<'b, 'a> {
         for node in graph.nodes() {
             let mut operands = Vec::with_capacity(node.inputs.len());
             for operand in &node.inputs {
-                operands.push(match operand {
-                    None => None,
-                    Some(id) => Some(*map.entry(*id).or_insert_with(|| {
-                        let value = graph.value(*id);
+                operands.push(operand.map(|id| {
+                    *map.entry(id).or_insert_with(|| {
+                        let value = graph.value(id);
                         let mut target = self.builder.graph_mut();
                         let copy = match &value.constant {
                             Some(tensor) => target.add_constant(&value.name, tensor.clone()),
@@ -181,8 +180,8 @@ impl<'b, 'a> Scope<'b, 'a> {
                         };
                         drop(target);
                         self.builder.expr(copy)
-                    })),
-                });
+                    })
+                }));
             }
             let results: Vec<Option<Expr<'b>>> = if &*node.domain == "flatscape" {
                 let given: Vec<Expr<'b>> = operands.iter().flatten().copied().collect();

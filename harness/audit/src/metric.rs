@@ -200,19 +200,17 @@ impl Observed {
         let mut every = vec![samples, probes];
         every.extend(&self.inner);
         let mean = self.sum.iter().map(|v| v / probes as f64).collect();
-        let wanted: [(String, &[usize], Option<Vec<f64>>); 4] = [
-            (format!("obs_{name}_sum"), &shape, Some(self.sum)),
-            (format!("obs_{name}_mean"), &shape, Some(mean)),
-            (format!("obs_{name}_max"), &shape, Some(self.max)),
-            (format!("obs_{name}"), &every, self.all),
-        ];
-        for (name, shape, data) in wanted {
-            let Some((_, ty)) = emit.inputs.iter().find(|(n, _)| *n == name) else { continue };
+        let mut give = |name: String, shape: &[usize], data: Option<Vec<f64>>| -> Result<(), AttackError> {
+            let Some((_, ty)) = emit.inputs.iter().find(|(n, _)| *n == name) else { return Ok(()) };
             let tensor =
                 data.and_then(|data| Tensor::new(shape, data)).ok_or_else(|| StageError::Result { name: name.clone() })?;
-            let tensor = tensor.cast(ty.dtype.unwrap_or(tensor.dtype()));
-            values.put(&name, emit.upload(&tensor)?);
-        }
+            values.put(&name, emit.upload(&tensor.cast(ty.dtype.unwrap_or(tensor.dtype())))?);
+            Ok(())
+        };
+        give(format!("obs_{name}_sum"), &shape, Some(self.sum))?;
+        give(format!("obs_{name}_mean"), &shape, Some(mean))?;
+        give(format!("obs_{name}_max"), &shape, Some(self.max))?;
+        give(format!("obs_{name}"), &every, self.all)?;
         Ok(())
     }
 }

@@ -176,6 +176,12 @@ enum Tool<'a> {
     Metric { id: String, metric: Metric, at: Option<Box<Bench<'a>>> },
 }
 
+/// Runs one restart of an attack on a batch; is given the number of the restart and what to tell the share that is done.
+type Propose<'p> = &'p mut dyn FnMut(&Batch, u32, &mut dyn FnMut(f64)) -> Result<Vec<Proposal>, AttackError>;
+
+/// A count that a proposal keeps, by the name of its column.
+type Count = (&'static str, fn(&Proposal) -> u64);
+
 /// Where the work on a shard stands, for progress bars: rows done of rows to do.
 pub type Progress<'p> = &'p mut dyn FnMut(usize, usize);
 
@@ -338,7 +344,7 @@ impl<'a> Bench<'a> {
         batch: &Batch,
         clean: &[Vec<f64>],
         restarts: u32,
-        propose: &mut dyn FnMut(&Batch, u32, &mut dyn FnMut(f64)) -> Result<Vec<Proposal>, AttackError>,
+        propose: Propose,
         progress: &mut dyn FnMut(f64),
     ) -> Result<(), AttackError> {
         let n = batch.len();
@@ -391,7 +397,7 @@ impl<'a> Bench<'a> {
         findings.column("adv_prediction", (0..n).map(predicted).collect());
         findings.column("claimed", claims);
         findings.column("rejected", rejected);
-        let counts: [(&str, fn(&Proposal) -> u64); 5] = [
+        let counts: [Count; 5] = [
             ("forwards", |p| p.forwards),
             ("backwards", |p| p.backwards),
             ("gradients", |p| p.gradients),

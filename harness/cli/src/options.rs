@@ -11,6 +11,9 @@ use flatscape_host::{Plugins, Search, WorkerCommand};
 
 use crate::failure::Failure;
 
+/// An engine, or why there is none.
+type Opened = Result<Arc<dyn Engine>, EngineError>;
+
 /// Which engine runs the graphs.
 #[derive(Args, Clone, Debug)]
 pub struct EngineOptions {
@@ -41,9 +44,9 @@ impl EngineOptions {
     }
 
     /// Every engine there is, each opened or with the reason why not.
-    pub fn all(&self) -> Vec<(&'static str, Result<Arc<dyn Engine>, EngineError>)> {
+    pub fn all(&self) -> [(&'static str, Opened); 2] {
         let one = |choice| open(&Settings { choice, ..self.settings() });
-        vec![("ort", one(Choice::Ort)), ("tract", one(Choice::Tract))]
+        [("ort", one(Choice::Ort)), ("tract", one(Choice::Tract))]
     }
 
     /// Opens the engine.

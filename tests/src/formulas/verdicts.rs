@@ -6,11 +6,14 @@ use flatscape_audit::verify::{Outcome, Rejection, Verifier};
 use super::toy::{How, LAST, Toy, boxed, linear};
 use crate::provision::engines;
 
+/// What is offered, and the outcome and the rejection that must follow.
+type Case = (&'static str, Option<&'static [f32]>, Outcome, Option<Rejection>);
+
 #[test]
 fn the_judge_looks_only_at_what_is_allowed() {
     // z = (x₀, 0.45): class 0 above 0.45
     let toy = Toy::affine(&[[1.0, 0.0], [0.0, 0.0]], &[0.0, 0.45]);
-    let cases: &[(&str, Option<&[f32]>, Outcome, Option<Rejection>)] = &[
+    let cases: &[Case] = &[
         ("linf:0.1", Some(&[0.41, 0.5]), Outcome::Broken, None),
         ("linf:0.1", Some(&[0.40, 0.5]), Outcome::Broken, None),
         ("linf:0.1", Some(&[0.46, 0.6]), Outcome::Held, None),
