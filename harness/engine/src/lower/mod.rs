@@ -34,7 +34,7 @@ pub struct Lowering {
 
 /// Every lowering, in the order in which they are applied.
 ///
-/// Measured with ONNX Runtime 1.31 on AVX-512 and not here, because it gains a percent or nothing: [x > 0] by steep `HardSigmoid`s,
+/// Measured with ONNX Runtime 1.31 on AVX-512 and not here, because it gains a percent or nothing: `x > 0` by steep `HardSigmoid`s,
 /// which keep the blocked layout; a first layer's gradient with 2×2 pixels as channels (5 to 35 % slower than `ConvTranspose`).
 /// tract keeps `ConvTranspose` and `ScatterElements`: flipped kernels make it 1.3 times slower on the 64-64-128-128 net, 1.9 times
 /// on a LeNet, and 4 % faster on a ResNet-18.
