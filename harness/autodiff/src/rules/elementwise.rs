@@ -97,8 +97,16 @@ pub(super) const RULES: &[Rule] = &[
     .kink("αγ at 0"),
     // y = x > α ? x : 0                    x̄ = ȳ · [x > α]
     vjp("ThresholdedRelu", &[|n, ct| ct * n.x(0).greater(n.float("alpha", 1.0)).cast(ct.dtype())]).kink("0 at α"),
-    // y = σ(x)           x̄ = ȳ · y · (1 − y)
-    vjp("Sigmoid", &[|n, ct| ct * n.y(0) * one_minus(n.y(0))]),
+    // y = σ(x)           x̄ = ȳ · e / (1 + e)², e = e^(−|x|)
+    // The same as y · (1 − y), but engines round y to 0 or 1 where its slope is small and not 0, and attacks stop there.
+    vjp(
+        "Sigmoid",
+        &[|n, ct| {
+            let e = (-n.x(0).abs()).exp();
+            let d = e + 1.0;
+            ct * (e / (d * d))
+        }],
+    ),
     // y = clip(αx + β, 0, 1)               x̄ = ȳ · α · [0 < y < 1]
     vjp("HardSigmoid", &[|n, ct| ct * between_0_and_1(n.y(0)) * n.float("alpha", 0.2)]).kink("0 at both kinks"),
     // y = x · clip(x/6 + ½, 0, 1)          x̄ = ȳ · (|x| < 3 ? x/3 + ½ : [x > 0])
