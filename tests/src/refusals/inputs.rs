@@ -98,7 +98,7 @@ pub fn c_plugin(folder: &Path, name: &str) {
 /// `p.so`, the plugin in Rust that panics when it is asked for a program.
 pub fn panicking_plugin(folder: &Path) {
     let mut build = Command::new(env!("CARGO"));
-    build.current_dir(root()).args(["build", "--quiet", "--package", "misbehaving-panics"]);
+    build.current_dir(root()).args(["build", "--quiet", "--package", "flatscape-tests", "--package", "misbehaving-panics"]);
     build.env("CARGO_TARGET_DIR", built().parent().expect("target/PROFILE"));
     if !cfg!(debug_assertions) {
         build.arg("--release");
