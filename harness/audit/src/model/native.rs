@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use flatscape_graph::normalize::{self, NormalizeError};
-use flatscape_graph::{Dim, Expr, Graph, Output, ValueId, shown};
+use flatscape_graph::{Dim, Expr, Graph, Output, ValueId, ops, shown};
 
 use super::source::{self, Found};
 use crate::card::Card;
@@ -69,6 +69,9 @@ impl Native {
             IntakeError::model(if matches!(e, NormalizeError::Node(_)) { 25 } else { 13 }, format!("{name}: {e}"))
         })?;
         let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
+        if let Some(what) = ops::unknown(&whole) {
+            return Err(refuse(25, what));
+        }
         finite_weights(&whole).map_err(|what| refuse(65, what))?;
         let interface = interface(&whole);
         let Some(&input) = whole.inputs().first() else { return Err(refuse(15, "the model has no input".to_owned())) };
