@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 
 use crate::name::shown;
 use crate::ops;
@@ -164,7 +165,45 @@ impl<const K: usize> From<[i64; K]> for Attribute {
 
 /// The attributes of a node, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct Attributes(pub BTreeMap<String, Attribute>);
+pub struct Attributes(pub Named);
+
+/// Attributes by name. Copies share one map until one of them is changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named(Arc<BTreeMap<String, Attribute>>);
+
+impl Default for Named {
+    fn default() -> Named {
+        static EMPTY: LazyLock<Named> = LazyLock::new(|| Named(Arc::default()));
+        EMPTY.clone()
+    }
+}
+
+impl Deref for Named {
+    type Target = BTreeMap<String, Attribute>;
+    fn deref(&self) -> &BTreeMap<String, Attribute> {
+        &self.0
+    }
+}
+
+impl DerefMut for Named {
+    fn deref_mut(&mut self) -> &mut BTreeMap<String, Attribute> {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl<'a> IntoIterator for &'a Named {
+    type Item = (&'a String, &'a Attribute);
+    type IntoIter = std::collections::btree_map::Iter<'a, String, Attribute>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl From<BTreeMap<String, Attribute>> for Attributes {
+    fn from(map: BTreeMap<String, Attribute>) -> Attributes {
+        if map.is_empty() { Attributes::none() } else { Attributes(Named(Arc::new(map))) }
+    }
+}
 
 impl Attributes {
     /// No attributes.
@@ -207,7 +246,7 @@ impl Attributes {
 
 impl<const K: usize> From<[(&str, Attribute); K]> for Attributes {
     fn from(pairs: [(&str, Attribute); K]) -> Attributes {
-        Attributes(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>().into()
     }
 }
 
@@ -232,9 +271,9 @@ impl Node {
     /// A node of the standard domain without outputs yet, to be given to [`Graph::push`].
     pub fn new(op: &str, inputs: &[ValueId], attributes: impl Into<Attributes>) -> Node {
         Node {
-            op: op.into(),
-            domain: "".into(),
-            name: "".into(),
+            op: ops::shared(op),
+            domain: ops::shared(""),
+            name: ops::shared(""),
             inputs: inputs.iter().map(|&v| Some(v)).collect(),
             outputs: Vec::new(),
             attributes: attributes.into(),

@@ -7,9 +7,11 @@ use crate::ops::{Auto, Window};
 /// States the window of every convolution and pool whose kernel is known. Padding that depends on an unknown extent stays
 /// automatic.
 pub(super) fn windows(graph: Graph, _settings: &Settings) -> Result<Graph, NormalizeError> {
+    if !graph.nodes().iter().any(slides) {
+        return Ok(graph);
+    }
     Ok(graph.rewrite(|new, node, inputs| {
-        let slides = matches!(&*node.op, "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool");
-        if !slides || !node.domain.is_empty() {
+        if !slides(node) {
             return None;
         }
         let mut node = node.on(inputs.to_vec());
@@ -17,6 +19,10 @@ pub(super) fn windows(graph: Graph, _settings: &Settings) -> Result<Graph, Norma
         let _ = state(new, &mut node);
         Some(new.copy_node(&graph, &node, node.inputs.clone()))
     }))
+}
+
+fn slides(node: &Node) -> bool {
+    node.domain.is_empty() && matches!(&*node.op, "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool")
 }
 
 fn state(graph: &Graph, node: &mut Node) -> Option<()> {

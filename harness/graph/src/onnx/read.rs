@@ -15,6 +15,7 @@ use super::tensor::{Resolve, dtype, tensor};
 use super::{NEWEST_IR_VERSION, NEWEST_OPSET};
 use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId, ValueType};
 use crate::name::shown;
+use crate::ops::shared;
 
 pub use super::tensor::ExternalTensor;
 
@@ -179,32 +180,32 @@ impl Reader<'_> {
     }
 
     fn node(&mut self, graph: &mut Graph, proto: NodeProto, ids: &mut HashMap<Vec<u8>, ValueId>) -> Result<(), ReadError> {
-        let called = describe(&proto);
+        let mut proto = proto;
         let mut attributes = BTreeMap::new();
-        for attribute in proto.attribute {
+        for attribute in std::mem::take(&mut proto.attribute) {
             let name = text(attribute.name());
             let label = proto.output.first().map(|o| text(o)).unwrap_or_default();
             let value = self.attribute(attribute, &label)?;
             if attributes.insert(name.clone(), value).is_some() {
-                let what = format!("{called} has the attribute {} twice", shown(&name));
+                let what = format!("{} has the attribute {} twice", describe(&proto), shown(&name));
                 return Err(ReadError::new(Fault::DUPLICATE, what));
             }
         }
-        let attributes = Attributes(attributes);
+        let attributes = Attributes::from(attributes);
         let domain = standard(proto.domain.as_deref().unwrap_or_default());
         let op = proto.op_type.as_deref().unwrap_or_default();
         let labels: Vec<Option<String>> = proto.output.iter().map(|o| (!o.is_empty()).then(|| text(o))).collect();
         let labels: Vec<Option<&str>> = labels.iter().map(Option::as_deref).collect();
         if domain.is_empty() && op == b"Constant" {
-            let tensor = super::constant_value(&attributes).ok_or_else(|| constant_fault(&called, &attributes))?;
+            let tensor = super::constant_value(&attributes).ok_or_else(|| constant_fault(&describe(&proto), &attributes))?;
             if let (Some(key), Some(Some(label))) = (proto.output.into_iter().next(), labels.first()) {
                 ids.insert(key, graph.add_constant(label, tensor));
             }
             return Ok(());
         }
         let node = Node {
-            op: text(op).into(),
-            domain: text(domain).into(),
+            op: shared(&text(op)),
+            domain: shared(&text(domain)),
             name: text(proto.name.as_deref().unwrap_or_default()).into(),
             inputs: proto.input.iter().map(|i| ids.get(i).copied()).collect(),
             outputs: Vec::new(),

@@ -98,6 +98,15 @@ pub fn find(op: &str, domain: &str) -> Option<&'static Op> {
     ROWS.get(&(domain, op)).copied()
 }
 
+/// The name of an operator or a domain, one copy for all nodes where it is known.
+pub(crate) fn shared(name: &str) -> Arc<str> {
+    static NAMES: LazyLock<HashMap<&'static str, Arc<str>>> = LazyLock::new(|| {
+        let names = OPS.iter().flat_map(|row| [row.name, row.domain]);
+        names.map(|name| (name, name.into())).collect()
+    });
+    NAMES.get(name).cloned().unwrap_or_else(|| name.into())
+}
+
 /// Whether there is a row for the operator.
 pub fn is_known(op: &str, domain: &str) -> bool {
     find(op, domain).is_some()

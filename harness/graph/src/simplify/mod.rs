@@ -40,10 +40,10 @@ pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
         if let Some(same) = identities::apply(new, &mut node, shapes) {
             return Some(same);
         }
-        let key = Sharing::key(&node);
-        if let Some(same) = key.as_ref().and_then(|key| sharing.node(key)) {
-            return Some(same);
-        }
+        let key = match sharing.node(new, &node) {
+            Ok(same) => return Some(same),
+            Err(key) => key,
+        };
         let mut results = new.copy_node(graph, &node, node.inputs.clone());
         if shapes == Shapes::Fold {
             results.iter_mut().flatten().for_each(|v| *v = known(new, *v));

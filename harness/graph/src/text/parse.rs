@@ -218,7 +218,7 @@ impl Parser<'_> {
     fn attributes(&mut self) -> Result<Attributes, TextError> {
         let mut attributes = BTreeMap::new();
         if !self.lexer.takes("<") {
-            return Ok(Attributes(attributes));
+            return Ok(attributes.into());
         }
         loop {
             let place = self.lexer.place();
@@ -237,7 +237,7 @@ impl Parser<'_> {
             }
             if !self.lexer.takes(",") {
                 self.lexer.sign(">")?;
-                return Ok(Attributes(attributes));
+                return Ok(attributes.into());
             }
         }
     }
