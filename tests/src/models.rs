@@ -94,7 +94,7 @@ fn under_pgd(engine: &dyn Engine, model: &Model, data: &Dataset, eps: &str, imag
 fn gradient_files_of_third_party_models_take_any_batch() {
     let Some(folder) = shared_data("gradient_files_of_third_party_models_take_any_batch") else { return };
     for row in rows(&folder) {
-        let native = Native::load(&folder.join("models").join(&row.file).to_string_lossy(), None).expect(&row.file);
+        let native = Native::load(&folder.join("models").join(&row.file).to_string_lossy(), &Intake::default()).expect(&row.file);
         let request = gradient::Request::parse("ce", "input", 1).expect("a request");
         let file = assemble(&native, &request).expect(&row.file);
         let names: Vec<&str> = file.graph.outputs().iter().map(|o| &*o.name).collect();

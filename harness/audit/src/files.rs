@@ -1,15 +1,16 @@
-//! The one place that opens files which a user names: regular files only, within a size limit, read once and hashed as read.
-//! Refuses to follow external data of a model out of its folder; knows nothing of what the bytes mean.
+//! The one place that opens files which a user or a model names: regular files only, within a size limit, read once and hashed as
+//! read. Follows external data of a model nowhere out of its folder, writes through no link; knows nothing of what the bytes mean.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::path::{Component, Path, PathBuf};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
+use flatscape_graph::onnx::Fault;
 use sha2::{Digest, Sha256};
 
-use crate::intake::escape;
+use crate::intake::{IntakeError, escape};
 
 /// Largest model or data file that is read, in bytes (protobuf ends at 2 GiB; data sets here are far smaller).
 pub const LARGEST_FILE: u64 = 4 << 30;
@@ -43,8 +44,6 @@ pub enum FileError {
     TooLarge { path: String, size: u64, limit: u64 },
     #[error("{path} could not be read: {source}")]
     Read { path: String, source: std::io::Error },
-    #[error("external data {location:?} {why}")]
-    External { location: String, why: String },
 }
 
 /// Reads a regular file of 1 to `limit` bytes.
@@ -70,57 +69,66 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The files beside a model in which it keeps tensors. Each is read once; all of them together give at most [`LARGEST_FILE`]
-/// bytes, however often a tensor names the same ones.
+/// What a model file may take, and what is accepted beside it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Largest model file, in bytes. Protobuf ends at 2 GiB.
+    pub model_bytes: u64,
+    /// The most bytes that tensors in other files may have in all.
+    pub weight_bytes: u64,
+    /// Whether weights may lie in a file that has a second name somewhere else.
+    pub hard_links: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { model_bytes: 2 << 30, weight_bytes: LARGEST_FILE, hard_links: false }
+    }
+}
+
+/// The files beside a model in which it keeps tensors. Each is opened and read once; all of them together give at most
+/// [`Limits::weight_bytes`], however often a tensor names the same ones.
 #[derive(Debug)]
 pub struct ExternalFiles {
     model: PathBuf,
-    read: RefCell<BTreeMap<PathBuf, FileBytes>>,
+    limits: Limits,
+    read: RefCell<BTreeMap<String, FileBytes>>,
     given: Cell<u64>,
 }
 
+/// Why external data cannot be had: the kind of fault and a clause about the location.
+pub type Withheld = (Fault, String);
+
 impl ExternalFiles {
     /// The files beside the model at this path.
-    pub fn beside(model: &Path) -> ExternalFiles {
-        ExternalFiles { model: model.to_owned(), read: RefCell::default(), given: Cell::new(0) }
+    pub fn beside(model: &Path, limits: &Limits) -> ExternalFiles {
+        ExternalFiles { model: model.to_owned(), limits: limits.clone(), read: RefCell::default(), given: Cell::new(0) }
     }
 
     /// `length` bytes from `offset` of the file at `location`, relative to the folder of the model.
     ///
     /// # Errors
-    /// [`FileError::External`] if the location is absolute, has any component other than plain names, or leads (through a
-    /// link) out of the folder of the model path and of the model's real path; if the file is shorter; if the tensors ask for
-    /// too much in all. Other [`FileError`]s as for [`read`].
-    pub fn fetch(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, FileError> {
-        let refuse = |why: String| FileError::External { location: escape(location), why };
-        let relative = Path::new(location);
-        let plain = !location.is_empty() && relative.components().all(|c| matches!(c, Component::Normal(_)));
-        if !plain || location.contains(['\0', '\\', ':']) {
-            return Err(refuse("is not a plain path inside the model's folder".to_owned()));
-        }
-        let folder = self.model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let path = folder.join(relative);
-        let real = path.canonicalize().map_err(|e| io_error(&path, e))?;
-        // The cache of Hugging Face links `snapshots/<revision>/<file>` to `blobs/<hash>` for the model and its data alike,
-        // so the folder of the model's real path is a root too.
-        let roots = [Some(folder.to_owned()), self.model.canonicalize().ok().and_then(|m| m.parent().map(Path::to_owned))];
-        if !roots.iter().flatten().filter_map(|r| r.canonicalize().ok()).any(|root| real.starts_with(root)) {
-            return Err(refuse(format!("leaves the model's folder: it leads to {}", show(&real))));
-        }
+    /// A clause if the location has any part other than plain names, or leads (through a link) out of the folder of the model
+    /// path and of the model's real path; if it is no regular file, or one with several names; if the file is shorter; if the
+    /// tensors ask for too much in all.
+    pub fn fetch(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, Withheld> {
         self.given.set(self.given.get().saturating_add(length));
-        if self.given.get() > LARGEST_FILE {
-            return Err(refuse(format!("and the tensors before it have more than {LARGEST_FILE} bytes in all")));
+        if self.given.get() > self.limits.weight_bytes {
+            let why = format!("it and the tensors before it have more than {} bytes in all", self.limits.weight_bytes);
+            return Err((Fault::EXTERNAL_TOO_LARGE, why));
         }
         let mut files = self.read.borrow_mut();
-        if !files.contains_key(&real) {
-            files.insert(real.clone(), read(&real, LARGEST_FILE)?);
+        if !files.contains_key(location) {
+            files.insert(location.to_owned(), self.open(location)?);
         }
-        let bytes = files.get(&real).map_or(&[][..], |file| &file.bytes);
+        let bytes = files.get(location).map_or(&[][..], |file| &file.bytes);
         let wanted = usize::try_from(offset).ok().zip(offset.checked_add(length).and_then(|end| usize::try_from(end).ok()));
         let slice = wanted.and_then(|(start, end)| bytes.get(start..end));
-        slice
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| refuse(format!("has {} bytes; the model wants {length} bytes from byte {offset} on", bytes.len())))
+        slice.map(<[u8]>::to_vec).ok_or_else(|| {
+            let why = format!("it has {} bytes; the model wants {length} bytes from byte {offset} on", bytes.len());
+            (Fault::EXTERNAL, why)
+        })
     }
 
     /// Every file that was read: its name and its SHA-256.
@@ -128,6 +136,150 @@ impl ExternalFiles {
         let name = |path: &Path| path.file_name().map_or_else(String::new, |n| escape(&n.to_string_lossy()));
         self.read.borrow().values().map(|file| (name(&file.path), file.sha256.clone())).collect()
     }
+
+    fn open(&self, location: &str) -> Result<FileBytes, Withheld> {
+        if !location.split('/').all(is_plain_name) {
+            return Err((Fault::EXTERNAL_OUTSIDE, "it is not a plain path inside the model's folder".to_owned()));
+        }
+        let folder = self.model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = folder.join(location);
+        let failed = |e: std::io::Error| (Fault::EXTERNAL, io_error(&path, e).to_string());
+        let file = match beneath::open(folder, Path::new(location)) {
+            Err(e) if e.kind() == ErrorKind::CrossesDevices => {
+                // The cache of Hugging Face links `snapshots/<revision>/<file>` to `blobs/<hash>` for the model and its data
+                // alike, so the folder of the model's real path is a root too.
+                let real = path.canonicalize().map_err(failed)?;
+                let root = self.model.canonicalize().ok().and_then(|m| m.parent().map(Path::to_owned)).unwrap_or_default();
+                let inside =
+                    real.strip_prefix(&root).ok().filter(|rest| !root.as_os_str().is_empty() && !rest.as_os_str().is_empty());
+                let outside = || (Fault::EXTERNAL_OUTSIDE, format!("it leaves the model's folder: it leads to {}", show(&real)));
+                beneath::open(&root, inside.ok_or_else(outside)?).map_err(failed)?
+            }
+            other => other.map_err(failed)?,
+        };
+        let about = file.metadata().map_err(failed)?;
+        if !self.limits.hard_links && about.is_file() && names_of(&about) > 1 {
+            let why = format!("its file has {} names (hard links), so it may belong to somebody else", names_of(&about));
+            return Err((Fault::EXTERNAL_LINKED, format!("{why}; --allow-hardlinks reads it anyway")));
+        }
+        let bytes = read_opened(file, &path, self.limits.weight_bytes).map_err(|e| {
+            let special = matches!(e, FileError::Special(_) | FileError::Directory(_));
+            (if special { Fault::EXTERNAL_SPECIAL } else { Fault::EXTERNAL }, e.to_string())
+        })?;
+        let sha256 = sha256(&bytes);
+        Ok(FileBytes { path, bytes, sha256 })
+    }
+}
+
+/// Whether a part of a location is a name on every system: no way up, no drive, no stream, nothing that some system drops.
+fn is_plain_name(part: &str) -> bool {
+    let odd = |c: char| c.is_control() || matches!(c, '\\' | ':');
+    !part.is_empty() && !part.ends_with(['.', ' ']) && !part.contains(odd)
+}
+
+#[cfg(unix)]
+fn names_of(about: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(about)
+}
+
+#[cfg(not(unix))]
+fn names_of(_: &std::fs::Metadata) -> u64 {
+    1
+}
+
+/// Opening a file below a folder so that no link leads out of it.
+mod beneath {
+    use std::fs::File;
+    use std::io::{Error, ErrorKind, Result};
+    use std::path::Path;
+
+    /// Opens a file for reading, without waiting for whoever writes into a pipe. `CrossesDevices`: a link leads out of the
+    /// folder.
+    #[cfg(target_os = "linux")]
+    pub(super) fn open(folder: &Path, relative: &Path) -> Result<File> {
+        use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+        let root = File::open(folder)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&root, relative, flags, Mode::empty(), resolve) {
+            // kernels before 5.6, and sandboxes that do not know the call
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => open_checked(folder, relative),
+            other => Ok(File::from(other.map_err(Error::from)?)),
+        }
+    }
+
+    /// The same where the system has no such call.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn open(folder: &Path, relative: &Path) -> Result<File> {
+        open_checked(folder, relative)
+    }
+
+    /// Looks where every link leads before the file is opened. Somebody who may write into the folder could exchange it between.
+    fn open_checked(folder: &Path, relative: &Path) -> Result<File> {
+        let real = folder.join(relative).canonicalize()?;
+        if !real.starts_with(folder.canonicalize()?) {
+            return Err(Error::from(ErrorKind::CrossesDevices));
+        }
+        super::open(&real)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        /// Both ways of opening must agree; here only the first of them is used.
+        #[test]
+        #[cfg(unix)]
+        fn the_way_without_the_call_agrees() {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let inner = dir.path().join("inner");
+            std::fs::create_dir_all(inner.join("deep")).expect("created");
+            std::fs::write(dir.path().join("secret"), b"s").expect("written");
+            std::fs::write(inner.join("deep/w"), b"w").expect("written");
+            let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, inner.join(name)).expect("linked");
+            link("deep/w", "within");
+            link("../inner/deep/w", "around");
+            link("../secret", "out");
+            link("..", "up");
+            link("nowhere", "broken");
+            link("loop", "loop");
+            for (name, opens) in
+                [("deep/w", true), ("within", true), ("out", false), ("up/secret", false), ("broken", false), ("loop", false)]
+            {
+                let relative = std::path::Path::new(name);
+                for open in [super::open, super::open_checked] {
+                    assert_eq!(open(&inner, relative).is_ok(), opens, "{name}");
+                }
+            }
+            // a way out and back in: one refuses it, for the other it is the same file
+            assert!(super::open_checked(&inner, std::path::Path::new("around")).is_ok());
+        }
+    }
+}
+
+/// Writes a file where the user says: whole or not at all, in the place of a former regular file, never through a link.
+///
+/// # Errors
+/// `O094` if there is a link, a pipe, a device or a folder, or the file cannot be written.
+pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), IntakeError> {
+    let refuse = |why: String| {
+        IntakeError::output(94, format!("{} could not be written: {why}", show(path))).help("choose another place with -o")
+    };
+    match std::fs::symlink_metadata(path) {
+        Ok(about) if !about.is_file() => return Err(refuse("there is something that is not a regular file".to_owned())),
+        _ => {}
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let attempt = || -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(folder)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        }
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|e| e.error)
+    };
+    attempt().map_err(|e| refuse(e.to_string()))
 }
 
 /// How a path stands in a message.
@@ -136,7 +288,11 @@ pub fn show(path: &Path) -> String {
 }
 
 fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let mut file = open(path).map_err(|e| io_error(path, e))?;
+    read_opened(open(path).map_err(|e| io_error(path, e))?, path, limit)
+}
+
+/// All of an open file, if it is a regular one.
+fn read_opened(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let about = file.metadata().map_err(|e| io_error(path, e))?;
     if about.is_dir() {
         return Err(FileError::Directory(show(path)));
@@ -149,7 +305,7 @@ fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     }
     let mut bytes = Vec::with_capacity(about.len() as usize);
     // One more than the limit, so that a file that grows while it is read is noticed.
-    file.by_ref().take(limit + 1).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
     if bytes.len() as u64 > limit {
         return Err(FileError::TooLarge { path: show(path), size: bytes.len() as u64, limit });
     }
@@ -226,21 +382,98 @@ mod tests {
         for (path, bytes) in [(&model, &b"m"[..]), (&inner.join("w.bin"), b"0123456789"), (&dir.path().join("secret"), b"s")] {
             std::fs::write(path, bytes).expect("written");
         }
-        let files = ExternalFiles::beside(&model);
-        assert_eq!(files.fetch("w.bin", 2, 3).expect("read"), b"234");
-        assert_eq!(files.fetch("w.bin", 0, 10).expect("read").len(), 10);
-        for bad in ["../secret", "/etc/hostname", "a/../../secret", "", "C:\\x", "w.bin\0x", "."] {
-            assert!(files.fetch(bad, 0, 1).is_err(), "{bad:?} was read");
+        let fetch =
+            |location: &str, offset, length| ExternalFiles::beside(&model, &Limits::default()).fetch(location, offset, length);
+        let fault = |location: &str, offset, length| fetch(location, offset, length).map_err(|(fault, _)| fault.id);
+        assert_eq!(fetch("w.bin", 2, 3).expect("read"), b"234");
+        assert_eq!(fetch("w.bin", 0, 10).expect("read").len(), 10);
+        let outside = [
+            "../secret",
+            "/etc/hostname",
+            "a/../../secret",
+            "",
+            "C:\\x",
+            "c:/x",
+            "\\\\host\\share",
+            "w.bin\0x",
+            ".",
+            "..",
+            "w.bin/",
+            "a//b",
+            "./w.bin",
+            "w.bin.",
+            "w.bin ",
+            "#/../secret",
+            "w.bin::$DATA",
+            "a\nb",
+        ];
+        for bad in outside {
+            assert_eq!(fault(bad, 0, 1), Err("M040"), "{bad:?}");
         }
-        for (offset, length) in [(11, 0), (0, 11), (u64::MAX, 1), (1, u64::MAX), (5, 6)] {
-            assert!(ExternalFiles::beside(&model).fetch("w.bin", offset, length).is_err(), "{offset} {length} was read");
+        assert_eq!(fault("%2e%2e/secret", 0, 1), Err("M045"));
+        for (offset, length) in [(11, 0), (0, 11), (u64::MAX, 1), (5, 6), (10, 1)] {
+            assert_eq!(fault("w.bin", offset, length), Err("M045"), "{offset} {length}");
         }
-        assert_eq!(files.list().len(), 1);
+        assert_eq!(fault("w.bin", 1, u64::MAX), Err("M049"));
+        let tight = ExternalFiles::beside(&model, &Limits { weight_bytes: 25, ..Limits::default() });
+        assert!(tight.fetch("w.bin", 0, 10).is_ok() && tight.fetch("w.bin", 0, 10).is_ok());
+        assert_eq!(tight.fetch("w.bin", 0, 10).map_err(|(fault, _)| fault.id), Err("M049"));
+        assert_eq!(tight.list().len(), 1);
         #[cfg(unix)]
         {
-            std::os::unix::fs::symlink(dir.path().join("secret"), inner.join("link")).expect("linked");
-            let error = files.fetch("link", 0, 1).expect_err("refused").to_string();
-            assert!(error.contains("leaves the model's folder"), "{error}");
+            use std::os::unix::fs::symlink;
+            symlink(dir.path().join("secret"), inner.join("link")).expect("linked");
+            symlink("..", inner.join("up")).expect("linked");
+            symlink("w.bin", inner.join("within")).expect("linked");
+            for bad in ["link", "up/secret"] {
+                let (fault, why) = fetch(bad, 0, 1).expect_err("refused");
+                assert!(fault.id == "M040" && why.contains("secret"), "{why}");
+            }
+            assert_eq!(fetch("within", 0, 1).expect("read"), b"0");
+            std::fs::hard_link(dir.path().join("secret"), inner.join("linked")).expect("linked");
+            assert_eq!(fault("linked", 0, 1), Err("M043"));
+            let trusting = ExternalFiles::beside(&model, &Limits { hard_links: true, ..Limits::default() });
+            assert_eq!(trusting.fetch("linked", 0, 1).expect("read"), b"s");
+            std::fs::create_dir(inner.join("folder")).expect("created");
+            assert_eq!(fault("folder", 0, 1), Err("M044"));
+        }
+    }
+
+    /// `hub/snapshots/1/{model.onnx,w.bin}` are links to `hub/blobs/*`, as in the cache of Hugging Face.
+    #[test]
+    #[cfg(unix)]
+    fn weights_in_a_cache_of_links_are_found() {
+        let dir = folder();
+        let at = |name: &str| dir.path().join(name);
+        for folder in ["hub/blobs", "hub/snapshots/1", "other"] {
+            std::fs::create_dir_all(at(folder)).expect("created");
+        }
+        for (name, bytes) in [("hub/blobs/aa", b"m"), ("hub/blobs/bb", b"w"), ("other/cc", b"s")] {
+            std::fs::write(at(name), bytes).expect("written");
+        }
+        for (name, to) in [("model.onnx", "../../blobs/aa"), ("w.bin", "../../blobs/bb"), ("s.bin", "../../../other/cc")] {
+            std::os::unix::fs::symlink(to, at("hub/snapshots/1").join(name)).expect("linked");
+        }
+        let files = ExternalFiles::beside(&at("hub/snapshots/1/model.onnx"), &Limits::default());
+        assert_eq!(files.fetch("w.bin", 0, 1).expect("read"), b"w");
+        assert_eq!(files.fetch("s.bin", 0, 1).map_err(|(fault, _)| fault.id), Err("M040"));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let dir = folder();
+        let path = dir.path().join("out.onnx");
+        publish(&path, b"one").expect("written");
+        publish(&path, b"two").expect("written");
+        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("read").count(), 1);
+        assert!(publish(dir.path(), b"x").is_err() && publish(&dir.path().join("none/out"), b"x").is_err());
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("link");
+            std::os::unix::fs::symlink(&path, &link).expect("linked");
+            assert!(publish(&link, b"three").is_err());
+            assert_eq!(std::fs::read(&path).expect("read"), b"two");
         }
     }
 }

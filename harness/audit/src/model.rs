@@ -1,6 +1,7 @@
 //! A model as the audit sees it: pixels in [0,1] in, logits out, any batch, with everything that was done to the file written
 //! down. Knows files, cards and data sets; nothing of attacks.
 
+mod admit;
 mod batch;
 mod native;
 mod pixels;
@@ -9,6 +10,7 @@ mod source;
 use flatscape_engine::Engine;
 use flatscape_graph::{Dim, Graph};
 
+pub use admit::admit;
 pub use batch::{Agreement, TOLERANCE, compare, noise};
 pub use native::{Interface, Native, rows_of_logits};
 pub use pixels::{Outputs, Pixels};
@@ -16,6 +18,7 @@ pub use source::{SHIPPED, Shipped};
 
 use crate::card::{Card, Preprocessing};
 use crate::data::Dataset;
+use crate::files::Limits;
 use crate::intake::IntakeError;
 
 /// Images on which the batch is tried, at most.
@@ -28,6 +31,9 @@ pub struct Intake {
     pub output: Option<String>,
     /// Preprocessing from flags; wins over the card, which wins over metadata.
     pub preprocessing: Preprocessing,
+    /// What its file may take.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// A classifier of images.
@@ -65,7 +71,7 @@ impl Model {
     /// # Errors
     /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
     pub fn load(source: &str, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, IntakeError> {
-        let native = Native::load(source, intake.output.as_deref())?;
+        let native = Native::load(source, intake)?;
         let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
         let pixels = Pixels::settle(&native, &stated, data.shape)?;
         let any = native.any_batch()?;

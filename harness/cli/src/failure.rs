@@ -1,34 +1,42 @@
-//! How a command ends when it cannot do what was asked: a sentence, a line of help, an exit code.
+//! How a command ends when it cannot do what was asked: `error[M031]: sentence`, a line of help, an exit code; the same as JSON
+//! where `--json` was asked for.
 
 use std::fmt;
 
-use flatscape_audit::intake::IntakeError;
+use flatscape_audit::intake::{IntakeError, escape};
 use flatscape_engine::EngineError;
 use flatscape_host::HostError;
+use serde_json::json;
 
 /// The end of a command.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub code: u8,
-    words: String,
+    error: IntakeError,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        self.error.fmt(f)
     }
 }
 
 impl From<IntakeError> for Failure {
     fn from(error: IntakeError) -> Failure {
-        Failure { code: error.class.exit_code(), words: error.to_string() }
+        Failure { code: error.class.exit_code(), error }
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
-        Failure { code: 6, words: format!("error: {error}") }
+        use EngineError::{Device, LibraryInUse, LibraryMissing, LibraryRefused};
+        let number = match error {
+            LibraryMissing { .. } | LibraryRefused { .. } | LibraryInUse { .. } => 109,
+            Device { .. } => 108,
+            _ => 6,
+        };
+        IntakeError::engine(number, error.to_string()).into()
     }
 }
 
@@ -38,19 +46,48 @@ impl From<HostError> for Failure {
     }
 }
 
+impl From<clap::Error> for Failure {
+    /// What the parser of the command line says, in the words of this program: the first paragraph, its tip as help.
+    fn from(error: clap::Error) -> Failure {
+        let said = error.render().to_string();
+        let mut paragraphs = said.trim_start_matches("error: ").split("\n\n");
+        let what = paragraphs.next().unwrap_or_default().trim();
+        let help: Vec<String> = paragraphs
+            .map(|p| p.trim().trim_start_matches("tip: ").split('\n').map(str::trim).collect::<Vec<_>>().join(" "))
+            .filter(|p| !p.is_empty())
+            .collect();
+        IntakeError::usage(2, printable(what)).help(printable(&help.join("; "))).into()
+    }
+}
+
+/// What was typed, without the power over a terminal.
+fn printable(text: &str) -> String {
+    text.split('\n').map(escape_line).collect::<Vec<_>>().join("\n")
+}
+
+fn escape_line(line: &str) -> String {
+    line.split(' ').map(escape).collect::<Vec<_>>().join(" ")
+}
+
 impl Failure {
     /// The command line asks for something that cannot be.
     pub fn usage(sentence: impl fmt::Display) -> Failure {
-        Failure { code: 2, words: format!("error: {sentence}") }
+        IntakeError::usage(91, sentence.to_string()).into()
     }
 
     /// The engine or the device is not there.
     pub fn engine(sentence: impl fmt::Display) -> Failure {
-        Failure { code: 6, words: format!("error: {sentence}") }
+        IntakeError::engine(109, sentence.to_string()).into()
     }
 
     /// Something could not be read or written.
     pub fn output(sentence: impl fmt::Display) -> Failure {
-        Failure { code: 7, words: format!("error: {sentence}") }
+        IntakeError::output(94, sentence.to_string()).into()
+    }
+
+    /// `{"error": {"id", "class", "what", "help"}}`.
+    pub fn json(&self) -> serde_json::Value {
+        let IntakeError { class, what, help, .. } = &self.error;
+        json!({ "error": { "id": self.error.id(), "class": class, "what": what, "help": help } })
     }
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use commands::Command;
+use failure::Failure;
 
 /// Can this classifier be trusted when somebody pushes on its inputs, and what does the ground around its predictions look like?
 #[derive(Parser)]
@@ -23,10 +24,18 @@ struct CommandLine {
 
 fn main() -> ExitCode {
     signals::let_pipes_close();
-    let line = CommandLine::parse();
-    match line.command.run() {
+    let ended = match CommandLine::try_parse() {
+        Ok(line) => line.command.run(),
+        // help and version are not failures
+        Err(said) if !said.use_stderr() => said.exit(),
+        Err(said) => Err(Failure::from(said)),
+    };
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
+            if std::env::args().any(|word| word == "--json") {
+                println!("{}", failure.json());
+            }
             eprintln!("{failure}");
             ExitCode::from(failure.code)
         }

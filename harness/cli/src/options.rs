@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use flatscape_audit::data::{self, Split};
+use flatscape_audit::files::Limits;
 use flatscape_audit::intake::IntakeError;
 use flatscape_engine::{Choice, Device, Engine, EngineError, Settings, open, runtime};
 use flatscape_host::{Plugins, Search, WorkerCommand};
@@ -151,4 +152,29 @@ pub struct IntakeOptions {
     /// The output that holds the classes, where a model has several
     #[arg(long, value_name = "NAME")]
     pub output: Option<String>,
+    #[command(flatten)]
+    pub limits: LimitOptions,
+}
+
+/// What a model file may take.
+#[derive(Args, Clone, Debug, Default)]
+pub struct LimitOptions {
+    /// The largest model file, and the most that weights beside it may have in all; 2 GiB and 4 GiB if absent
+    #[arg(long, value_name = "BYTES")]
+    pub max_model_bytes: Option<u64>,
+    /// Read weights from a file that has another name elsewhere (a hard link)
+    #[arg(long)]
+    pub allow_hardlinks: bool,
+}
+
+impl LimitOptions {
+    /// As the audit crate wants it.
+    pub fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            model_bytes: self.max_model_bytes.unwrap_or(usual.model_bytes),
+            weight_bytes: self.max_model_bytes.unwrap_or(usual.weight_bytes),
+            hard_links: self.allow_hardlinks,
+        }
+    }
 }

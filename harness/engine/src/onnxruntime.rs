@@ -80,6 +80,7 @@ impl Engine for Runtime {
     }
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
+        let graph = &*graph.with_plain_interface();
         let form = if self.device == Device::Cpu { NAME } else { "cuda" };
         let lowered = if options.lower { &lower::lower(graph, form) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);

@@ -3,6 +3,7 @@
 //! tract optimises for concrete shapes, so a graph is specialised when a batch size is first seen and kept.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flatscape_graph::{DType, Element, Graph, Tensor};
@@ -59,11 +60,12 @@ impl Engine for Tract {
     }
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
+        let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
         let lowered = if options.lower { &lower::lower(graph, NAME) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);
         let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-        let model = onnx.model_for_read(&mut &bytes[..]).map_err(|e| refused(chain(&e)))?;
+        let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
         let plan = Plan {
             signature: Signature::of(graph),
             cut: if options.split { Cut::of(graph) } else { None },
@@ -77,7 +79,7 @@ impl Engine for Tract {
         };
         let shapes: Option<Vec<Vec<usize>>> = plan.signature.inputs.iter().map(fixed).collect();
         if let Some(shapes) = shapes {
-            plan.specialise(&shapes).map_err(|e| refused(chain(&e)))?;
+            guarded(|| plan.specialise(&shapes)).map_err(|e| refused(chain(&e)))?;
         }
         Ok(Box::new(plan))
     }
@@ -106,7 +108,8 @@ impl Executable for Plan {
             Some(cut) => cut.pieces(&tensors, 1),
             None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
         };
-        let results = self.workers.run(pieces.len(), &|i| self.run_piece(&pieces[i]).map_err(|e| failed(chain(&e))))?;
+        let results =
+            self.workers.run(pieces.len(), &|i| guarded(|| self.run_piece(&pieces[i])).map_err(|e| failed(chain(&e))))?;
         let joined =
             rows::join(results).ok_or_else(|| failed("its micro-batches gave results that do not fit together".to_owned()))?;
         Ok(joined.into_iter().map(Buffer::from).collect())
@@ -179,6 +182,14 @@ fn datum_type(dtype: DType) -> DatumType {
         DType::U8 => DatumType::U8,
         DType::Bool => DatumType::Bool,
     }
+}
+
+/// tract panics where it should refuse, on graphs that it does not expect; here that is an error like any other.
+fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(TractError::msg(format!("it panicked: {}", text.unwrap_or("without a word"))))
+    })
 }
 
 /// The error and its causes, outermost first.

@@ -1,9 +1,10 @@
 //! Names: how those from files are shown in messages, and how the values of a graph get unique ones when it is written.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::ir::{Graph, ValueId};
+use crate::ir::{Graph, Output, ValueId};
 
 /// Characters of a name that a message shows.
 const SHOWN: usize = 120;
@@ -13,6 +14,34 @@ pub fn shown(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}…", &name[..end]),
         None => format!("{name:?}"),
+    }
+}
+
+/// Whether a name of a file can be a label anywhere: neither empty nor endless, no control or bidirectional character.
+fn is_plain(name: &str) -> bool {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffd}')
+    };
+    !name.is_empty() && name.len() <= 1024 && !name.contains(odd)
+}
+
+impl Graph {
+    /// The same graph with inputs and outputs that every engine can name: as they are, or numbered if one of them is not a plain
+    /// name. Positions stay.
+    pub fn with_plain_interface(&self) -> Cow<'_, Graph> {
+        let mut names = self.inputs().iter().map(|&v| &*self.value(v).name).chain(self.outputs().iter().map(|o| &*o.name));
+        if names.all(is_plain) {
+            return Cow::Borrowed(self);
+        }
+        let mut plain = self.clone();
+        for (i, &input) in self.inputs().iter().enumerate() {
+            plain.rename(input, &format!("input_{i}"));
+        }
+        let outputs = self.outputs().iter().enumerate();
+        let renamed = outputs.map(|(i, o)| Output { name: format!("output_{i}").into(), value: o.value });
+        plain.set_outputs(renamed.collect());
+        Cow::Owned(plain)
     }
 }
 
@@ -30,7 +59,8 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    /// Names everything in a graph. Names of the interface are kept; others get a suffix where they would repeat.
+    /// Names everything in a graph. Names of the interface are kept; others get a suffix where they would
+    /// repeat, and those that are not plain are replaced.
     pub fn of(graph: &Graph) -> Naming {
         let mut taken = Unique::default();
         let mut values: Vec<Option<Arc<str>>> = vec![None; graph.values().len()];
@@ -88,7 +118,7 @@ impl Unique {
     }
 
     fn name(&mut self, wanted: &Arc<str>) -> Arc<str> {
-        let wanted: Arc<str> = if wanted.is_empty() { "value".into() } else { wanted.clone() };
+        let wanted: Arc<str> = if is_plain(wanted) { wanted.clone() } else { "value".into() };
         let mut name = wanted.clone();
         let next = self.next.entry(wanted.clone()).or_insert(0);
         while !self.used.insert(name.clone()) {

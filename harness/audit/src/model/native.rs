@@ -1,10 +1,12 @@
 //! A model in its own terms: which input, which output, logits instead of probabilities, any batch. Knows nothing of pixels.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use flatscape_graph::normalize::{self, NormalizeError};
-use flatscape_graph::{Dim, Expr, Graph, Output, ValueId, ops, shown};
+use flatscape_graph::normalize;
+use flatscape_graph::{Dim, Expr, Graph, Output, ValueId, shown};
 
+use super::Intake;
+use super::admit::admit;
 use super::source::{self, Found};
 use crate::card::Card;
 use crate::intake::IntakeError;
@@ -55,27 +57,20 @@ pub struct Interface {
 }
 
 impl Native {
-    /// Reads and normalises the model of that name or at that path. `output` names the output that holds the logits, for
-    /// models that have several.
+    /// Reads and normalises the model of that name or at that path.
     ///
     /// # Errors
-    /// Model errors with the number of the kind of fault, and usage errors about `output` and the card.
-    pub fn load(source: &str, output: Option<&str>) -> Result<Native, IntakeError> {
-        let Found { name, source, sha256, file, card, mut facts } = source::find(source)?;
+    /// Model errors with the number of the kind of fault, and usage errors about the output that was named and the card.
+    pub fn load(source: &str, intake: &Intake) -> Result<Native, IntakeError> {
+        let Found { name, source, sha256, file, card, mut facts } = source::find(source, &intake.limits)?;
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
         file.graph.nodes().iter().for_each(|n| *operators.entry(n.op.to_string()).or_insert(0) += 1);
-        let whole = normalize::normalize(&file.graph, opset, &normalize::Options::default()).map_err(|e| {
-            IntakeError::model(if matches!(e, NormalizeError::Node(_)) { 25 } else { 13 }, format!("{name}: {e}"))
-        })?;
+        let whole = admit(&name, &file)?;
         let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
-        if let Some(what) = ops::unknown(&whole) {
-            return Err(refuse(25, what));
-        }
-        finite_weights(&whole).map_err(|what| refuse(65, what))?;
         let interface = interface(&whole);
         let Some(&input) = whole.inputs().first() else { return Err(refuse(15, "the model has no input".to_owned())) };
-        let chosen = choose_output(&whole, &name, output)?;
+        let chosen = choose_output(&whole, &name, intake.output.as_deref())?;
         let own_output = whole.outputs()[chosen].name.to_string();
         let (graph, cut) = normalize::logits(&whole, chosen);
         if cut != normalize::Cut::Nothing {
@@ -177,25 +172,6 @@ fn class_extent(graph: &Graph, output: &Output) -> Result<usize, String> {
 pub fn rows_of_logits(logits: Expr<'_>) -> Expr<'_> {
     let trailing: Vec<i64> = (2..logits.rank().unwrap_or(2) as i64).collect();
     logits.squeeze(&trailing)
-}
-
-/// Refuses weights that are not finite numbers, by name and count. Constants elsewhere may be infinite (a bound, a mask).
-fn finite_weights(graph: &Graph) -> Result<(), String> {
-    const WEIGHTED: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
-    let weighted = graph.nodes().iter().filter(|n| WEIGHTED.contains(&&*n.op)).flat_map(|n| n.inputs.iter().flatten().copied());
-    let weights: HashSet<ValueId> = weighted.collect();
-    for (id, value) in graph.values() {
-        let Some(constant) = value.constant.as_deref().filter(|t| t.dtype().is_float()) else { continue };
-        let numbers = constant.to_f64();
-        let nan = numbers.iter().filter(|v| v.is_nan()).count();
-        let infinite = if weights.contains(&id) { numbers.iter().filter(|v| v.is_infinite()).count() } else { 0 };
-        if nan + infinite > 0 {
-            let counts = [(nan, "NaN"), (infinite, "infinite numbers")];
-            let found: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-            return Err(format!("the constant {} holds {}", shown(&value.name), found.join(" and ")));
-        }
-    }
-    Ok(())
 }
 
 fn interface(graph: &Graph) -> Interface {

@@ -6,7 +6,7 @@ use flatscape_graph::onnx::{self, ModelFile};
 use flatscape_graph::shown;
 
 use crate::card::Card;
-use crate::files::{self, ExternalFiles, FileError, LARGEST_FILE, show};
+use crate::files::{self, ExternalFiles, FileError, Limits, show};
 use crate::intake::{IntakeError, nearest};
 
 /// A model that is inside the program.
@@ -48,7 +48,7 @@ pub(super) struct Found {
 }
 
 /// Reads the model of that name or at that path.
-pub(super) fn find(source: &str) -> Result<Found, IntakeError> {
+pub(super) fn find(source: &str, limits: &Limits) -> Result<Found, IntakeError> {
     match SHIPPED.iter().find(|s| s.name == source) {
         Some(shipped) => {
             let file = onnx::read(shipped.model).map_err(|e| refused(source, &e))?;
@@ -63,14 +63,14 @@ pub(super) fn find(source: &str) -> Result<Found, IntakeError> {
                 facts: Vec::new(),
             })
         }
-        None => read(Path::new(source)).map_err(|error| hint_at_names(error, source)),
+        None => read(Path::new(source), limits).map_err(|error| hint_at_names(error, source)),
     }
 }
 
-fn read(path: &Path) -> Result<Found, IntakeError> {
-    let bytes = files::read(path, LARGEST_FILE).map_err(file_refused)?;
-    let beside = ExternalFiles::beside(path);
-    let file = onnx::read_with(&bytes.bytes, &|t| beside.fetch(&t.location, t.offset, t.length).map_err(|e| e.to_string()))
+fn read(path: &Path, limits: &Limits) -> Result<Found, IntakeError> {
+    let bytes = files::read(path, limits.model_bytes).map_err(file_refused)?;
+    let beside = ExternalFiles::beside(path, limits);
+    let file = onnx::read_with(&bytes.bytes, &|t| beside.fetch(&t.location, t.offset, t.length))
         .map_err(|e| refused(&show(path), &e))?;
     let mut facts = file.notes.clone();
     for (name, sha256) in beside.list() {
@@ -103,7 +103,12 @@ fn card_beside(model: &Path, stem: &str) -> Option<PathBuf> {
 }
 
 fn file_refused(error: FileError) -> IntakeError {
-    IntakeError::model(if matches!(error, FileError::Empty(_)) { 2 } else { 1 }, error.to_string())
+    match error {
+        FileError::Empty(_) => IntakeError::model(2, error.to_string()),
+        FileError::TooLarge { .. } => IntakeError::model(6, error.to_string())
+            .help("keep the weights as external data beside the model, or allow more with --max-model-bytes"),
+        _ => IntakeError::model(1, error.to_string()),
+    }
 }
 
 fn refused(name: &str, error: &onnx::ReadError) -> IntakeError {

@@ -174,7 +174,7 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
         "layout" => options.layout.clone(),
         _ => None,
     };
-    Ok(Intake { output: options.output.clone(), preprocessing: Preprocessing::parse(field)? })
+    Ok(Intake { output: options.output.clone(), preprocessing: Preprocessing::parse(field)?, limits: options.limits.limits() })
 }
 
 /// The command as it was typed, with the program's name alone in front.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use flatscape_audit::files::publish;
 use flatscape_audit::gradient::{Request, assemble};
-use flatscape_audit::intake::IntakeError;
 use flatscape_audit::model::Native;
 
 use super::audit::intake;
@@ -42,14 +42,11 @@ impl Grad {
             || self.intake.mean.is_some()
             || self.intake.std.is_some()
             || self.intake.layout.is_some();
-        request.preprocessing = asked.then_some(stated.preprocessing);
-        let native = Native::load(&self.model, stated.output.as_deref())?;
+        request.preprocessing = asked.then(|| stated.preprocessing.clone());
+        let native = Native::load(&self.model, &stated)?;
         let gradient = assemble(&native, &request)?;
         let bytes = gradient.bytes();
-        std::fs::write(&self.out, &bytes).map_err(|e| {
-            IntakeError::output(94, format!("{} could not be written: {e}", self.out.display()))
-                .help("choose another place with -o")
-        })?;
+        publish(&self.out, &bytes)?;
         for fact in &gradient.facts {
             eprintln!("{}: {fact}", native.name);
         }

@@ -3,9 +3,10 @@
 use clap::Args;
 use flatscape_audit::inspect::{Inspection, gradient_text};
 use flatscape_audit::intake::escape;
-use flatscape_audit::model::Native;
+use flatscape_audit::model::{Intake, Native};
 
 use crate::failure::Failure;
+use crate::options::LimitOptions;
 
 /// Inputs, outputs, opset, layout, operators, gradient coverage, hazards of a model.
 #[derive(Args, Debug)]
@@ -22,12 +23,17 @@ pub struct Inspect {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    limits: LimitOptions,
 }
 
 impl Inspect {
     /// Runs it.
     pub fn run(self) -> Result<u8, Failure> {
-        let native = Native::load(&self.model, self.output.as_deref())?;
+        let native = Native::load(
+            &self.model,
+            &Intake { output: self.output.clone(), limits: self.limits.limits(), ..Intake::default() },
+        )?;
         let inspection = Inspection::of(&native);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);

@@ -34,8 +34,7 @@ impl ShardCommand {
         let plugins = self.plugins.load()?;
         let findings = Description::compute(&description.bytes, engine.as_ref(), &plugins)?;
         let bytes = findings.encode().map_err(Failure::output)?;
-        std::fs::write(&self.out, bytes)
-            .map_err(|e| Failure::output(format!("{} could not be written: {e}", self.out.display())))?;
+        files::publish(&self.out, &bytes)?;
         Ok(0)
     }
 }

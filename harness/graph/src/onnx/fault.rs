@@ -58,12 +58,22 @@ faults! {
     FUNCTION = "M033" "the model has local functions";
     /// A value of the interface is not a tensor.
     INTERFACE = "M039" "an input or output is not a tensor";
+    /// External data outside the folder of the model.
+    EXTERNAL_OUTSIDE = "M040" "external data leaves the folder of the model";
+    /// External data in a file that has another name elsewhere.
+    EXTERNAL_LINKED = "M043" "the file of external data has several names";
+    /// External data in a pipe, a device or a folder.
+    EXTERNAL_SPECIAL = "M044" "external data is not in a regular file";
     /// External data that is not there, or not as stated.
     EXTERNAL = "M045" "external data cannot be had";
     /// External data described ambiguously.
     EXTERNAL_KEYS = "M046" "external data is described twice";
     /// External data at a place that no file has.
     EXTERNAL_PLACE = "M047" "the location of external data is not a path";
+    /// External data that points into the memory of some runtime.
+    EXTERNAL_MEMORY = "M048" "the location of external data is an address in memory";
+    /// More external data than is read.
+    EXTERNAL_TOO_LARGE = "M049" "external data is too large in all";
 }
 
 /// Why a file was refused: a sentence with a subject, and a way out where there is one.

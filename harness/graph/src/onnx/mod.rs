@@ -6,6 +6,7 @@ mod order;
 mod proto;
 mod read;
 mod scan;
+mod schema;
 mod sniff;
 mod tensor;
 mod write;
@@ -37,5 +38,7 @@ pub(crate) fn constant_value(attributes: &Attributes) -> Option<Arc<Tensor>> {
     })
 }
 
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;

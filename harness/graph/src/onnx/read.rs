@@ -1,6 +1,6 @@
 //! The bytes of an ONNX file as a graph. Believes nothing: names must resolve, data must fit, order is made.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message;
@@ -15,7 +15,7 @@ use super::tensor::{Resolve, dtype, tensor};
 use super::{NEWEST_IR_VERSION, NEWEST_OPSET};
 use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId, ValueType};
 use crate::name::shown;
-use crate::ops::shared;
+use crate::ops::{RANK, shared};
 
 pub use super::tensor::ExternalTensor;
 
@@ -44,7 +44,7 @@ pub struct ModelFile {
 /// # Errors
 /// See [`read_with`]; external data is refused.
 pub fn read(bytes: &[u8]) -> Result<ModelFile, ReadError> {
-    read_with(bytes, &|_| Err("the data lies in another file, and only this one was given".to_owned()))
+    read_with(bytes, &|_| Err((Fault::EXTERNAL, "the data lies in another file, and only this one was given".to_owned())))
 }
 
 /// Reads a model; `resolve` fetches the data of tensors that lie in other files (exactly `length` bytes from `offset`).
@@ -69,6 +69,11 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
     }
     let mut reader = Reader { resolve, external: Vec::new(), infer: opset == crate::OPSET };
     let graph = reader.graph(proto, &mut notes)?;
+    let ignored: BTreeSet<String> = reader.external.iter().flat_map(|e| &e.ignored).map(|key| shown(key)).collect();
+    if !ignored.is_empty() {
+        let keys: Vec<String> = ignored.into_iter().take(8).collect();
+        notes.push(format!("unknown keys of external data were passed over: {}", keys.join(", ")));
+    }
     Ok(ModelFile {
         graph,
         opset,
@@ -126,6 +131,7 @@ fn dropped(model: &ModelProto, scan: &Scan) -> Vec<String> {
             notes.push(format!("{count} {what}"));
         }
     };
+    note(scan.graphs.saturating_sub(1), "more graphs of the file were merged into the first, as protobuf does");
     note(scan.docs, "descriptions in prose were dropped");
     note(scan.unknown, "fields that the ONNX schema does not know were dropped");
     note(model.training_info.len(), "training graphs were dropped");
@@ -324,6 +330,10 @@ fn value_type(role: &str, proto: &ValueInfoProto) -> Result<ValueType, ReadError
         Some(tensor_shape_proto::dimension::Value::DimParam(s)) if !s.is_empty() => Ok(Dim::symbol(&text(s))),
         _ => Ok(Dim::Unknown),
     };
+    if let Some(rank) = tensor.shape.as_ref().map(|s| s.dim.len()).filter(|&n| n > RANK) {
+        let what = format!("the {role} {} has {rank} axes; {RANK} is the limit", shown(&name));
+        return Err(ReadError::new(Fault::TOO_LARGE, what));
+    }
     let shape = tensor.shape.as_ref().map(|s| s.dim.iter().map(extent).collect::<Result<Vec<Dim>, _>>()).transpose()?;
     Ok(ValueType { dtype: Some(dtype), shape })
 }

@@ -1,154 +1,161 @@
-//! A look over the wire format before anything is decoded: where the file breaks off, how deep it nests and how much it
-//! holds. Memory use is constant; a small file cannot make the decoder allocate a large amount.
+//! A look over the wire format before anything is decoded: where the file breaks off, how deep it nests, how much it holds and how
+//! much memory decoding it would take. Takes no memory itself; a small file cannot make the decoder allocate a large amount.
 
 use super::fault::{Fault, ReadError};
+use super::schema::{Field, GRAPH, KINDS, Kind, MODEL, Message};
 
-/// The most nodes a model may have, over all its graphs.
-pub const NODES: usize = 1_000_000;
-/// The most messages (nodes, attributes, tensors, value descriptions, …) a file may hold.
-const MESSAGES: usize = 6_000_000;
 /// How deep graphs may nest in attributes.
-const DEPTH: usize = 16;
+const GRAPHS: usize = 16;
+/// How deep messages may nest; every protobuf library refuses more.
+const MESSAGES: usize = 100;
+/// The most names of operands, results and the like, all together.
+const NAMES: usize = 4_000_000;
+/// Memory that decoding may take beyond the bytes of the file: so much, …
+const SLACK: u64 = 64 << 20;
+/// … and so many times the length of the file, …
+const FACTOR: u64 = 8;
+/// … but never more than this.
+const EXCESS: u64 = 1 << 30;
 
 /// What the look found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
-    /// Graphs at the top level.
+    /// Graphs at the top level. More than one are merged by every protobuf library.
     pub graphs: usize,
     /// Fields that the schema does not know. Decoding drops them.
     pub unknown: usize,
     /// Descriptions in prose. Reading drops them.
     pub docs: usize,
-    nodes: usize,
-    messages: usize,
+    names: usize,
+    /// Messages of each kind.
+    counts: [usize; KINDS],
+    /// Bytes that the decoded file takes beyond its own length.
+    excess: u64,
 }
-
-/// A message type of the schema, as far as the look needs it.
-struct Schema {
-    name: &'static str,
-    /// Bit n is set if field n exists.
-    known: u64,
-    /// Fields that are messages to look into.
-    children: &'static [(u64, &'static str, &'static Schema)],
-    /// Fields that are messages to count only.
-    leaves: &'static [u64],
-    /// The field that holds prose.
-    doc: u64,
-}
-
-const fn bits(ranges: &[(u64, u64)]) -> u64 {
-    let mut set = 0;
-    let mut i = 0;
-    while i < ranges.len() {
-        let mut n = ranges[i].0;
-        while n <= ranges[i].1 {
-            set |= 1 << n;
-            n += 1;
-        }
-        i += 1;
-    }
-    set
-}
-
-static MODEL: Schema = Schema {
-    name: "model",
-    known: bits(&[(1, 8), (14, 14), (20, 20), (25, 26)]),
-    children: &[(7, "graph", &GRAPH), (25, "functions", &FUNCTION)],
-    leaves: &[8, 14, 20, 26],
-    doc: 6,
-};
-static GRAPH: Schema = Schema {
-    name: "graph",
-    known: bits(&[(1, 2), (5, 5), (10, 16)]),
-    children: &[(1, "node", &NODE), (5, "initializer", &TENSOR)],
-    leaves: &[11, 12, 13, 14, 15, 16],
-    doc: 10,
-};
-static FUNCTION: Schema = Schema {
-    name: "function",
-    known: bits(&[(1, 1), (4, 14)]),
-    children: &[(7, "node", &NODE), (11, "attribute_proto", &ATTRIBUTE)],
-    leaves: &[9, 12, 14],
-    doc: 8,
-};
-static NODE: Schema =
-    Schema { name: "node", known: bits(&[(1, 10)]), children: &[(5, "attribute", &ATTRIBUTE)], leaves: &[9, 10], doc: 6 };
-static ATTRIBUTE: Schema = Schema {
-    name: "attribute",
-    known: bits(&[(1, 11), (13, 15), (20, 23)]),
-    children: &[(5, "t", &TENSOR), (6, "g", &GRAPH), (10, "tensors", &TENSOR), (11, "graphs", &GRAPH)],
-    leaves: &[14, 15, 22, 23],
-    doc: 13,
-};
-static TENSOR: Schema =
-    Schema { name: "tensor", known: bits(&[(1, 14), (16, 16)]), children: &[], leaves: &[3, 13, 16], doc: 12 };
 
 /// Looks over a whole file.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan, ReadError> {
-    let mut found = Scan::default();
-    found.message(&MODEL, bytes, 0, bytes.len(), 0)?;
+    let mut found = Scan { graphs: 0, unknown: 0, docs: 0, names: 0, counts: [0; KINDS], excess: 0 };
+    let most = (bytes.len() as u64).saturating_mul(FACTOR).saturating_add(SLACK).min(EXCESS);
+    found.message(&MODEL, bytes, (0, bytes.len()), Depth { graphs: 0, messages: 1 }, most)?;
     Ok(found)
 }
 
+/// How many graphs and messages are open.
+#[derive(Clone, Copy)]
+struct Depth {
+    graphs: usize,
+    messages: usize,
+}
+
 impl Scan {
-    /// Looks over one message that occupies `at..end`. `graphs` graphs are open around it.
-    fn message(&mut self, schema: &Schema, bytes: &[u8], mut at: usize, end: usize, graphs: usize) -> Result<(), ReadError> {
+    /// Looks over one message that occupies `at..end`. Decoding may take `most` bytes more than the file has.
+    fn message(
+        &mut self,
+        kind: &Message,
+        bytes: &[u8],
+        (mut at, end): (usize, usize),
+        depth: Depth,
+        most: u64,
+    ) -> Result<(), ReadError> {
         while at < end {
             let start = at;
-            let key = varint(bytes, &mut at, end, schema.name)?;
-            let (field, wire) = (key >> 3, key & 7);
-            if field == 0 || key > u64::from(u32::MAX) {
+            let key = varint(bytes, &mut at, end, kind.name)?;
+            let (number, wire) = (key >> 3, key & 7);
+            if number == 0 || key > u64::from(u32::MAX) {
                 return Err(malformed(start, "a field with an impossible number"));
             }
-            if field > 63 || schema.known >> field & 1 == 0 {
-                self.unknown += 1;
-            }
-            self.docs += usize::from(field == schema.doc);
+            let field = kind.fields.iter().find(|f| f.number == number);
+            self.unknown += usize::from(field.is_none());
             let length = match wire {
                 0 => {
-                    varint(bytes, &mut at, end, schema.name)?;
-                    continue;
+                    varint(bytes, &mut at, end, kind.name)?;
+                    0
                 }
                 1 => 8,
                 5 => 4,
-                2 => varint(bytes, &mut at, end, schema.name)?,
+                2 => varint(bytes, &mut at, end, kind.name)?,
                 _ => return Err(malformed(start, "a field of a kind that ONNX does not use")),
             };
             let left = (end - at) as u64;
-            let child = schema.children.iter().find(|(n, ..)| *n == field);
             if length > left {
-                let name = child.map_or_else(|| format!("field {field} of a {}", schema.name), |(_, n, _)| format!("field {n}"));
-                let what = format!("{name} (at byte {start}) says {length} bytes, {left} left");
+                let name = field.map_or_else(|| format!("{number} of a {}", kind.name), |f| f.name.to_owned());
+                let what = format!("field {name} (at byte {start}) says {length} bytes, {left} left");
                 return Err(if end == bytes.len() { cut_off(what) } else { malformed(start, &what) });
             }
             let stop = at + length as usize;
-            if let (Some((_, _, inner)), 2) = (child, wire) {
-                self.graphs += usize::from(schema.name == "model" && inner.name == "graph");
-                self.nodes += usize::from(inner.name == "node");
-                self.count()?;
-                let graphs = graphs + usize::from(inner.name == "graph");
-                if graphs > DEPTH {
-                    let what = format!("the file nests more than {DEPTH} graphs inside each other");
-                    return Err(ReadError::new(Fault::NESTED, what));
+            if let Some(field) = field {
+                if !fits(field.kind, wire, length) {
+                    let what = format!("the field {} of a {} is not of its kind", field.name, kind.name);
+                    return Err(malformed(start, &what));
                 }
-                self.message(inner, bytes, at, stop, graphs)?;
-            } else if schema.leaves.contains(&field) {
-                self.count()?;
+                self.field(kind, field, bytes, (start, at, stop), depth, most)?;
             }
             at = stop;
         }
         Ok(())
     }
 
-    fn count(&mut self) -> Result<(), ReadError> {
-        self.messages += 1;
-        if self.nodes > NODES {
-            return Err(ReadError::new(Fault::TOO_MANY, format!("the file has more than {NODES} nodes")));
+    /// Counts a field whose key stands at `start` and whose value occupies `at..stop`.
+    fn field(
+        &mut self,
+        kind: &Message,
+        field: &Field,
+        bytes: &[u8],
+        (start, at, stop): (usize, usize, usize),
+        depth: Depth,
+        most: u64,
+    ) -> Result<(), ReadError> {
+        let decoded = match field.kind {
+            Kind::Number | Kind::Float | Kind::Bytes => 0,
+            Kind::Prose => {
+                self.docs += 1;
+                0
+            }
+            Kind::List => {
+                self.names += 1;
+                size_of::<Vec<u8>>()
+            }
+            Kind::Numbers(size) => bytes[at..stop].iter().filter(|b| **b < 0x80).count().max(1) * size,
+            Kind::Fixed(size) => (stop - at).max(size),
+            Kind::Message(inner) => inner.size,
+        };
+        self.excess = self.excess.saturating_add(decoded.saturating_sub(stop - start) as u64);
+        if self.names > NAMES {
+            return Err(ReadError::new(Fault::TOO_MANY, format!("the file has more than {NAMES} names in its lists, the limit")));
         }
-        if self.messages > MESSAGES {
-            return Err(ReadError::new(Fault::TOO_MANY, format!("the file has more than {MESSAGES} messages")));
+        if self.excess > most {
+            let what = format!("the file would take {} MB more than its own {} bytes in memory", self.excess >> 20, bytes.len());
+            return Err(ReadError::new(Fault::TOO_MANY, what).help("does it hold millions of empty nodes, names or attributes?"));
         }
-        Ok(())
+        let Kind::Message(inner) = field.kind else { return Ok(()) };
+        let count = &mut self.counts[inner.index];
+        *count += 1;
+        if *count > inner.most {
+            let what = format!("the file has more than {} {}s, the limit", inner.most, inner.name);
+            return Err(ReadError::new(Fault::TOO_MANY, what));
+        }
+        let is_graph = std::ptr::eq(inner, &GRAPH);
+        self.graphs += usize::from(is_graph && std::ptr::eq(kind, &MODEL));
+        let depth = Depth { graphs: depth.graphs + usize::from(is_graph), messages: depth.messages + 1 };
+        if depth.graphs > GRAPHS {
+            let what = format!("the file nests more than {GRAPHS} graphs inside each other");
+            return Err(ReadError::new(Fault::NESTED, what));
+        }
+        if depth.messages > MESSAGES {
+            return Err(malformed(start, &format!("more than {MESSAGES} messages inside each other")));
+        }
+        self.message(inner, bytes, (at, stop), depth, most)
+    }
+}
+
+/// Whether a field of this kind may be written in this way.
+fn fits(kind: Kind, wire: u64, length: u64) -> bool {
+    match (kind, wire) {
+        (Kind::Number | Kind::Numbers(_), 0) | (Kind::Float | Kind::Fixed(4), 5) | (Kind::Fixed(8), 1) => true,
+        (Kind::Fixed(size), 2) => length % size as u64 == 0,
+        (Kind::Numbers(_) | Kind::Bytes | Kind::List | Kind::Prose | Kind::Message(_), 2) => true,
+        _ => false,
     }
 }
 

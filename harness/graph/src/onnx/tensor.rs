@@ -4,6 +4,7 @@ use super::fault::{Fault, ReadError};
 use super::proto::TensorProto;
 use super::proto::tensor_proto::DataLocation;
 use crate::name::shown;
+use crate::ops::RANK;
 use crate::tensor::{DType, Element, Tensor};
 
 /// A tensor whose data lies in another file.
@@ -17,10 +18,12 @@ pub struct ExternalTensor {
     pub offset: u64,
     /// Number of bytes; it fits the shape.
     pub length: u64,
+    /// Keys of its description that are not known and were passed over.
+    pub ignored: Vec<String>,
 }
 
-/// How the data of external tensors is fetched.
-pub(super) type Resolve<'a> = &'a dyn Fn(&ExternalTensor) -> Result<Vec<u8>, String>;
+/// How the data of external tensors is fetched; the error is the kind of fault and a clause about the location.
+pub(super) type Resolve<'a> = &'a dyn Fn(&ExternalTensor) -> Result<Vec<u8>, (Fault, String)>;
 
 /// Element type and extents that a tensor states.
 struct Header {
@@ -56,9 +59,9 @@ pub(super) fn tensor(
     let header = header(&proto, name)?;
     if proto.data_location == Some(DataLocation::External as i32) {
         let external = external(&proto, name, &header)?;
-        let fetched = resolve(&external).map_err(|why| {
+        let fetched = resolve(&external).map_err(|(fault, why)| {
             let what = format!("tensor {}: external data {}: {why}", shown(name), shown(&external.location));
-            ReadError::new(Fault::EXTERNAL, what).help("keep the data files beside the model, or save the model in one file")
+            ReadError::new(fault, what).help("keep the data files beside the model, or save the model in one file")
         })?;
         listed.push(external);
         return from_raw(&header, name, &fetched);
@@ -84,6 +87,10 @@ fn header(proto: &TensorProto, name: &str) -> Result<Header, ReadError> {
         let what = format!("tensor {} has element type {found}, which is not supported", shown(name));
         ReadError::new(Fault::ELEMENT_TYPE, what).help("export the model with float weights")
     })?;
+    if proto.dims.len() > RANK {
+        let what = format!("tensor {} has {} axes; {RANK} is the limit", shown(name), proto.dims.len());
+        return Err(ReadError::new(Fault::TOO_LARGE, what));
+    }
     let mut shape = Vec::with_capacity(proto.dims.len());
     let mut bytes = dtype.size();
     for &dim in &proto.dims {
@@ -185,6 +192,7 @@ fn external(proto: &TensorProto, name: &str, header: &Header) -> Result<External
         return Err(refuse(Fault::DATA, "the data is both in the file and external".to_owned()));
     }
     let (mut location, mut offset, mut length) = (None, None, None);
+    let mut ignored = Vec::new();
     for entry in &proto.external_data {
         let key = String::from_utf8_lossy(entry.key());
         let value = String::from_utf8_lossy(entry.value()).into_owned();
@@ -192,7 +200,12 @@ fn external(proto: &TensorProto, name: &str, header: &Header) -> Result<External
             "location" => &mut location,
             "offset" => &mut offset,
             "length" => &mut length,
-            _ => continue,
+            // a checksum of the file; nobody defines of which bytes
+            "checksum" => continue,
+            _ => {
+                ignored.push(key.into_owned());
+                continue;
+            }
         };
         if slot.replace(value).is_some() {
             return Err(refuse(Fault::EXTERNAL_KEYS, format!("the key {key:?} of its external data stands twice")));
@@ -208,12 +221,15 @@ fn external(proto: &TensorProto, name: &str, header: &Header) -> Result<External
         }
     };
     let location = location.ok_or_else(|| refuse(Fault::EXTERNAL, "its external data has no location".to_owned()))?;
-    if location.is_empty() || location.contains('\0') || location.contains("_ORT_MEM_ADDR_") {
+    if location.contains("_ORT_MEM_ADDR_") {
+        return Err(refuse(Fault::EXTERNAL_MEMORY, format!("the location {} is an address in memory", shown(&location))));
+    }
+    if location.is_empty() || location.contains('\0') {
         return Err(refuse(Fault::EXTERNAL_PLACE, format!("the location {} is not a path", shown(&location))));
     }
     let (offset, length) = (number("offset", offset, 0)?, number("length", length, needed)?);
     if length != needed {
         return Err(refuse(Fault::DATA, format!("it needs {needed} bytes, its external data says {length}")));
     }
-    Ok(ExternalTensor { tensor: name.to_owned(), location, offset, length })
+    Ok(ExternalTensor { tensor: name.to_owned(), location, offset, length, ignored })
 }

@@ -243,7 +243,8 @@ fn dims(info: &mut ValueInfoProto) -> &mut Vec<proto::tensor_shape_proto::Dimens
 type Row = (&'static str, &'static str, fn(&mut ModelProto, &mut proto::GraphProto, &mut TensorProto));
 
 const ROWS: &[Row] = &[
-    ("M007", "more than 1000000 nodes", |_, g, _| g.node = vec![NodeProto::default(); 1_000_001]),
+    ("M007", "more than 400000 nodes", |_, g, _| g.node = vec![node("Identity", &["some name"], &["y"]); 400_001]),
+    ("M007", "MB more than its own", |_, g, _| g.node = vec![NodeProto::default(); 400_000]),
     ("M013", "format version 99", |m, _, _| m.ir_version = Some(99)),
     ("M013", "opset 99; this program knows up to 26", |m, _, _| m.opset_import[0].version = Some(99)),
     ("M014", "does not say which opset", |m, _, _| m.opset_import.clear()),
@@ -275,6 +276,8 @@ const ROWS: &[Row] = &[
     ("M020", "the input \"x\" has the extent -1", |_, g, _| {
         dims(&mut g.input[0])[0].value = Some(proto::tensor_shape_proto::dimension::Value::DimValue(-1));
     }),
+    ("M021", "has 65 axes", |_, _, w| w.dims = vec![1; 65]),
+    ("M021", "has 65 axes", |_, g, _| *dims(&mut g.input[0]) = vec![Default::default(); 65]),
     ("M021", "more than memory can hold", |_, _, w| w.dims = vec![1 << 40, 1 << 40]),
     ("M022", "tensor \"w\" (float[3]) needs 12 bytes, has 8", |_, _, w| w.dims = vec![3]),
     ("M022", "needs 8 bytes, has 7", |_, _, w| w.raw_data = Some(vec![0; 7])),
@@ -310,6 +313,7 @@ const ROWS: &[Row] = &[
     ("M045", "the offset \"+48\"", |_, _, w| external(w, &[("location", "w.bin"), ("offset", "+48")])),
     ("M045", "too large", |_, _, w| external(w, &[("location", "w.bin"), ("length", "99999999999999999999")])),
     ("M046", "stands twice", |_, _, w| external(w, &[("location", "w.bin"), ("location", "v.bin")])),
+    ("M048", "an address in memory", |_, _, w| external(w, &[("location", "*/_ORT_MEM_ADDR_/*")])),
     ("M047", "is not a path", |_, _, w| external(w, &[("location", "w.bin\0x")])),
     ("M022", "needs 8 bytes, its external data says 9", |_, _, w| external(w, &[("location", "w.bin"), ("length", "9")])),
 ];

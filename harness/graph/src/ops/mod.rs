@@ -31,7 +31,7 @@ mod table;
 mod tests;
 
 pub(crate) use conv::{Auto, Window};
-pub use evaluate::{BUDGET, evaluate};
+pub use evaluate::{BUDGET, LARGE, evaluate};
 use evaluate::{Call, Folded};
 pub(crate) use site::Site;
 pub use table::OPS;
@@ -62,6 +62,9 @@ pub struct Op {
     infer: fn(&Site) -> Found,
     evaluate: Option<fn(&Call) -> Folded>,
 }
+
+/// The most axes that a tensor of a file may have.
+pub(crate) const RANK: usize = 64;
 
 /// For operands or results without a limit.
 const MANY: usize = usize::MAX;

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::{Inferred, dims};
+use super::{Inferred, RANK, dims};
 use crate::ir::{Dim, Graph, Node, ValueType};
 use crate::tensor::{DType, Tensor};
 
@@ -59,7 +59,6 @@ impl<'g> Site<'g> {
 
     /// The number of elements of an operand that spells a shape or a list of axes, if known and no more than any rank.
     pub(crate) fn listed(&self, i: usize, what: &str) -> Result<Option<usize>, String> {
-        const RANK: usize = 64;
         match self.shape_of_rank(i, 1, what)?.and_then(|s| s[0].fixed()) {
             Some(n) if n > RANK => Err(format!("{what} has {n} elements")),
             n => Ok(n),
@@ -86,6 +85,9 @@ impl<'g> Site<'g> {
 
     /// The axes in a list, counted from the front, none twice.
     pub(crate) fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+        if rank > RANK {
+            return Err(format!("it has {rank} axes; {RANK} is the limit"));
+        }
         let mut seen = vec![false; rank];
         axes.iter()
             .map(|&a| {

@@ -30,11 +30,12 @@ pub(crate) enum Shapes {
 pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
     let mut sharing = Sharing::default();
     let read = uses(graph);
+    let mut budget = Budget::of(graph);
     let new = graph.rewrite_some(&graph.needed(), |new, node, inputs| {
         let inputs: Vec<Option<ValueId>> = inputs.iter().map(|i| i.map(|v| sharing.constant(new, v))).collect();
         let mut node = node.on(inputs);
         forget_unread(&mut node, &read);
-        if let Some(folded) = fold(new, &node) {
+        if let Some(folded) = fold(new, &node, &mut budget) {
             return Some(folded);
         }
         if let Some(same) = identities::apply(new, &mut node, shapes) {
@@ -71,9 +72,33 @@ fn forget_unread(node: &mut Node, read: &[u32]) {
     }
 }
 
-/// The results of a node on constants, as constants. Small operands are not blown up into large results.
-fn fold(graph: &mut Graph, node: &Node) -> Option<Vec<Option<ValueId>>> {
-    const LARGE: usize = 1 << 20;
+/// What folding may still cost in this pass, in elements: however many nodes a graph has, folding stays linear in its constants.
+struct Budget {
+    /// Elements that may be read and written.
+    work: usize,
+    /// Elements that results may have more than their operands.
+    growth: usize,
+}
+
+impl Budget {
+    fn of(graph: &Graph) -> Budget {
+        let given: usize = graph.values().filter_map(|(_, v)| v.constant.as_deref()).map(Tensor::len).sum();
+        Budget { work: given.saturating_mul(16).saturating_add(1 << 28), growth: given.saturating_add(1 << 24) }
+    }
+
+    /// Whether a node that reads and writes so many elements can be afforded; it is paid for.
+    fn pays(&mut self, read: usize, written: usize) -> bool {
+        let (work, growth) = (read.saturating_add(written).saturating_add(64), written.saturating_sub(read));
+        let pays = work <= self.work && growth <= self.growth;
+        if pays {
+            (self.work, self.growth) = (self.work - work, self.growth - growth);
+        }
+        pays
+    }
+}
+
+/// The results of a node on constants, as constants.
+fn fold(graph: &mut Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Option<ValueId>>> {
     if node.outputs.is_empty() {
         return None;
     }
@@ -81,6 +106,9 @@ fn fold(graph: &mut Graph, node: &Node) -> Option<Vec<Option<ValueId>>> {
         node.inputs.iter().map(|i| i.map_or(Some(None), |v| graph.constant(v).map(|t| Some(&**t)))).collect();
     let operands = operands?;
     let given: usize = operands.iter().flatten().map(|t| t.len()).sum();
+    if !budget.pays(given, 0) {
+        return None;
+    }
     let results = match ops::evaluate(node, &operands)? {
         Ok(results) => results,
         // inference names what it sees when the node is copied; what only the numbers show is recorded here
@@ -91,7 +119,7 @@ fn fold(graph: &mut Graph, node: &Node) -> Option<Vec<Option<ValueId>>> {
             return None;
         }
     };
-    if results.iter().any(|t| t.len() > LARGE && t.len() > 4 * given) {
+    if !budget.pays(given, results.iter().map(Tensor::len).sum()) {
         return None;
     }
     let mut results = results.into_iter();

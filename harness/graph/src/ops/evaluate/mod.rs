@@ -17,8 +17,10 @@ pub(super) use movement::{
 };
 pub(super) use reduce::{cum_sum, matmul, reduce};
 
-/// Results larger than this many elements are not computed.
+/// Results larger than this many elements are not computed, …
 pub const BUDGET: usize = 64 << 20;
+/// … nor results larger than this that have more than four times the elements of the operands: small operands are not blown up.
+pub const LARGE: usize = 1 << 20;
 
 /// The results; `None` where this operator cannot be evaluated for these operands; or a clause that says what is wrong.
 pub(super) type Folded = Result<Option<Vec<Tensor>>, String>;
@@ -40,16 +42,18 @@ impl Deref for Call<'_> {
 }
 
 /// The results of a node on constants. `None` if this operator is not evaluated here, or the results are larger than
-/// [`BUDGET`]. The error is a clause («the index 3 is outside the extent 3»).
+/// [`BUDGET`] or [`LARGE`] allow. The error is a clause («the index 3 is outside the extent 3»).
 pub fn evaluate(node: &Node, operands: &[Option<&Tensor>]) -> Option<Result<Vec<Tensor>, String>> {
     let rule = super::find(&node.op, &node.domain)?.evaluate?;
     let call = match Call::new(node, operands) {
         Ok(call) => call,
         Err(what) => return Some(Err(what)),
     };
+    let given: usize = operands.iter().flatten().map(|t| t.len()).sum();
+    let most = LARGE.max(given.saturating_mul(4)).min(BUDGET);
     // an extent of 0 does not excuse a large one beside it
     let elements = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
-    if call.shapes.iter().flatten().any(|shape| elements(shape).is_none_or(|n| n > BUDGET)) {
+    if call.shapes.iter().flatten().any(|shape| elements(shape).is_none_or(|n| n > most)) {
         return None;
     }
     rule(&call).transpose()

@@ -69,6 +69,9 @@ pub(in crate::ops) fn cum_sum(call: &Call) -> Folded {
     Ok(Some(vec![Tensor::I64(a).cast(x.dtype())]))
 }
 
+/// The most multiplications of a product that is evaluated.
+const WORK: usize = 1 << 26;
+
 /// `MatMul` of two matrices.
 pub(in crate::ops) fn matmul(call: &Call) -> Folded {
     let (Some(a), Some(b)) = (call.operand(0), call.operand(1)) else { return Ok(None) };
@@ -76,5 +79,9 @@ pub(in crate::ops) fn matmul(call: &Call) -> Folded {
     let (Ok(wide_a), Ok(wide_b)) = (wide_a.into_dimensionality::<Ix2>(), wide_b.into_dimensionality::<Ix2>()) else {
         return Ok(None);
     };
+    // a product of two moderate matrices can be a lot of work; engines do that faster
+    if wide_a.len().saturating_mul(wide_b.ncols()) > WORK {
+        return Ok(None);
+    }
     Ok(Some(vec![Tensor::F64(wide_a.dot(&wide_b).into_dyn()).cast(a.dtype())]))
 }

@@ -1,0 +1,60 @@
+//! What must hold of a graph from a file before any engine sees a byte of it: known operators, attributes that fit, finite weights,
+//! bounded memory. Knows nothing of classifiers.
+
+use std::collections::HashSet;
+
+use flatscape_graph::normalize::{self, NormalizeError};
+use flatscape_graph::onnx::ModelFile;
+use flatscape_graph::{Graph, Tensor, ValueId, ops, shown};
+
+use crate::intake::IntakeError;
+
+/// The normal form of what a file holds. An engine can be given it; whether it is a classifier is not looked at.
+///
+/// # Errors
+/// `M013` for an opset that is not known, `M025` for an operator that is not, `M034` where loading would take much memory, `M035`
+/// for a node that contradicts itself or its operands, `M065` for weights that are not finite. The name is for messages.
+pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
+    let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
+    if let Some(node) = file.graph.nodes().iter().find(|n| &*n.domain == ops::FUNCTIONS) {
+        let what = format!("the operator {} is of the domain {:?}, which files cannot use", node.describe(), ops::FUNCTIONS);
+        return Err(refuse(25, what));
+    }
+    let whole = normalize::normalize(&file.graph, file.opset, &normalize::Options::default())
+        .map_err(|e| refuse(if matches!(e, NormalizeError::Node(_)) { 35 } else { 13 }, e.to_string()))?;
+    if let Some(what) = ops::unknown(&whole) {
+        return Err(refuse(25, what));
+    }
+    finite_weights(&whole).map_err(|what| refuse(65, what))?;
+    whole.within_limits().map_err(|what| {
+        refuse(34, what).help("a small file that asks for so much memory is refused before an engine loads it")
+    })?;
+    Ok(whole)
+}
+
+/// Refuses weights that are not finite numbers, by name and count. Constants elsewhere may be infinite (a bound, a mask).
+fn finite_weights(graph: &Graph) -> Result<(), String> {
+    const WEIGHTED: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
+    let weighted = graph.nodes().iter().filter(|n| WEIGHTED.contains(&&*n.op)).flat_map(|n| n.inputs.iter().flatten().copied());
+    let weights: HashSet<ValueId> = weighted.collect();
+    for (id, value) in graph.values() {
+        let Some(constant) = value.constant.as_deref().filter(|t| t.dtype().is_float()) else { continue };
+        let (nan, infinite) = match constant {
+            Tensor::F32(a) => count(a.iter().map(|&v| f64::from(v))),
+            Tensor::F64(a) => count(a.iter().copied()),
+            other => count(other.to_f64().into_iter()),
+        };
+        let infinite = if weights.contains(&id) { infinite } else { 0 };
+        if nan + infinite > 0 {
+            let counts = [(nan, "NaN"), (infinite, "infinite numbers")];
+            let found: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+            return Err(format!("the constant {} holds {}", shown(&value.name), found.join(" and ")));
+        }
+    }
+    Ok(())
+}
+
+/// How many numbers are NaN, and how many infinite.
+fn count(numbers: impl Iterator<Item = f64>) -> (usize, usize) {
+    numbers.fold((0, 0), |(nan, infinite), v| (nan + usize::from(v.is_nan()), infinite + usize::from(v.is_infinite())))
+}

@@ -1,0 +1,88 @@
+//! What a graph from a file may ask of an engine, worked out from the types alone and before any engine sees it. Knows bytes per
+//! value, not what is fast or fits into this machine.
+
+use crate::ir::{Dim, Graph, Node, ValueId};
+use crate::name::shown;
+use crate::tensor::DType;
+
+/// The most bytes that one value may have, for one sample of a batch whose size is open.
+pub const VALUE_BYTES: u64 = 1 << 30;
+/// The most bytes that may be worked out from constants when an engine loads the graph: so many, …
+pub const CONSTANT_BYTES: u64 = 256 << 20;
+/// … and so many times the bytes of the constants in the file (weights that are stored in fewer bits).
+pub const CONSTANT_FACTOR: u64 = 16;
+
+impl Graph {
+    /// Refuses a graph that is small on disk and large in memory: a value of more than [`VALUE_BYTES`], or values without a way
+    /// from an input that have more than [`CONSTANT_BYTES`] in all. Extents that are not known count as 1.
+    ///
+    /// # Errors
+    /// A sentence that names the node.
+    pub fn within_limits(&self) -> Result<(), String> {
+        let mut fed = vec![false; self.values().len()];
+        self.inputs().iter().for_each(|v| fed[v.0 as usize] = true);
+        let given: u64 = self.values().filter_map(|(_, v)| v.constant.as_deref()).map(|t| bytes(t.dtype(), t.shape())).sum();
+        let most = given.saturating_mul(CONSTANT_FACTOR).saturating_add(CONSTANT_BYTES);
+        let mut constant = 0u64;
+        for node in self.nodes() {
+            let from_input = node.inputs.iter().flatten().any(|v| fed[v.0 as usize]);
+            for &result in node.outputs.iter().flatten() {
+                fed[result.0 as usize] = from_input;
+                let size = self.size(result);
+                if size > VALUE_BYTES {
+                    return Err(too_large(self, node, result, size));
+                }
+                constant = if from_input { constant } else { constant.saturating_add(size) };
+                if constant > most {
+                    let what =
+                        format!("{}: with it, constants of {} MB would be made on loading", node.describe(), constant >> 20);
+                    return Err(format!("{what}; {} MB is the limit", most >> 20));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of a value whose open extents are 1.
+    fn size(&self, value: ValueId) -> u64 {
+        let dims: Vec<usize> = self.shape(value).unwrap_or_default().iter().filter_map(Dim::fixed).collect();
+        bytes(self.dtype(value).unwrap_or(DType::F32), &dims)
+    }
+}
+
+fn too_large(graph: &Graph, node: &Node, value: ValueId, size: u64) -> String {
+    let value = graph.value(value);
+    let size = if size == u64::MAX { "more bytes than can be counted".to_owned() } else { format!("{} MB", size >> 20) };
+    format!("{} gives {} {}: {size}; {} MB is the limit", node.describe(), shown(&value.name), value.ty, VALUE_BYTES >> 20)
+}
+
+fn bytes(dtype: DType, dims: &[usize]) -> u64 {
+    dims.iter().fold(dtype.size() as u64, |n, &d| n.saturating_mul(d as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::text;
+
+    #[test]
+    fn bombs_are_named() {
+        let rows = [
+            ("y = Relu(x)", ""),
+            ("s = Constant<value_ints = [1024, 1024, 300]>() c = ConstantOfShape(s) y = Add(x, c)", "1200 MB"),
+            ("r = Constant<value_ints = [1, 400000000]>() y = Tile(x, r)", "Tile"),
+            ("s = Constant<value_ints = [9223372036854775807, 4]>() y = Expand(x, s)", "more bytes than can be counted"),
+            (
+                "s = Constant<value_ints = [1024, 1024, 50]>() a = ConstantOfShape(s) b = Exp(a) y = Add(x, b)",
+                "constants of 400 MB would be made on loading",
+            ),
+        ];
+        for (body, words) in rows {
+            let graph = text::parse(&format!("g (float[N,1] x) => (float[] y) {{ {body} }}")).unwrap();
+            let found = graph.within_limits();
+            match words {
+                "" => assert_eq!(found, Ok(())),
+                _ => assert!(found.as_ref().is_err_and(|what| what.contains(words)), "{body}: {found:?}"),
+            }
+        }
+    }
+}
