@@ -532,11 +532,12 @@ impl Graph {
         }
     }
 
-    /// The same graph with another type for an input. Types of other values follow with the next [`Graph::rewrite`].
+    /// The same graph with another type for an input. Types of results are forgotten and follow with the next [`Graph::rewrite`].
     #[must_use]
     pub fn with_input_type(&self, input: ValueId, ty: ValueType) -> Graph {
         let mut new = self.clone();
         new.values[input.0 as usize].ty = ty;
+        new.forget_types();
         new
     }
 
@@ -544,7 +545,15 @@ impl Graph {
     #[must_use]
     pub(crate) fn without_problems(mut self) -> Graph {
         self.problems.clear();
+        self.forget_types();
         self
+    }
+
+    /// Forgets what was inferred, so that a copy infers it anew.
+    fn forget_types(&mut self) {
+        for value in self.values.iter_mut().filter(|v| v.producer.is_some()) {
+            (value.ty, value.extents) = Default::default();
+        }
     }
 
     /// Which nodes some output needs.
@@ -621,15 +630,17 @@ impl Graph {
         new
     }
 
-    /// Appends a copy of a node of another graph, with these operands of this graph. Labels of the results are kept.
+    /// Appends a copy of a node of another graph, with these operands of this graph. Labels of the results are kept. Their types
+    /// are those of the other graph where nothing that they follow from has changed, and inferred otherwise.
     pub fn copy_node(&mut self, from: &Graph, node: &Node, inputs: Vec<Option<ValueId>>) -> Vec<Option<ValueId>> {
         let id = NodeId(self.nodes.len() as u32);
+        let unchanged = self.types_follow(from, node, &inputs);
         let mut results = Vec::with_capacity(node.outputs.len());
         for (position, old) in node.outputs.iter().enumerate() {
             results.push(old.map(|old| {
-                let name = from.value(old).name.clone();
-                let producer = Some((id, position));
-                self.values.push(Value { name, ty: ValueType::default(), constant: None, extents: None, producer });
+                let old = from.value(old);
+                let (ty, extents) = if unchanged { (old.ty.clone(), old.extents.clone()) } else { Default::default() };
+                self.values.push(Value { name: old.name.clone(), ty, constant: None, extents, producer: Some((id, position)) });
                 ValueId(self.values.len() as u32 - 1)
             }));
         }
@@ -641,8 +652,35 @@ impl Graph {
             outputs: results.clone(),
             attributes: node.attributes.clone(),
         });
-        self.infer_node(id);
+        if !unchanged {
+            self.infer_node(id);
+        }
         results
+    }
+
+    /// Whether a copy of a node on these operands has the result types that its original has in `from`: the same operator with
+    /// the same attributes, on operands of which the same is known.
+    fn types_follow(&self, from: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> bool {
+        let first = node.outputs.iter().flatten().next();
+        let Some(original) = first.and_then(|&v| from.value(v).producer).map(|(id, _)| from.node_at(id)) else { return false };
+        let alike = |(old, new): (&Option<ValueId>, &Option<ValueId>)| match (old, new) {
+            (Some(old), Some(new)) => {
+                let (old, new) = (from.value(*old), self.value(*new));
+                let constants = match (&old.constant, &new.constant) {
+                    (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                    (a, b) => a.is_none() && b.is_none(),
+                };
+                constants && old.ty == new.ty && old.extents == new.extents
+            }
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        original.op == node.op
+            && original.domain == node.domain
+            && original.outputs == node.outputs
+            && original.inputs.len() == inputs.len()
+            && Arc::ptr_eq(&original.attributes.0.0, &node.attributes.0.0)
+            && original.inputs.iter().zip(inputs).all(alike)
+            && node.outputs.iter().flatten().all(|&v| from.dtype(v).is_some())
     }
 
     fn carry(&self, new: &mut Graph, map: &mut [Option<ValueId>], old: ValueId) -> ValueId {

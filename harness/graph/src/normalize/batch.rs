@@ -1,6 +1,8 @@
 //! The batch made a name: a first extent that the file has fixed becomes `N`, and reshapes that spell it out are rewritten.
 //! Whether the graph then computes the same is not decided here; it must be run.
 
+use std::borrow::Cow;
+
 use crate::ir::{Attribute, Dim, Graph, Node, ValueId, ValueType};
 use crate::ops;
 use crate::simplify::simplify;
@@ -45,9 +47,15 @@ pub fn symbolic_batch(graph: &Graph, input: ValueId) -> Result<Option<Graph>, St
 }
 
 /// Every extent of that name, in all inputs, called `N`; another extent that has this name already is called `N_`.
-fn rename(graph: &Graph, name: &str) -> Graph {
+fn rename<'g>(graph: &'g Graph, name: &str) -> Cow<'g, Graph> {
+    let concerned = |dim: &Dim| matches!(dim, Dim::Symbol(s) if &**s == BATCH || &**s == name);
+    let inputs: Vec<ValueId> =
+        graph.inputs().iter().copied().filter(|&v| graph.shape(v).is_some_and(|s| s.iter().any(concerned))).collect();
+    if inputs.is_empty() {
+        return Cow::Borrowed(graph);
+    }
     let mut renamed = graph.clone();
-    for &input in graph.inputs() {
+    for input in inputs {
         let ty = &graph.value(input).ty;
         let new = |dim: &Dim| match dim {
             Dim::Symbol(s) if &**s == BATCH => Dim::symbol("N_"),
@@ -57,7 +65,7 @@ fn rename(graph: &Graph, name: &str) -> Graph {
         let shape = ty.shape.as_ref().map(|s| s.iter().map(new).collect());
         renamed = renamed.with_input_type(input, ValueType { dtype: ty.dtype, shape });
     }
-    renamed.rewrite(|_, _, _| None)
+    Cow::Owned(renamed.rewrite(|_, _, _| None))
 }
 
 /// Rewrites the constant target of a `Reshape` (whose result has its fixed extents in `old`) so that the extent which held the batch is worked out at run time.

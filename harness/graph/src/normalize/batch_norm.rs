@@ -5,7 +5,7 @@ use ndarray::{ArrayD, Axis};
 
 use super::{NormalizeError, Settings};
 use crate::ir::{Attribute, Graph, Node, ValueId};
-use crate::simplify::{simplified, uses};
+use crate::simplify::uses;
 use crate::tensor::{DType, Tensor};
 
 /// Folds every `BatchNormalization` with constant statistics into the node before it, or writes it as `Mul` and `Add`.
@@ -38,7 +38,7 @@ pub(super) fn batch_norm(graph: Graph, settings: &Settings) -> Result<Graph, Nor
         }
         Some(results)
     });
-    Ok(simplified(&new, settings.shapes))
+    Ok(new.without_dead())
 }
 
 /// `y = scale·x + shift` per channel.
