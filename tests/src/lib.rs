@@ -10,6 +10,8 @@ mod laws;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod nodetests;
+#[cfg(test)]
 mod plugins;
 #[cfg(test)]
 mod program;

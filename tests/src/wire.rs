@@ -152,3 +152,62 @@ fn tensor_type(ty: &str) -> Vec<u8> {
     let shape: Vec<u8> = dims.split(',').filter(|d| !d.is_empty()).flat_map(dim).collect();
     bytes(1, &[int(1, code), bytes(2, &shape)].concat())
 }
+
+/// The value of a field.
+#[derive(Clone, Copy, Debug)]
+pub enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message, in their order. `None` if it is not protobuf.
+pub fn fields(mut message: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
+    fn number(rest: &mut &[u8]) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, behind) = rest.split_first()?;
+            *rest = behind;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+    let mut found = Vec::new();
+    while !message.is_empty() {
+        let key = number(&mut message)?;
+        let length = match key & 7 {
+            0 => {
+                found.push((key >> 3, Field::Number(number(&mut message)?)));
+                continue;
+            }
+            1 => 8,
+            2 => usize::try_from(number(&mut message)?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        let (value, behind) = message.split_at_checked(length)?;
+        found.push((key >> 3, Field::Bytes(value)));
+        message = behind;
+    }
+    Some(found)
+}
+
+/// The messages, texts or packed numbers of one field.
+pub fn each(message: &[u8], field: u64) -> Vec<&[u8]> {
+    let bytes = |(f, value)| match value {
+        Field::Bytes(value) if f == field => Some(value),
+        _ => None,
+    };
+    fields(message).unwrap_or_default().into_iter().filter_map(bytes).collect()
+}
+
+/// The number of one field, 0 where it does not stand.
+pub fn number(message: &[u8], field: u64) -> u64 {
+    let of = |(f, value)| match value {
+        Field::Number(value) if f == field => Some(value),
+        _ => None,
+    };
+    fields(message).unwrap_or_default().into_iter().find_map(of).unwrap_or(0)
+}

@@ -107,6 +107,7 @@ pub const CASES: &[Case] = &[
     audited("a name defined twice", |f| model(f, good().node("Relu", &["x"], "h")), (3, "M018"), "\"h\""),
     audited("a cycle", |f| model(f, classifier().node("Add", &["h", "b"], "a").node("Relu", &["a"], "b").node("Add", &["a", "b"], "logits").output("logits", "float[N,10]")), (3, "M016"), "a … b"),
     audited("a name that nothing produces", |f| model(f, classifier().node("Add", &["h", "w3"], "logits").output("logits", "float[N,10]")), (3, "M019"), "node_logits … w3"),
+    audited("an empty input", |f| model(f, good().input("extra", "float[0,8]")), (3, "M020"), "extra … extent 0"),
     audited("a negative extent", |f| model(f, good().input("extra", "float[-4,8]")), (3, "M020"), "extra"),
     audited("an element type of nobody", |f| model(f, good().input("words", "string[N]")), (3, "M0"), "words"),
     audited("weights of another size", |f| model(f, good().tensor("v", &[3, 4], Data::Float(&[0.0; 11]))), (3, "M022"), "\"v\" … 48 bytes … 44"),

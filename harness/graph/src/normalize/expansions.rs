@@ -2,7 +2,8 @@
 
 use super::upgrade::{Old, Renewed};
 use crate::expr::{Builder, Expr};
-use crate::ir::{Attribute, Attributes};
+use crate::ir::{Attribute, Attributes, Dim};
+use crate::ops::Window;
 use crate::tensor::Tensor;
 
 /// `Softmax` before opset 13: x is flattened to a matrix at the axis, and the rows are normalised.
@@ -87,6 +88,49 @@ pub(super) fn group_norm_by_channel(old: &mut Old) -> Renewed {
             b.expr(v).unsqueeze(&axes)
         };
         b.expr(y) * spread(scale) + spread(bias)
+    }))
+}
+
+/// `AveragePool` with dilations: the sum of the taps by a convolution with ones, over the number of taps inside.
+pub(super) fn dilated_average(old: &mut Old) -> Renewed {
+    if old.node.attributes.ints("dilations").is_none_or(|d| d.iter().all(|&d| d == 1)) {
+        old.node.attributes.0.remove("dilations");
+        return Ok(None);
+    }
+    let x = old.x(0)?;
+    let unknown = "it has dilations, and the extents of x but the batch are not known";
+    let dims: Vec<usize> = old.graph.shape(x).and_then(|s| s.get(1..)?.iter().map(Dim::fixed).collect()).ok_or(unknown)?;
+    let (&channels, spatial) = dims.split_first().ok_or(unknown)?;
+    let attributes = &old.node.attributes;
+    let kernel: Option<Vec<usize>> =
+        attributes.ints("kernel_shape").and_then(|k| k.iter().map(|&k| usize::try_from(k).ok()).collect());
+    let kernel = kernel.filter(|k| k.len() == spatial.len()).ok_or("its kernel_shape does not fit x")?;
+    let window = Window::read(attributes, &kernel)?;
+    let extents: Vec<Dim> = spatial.iter().map(|&n| Dim::Fixed(n)).collect();
+    let (before, mut after) = window.pads(&extents).ok_or(unknown)?;
+    let (ceil, padded) = (attributes.int("ceil_mode", 0) != 0, attributes.int("count_include_pad", 0) != 0);
+    let (mut shape, mut taps) = (vec![1, 1], vec![1.0]);
+    for (axis, &n) in spatial.iter().enumerate() {
+        let count = window.positions(axis, &extents[axis], ceil)?.fixed().ok_or(unknown)?;
+        let inside = if padded { 0..before[axis] + n + after[axis] } else { before[axis]..before[axis] + n };
+        let at = |position: usize| (0..kernel[axis]).map(move |tap| (position, tap));
+        let tap = |(position, tap): (usize, usize)| position * window.strides[axis] + tap * window.dilations[axis];
+        let counts: Vec<usize> = (0..count).map(|p| at(p).map(tap).filter(|t| inside.contains(t)).count().max(1)).collect();
+        taps = taps.iter().flat_map(|t| counts.iter().map(move |&c| t * c as f64)).collect();
+        shape.push(count);
+        // with ceil_mode the last window may reach beyond the stated padding
+        let reach = (count - 1) * window.strides[axis] + window.span(axis);
+        after[axis] = after[axis].max(reach.saturating_sub(before[axis] + n));
+    }
+    let taps = Tensor::new(&shape, taps).ok_or("its windows could not be counted")?;
+    let list = |sizes: &[usize]| Attribute::Ints(sizes.iter().map(|&n| n as i64).collect());
+    let pads = list(&[before, after].concat());
+    Ok(formula(old, |b| {
+        let x = b.expr(x);
+        let ones = b.constant(Tensor::full(x.dtype(), &[&[channels, 1], &kernel[..]].concat(), 1.0));
+        let sum = [("group", (channels as i64).into()), ("strides", list(&window.strides)), ("pads", pads)];
+        let sum = b.op("Conv", &[x, ones], Attributes::from(sum).with("dilations", list(&window.dilations)));
+        sum / b.constant(taps.cast(x.dtype()))
     }))
 }
 

@@ -17,7 +17,7 @@ pub use batch::{BATCH, symbolic_batch};
 pub use logits::{Cut, logits};
 
 /// The opsets that can be read.
-pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=27;
 
 /// What [`normalize`] is asked to do beyond the opset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ const PASSES: &[(&str, Pass)] = &[
     ("batch normalisation folded", batch_norm::batch_norm),
 ];
 
-/// The normal form of a graph whose operators have the meaning of `opset` (7 to 26): the same inputs, the same outputs, the
+/// The normal form of a graph whose operators have the meaning of `opset` (7 to 27): the same inputs, the same outputs, the
 /// operators of opset 18.
 ///
 /// As long as an input has a fixed first extent, shapes that follow from it stay computed, so that [`symbolic_batch`] can

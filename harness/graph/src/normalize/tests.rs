@@ -103,8 +103,8 @@ fn programs_have_a_normal_form() {
 #[test]
 fn refusals_name_the_culprit() {
     let rows = [
-        (99, "(float[N] x) => (float[N] y) { y = Relu(x) }", "opset 99; this build knows up to 26: re-export or upgrade"),
-        (5, "(float[N] x) => (float[N] y) { y = Relu(x) }", "opset 5; this build knows 7 to 26: re-export with opset 7 or newer"),
+        (99, "(float[N] x) => (float[N] y) { y = Relu(x) }", "opset 99; this build knows up to 27: re-export or upgrade"),
+        (5, "(float[N] x) => (float[N] y) { y = Relu(x) }", "opset 5; this build knows 7 to 27: re-export with opset 7 or newer"),
         (
             18,
             "(float[N,2] x) => (float[N,2] y) <float[3] c = {1, 2, 3}> { y = Add(x, c) }",

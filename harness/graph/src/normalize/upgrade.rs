@@ -1,4 +1,4 @@
-//! Operators of opsets 7 to 26 in their opset-18 form: what was an attribute is an operand, what was renamed has its name, and
+//! Operators of opsets 7 to 27 in their opset-18 form: what was an attribute is an operand, what was renamed has its name, and
 //! what is newer is written with what there is.
 
 use std::ops::RangeInclusive;
@@ -23,7 +23,7 @@ pub(super) type Renewed = Result<Option<Vec<Option<ValueId>>>, String>;
 /// Operators, the opsets in which they had another form, and what is done about it.
 type Upgrade = (&'static [&'static str], RangeInclusive<i64>, fn(&mut Old) -> Renewed);
 
-/// Everything that changed between opset 7 and 26, as far as graphs may hold it.
+/// Everything that changed between opset 7 and 27, as far as graphs may hold it.
 const UPGRADES: &[Upgrade] = &[
     // older
     (&["Softmax", "LogSoftmax", "Hardmax"], 7..=12, expansions::softmax_of_flattened),
@@ -43,7 +43,7 @@ const UPGRADES: &[Upgrade] = &[
     (&["GroupNormalization"], 18..=20, expansions::group_norm_by_group),
     // newer
     (&["Cast", "CastLike"], 19..=NEWEST, |old| forget(old, &["saturate", "round_mode"])),
-    (&["AveragePool", "LpPool"], 19..=NEWEST, pool_without_dilations),
+    (&["AveragePool"], 19..=NEWEST, expansions::dilated_average),
     (&["Pad"], 19..=NEWEST, pad_without_wrapping),
     (&["GridSample"], 20..=NEWEST, grid_sample_modes),
     (&["QuantizeLinear", "DequantizeLinear"], 21..=NEWEST, quantise_without_blocks),
@@ -238,19 +238,6 @@ fn upsample_becomes_resize(old: &mut Old) -> Renewed {
 fn forget(old: &mut Old, names: &[&str]) -> Renewed {
     names.iter().for_each(|name| drop(old.take(name)));
     Ok(None)
-}
-
-fn pool_without_dilations(old: &mut Old) -> Renewed {
-    match old.take_ints("dilations") {
-        Some(d) if d.iter().any(|&d| d != 1) && &*old.node.op == "AveragePool" => {
-            Err(format!("dilations {d:?} have no form at opset 18"))
-        }
-        Some(d) if &*old.node.op == "LpPool" => {
-            old.node.attributes.0.insert("dilations".into(), Attribute::Ints(d));
-            Ok(None)
-        }
-        _ => Ok(None),
-    }
 }
 
 fn pad_without_wrapping(old: &mut Old) -> Renewed {

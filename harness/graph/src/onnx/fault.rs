@@ -43,7 +43,7 @@ faults! {
     /// A name without a producer.
     DANGLING = "M019" "a name is read that nothing produces";
     /// An extent that cannot be.
-    EXTENT = "M020" "an extent is negative or zero";
+    EXTENT = "M020" "an extent is negative, or zero where images or logits should be";
     /// More elements than memory can hold.
     TOO_LARGE = "M021" "a tensor is too large";
     /// Element count and data disagree.

@@ -24,7 +24,7 @@ use crate::tensor::Tensor;
 pub const NEWEST_IR_VERSION: i64 = 13;
 
 /// The newest opset of the standard domain that is known.
-pub const NEWEST_OPSET: i64 = 26;
+pub const NEWEST_OPSET: i64 = 27;
 
 /// The tensor that a `Constant` node stands for, or `None` if no attribute says it in a way that is read.
 pub(crate) fn constant_value(attributes: &Attributes) -> Option<Arc<Tensor>> {

@@ -321,7 +321,7 @@ fn value_type(role: &str, proto: &ValueInfoProto) -> Result<ValueType, ReadError
     })?;
     let extent = |dim: &tensor_shape_proto::Dimension| match &dim.value {
         Some(tensor_shape_proto::dimension::Value::DimValue(n)) => match usize::try_from(*n) {
-            Ok(n) if n > 0 => Ok(Dim::Fixed(n)),
+            Ok(n) => Ok(Dim::Fixed(n)),
             _ => {
                 let what = format!("the {role} {} has the extent {n}", shown(&name));
                 Err(ReadError::new(Fault::EXTENT, what).help("export the model with a positive or a named extent"))

@@ -246,7 +246,7 @@ const ROWS: &[Row] = &[
     ("M007", "more than 400000 nodes", |_, g, _| g.node = vec![node("Identity", &["some name"], &["y"]); 400_001]),
     ("M007", "MB more than its own", |_, g, _| g.node = vec![NodeProto::default(); 400_000]),
     ("M013", "format version 99", |m, _, _| m.ir_version = Some(99)),
-    ("M013", "opset 99; this program knows up to 26", |m, _, _| m.opset_import[0].version = Some(99)),
+    ("M013", "opset 99; this program knows up to 27", |m, _, _| m.opset_import[0].version = Some(99)),
     ("M014", "does not say which opset", |m, _, _| m.opset_import.clear()),
     ("M014", "opset 0", |m, _, _| m.opset_import[0].version = None),
     ("M014", "in two versions", |m, _, _| {

@@ -17,6 +17,7 @@ mod functions;
 mod gather;
 mod generate;
 mod linear;
+mod loss;
 mod movement;
 mod normalization;
 mod pool;

@@ -116,6 +116,9 @@ pub const OPS: &[Op] = &[
     op("LRN", 1..=1, elementwise::like_float),
     op("LpNormalization", 1..=1, elementwise::along_axis),
     op("MeanVarianceNormalization", 1..=1, elementwise::like_float),
+    // losses
+    op("SoftmaxCrossEntropyLoss", 2..=3, loss::per_label).results(2),
+    op("NegativeLogLikelihoodLoss", 2..=3, loss::per_label),
     // the same elements in another shape or at other places
     op("Reshape", 2..=2, reshape::reshape).folds(evaluate::reshape),
     op("Flatten", 1..=1, reshape::flatten).folds(evaluate::reshape),
