@@ -18,6 +18,7 @@ mod case;
 mod differences;
 mod exceptions;
 mod golden;
+mod mistakes;
 mod program;
 mod table;
 

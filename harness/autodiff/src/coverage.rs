@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flatscape_graph::{Graph, NodeId, ValueId};
 
+use crate::book::Rulebook;
 use crate::driver::active_values;
 use crate::error::{DiffError, Why};
 use crate::rule::{Kind, rule_for};
@@ -90,7 +91,7 @@ pub fn coverage(graph: &Graph, from: ValueId, to: ValueId) -> Coverage {
         }
     }
     // `above` follows every edge back from the end, `carries` only those that a cotangent takes
-    let active = active_values(graph, &[from]);
+    let active = active_values(&Rulebook::standard(), graph, &[from]);
     let mut above = vec![false; values];
     let mut carries = vec![false; values];
     above[to.0 as usize] = true;

@@ -3,8 +3,9 @@
 
 use flatscape_graph::{Builder, Dim, Expr, Graph, Node, NodeId, ValueId};
 
+use crate::book::Rulebook;
 use crate::error::{DiffError, Why};
-use crate::rule::{Kind, Rule, rule_for};
+use crate::rule::{Kind, Rule};
 use crate::site::{Site, list};
 
 /// Appends the reverse pass of one value: for every `wrt` the cotangent `Σ_j ct_j · ∂y_j/∂wrt`, or `None` where no
@@ -19,7 +20,22 @@ use crate::site::{Site, list};
 /// An operator on a path from a `wrt` to `y` has no rule, must not be differentiated, or is used in a way that its rule does
 /// not cover. The graph then holds nodes that nothing reads.
 pub fn vjp(builder: &Builder, y: ValueId, ct: ValueId, wrt: &[ValueId]) -> Result<Vec<Option<ValueId>>, DiffError> {
-    let active = active_values(&builder.graph(), wrt);
+    vjp_by(&Rulebook::standard(), builder, y, ct, wrt)
+}
+
+/// [`vjp`] by another book.
+///
+/// # Errors
+///
+/// See [`vjp`].
+pub fn vjp_by(
+    book: &Rulebook,
+    builder: &Builder,
+    y: ValueId,
+    ct: ValueId,
+    wrt: &[ValueId],
+) -> Result<Vec<Option<ValueId>>, DiffError> {
+    let active = active_values(book, &builder.graph(), wrt);
     let last = builder.graph().value(y).producer.map(|(node, _)| node.0 as usize + 1).unwrap_or(0);
     let mut cotangents: Vec<Option<ValueId>> = vec![None; active.len()];
     if active[y.0 as usize] {
@@ -38,12 +54,12 @@ pub fn vjp(builder: &Builder, y: ValueId, ct: ValueId, wrt: &[ValueId]) -> Resul
         if wanted.is_empty() {
             continue;
         }
-        let rule = rule_for(&node.domain, &node.op).ok_or_else(|| DiffError::at(&node, Why::NoRule))?;
-        for (i, contribution) in apply(builder, id, &node, rule, &wanted, arrived)? {
+        let rule = book.rule(&node.domain, &node.op).ok_or_else(|| DiffError::at(&node, Why::NoRule))?;
+        for (i, contribution) in apply(book, builder, id, &node, rule, &wanted, arrived)? {
             let Some(operand) = node.input(i) else { continue };
             let slot = &mut cotangents[operand.0 as usize];
             *slot = Some(match *slot {
-                Some(sum) => (builder.expr(sum) + builder.expr(contribution)).id,
+                Some(sum) => (book.join)(builder.expr(sum), builder.expr(contribution)).id,
                 None => contribution,
             });
         }
@@ -53,14 +69,14 @@ pub fn vjp(builder: &Builder, y: ValueId, ct: ValueId, wrt: &[ValueId]) -> Resul
 
 /// For every value whether a derivative with respect to one of `wrt` can be other than zero. An operator without a rule
 /// counts as passing, so that a cotangent that arrives there is refused and not lost.
-pub(crate) fn active_values(graph: &Graph, wrt: &[ValueId]) -> Vec<bool> {
+pub(crate) fn active_values(book: &Rulebook, graph: &Graph, wrt: &[ValueId]) -> Vec<bool> {
     let float = |v: ValueId| graph.dtype(v).is_none_or(|t| t.is_float());
     let mut active = vec![false; graph.values().len()];
     for &v in wrt {
         active[v.0 as usize] = float(v);
     }
     for node in graph.nodes() {
-        let rule = rule_for(&node.domain, &node.op);
+        let rule = book.rule(&node.domain, &node.op);
         let passes = |i: usize| rule.is_none_or(|r| r.passes(i));
         let reached = (0..node.inputs.len()).any(|i| node.input(i).is_some_and(|v| active[v.0 as usize]) && passes(i));
         if reached {
@@ -74,6 +90,7 @@ pub(crate) fn active_values(graph: &Graph, wrt: &[ValueId]) -> Vec<bool> {
 
 /// The contributions of one node to the cotangents of its wanted operands, each with the operand's extents.
 fn apply(
+    book: &Rulebook,
     builder: &Builder,
     id: NodeId,
     node: &Node,
@@ -106,7 +123,7 @@ fn apply(
         if let Some(why) = site.take_refusal() {
             return Err(refused(why));
         }
-        let fitted = fit(contribution, site.x(i), node.inputs.len() == 1);
+        let fitted = fit(book, contribution, site.x(i), node.inputs.len() == 1);
         contributions.push((i, fitted.map_err(|why| DiffError::at(node, why))?.id));
     }
     if let Some(problem) = builder.graph().problems().get(problems) {
@@ -118,7 +135,7 @@ fn apply(
 
 /// Gives a contribution the extents of its operand: sums where the operand was broadcast, broadcasts where the formula left
 /// an extent of 1. Extents that are not known are taken as equal unless one is literally 1.
-fn fit<'b>(contribution: Expr<'b>, operand: Expr<'b>, only: bool) -> Result<Expr<'b>, Why> {
+fn fit<'b>(book: &Rulebook, contribution: Expr<'b>, operand: Expr<'b>, only: bool) -> Result<Expr<'b>, Why> {
     if contribution.dtype() != operand.dtype() {
         let (found, wanted) = (contribution.dtype().name(), operand.dtype().name());
         return Err(Why::Defect(format!("it gives a cotangent of {found} for an operand of {wanted}")));
@@ -155,7 +172,8 @@ fn fit<'b>(contribution: Expr<'b>, operand: Expr<'b>, only: bool) -> Result<Expr
         }
     }
     let leading: Vec<i64> = (0..extra as i64).collect();
-    let fitted = contribution.sum(&summed, true).sum(&leading, false);
+    let over = |ct: Expr<'b>, axes: &[i64], keep| if axes.is_empty() { ct } else { (book.collapse)(ct, axes, keep) };
+    let fitted = over(over(contribution, &summed, true), &leading, false);
     if !grows {
         return Ok(fitted);
     }

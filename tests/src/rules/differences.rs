@@ -1,6 +1,7 @@
 //! The cases of `tests/rules`: central differences in double precision on tract, then the other engines and precisions
 //! against that.
 
+use flatscape_autodiff::Rulebook;
 use flatscape_engine::Engine;
 use flatscape_graph::{DType, Graph, Tensor};
 
@@ -8,7 +9,7 @@ use super::case::{Case, Named, Precision, Random};
 use super::engines;
 use super::exceptions::{reason, settle};
 use super::program::{
-    Compiled, all_within, cast_floats, evaluate, float_outputs, gradient, hessian_vector_product, within_single_precision,
+    Compiled, all_within, cast_floats, evaluate, float_outputs, gradient_by, hessian_vector_product_by, within_single_precision,
 };
 
 /// Every case in double precision on every engine that has the kernels. A case for which none has them is checked in single
@@ -23,13 +24,13 @@ fn rules_agree_with_central_differences() {
         for engine in &engines {
             let what = format!("{} on {} in double precision", case.name, engine.name());
             let expected = reason(engine.name(), Precision::Double, &case.name, &graph);
-            checked |= settle(&mut failures, &what, check(&case, &**engine, Precision::Double), expected);
+            checked |= settle(&mut failures, &what, check(&Rulebook::standard(), &case, &**engine, Precision::Double), expected);
         }
         let remaining = if checked { &[] } else { &engines[..] };
         for engine in remaining {
             let what = format!("{} on {} in single precision", case.name, engine.name());
             let expected = reason(engine.name(), Precision::Single, &case.name, &graph);
-            checked |= settle(&mut failures, &what, check(&case, &**engine, Precision::Single), expected);
+            checked |= settle(&mut failures, &what, check(&Rulebook::standard(), &case, &**engine, Precision::Single), expected);
         }
         if !checked {
             eprintln!("NOT CHECKED against central differences: {}", case.name);
@@ -84,12 +85,12 @@ impl Setup {
         Ok(Setup { graph, wrt, inputs })
     }
 
-    fn gradient(&self) -> Result<Graph, String> {
-        gradient(&self.graph, &self.wrt, false).map_err(|e| e.to_string())
+    fn gradient(&self, book: &Rulebook, curved: bool) -> Result<Graph, String> {
+        gradient_by(book, &self.graph, &self.wrt, curved).map_err(|e| e.to_string())
     }
 
-    fn hvp(&self) -> Result<Graph, String> {
-        hessian_vector_product(&self.graph, &self.wrt).map_err(|e| e.to_string())
+    fn hvp(&self, book: &Rulebook) -> Result<Graph, String> {
+        hessian_vector_product_by(book, &self.graph, &self.wrt).map_err(|e| e.to_string())
     }
 }
 
@@ -102,11 +103,12 @@ fn demands(precision: Precision) -> (f64, f64) {
     }
 }
 
-fn check(case: &Case, engine: &dyn Engine, precision: Precision) -> Result<(), String> {
+/// First and second order by this book of rules against central differences.
+pub fn check(book: &Rulebook, case: &Case, engine: &dyn Engine, precision: Precision) -> Result<(), String> {
     let (step, usual) = demands(precision);
     let tolerance = case.tolerance.filter(|_| precision == Precision::Double).unwrap_or(usual);
     let setup = Setup::new(case, engine, precision)?;
-    let found = evaluate(engine, &setup.gradient()?, &setup.inputs, false)?;
+    let found = evaluate(engine, &setup.gradient(book, false)?, &setup.inputs, false)?;
     if case.differences {
         let forward = Compiled::new(engine, &setup.graph, false)?;
         let names = float_outputs(&setup.graph);
@@ -120,8 +122,8 @@ fn check(case: &Case, engine: &dyn Engine, precision: Precision) -> Result<(), S
         }
     }
     if case.second_order {
-        let found = evaluate(engine, &setup.hvp()?, &setup.inputs, false)?;
-        let curved = gradient(&setup.graph, &setup.wrt, true).map_err(|e| e.to_string())?;
+        let found = evaluate(engine, &setup.hvp(book)?, &setup.inputs, false)?;
+        let curved = setup.gradient(book, true)?;
         if case.differences && !curved.outputs().is_empty() {
             let compiled = Compiled::new(engine, &curved, false)?;
             let expected = along_vector(&setup, step, |inputs| compiled.run(inputs))?;
@@ -136,6 +138,7 @@ fn check(case: &Case, engine: &dyn Engine, precision: Precision) -> Result<(), S
 
 /// The gradient graphs in single precision against those in double.
 fn agree_in_single(case: &Case, reference: &dyn Engine, engine: &dyn Engine, lower: bool) -> Result<(), String> {
+    let book = Rulebook::standard();
     let setup = Setup::new(case, reference, Precision::Double)?;
     let graph = case.graph(Precision::Single);
     let single = Setup { graph, wrt: setup.wrt.clone(), inputs: cast_floats(&setup.inputs, DType::F32) };
@@ -144,9 +147,9 @@ fn agree_in_single(case: &Case, reference: &dyn Engine, engine: &dyn Engine, low
     for name in float_outputs(&setup.graph) {
         within_single_precision(&name, found.get(&name), &expected[&name].to_f64())?;
     }
-    let mut graphs = vec![("grad", setup.gradient()?, single.gradient()?)];
+    let mut graphs = vec![("grad", setup.gradient(&book, false)?, single.gradient(&book, false)?)];
     if case.second_order {
-        graphs.push(("hvp", setup.hvp()?, single.hvp()?));
+        graphs.push(("hvp", setup.hvp(&book)?, single.hvp(&book)?));
     }
     for (prefix, double, graph) in graphs {
         let expected = evaluate(reference, &double, &setup.inputs, false)?;

@@ -3,17 +3,18 @@
 
 use std::fs;
 
+use flatscape_autodiff::Rulebook;
 use flatscape_engine::Engine;
 use flatscape_graph::{DType, Graph, Tensor};
 use serde_json::Value;
 
 use super::case::{Named, Precision, in_single, parse};
 use super::exceptions::{reason, settle};
-use super::program::{all_within, cast_floats, evaluate, gradient, hessian_vector_product, within_single_precision};
+use super::program::{all_within, cast_floats, evaluate, gradient_by, hessian_vector_product_by, within_single_precision};
 use super::{directory, engines};
 
-struct Golden {
-    name: String,
+pub struct Golden {
+    pub name: String,
     text: String,
     tolerance: f64,
     inputs: Named,
@@ -23,7 +24,7 @@ struct Golden {
 }
 
 impl Golden {
-    fn graph(&self, precision: Precision) -> Graph {
+    pub fn graph(&self, precision: Precision) -> Graph {
         match precision {
             Precision::Double => parse(&self.name, &self.text),
             Precision::Single => parse(&self.name, &in_single(&self.text)),
@@ -50,17 +51,25 @@ fn golden_values(precision: Precision, lowered: &[bool]) {
                 let what = format!("{name} on {} in {precision:?} precision (lowered: {lower})", engine.name());
                 let graph = golden.graph(precision);
                 let expected = reason(engine.name(), precision, &name, &graph);
-                settle(&mut failures, &what, check(&golden, &graph, &*engine, precision, lower), expected);
+                settle(&mut failures, &what, check(&Rulebook::standard(), &golden, &graph, &*engine, precision, lower), expected);
             }
         }
     }
     assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn check(golden: &Golden, graph: &Graph, engine: &dyn Engine, precision: Precision, lower: bool) -> Result<(), String> {
-    let mut graphs = vec![graph.clone(), gradient(graph, &golden.wrt, false).map_err(|e| e.to_string())?];
+/// Results, first and second order by this book of rules against the golden values.
+pub fn check(
+    book: &Rulebook,
+    golden: &Golden,
+    graph: &Graph,
+    engine: &dyn Engine,
+    precision: Precision,
+    lower: bool,
+) -> Result<(), String> {
+    let mut graphs = vec![graph.clone(), gradient_by(book, graph, &golden.wrt, false).map_err(|e| e.to_string())?];
     if golden.second_order {
-        graphs.push(hessian_vector_product(graph, &golden.wrt).map_err(|e| e.to_string())?);
+        graphs.push(hessian_vector_product_by(book, graph, &golden.wrt).map_err(|e| e.to_string())?);
     }
     let inputs = match precision {
         Precision::Double => golden.inputs.clone(),
@@ -89,7 +98,8 @@ fn belongs(name: &str, graph: &Graph) -> bool {
     }
 }
 
-fn all() -> Vec<Golden> {
+/// Every file of `tests/golden/autograd`.
+pub fn all() -> Vec<Golden> {
     let entries = fs::read_dir(directory("golden/autograd")).expect("tests/golden/autograd is there");
     let mut paths: Vec<_> = entries.map(|e| e.expect("tests/golden can be listed").path()).collect();
     paths.sort();

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use flatscape_autodiff::{DiffError, vjp};
+use flatscape_autodiff::{DiffError, Rulebook, vjp_by};
 use flatscape_engine::{CompileOptions, Engine, Executable};
 use flatscape_graph::{Builder, DType, Expr, Graph, Output, Tensor, ValueId, ValueType};
 
@@ -19,15 +19,25 @@ pub fn float_outputs(graph: &Graph) -> Vec<String> {
 
 /// The objective's gradient: outputs `grad_<input>`, new inputs `ct_<output>`. An input without a path has no output.
 pub fn gradient(graph: &Graph, wrt: &[String], curved: bool) -> Result<Graph, DiffError> {
+    gradient_by(&Rulebook::standard(), graph, wrt, curved)
+}
+
+/// The same by another book of rules.
+pub fn gradient_by(book: &Rulebook, graph: &Graph, wrt: &[String], curved: bool) -> Result<Graph, DiffError> {
     let b = Builder::new(graph.clone());
-    let first = differentiate(&b, graph, wrt, curved)?;
+    let first = differentiate(book, &b, graph, wrt, curved)?;
     Ok(finish(b, wrt, "grad", first))
 }
 
 /// The Hessian of the curved objective times a vector: outputs `hvp_<input>`, new inputs `ct_<output>` and `v_<input>`.
 pub fn hessian_vector_product(graph: &Graph, wrt: &[String]) -> Result<Graph, DiffError> {
+    hessian_vector_product_by(&Rulebook::standard(), graph, wrt)
+}
+
+/// The same by another book of rules.
+pub fn hessian_vector_product_by(book: &Rulebook, graph: &Graph, wrt: &[String]) -> Result<Graph, DiffError> {
     let b = Builder::new(graph.clone());
-    let first = differentiate(&b, graph, wrt, true)?;
+    let first = differentiate(book, &b, graph, wrt, true)?;
     let mut sum = None;
     for (name, g) in wrt.iter().zip(&first) {
         let x = b.expr(input(graph, name));
@@ -38,13 +48,19 @@ pub fn hessian_vector_product(graph: &Graph, wrt: &[String]) -> Result<Graph, Di
         }
     }
     let second = match sum {
-        Some(sum) => vjp(&b, sum.id, sum.scalar(1.0).id, &inputs(graph, wrt))?,
+        Some(sum) => vjp_by(book, &b, sum.id, sum.scalar(1.0).id, &inputs(graph, wrt))?,
         None => vec![None; wrt.len()],
     };
     Ok(finish(b, wrt, "hvp", second))
 }
 
-fn differentiate(b: &Builder, graph: &Graph, wrt: &[String], curved: bool) -> Result<Vec<Option<ValueId>>, DiffError> {
+fn differentiate(
+    book: &Rulebook,
+    b: &Builder,
+    graph: &Graph,
+    wrt: &[String],
+    curved: bool,
+) -> Result<Vec<Option<ValueId>>, DiffError> {
     let mut roots = Vec::new();
     for name in float_outputs(graph) {
         let y = b.expr(graph.output_named(&name).expect("a named output"));
@@ -54,7 +70,7 @@ fn differentiate(b: &Builder, graph: &Graph, wrt: &[String], curved: bool) -> Re
     let wrt = inputs(graph, wrt);
     if let [(y, ct)] = roots[..] {
         let ct = if curved { ct + y } else { ct };
-        return vjp(b, y.id, ct.id, &wrt);
+        return vjp_by(book, b, y.id, ct.id, &wrt);
     }
     // several outputs: the objective itself is built
     let mut sum = None;
@@ -64,7 +80,7 @@ fn differentiate(b: &Builder, graph: &Graph, wrt: &[String], curved: bool) -> Re
         sum = Some(sum.map_or(term, |s: Expr<'_>| s + term));
     }
     let sum = sum.expect("a case has a float output");
-    vjp(b, sum.id, sum.scalar(1.0).id, &wrt)
+    vjp_by(book, b, sum.id, sum.scalar(1.0).id, &wrt)
 }
 
 fn total(e: Expr<'_>) -> Expr<'_> {

@@ -1,0 +1,215 @@
+//! Classic mistakes of gradient rules, put in one at a time: for each of them some case of the suite must fail that passes without
+//! it. A mistake is a row: the operator, the operand, what is wrong, and the wrong formula.
+
+mod altered;
+mod convolution;
+mod driver;
+mod elementwise;
+mod linear;
+mod movement;
+mod normalization;
+mod pool;
+mod reduce;
+mod second_order;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use flatscape_autodiff::{Collapse, EachFormula, FAMILIES, Formula, Join, Kind, Rule, Rulebook, rule_for};
+use flatscape_engine::Engine;
+use flatscape_graph::Graph;
+
+use super::case::{Case, Precision};
+use super::exceptions::reason;
+use super::golden::{self, Golden};
+use super::{differences, engines};
+
+/// One thing that is wrong.
+struct Mistake {
+    /// The operator that the cases for it must have; none for mistakes of the driver.
+    op: &'static str,
+    what: &'static str,
+    fault: Fault,
+}
+
+enum Fault {
+    /// The formula of one operand.
+    Operand(usize, Formula),
+    /// The formula of every operand, for operators with any number of them.
+    Each(EachFormula),
+    /// How the cotangents of two consumers become one.
+    Join(Join),
+    /// How broadcasting is undone.
+    Collapse(Collapse),
+}
+
+/// A wrong formula for one operand of an operator.
+const fn wrong(op: &'static str, operand: usize, what: &'static str, formula: Formula) -> Mistake {
+    Mistake { op, what, fault: Fault::Operand(operand, formula) }
+}
+
+/// A wrong formula for every operand of an operator.
+const fn wrong_each(op: &'static str, what: &'static str, formula: EachFormula) -> Mistake {
+    Mistake { op, what, fault: Fault::Each(formula) }
+}
+
+const MISTAKES: &[&[Mistake]] = &[
+    driver::MISTAKES,
+    elementwise::MISTAKES,
+    reduce::MISTAKES,
+    linear::MISTAKES,
+    convolution::MISTAKES,
+    pool::MISTAKES,
+    normalization::MISTAKES,
+    movement::MISTAKES,
+    second_order::MISTAKES,
+];
+
+/// `cargo test --release -p flatscape-tests every_mistake -- --nocapture` prints which case notices which mistake.
+#[test]
+fn every_mistake_is_noticed() {
+    let mistakes: Vec<&Mistake> = MISTAKES.iter().copied().flatten().collect();
+    assert!(mistakes.len() >= 100, "only {} mistakes", mistakes.len());
+    let (candidates, engines) = (Candidate::all(), engines());
+    let next = AtomicUsize::new(0);
+    let found: Mutex<Vec<(usize, Result<String, String>)>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(4) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(mistake) = mistakes.get(at) else { break };
+                    let noticed = noticed(mistake, &candidates, &engines);
+                    found.lock().expect("no thread panics").push((at, noticed));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().expect("no thread panics");
+    found.sort_by_key(|(at, _)| *at);
+    let mut survivors = Vec::new();
+    for (at, noticed) in found {
+        let name = mistakes[at].name();
+        match noticed {
+            Ok(by) => println!("{name}: {by}"),
+            Err(why) => survivors.push(format!("{name}: {why}")),
+        }
+    }
+    println!("{} mistakes, {} noticed", mistakes.len(), mistakes.len() - survivors.len());
+    assert!(survivors.is_empty(), "{} of {} mistakes survive:\n{}", survivors.len(), mistakes.len(), survivors.join("\n"));
+}
+
+#[test]
+fn mistakes_are_told_apart_and_every_family_has_one() {
+    let rows = || MISTAKES.iter().copied().flatten();
+    let mut seen = BTreeSet::new();
+    let twice: Vec<_> = rows().map(Mistake::name).filter(|name| !seen.insert(name.clone())).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    let formulas = |rule: &Rule| matches!(rule.kind, Kind::Vjp(_) | Kind::Each(_));
+    for (family, rules) in FAMILIES.iter().filter(|(_, rules)| rules.iter().any(formulas)) {
+        assert!(rules.iter().any(|r| rows().any(|m| m.op == r.op)), "no mistake in the family {family}");
+    }
+}
+
+impl Mistake {
+    fn name(&self) -> String {
+        match self.fault {
+            Fault::Operand(operand, _) => format!("{}, operand {}: {}", self.op, operand + 1, self.what),
+            Fault::Each(_) => format!("{}: {}", self.op, self.what),
+            Fault::Join(_) | Fault::Collapse(_) => format!("driver: {}", self.what),
+        }
+    }
+
+    fn book(&self) -> Rulebook {
+        let book = Rulebook::standard();
+        match self.fault {
+            Fault::Join(join) => book.joining(join),
+            Fault::Collapse(collapse) => book.collapsing(collapse),
+            Fault::Each(formula) => book.replacing(Rule { kind: Kind::Each(formula), ..self.row() }),
+            Fault::Operand(operand, formula) => {
+                let Kind::Vjp(formulas) = self.row().kind else { panic!("{} has no formula for each operand", self.op) };
+                let mut formulas = formulas.to_vec();
+                formulas[operand] = formula;
+                book.replacing(Rule { kind: Kind::Vjp(formulas.leak()), ..self.row() })
+            }
+        }
+    }
+
+    fn row(&self) -> Rule {
+        *rule_for("", self.op).unwrap_or_else(|| panic!("{} has no rule", self.op))
+    }
+}
+
+/// A case of the suite that might notice a mistake.
+struct Candidate {
+    name: String,
+    graph: Graph,
+    expectation: Expectation,
+}
+
+/// What a case compares with.
+enum Expectation {
+    Golden(Golden),
+    Differences(Case),
+}
+
+impl Candidate {
+    /// Every case, the cheap ones first.
+    fn all() -> Vec<Candidate> {
+        let golden = golden::all().into_iter().map(|golden| Candidate {
+            name: format!("golden/{}", golden.name),
+            graph: golden.graph(Precision::Double),
+            expectation: Expectation::Golden(golden),
+        });
+        let differences = Case::all().into_iter().map(|case| Candidate {
+            name: case.name.clone(),
+            graph: case.graph(Precision::Double),
+            expectation: Expectation::Differences(case),
+        });
+        golden.chain(differences).collect()
+    }
+
+    fn has(&self, op: &str) -> bool {
+        op.is_empty() || self.graph.nodes().iter().any(|n| &*n.op == op)
+    }
+
+    /// The case by this book on the first engine that has the kernels, in double precision if one has. `None` if none can.
+    fn check(&self, book: &Rulebook, engines: &[Arc<dyn Engine>]) -> Option<Result<(), String>> {
+        let lacks = |engine: &dyn Engine, precision| reason(engine.name(), precision, &self.name, &self.graph).is_some();
+        let able = |precision| Some((engines.iter().find(|e| !lacks(&***e, precision))?, precision));
+        let (engine, precision) = able(Precision::Double).or_else(|| able(Precision::Single))?;
+        let run = || match &self.expectation {
+            Expectation::Golden(golden) => golden::check(book, golden, &golden.graph(precision), &**engine, precision, false),
+            Expectation::Differences(case) => differences::check(book, case, &**engine, precision),
+        };
+        Some(catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().cloned();
+            Err(said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default())
+        }))
+    }
+}
+
+/// Which case notices the mistake and how, or what the cases say instead.
+fn noticed(mistake: &Mistake, candidates: &[Candidate], engines: &[Arc<dyn Engine>]) -> Result<String, String> {
+    let book = mistake.book();
+    let mut tried = 0;
+    let mut other = BTreeSet::new();
+    for candidate in candidates.iter().filter(|c| c.has(mistake.op)) {
+        let Some(outcome) = candidate.check(&book, engines) else { continue };
+        tried += 1;
+        let Err(said) = outcome else { continue };
+        let first = said.lines().next().unwrap_or_default().to_owned();
+        // an engine that cannot run what the mistake made has noticed nothing
+        if !["is off by", "elements where", "is defective", "does not check"].iter().any(|sign| said.contains(sign)) {
+            other.insert(first);
+            continue;
+        }
+        return match candidate.check(&Rulebook::standard(), engines) {
+            Some(Ok(())) => Ok(format!("{}: {first}", candidate.name)),
+            right => Err(format!("{} does not pass without it either: {right:?}", candidate.name)),
+        };
+    }
+    Err(format!("{tried} cases pass or end otherwise {other:?}"))
+}
