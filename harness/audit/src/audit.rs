@@ -1,12 +1,14 @@
 //! An audit from beginning to end: load, cut into shards, compute, publish, summarise. Every finished shard is on disk before
 //! the next one starts; what cannot be done is one row, and everything else goes on.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use flatscape_engine::Engine;
+use flatscape_graph::onnx;
 use flatscape_host::{Kind, Plugins};
 use flatscape_report as report;
 use serde_json::json;
@@ -20,6 +22,7 @@ use crate::landscape::{self, Landscapes};
 use crate::model::Model;
 use crate::request::Request;
 use crate::shard::{Bench, Description, ModelRequest, Settings, Shard, ShardError, Work, offered};
+use crate::suggest::suggest;
 use crate::summary::{Context, ModelFacts, Part, Refused, Summary, summarise};
 use crate::threats::{ThreatModel, number};
 use crate::witness;
@@ -129,6 +132,7 @@ pub fn run(
         manifest,
         observer,
         stop,
+        suggestions: BTreeMap::new(),
     };
     run.everything()
 }
@@ -146,10 +150,13 @@ struct Run<'a> {
     manifest: serde_json::Value,
     observer: &'a mut dyn Observer,
     stop: &'a AtomicBool,
+    /// By model: preprocessing that would serve it better.
+    suggestions: BTreeMap<usize, Vec<String>>,
 }
 
 impl Run<'_> {
     fn everything(&mut self) -> Result<Ending, IntakeError> {
+        self.remedied_graphs()?;
         let mut parts = self.parts();
         let mut faults: Vec<IntakeError> = self.refused.iter().map(|(_, error)| error.clone()).collect();
         let count = parts.len();
@@ -165,6 +172,9 @@ impl Run<'_> {
                 self.observer.note(&format!("{what}: {refusal}"));
                 parts[index].fault = Some((refusal.id(), refusal.what.clone()));
                 faults.push(refusal);
+            }
+            if parts[index].work == Work::Clean {
+                self.suggest(&parts[index]);
             }
             if let Some(fault) = self.misconduct(&parts[index]) {
                 self.observer.note(&format!("{what}: {fault}"));
@@ -202,6 +212,37 @@ impl Run<'_> {
         let summary = self.tables(&parts)?;
         self.page(&summary, surfaces, interrupted.then_some((done, total)))?;
         Ok(Ending { summary, faults, interrupted, models: self.models.iter().map(|m| m.name.clone()).collect() })
+    }
+
+    /// Where the clean accuracy is poor, looks for the mistake that would explain it.
+    fn suggest(&mut self, clean: &Part) {
+        const POOR: f64 = 0.5;
+        let column = |name: &str| clean.findings.get::<i64>(name).unwrap_or_default();
+        let (labels, predictions) = (column("label"), column("prediction"));
+        let right = labels.iter().zip(&predictions).filter(|(y, p)| y == p).count();
+        let accuracy = right as f64 / labels.len().max(1) as f64;
+        if labels.is_empty() || accuracy >= POOR {
+            return;
+        }
+        let model = &self.models[clean.model];
+        match suggest(self.engine.as_ref(), model, self.dataset, accuracy) {
+            Ok(found) => {
+                found.iter().for_each(|s| self.observer.note(&format!("{}: {s}; nothing was changed", model.name)));
+                self.suggestions.insert(clean.model, found);
+            }
+            Err(error) => self.observer.note(&format!("{}: no other preprocessing could be tried: {error}", model.name)),
+        }
+    }
+
+    /// What remedies made of the models, as files that one can inspect and run.
+    fn remedied_graphs(&self) -> Result<(), IntakeError> {
+        for (index, model) in self.models.iter().enumerate() {
+            for (remedy, graph) in model.remedied_graphs() {
+                let sha: String = model.sha256.chars().take(8).collect();
+                self.directory.write(&format!("remedies/m{:04}-{sha}-{remedy}.onnx", index + 1), &onnx::write(&graph))?;
+            }
+        }
+        Ok(())
     }
 
     /// The parts in the order of the report: per model the clean points, the attacks under each threat model, the metrics.
@@ -323,11 +364,18 @@ impl Run<'_> {
         let facts: Vec<ModelFacts> = self
             .models
             .iter()
-            .map(|m| ModelFacts {
+            .enumerate()
+            .map(|(index, m)| ModelFacts {
                 name: m.name.clone(),
                 sha256: m.sha256.clone(),
                 classes: m.classes,
-                batch_difference: (!m.batch.holds()).then_some(m.batch.difference),
+                batch_difference: (!m.batch.holds() && m.steadiness.repeats()).then_some(m.batch.difference),
+                repeat_difference: (!m.steadiness.repeats()).then_some(m.steadiness.repeat),
+                order_difference: (!m.steadiness.keeps_order()).then_some(m.steadiness.order),
+                hazards: m.hazards.clone(),
+                remedies: m.remedies.clone(),
+                margin: m.remedied.margin,
+                suggestions: self.suggestions.get(&index).cloned().unwrap_or_default(),
             })
             .collect();
         let refused: Vec<Refused> = self.refused.iter().map(|(refused, _)| refused.clone()).collect();
@@ -490,7 +538,7 @@ fn manifest(
         "engine": engine.info(),
         "plugins_in_process": plugins.in_process(),
         "data": { "name": dataset.name, "split": dataset.split.name(), "n": dataset.len(), "shape": dataset.shape, "sha256": dataset.sha256, "files": dataset.files, "source": dataset.source },
-        "models": models.iter().map(|m| json!({ "name": m.name, "source": m.source, "sha256": m.sha256, "classes": m.classes, "preprocessing": m.pixels.text(), "facts": m.facts })).collect::<Vec<_>>(),
+        "models": models.iter().map(|m| json!({ "name": m.name, "source": m.source, "sha256": m.sha256, "classes": m.classes, "preprocessing": m.pixels.text(), "facts": m.facts, "hazards": m.hazards })).collect::<Vec<_>>(),
         "refused": refused.iter().map(|(r, e)| json!({ "name": r.name, "id": r.id, "why": e.what })).collect::<Vec<_>>(),
         "threats": plan.threats.iter().map(|t| json!({ "written": t.text(), "norm": t.norm.name, "eps": t.eps, "lo": t.lo, "hi": t.hi, "tolerated": t.tolerated() })).collect::<Vec<_>>(),
         "attacks": requests(&plan.attacks),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use flatscape_autodiff::{Coverage, Verdict, coverage};
-use flatscape_graph::{Graph, text};
+use flatscape_autodiff::{Coverage, coverage};
+use flatscape_graph::text;
 use serde::Serialize;
 
 use crate::gradient::{Request, assemble};
+use crate::hazards::{Found, hazards};
 use crate::intake::IntakeError;
 use crate::model::{Interface, Native};
 
@@ -46,8 +47,8 @@ pub struct Inspection {
     pub operators: BTreeMap<String, usize>,
     /// The nodes between input and logits.
     pub gradient: GradientCoverage,
-    /// What may make a gradient useless, found by reading.
-    pub hazards: Vec<Hazard>,
+    /// What may make a gradient useless or a number mean something else, found by reading.
+    pub hazards: Vec<Found>,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
 }
@@ -71,38 +72,6 @@ pub struct GradientCoverage {
     pub refused: Option<String>,
 }
 
-/// A node on the way from input to logits that hides the gradient or makes answers vary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Hazard {
-    /// The operator.
-    pub op: String,
-    /// The node's name in the file.
-    pub node: String,
-    /// What it does, as a clause.
-    pub why: String,
-}
-
-/// Operators that hide the gradient, and what they do.
-const HAZARDS: &[(&str, &str)] = &[
-    ("Round", "rounds, so its derivative is zero almost everywhere"),
-    ("Floor", "rounds down, so its derivative is zero almost everywhere"),
-    ("Ceil", "rounds up, so its derivative is zero almost everywhere"),
-    ("Sign", "keeps only the sign, so its derivative is zero almost everywhere"),
-    ("ArgMax", "answers with a position, which has no derivative"),
-    ("ArgMin", "answers with a position, which has no derivative"),
-    ("Hardmax", "answers with a position, which has no derivative"),
-    ("OneHot", "turns a position into numbers, which has no derivative"),
-    ("Cast", "casts to integers, so its derivative is zero almost everywhere"),
-    ("QuantizeLinear", "rounds to integers, so its derivative is zero almost everywhere"),
-    ("DynamicQuantizeLinear", "rounds to integers, so its derivative is zero almost everywhere"),
-    ("NonZero", "answers with positions, which have no derivative"),
-    ("Greater", "compares, so its derivative is zero almost everywhere"),
-    ("Less", "compares, so its derivative is zero almost everywhere"),
-];
-
-/// Operators that draw random numbers.
-const RANDOM: &[&str] = &["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"];
-
 impl Inspection {
     /// Describes a model.
     pub fn of(native: &Native) -> Inspection {
@@ -125,7 +94,7 @@ impl Inspection {
             preprocessing: native.card.preprocessing.text(),
             parameters: floats.map(|t| t.len()).sum(),
             operators: native.operators.clone(),
-            hazards: hazards(&native.graph, covered.as_ref()),
+            hazards: hazards(native.any_batch().unwrap_or(&native.graph)),
             gradient: GradientCoverage::of(covered.as_ref(), &native.name),
             facts: native.facts.clone(),
         }
@@ -154,23 +123,4 @@ impl GradientCoverage {
             refused: covered.and_then(Coverage::refused).map(|e| e.clone().in_model(model).to_string()),
         }
     }
-}
-
-fn hazards(graph: &Graph, covered: Option<&Coverage>) -> Vec<Hazard> {
-    let on_the_way = covered.into_iter().flat_map(|c| &c.steps).filter(|s| s.verdict == Verdict::Flat);
-    let hidden = on_the_way.filter_map(|step| {
-        let (op, why) = HAZARDS.iter().find(|(op, _)| *op == &*step.op)?;
-        Some(Hazard { op: (*op).to_owned(), node: step.name.to_string(), why: (*why).to_owned() })
-    });
-    let random = graph.nodes().iter().filter(|n| RANDOM.contains(&&*n.op)).map(|n| Hazard {
-        op: n.op.to_string(),
-        node: n.name.to_string(),
-        why: "draws random numbers, so two runs differ".to_owned(),
-    });
-    let cut_off = covered.filter(|c| !c.connected && c.refused().is_none()).map(|_| Hazard {
-        op: "the model".to_owned(),
-        node: String::new(),
-        why: "lets no gradient reach its input".to_owned(),
-    });
-    hidden.chain(random).chain(cut_off).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use flatscape_autodiff::vjp;
+use flatscape_autodiff::{vjp, without_marks};
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, simplify};
 
 use crate::functions;
@@ -135,7 +135,7 @@ impl<'b, 'a> Scope<'b, 'a> {
 
     fn finish(self) -> Result<Linked, LinkError> {
         let (forwards, backwards) = (self.forwards, self.backwards);
-        let built = self.builder.graph().clone();
+        let built = without_marks(self.builder.graph().clone());
         built.check()?;
         let graph = simplify(&built);
         graph.check()?;

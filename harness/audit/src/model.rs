@@ -6,20 +6,24 @@ mod batch;
 mod native;
 mod pixels;
 mod source;
+mod steadiness;
 
 use flatscape_engine::Engine;
-use flatscape_graph::{Dim, Graph};
+use flatscape_graph::{Dim, Graph, Tensor};
 
 pub use admit::admit;
 pub use batch::{Agreement, TOLERANCE, compare, noise};
 pub use native::{Interface, Native, rows_of_logits};
 pub use pixels::{Outputs, Pixels};
 pub use source::{SHIPPED, Shipped};
+pub use steadiness::Steadiness;
 
 use crate::card::{Card, Preprocessing};
 use crate::data::Dataset;
 use crate::files::Limits;
+use crate::hazards::{self, Found};
 use crate::intake::IntakeError;
+use crate::remedies::{self, Remedied};
 
 /// Images on which the batch is tried, at most.
 const TRIED: usize = 8;
@@ -34,6 +38,9 @@ pub struct Intake {
     /// What its file may take.
     #[serde(default)]
     pub limits: Limits,
+    /// Remedies by name that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
 }
 
 /// A classifier of images.
@@ -61,6 +68,16 @@ pub struct Model {
     pub class_names: Vec<String>,
     /// What the run of images alone and together gave.
     pub batch: Agreement,
+    /// Whether two runs of the same images agree, also in another order.
+    pub steadiness: Steadiness,
+    /// What was read off the file that makes gradients or numbers doubtful.
+    pub hazards: Vec<Found>,
+    /// What attacks see instead of the model, where that was asked for.
+    pub remedied: Remedied,
+    /// The remedy that made another model of it, where one did.
+    pub changed: Option<&'static str>,
+    /// What was changed because it was asked for, as sentences.
+    pub remedies: Vec<String>,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
 }
@@ -71,7 +88,9 @@ impl Model {
     /// # Errors
     /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
     pub fn load(source: &str, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, IntakeError> {
-        let native = Native::load(source, intake)?;
+        let mut native = Native::load(source, intake)?;
+        let changed = native.remedy(&intake.remedies);
+        let mut remedies: Vec<String> = changed.iter().map(|(_, said)| said.clone()).collect();
         let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
         let pixels = Pixels::settle(&native, &stated, data.shape)?;
         let any = native.any_batch()?;
@@ -79,8 +98,14 @@ impl Model {
         let graph = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
         let mut facts = native.facts.clone();
         facts.push(preprocessing_fact(&pixels, &native));
-        let batch = prove(&native, &pixels, &graph, data, engine)?;
+        let steadiness = steadiness::measure(engine, &graph, &first_images(data, TRIED))?;
+        let batch = prove(&native, &pixels, &graph, data, engine, steadiness.repeats())?;
         facts.push(batch_fact(&native, &batch));
+        let mut hazards = hazards::hazards(any);
+        let remedied = remedies::of_gradient(&graph, &intake.remedies);
+        hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());
+        remedies.extend(remedied.sentences.iter().cloned());
+        facts.extend(remedies.iter().cloned());
         let class_names =
             if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
         Ok(Model {
@@ -94,25 +119,45 @@ impl Model {
             classes: native.classes,
             class_names,
             batch,
+            steadiness,
+            hazards,
+            remedied,
+            changed: changed.map(|(name, _)| name),
+            remedies,
             facts,
             native,
         })
     }
 }
 
+impl Model {
+    /// What the remedies that were asked for made of it: the changed model, and what attacks see, all in pixel units.
+    pub fn remedied_graphs(&self) -> Vec<(&'static str, Graph)> {
+        let changed = self.changed.map(|name| (name, self.graph.clone()));
+        changed.into_iter().chain(self.remedied.graphs()).collect()
+    }
+}
+
 /// Runs the first images alone (or in the batch that the file fixed) and together.
-fn prove(native: &Native, pixels: &Pixels, graph: &Graph, data: &Dataset, engine: &dyn Engine) -> Result<Agreement, IntakeError> {
+fn prove(
+    native: &Native,
+    pixels: &Pixels,
+    graph: &Graph,
+    data: &Dataset,
+    engine: &dyn Engine,
+    repeats: bool,
+) -> Result<Agreement, IntakeError> {
     let size = native.fixed_batch.unwrap_or(1);
     let images = if size > TRIED { 2 * size } else { TRIED / size * size };
-    let ids: Vec<u64> = (0..images as u64).map(|i| i % data.len() as u64).collect();
-    let images = data.gather(&ids).x;
+    let images = first_images(data, images);
     let alone = match native.fixed_batch {
         Some(n) => pixels.before(&native.graph, Dim::Fixed(n), data.shape, Outputs::Logits)?,
         None => graph.clone(),
     };
     let found = compare(engine, &alone, size, graph, &images)
         .map_err(|e| IntakeError { what: format!("{}: {}", native.name, e.what), ..e })?;
-    if found.holds() || native.fixed_batch.is_none() {
+    // where two runs of the same images differ, nothing is learned about the batch
+    if found.holds() || native.fixed_batch.is_none() || !repeats {
         return Ok(found);
     }
     let what = format!(
@@ -120,6 +165,12 @@ fn prove(native: &Native, pixels: &Pixels, graph: &Graph, data: &Dataset, engine
         native.name, found.difference
     );
     Err(IntakeError::model(52, what).help("export the model with a dynamic batch axis"))
+}
+
+/// The first images of the data, over again where there are fewer.
+fn first_images(data: &Dataset, count: usize) -> Tensor {
+    let ids: Vec<u64> = (0..count as u64).map(|i| i % data.len() as u64).collect();
+    data.gather(&ids).x
 }
 
 /// The labels must be classes of the model, and where the data set knows its classes there must be as many logits.

@@ -16,6 +16,7 @@ use crate::link::{Link, LinkError};
 use crate::metric::Metric;
 use crate::model::{Intake, Model};
 use crate::oracle::{Answers, Session};
+use crate::remedies::objective;
 use crate::request::{At, Request, Target};
 use crate::stage::StageError;
 use crate::threats::ThreatModel;
@@ -203,6 +204,8 @@ impl<'a> Bench<'a> {
             move |source| ShardError::Attack { component, source }
         };
         let verifier = Verifier::new(engine, &model.graph, threat, other).map_err(named("verification"))?;
+        // what attacks see and differentiate; the judge above sees the model itself
+        let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
         let tool = match work {
             Work::Clean => Tool::Clean,
             Work::Component(request) => {
@@ -212,10 +215,11 @@ impl<'a> Bench<'a> {
                 task.targeted = target != Target::None;
                 (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
                 let arguments = component.arguments(&request.arguments)?;
+                let margin = (model.remedied.margin && component.kind == Kind::Attack).then(|| objective(task.targeted));
                 if component.is_oracle() {
                     let link = Link {
-                        model: &model.graph,
-                        objective: None,
+                        model: seen,
+                        objective: margin.as_ref(),
                         cotangent: None,
                         threat,
                         targeted: task.targeted,
@@ -228,8 +232,8 @@ impl<'a> Bench<'a> {
                     let program = plugins.build(component, &arguments, &task)?;
                     let numbers = numbers(&arguments);
                     let link = Link {
-                        model: &model.graph,
-                        objective: program.graph(Role::Objective),
+                        model: if component.kind == Kind::Attack { seen } else { &model.graph },
+                        objective: program.graph(Role::Objective).or(margin.as_ref()),
                         cotangent: program.graph(Role::Cotangent),
                         threat,
                         targeted: task.targeted,

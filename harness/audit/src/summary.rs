@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use flatscape_report::{Doubt, Record, SampleKey, SampleValue, Samples};
 
 use crate::findings::{Findings, FindingsError};
-use crate::flags::{AttackEvidence, Evidence, FLAGS};
+use crate::flags::{AttackEvidence, Evidence, FLAGS, LEAD};
+use crate::hazards::Found;
 use crate::request::Request;
 use crate::shard::Work;
 use crate::statistics::{Interval, Mean, clopper_pearson};
@@ -28,7 +29,7 @@ pub struct Context {
 }
 
 /// A model as rows speak of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ModelFacts {
     /// Display name.
     pub name: String,
@@ -38,6 +39,18 @@ pub struct ModelFacts {
     pub classes: usize,
     /// How far logits of images alone and together differ, where that is more than rounding.
     pub batch_difference: Option<f64>,
+    /// How far two runs of the same images differ, where they do.
+    pub repeat_difference: Option<f64>,
+    /// How far logits differ where images come in another order, where that is more than rounding.
+    pub order_difference: Option<f64>,
+    /// What was read off its graph.
+    pub hazards: Vec<Found>,
+    /// What was changed because it was asked for, as sentences.
+    pub remedies: Vec<String>,
+    /// Whether attacks ascend the margin instead of cross-entropy.
+    pub margin: bool,
+    /// Preprocessing that would give a much better clean accuracy, as sentences.
+    pub suggestions: Vec<String>,
 }
 
 /// One component on one model: what its finished shards found.
@@ -321,13 +334,19 @@ impl Rows<'_> {
         };
         let keys = self.keys(clean, "")?;
         let correct = keys.iter().filter(|k| k.prediction == Some(k.label)).count() as u64;
+        let margins = clean.findings.get::<f64>("clean_margin")?;
         let base = Evidence {
-            threat: None,
             classes: self.model.classes,
             batch_difference: self.model.batch_difference,
+            repeat_difference: self.model.repeat_difference,
+            order_difference: self.model.order_difference,
+            hazards: &self.model.hazards,
+            remedies: &self.model.remedies,
+            suggestions: &self.model.suggestions,
+            underflowing: if self.model.margin { 0 } else { margins.iter().filter(|m| **m > LEAD).count() as u64 },
             n: keys.len() as u64,
             correct,
-            attacks: Vec::new(),
+            ..Evidence::default()
         };
         let mut cases = vec![(String::new(), base.clone())];
         for part in self.attacks() {
@@ -346,7 +365,7 @@ impl Rows<'_> {
                 if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == flag.code)) {
                     continue;
                 }
-                summary.unreliable |= flag.unreliable;
+                summary.unreliable |= case.is_grave(flag);
                 let place = if text.is_empty() { self.model.name.clone() } else { format!("{} under {text}", self.model.name) };
                 summary.doubts.push(Doubt {
                     code: flag.code.into(),

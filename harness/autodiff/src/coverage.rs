@@ -80,6 +80,12 @@ impl Coverage {
     }
 }
 
+/// For every value of a graph whether its derivative with respect to `from` can be other than zero, as far as the table knows. An
+/// operator without a row counts as passing it on.
+pub fn carrying(graph: &Graph, from: ValueId) -> Vec<bool> {
+    active_values(&Rulebook::standard(), graph, &[from])
+}
+
 /// What differentiating `to` with respect to `from` would meet.
 pub fn coverage(graph: &Graph, from: ValueId, to: ValueId) -> Coverage {
     let values = graph.values().len();

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use flatscape_graph::Expr;
 
-use crate::rules::RULES;
+use crate::rules::{MARKS, RULES};
 use crate::site::Site;
 
 /// The cotangent of one operand, given the cotangent of the first result.
@@ -88,8 +88,11 @@ pub(crate) const fn never(op: &'static str, reason: &'static str) -> Rule {
     Rule { op, kind: Kind::Never(reason), kink: "", rest_flat: false, all_results: false }
 }
 
-/// The row of an operator. Only the standard domain has rules.
+/// The row of an operator of the standard domain, or of one of the functions of the domain `flatscape` that mark a graph.
 pub fn rule_for(domain: &str, op: &str) -> Option<&'static Rule> {
+    if domain == flatscape_graph::ops::FUNCTIONS {
+        return MARKS.iter().find(|rule| rule.op == op);
+    }
     static BY_NAME: LazyLock<HashMap<&'static str, &'static Rule>> =
         LazyLock::new(|| RULES.iter().map(|rule| (rule.op, rule)).collect());
     if matches!(domain, "" | "ai.onnx") { BY_NAME.get(op).copied() } else { None }

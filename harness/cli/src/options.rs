@@ -152,6 +152,9 @@ pub struct IntakeOptions {
     /// The output that holds the classes, where a model has several
     #[arg(long, value_name = "NAME")]
     pub output: Option<String>,
+    /// What is done about hazards: straight-through, average, logits and margin change what attacks see, eval-mode the model; or all
+    #[arg(long, value_name = "R,R", default_value = "", hide_default_value = true)]
+    pub remedy: String,
     #[command(flatten)]
     pub limits: LimitOptions,
 }

@@ -12,7 +12,9 @@ pub(super) const FLAG: Flag = Flag {
     judge: |evidence| {
         let accuracy = evidence.correct as f64 / evidence.n.max(1) as f64;
         let chance = accuracy <= 1.5 / evidence.classes.max(1) as f64;
-        (evidence.n >= 20 && chance).then(|| format!("clean accuracy {:.1} % on {} classes", 100.0 * accuracy, evidence.classes))
+        let suggested = evidence.suggestions.first().map_or_else(String::new, |s| format!("; {s}"));
+        (evidence.n >= 20 && chance)
+            .then(|| format!("clean accuracy {:.1} % on {} classes{suggested}", 100.0 * accuracy, evidence.classes))
     },
 };
 
@@ -23,7 +25,7 @@ mod tests {
 
     #[test]
     fn guessing_is_told_from_knowing() {
-        let evidence = |correct| Evidence { threat: None, classes: 10, batch_difference: None, n: 100, correct, attacks: vec![] };
+        let evidence = |correct| Evidence { classes: 10, n: 100, correct, ..Evidence::default() };
         assert!((FLAG.judge)(&evidence(9)).is_some());
         assert!((FLAG.judge)(&evidence(40)).is_none());
     }

@@ -1,17 +1,27 @@
 //! Doubts, as data: what raises each one, what it means and what to do. One file and one row per doubt. A doubt never changes
-//! a number; it says whether to believe it.
+//! a number; it says whether to believe it. What is read off the graph before anything runs is a row of
+//! [`crate::hazards::HAZARDS`], which brings its doubt with it; there is one table of doubts, [`FLAGS`].
 
 mod batch_dependent;
 mod chance_accuracy;
+mod loss_underflow;
 mod nan_in_ball;
+mod not_repeatable;
+mod order_dependent;
+mod other_preprocessing;
 mod rejected_proposals;
+mod remedied;
 mod short_of_reach;
 mod single_step_stronger;
 mod zero_gradients;
 
+pub(crate) use loss_underflow::LEAD;
+
+use crate::hazards::{Found, HAZARDS};
 use crate::threats::ThreatModel;
 
 /// A doubt about a result.
+#[derive(Clone, Copy)]
 pub struct Flag {
     /// What stands in the column `flags`.
     pub code: &'static str,
@@ -27,16 +37,34 @@ pub struct Flag {
     pub judge: fn(&Evidence) -> Option<String>,
 }
 
-/// All doubts, in the order of the report.
-pub const FLAGS: &[Flag] = &[
+/// Doubts that come of running a model, in the order of the report.
+const MEASURED: &[Flag] = &[
+    remedied::FLAG,
+    not_repeatable::FLAG,
+    order_dependent::FLAG,
     batch_dependent::FLAG,
     chance_accuracy::FLAG,
+    other_preprocessing::FLAG,
     nan_in_ball::FLAG,
+    loss_underflow::FLAG,
     zero_gradients::FLAG,
     single_step_stronger::FLAG,
     rejected_proposals::FLAG,
     short_of_reach::FLAG,
 ];
+
+/// All doubts, in the order of the report: those that come of running, then the hazards.
+pub static FLAGS: &[Flag] = &assemble();
+
+const fn assemble() -> [Flag; MEASURED.len() + HAZARDS.len()] {
+    let mut all = [MEASURED[0]; MEASURED.len() + HAZARDS.len()];
+    let mut row = 0;
+    while row < all.len() {
+        all[row] = if row < MEASURED.len() { MEASURED[row] } else { HAZARDS[row - MEASURED.len()].flag };
+        row += 1;
+    }
+    all
+}
 
 /// The doubt of that code.
 pub fn flag(code: &str) -> Option<&'static Flag> {
@@ -44,7 +72,7 @@ pub fn flag(code: &str) -> Option<&'static Flag> {
 }
 
 /// What is known about one model under one threat model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Evidence<'a> {
     /// The threat model, where there is one.
     pub threat: Option<&'a ThreatModel>,
@@ -52,12 +80,38 @@ pub struct Evidence<'a> {
     pub classes: usize,
     /// How far logits of images alone and together differ, where that is more than rounding.
     pub batch_difference: Option<f64>,
+    /// What was read off the graph.
+    pub hazards: &'a [Found],
+    /// What was done to the model or to the gradient because it was asked for, as sentences.
+    pub remedies: &'a [String],
+    /// How far the logits of the same images differ between two runs, where they do.
+    pub repeat_difference: Option<f64>,
+    /// How far logits differ where the images of a batch come in another order, where that is more than rounding.
+    pub order_difference: Option<f64>,
+    /// Preprocessing that would give a much better clean accuracy, as sentences; the best one first.
+    pub suggestions: &'a [String],
+    /// Samples whose clean prediction leads by so much that cross-entropy is zero in float32.
+    pub underflowing: u64,
     /// Samples.
     pub n: u64,
     /// Samples whose clean prediction is right.
     pub correct: u64,
     /// The attacks that have finished.
     pub attacks: Vec<AttackEvidence>,
+}
+
+impl Evidence<'_> {
+    /// The cause of a hazard that the model has, in words.
+    pub(crate) fn hazard(&self, code: &str) -> Option<String> {
+        let found = self.hazards.iter().find(|h| h.code == code)?;
+        let answered = if found.answered { "; answered by the remedy that was asked for" } else { "" };
+        Some(format!("{}{answered}", found.cause))
+    }
+
+    /// Whether a doubt, once justified, says that the numbers should not be trusted.
+    pub fn is_grave(&self, flag: &Flag) -> bool {
+        flag.unreliable && !self.hazards.iter().any(|h| h.code == flag.code && h.answered)
+    }
 }
 
 /// What one attack left behind.

@@ -27,12 +27,11 @@ mod tests {
     fn an_iterative_attack_must_not_be_weaker() {
         let attack = |id: &str, robust| AttackEvidence { id: id.into(), robust, ..AttackEvidence::default() };
         let evidence = |fgsm, pgd| Evidence {
-            threat: None,
             classes: 10,
-            batch_difference: None,
             n: 100,
             correct: 90,
             attacks: vec![attack("fgsm", fgsm), attack("pgd", pgd)],
+            ..Evidence::default()
         };
         assert!((FLAG.judge)(&evidence(40, 60)).is_some());
         assert!((FLAG.judge)(&evidence(60, 40)).is_none());

@@ -104,6 +104,19 @@ impl Native {
         })
     }
 
+    /// Applies the remedy of the model that is among `asked`, if it finds something to do; gives its name and the sentence that
+    /// says that this is another model.
+    pub fn remedy(&mut self, asked: &[String]) -> Option<(&'static str, String)> {
+        let (name, graph, said) = crate::remedies::of_model(&self.graph, asked)?;
+        self.graph = graph;
+        if let Ok(any) = &self.any_batch
+            && let Some((_, graph, _)) = crate::remedies::of_model(any, asked)
+        {
+            self.any_batch = Ok(graph);
+        }
+        Some((name, said))
+    }
+
     /// The graph that takes any batch.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod conv;
 mod elementwise;
 mod flat;
 mod linear;
+mod marks;
 mod movement;
 mod normalization;
 mod pool;
@@ -12,6 +13,8 @@ mod slicing;
 mod softmax;
 
 use crate::rule::{Rule, flat};
+
+pub(crate) use marks::RULES as MARKS;
 
 /// The families in the order of the documentation.
 pub const FAMILIES: &[(&str, &[Rule])] = &[

@@ -174,7 +174,9 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
         "layout" => options.layout.clone(),
         _ => None,
     };
-    Ok(Intake { output: options.output.clone(), preprocessing: Preprocessing::parse(field)?, limits: options.limits.limits() })
+    let remedies = flatscape_audit::remedies::parse(&options.remedy)?;
+    let preprocessing = Preprocessing::parse(field)?;
+    Ok(Intake { output: options.output.clone(), preprocessing, limits: options.limits.limits(), remedies })
 }
 
 /// The command as it was typed, with the program's name alone in front.

@@ -93,7 +93,10 @@ fn words(found: &Inspection) -> String {
         },
     );
     for hazard in &found.hazards {
-        line("hazard", format!("{} {} {}", hazard.op, escape(&hazard.node), hazard.why));
+        let grave = if hazard.unreliable { " (numbers beside it are not to be trusted)" } else { "" };
+        line("hazard", format!("{}: {}{grave}", hazard.code, hazard.cause));
+        line("", hazard.consequence.to_owned());
+        line("", hazard.remedy.to_owned());
     }
     for fact in &found.facts {
         line("note", fact.clone());

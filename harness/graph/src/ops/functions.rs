@@ -9,6 +9,11 @@ pub(super) fn like(site: &Site) -> Found {
     one(site.dtype(0), site.ty(0).shape)
 }
 
+/// `Surrogate(like, value)`: the value of the second operand, with the derivative of the first.
+pub(super) fn surrogate(site: &Site) -> Found {
+    one(site.same_dtype(0..2)?, site.ty(1).shape)
+}
+
 /// `Distance(x, x0)`: one number per sample.
 pub(super) fn distance(site: &Site) -> Found {
     site.same_dtype(0..2)?;

@@ -165,6 +165,7 @@ pub const OPS: &[Op] = &[
     op("Project", 1..=1, functions::like).of_flatscape(),
     op("Steepest", 1..=1, functions::like).of_flatscape(),
     op("Detach", 1..=1, functions::like).of_flatscape(),
+    op("Surrogate", 2..=2, functions::surrogate).of_flatscape(),
     op("Distance", 2..=2, functions::distance).of_flatscape(),
     op("CrossEntropy", 2..=2, functions::per_sample).of_flatscape(),
     op("Margin", 2..=2, functions::per_sample).of_flatscape(),

@@ -1,0 +1,24 @@
+//! Batch normalisation with the statistics of the batch.
+
+use super::reading::{Reading, cause};
+use super::{Cause, Hazard};
+use crate::flags::Flag;
+
+pub(super) const HAZARD: Hazard = Hazard {
+    flag: Flag {
+        code: "batch-norm-in-training",
+        unreliable: true,
+        raised_if: "BatchNormalization in training mode stands between pixels and logits",
+        explanation: "Every image is normalised with the mean and variance of the batch that it comes in: its logits depend on its batch mates, and no verdict on a single \
+                      image exists.",
+        advice: "Export in evaluation mode (model.eval() before the export), or audit that model: --remedy eval-mode.",
+        judge: |evidence| evidence.hazard("batch-norm-in-training"),
+    },
+    remedies: &["eval-mode"],
+    find,
+};
+
+fn find(reading: &Reading) -> Option<Cause> {
+    let trains = reading.between().filter(|n| &*n.op == "BatchNormalization" && n.attributes.int("training_mode", 0) != 0);
+    cause(trains, "in training mode")
+}

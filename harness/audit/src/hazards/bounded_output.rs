@@ -1,0 +1,26 @@
+//! An output that saturates: probabilities where logits should be.
+
+use super::reading::Reading;
+use super::{Cause, Hazard};
+use crate::flags::Flag;
+
+pub(super) const HAZARD: Hazard = Hazard {
+    flag: Flag {
+        code: "bounded-output",
+        unreliable: false,
+        raised_if: "the output comes from Softmax, Sigmoid, Tanh or the like that could not be cut off",
+        explanation: "A confident model pushes such an output to its bound, where its derivative is rounded away; attacks by gradient then see nothing although the \
+                      logits before it would move.",
+        advice: "Let attacks see what goes in there: --remedy logits, where that keeps the order of the classes. The verdict is that of the untouched model. Or export the \
+                 model without its last activation.",
+        judge: |evidence| evidence.hazard("bounded-output"),
+    },
+    remedies: &["logits"],
+    find,
+};
+
+fn find(reading: &Reading) -> Option<Cause> {
+    let (bound, _) = crate::remedies::logits::tail(reading.graph, reading.logits)?;
+    let node = bound.describe();
+    Some(Cause { what: format!("the output comes from {node}"), nodes: vec![node] })
+}

@@ -1,0 +1,145 @@
+//! A graph, read between its input and its logits: which values depend on pixels, which of them carry a derivative, which the
+//! logits need. Knows no hazard.
+
+use flatscape_autodiff::carrying;
+use flatscape_graph::{Dim, Graph, Node, ValueId, ops};
+
+use super::Cause;
+
+/// What was read off a graph.
+pub struct Reading<'a> {
+    /// The graph; its first input holds the images, its first output the logits.
+    pub graph: &'a Graph,
+    /// The images.
+    pub input: ValueId,
+    /// The logits.
+    pub logits: ValueId,
+    /// Per value: whether its elements depend on the pixels, and not on their number only.
+    carried: Vec<bool>,
+    /// Per value: whether a derivative with respect to the pixels can be other than zero.
+    active: Vec<bool>,
+    /// Per value: whether the logits depend on it.
+    needed: Vec<bool>,
+}
+
+/// Operators that look at extents and not at elements, or at elements of another operand only.
+const BLIND: &[&str] = &["Shape", "Size", "EyeLike", "RandomNormalLike", "RandomUniformLike"];
+
+/// Operators that multiply by weights.
+const WEIGHTED: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "PRelu"];
+
+impl<'a> Reading<'a> {
+    /// Reads a graph that has an input and an output.
+    pub fn of(graph: &'a Graph) -> Option<Reading<'a>> {
+        let (input, logits) = (*graph.inputs().first()?, graph.outputs().first()?.value);
+        let mut carried = vec![false; graph.values().len()];
+        carried[input.0 as usize] = true;
+        for node in graph.nodes().iter().filter(|n| !BLIND.contains(&&*n.op)) {
+            if operands(node).any(|v| carried[v.0 as usize]) {
+                node.outputs.iter().flatten().for_each(|v| carried[v.0 as usize] = true);
+            }
+        }
+        let mut needed = vec![false; graph.values().len()];
+        needed[logits.0 as usize] = true;
+        for node in graph.nodes().iter().rev() {
+            if node.outputs.iter().flatten().any(|v| needed[v.0 as usize]) {
+                operands(node).for_each(|v| needed[v.0 as usize] = true);
+            }
+        }
+        Some(Reading { graph, input, logits, carried, active: carrying(graph, input), needed })
+    }
+
+    /// Whether the elements of a value depend on the pixels.
+    pub fn carries(&self, value: ValueId) -> bool {
+        self.carried[value.0 as usize]
+    }
+
+    /// Whether a value has a derivative with respect to the pixels.
+    pub fn is_active(&self, value: ValueId) -> bool {
+        self.active[value.0 as usize]
+    }
+
+    /// Whether a value depends on the pixels and has no derivative with respect to them.
+    pub fn is_frozen(&self, value: ValueId) -> bool {
+        self.carries(value) && !self.is_active(value)
+    }
+
+    /// Nodes that the logits need, in topological order.
+    pub fn needed(&self) -> impl Iterator<Item = &'a Node> {
+        self.graph.nodes().iter().filter(|n| n.outputs.iter().flatten().any(|v| self.needed[v.0 as usize]))
+    }
+
+    /// Nodes between the pixels and the logits, in topological order: their elements matter, not only their extents.
+    pub fn between(&self) -> impl Iterator<Item = &'a Node> {
+        self.needed().filter(|n| operands(n).any(|v| self.carries(v)) && n.outputs.iter().flatten().any(|&v| self.carries(v)))
+    }
+
+    /// Nodes between the pixels and the first layers with weights, these not included.
+    pub fn front(&self) -> Vec<&'a Node> {
+        let mut raw = vec![false; self.graph.values().len()];
+        raw[self.input.0 as usize] = true;
+        let mut front = Vec::new();
+        for node in self.between().filter(|n| !is_weighted(n)) {
+            if operands(node).any(|v| raw[v.0 as usize]) {
+                node.outputs.iter().flatten().for_each(|v| raw[v.0 as usize] = true);
+                front.push(node);
+            }
+        }
+        front
+    }
+
+    /// The first layers with weights: they read values of the front, or the input itself.
+    pub fn first_layers(&self) -> Vec<&'a Node> {
+        let front = self.front();
+        let raw = |v: ValueId| v == self.input || front.iter().any(|n| n.outputs.contains(&Some(v)));
+        self.between().filter(|n| is_weighted(n) && n.input(0).is_some_and(raw)).collect()
+    }
+
+    /// The node that produces a value.
+    pub fn producer(&self, value: ValueId) -> Option<&'a Node> {
+        self.graph.value(value).producer.map(|(id, _)| self.graph.node_at(id))
+    }
+
+    /// How many nodes that the logits need read a value.
+    pub fn readers(&self, value: ValueId) -> usize {
+        self.needed().filter(|n| operands(n).any(|v| v == value)).count()
+    }
+
+    /// The constant behind an operand, if all its elements are the same number.
+    pub fn number(&self, node: &Node, operand: usize) -> Option<f64> {
+        let values = self.graph.constant(node.input(operand)?)?.to_f64();
+        let first = *values.first()?;
+        values.iter().all(|&v| v == first).then_some(first)
+    }
+
+    /// Whether an extent of a value counts images: a free batch is called `N`; where the batch is fixed, the first extent.
+    pub fn counts_images(&self, value: ValueId, axis: usize) -> bool {
+        let batch = self.graph.shape(self.input).and_then(|s| s.first());
+        match (self.graph.shape(value).and_then(|s| s.get(axis)), batch) {
+            (Some(Dim::Symbol(extent)), Some(Dim::Symbol(batch))) => extent.split('*').any(|factor| factor == &**batch),
+            (Some(Dim::Fixed(extent)), Some(Dim::Fixed(batch))) => axis == 0 && *batch > 1 && extent == batch,
+            _ => false,
+        }
+    }
+}
+
+/// The operands of a node whose elements its results depend on.
+pub(super) fn operands(node: &Node) -> impl Iterator<Item = ValueId> + '_ {
+    // a surrogate stands for its second operand and is differentiated through its first: what hides behind it is answered
+    let count = if &*node.domain == ops::FUNCTIONS && &*node.op == "Surrogate" { 1 } else { node.inputs.len() };
+    node.inputs.iter().take(count).flatten().copied()
+}
+
+fn is_weighted(node: &Node) -> bool {
+    WEIGHTED.contains(&&*node.op)
+}
+
+/// `2 Round: node "a", node "b"`; `what` follows as it is.
+pub(super) fn cause<'n>(nodes: impl IntoIterator<Item = &'n Node>, what: &str) -> Option<Cause> {
+    const NAMED: usize = 3;
+    let nodes: Vec<String> = nodes.into_iter().map(Node::describe).collect();
+    let more = nodes.len().saturating_sub(NAMED);
+    let named = nodes[..nodes.len().min(NAMED)].join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!nodes.is_empty()).then(|| Cause { what: format!("{named}{more} {what}"), nodes })
+}

@@ -1,0 +1,22 @@
+//! Decision trees between pixels and logits.
+
+use super::reading::{Reading, cause};
+use super::{Cause, Hazard};
+use crate::flags::Flag;
+
+pub(super) const HAZARD: Hazard = Hazard {
+    flag: Flag {
+        code: "tree-ensemble",
+        unreliable: true,
+        raised_if: "a tree ensemble stands between pixels and logits",
+        explanation: "Trees compare and answer with constants: the model is a staircase, its gradient is zero almost everywhere, and attacks that follow it stand still.",
+        advice: "Use an attack without gradients; a robust accuracy under attacks by gradient says nothing here.",
+        judge: |evidence| evidence.hazard("tree-ensemble"),
+    },
+    remedies: &[],
+    find,
+};
+
+fn find(reading: &Reading) -> Option<Cause> {
+    cause(reading.between().filter(|n| n.op.starts_with("TreeEnsemble")), "between pixels and logits")
+}

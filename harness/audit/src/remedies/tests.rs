@@ -1,0 +1,146 @@
+use flatscape_engine::{Choice, CompileOptions, Settings};
+use flatscape_graph::{Graph, Tensor, text};
+
+use super::*;
+
+fn graph(program: &str) -> Graph {
+    text::parse(program).unwrap_or_else(|e| panic!("{e} in {program}"))
+}
+
+fn asked(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
+    let engine = flatscape_engine::open(&Settings { choice: Choice::Tract, ..Settings::default() }).expect("tract is compiled in");
+    let executable = engine.compile(graph, &CompileOptions::default()).expect("compiled");
+    let buffers: Vec<_> = inputs.iter().map(|t| executable.upload(t).expect("uploaded")).collect();
+    let outputs = executable.run(&buffers.iter().collect::<Vec<_>>()).expect("run");
+    outputs.iter().map(|o| o.host().expect("on the host")).collect()
+}
+
+/// Programs whose gradient is zero, and the gradient of z₀ − z₁ that is taken instead, where z = (s, 0) and s the sum over the
+/// smooth twin: at x = (0.3, −2).
+const THROUGH: &[(&str, [f64; 2])] = &[
+    ("r = Round(x)", [1.0, 1.0]),
+    ("r = Ceil(x)", [1.0, 1.0]),
+    // 1/(1+|x|)²
+    ("r = Sign(x)", [1.0 / (1.3 * 1.3), 1.0 / 9.0]),
+    ("i = Cast<to = 7>(x)  r = Cast<to = 1>(i)", [1.0, 1.0]),
+    // ½/(1+|x − ½|)²
+    ("b = Greater(x, half)  r = Cast<to = 1>(b)", [0.5 / (1.2 * 1.2), 0.5 / (3.5 * 3.5)]),
+    ("b = Less(x, half)  r = Cast<to = 1>(b)", [-0.5 / (1.2 * 1.2), -0.5 / (3.5 * 3.5)]),
+    // v + (u − v)·step with u = ½, v = 2
+    ("b = GreaterOrEqual(x, half)  r = Where(b, half, two)", [-1.5 * 0.5 / (1.2 * 1.2), -1.5 * 0.5 / (3.5 * 3.5)]),
+];
+
+#[test]
+fn attacks_differentiate_something_smooth_and_see_the_same_values() {
+    let x = Tensor::new(&[1, 2], vec![0.3f32, -2.0]).expect("two numbers");
+    for (lines, expected) in THROUGH {
+        let model = graph(&format!(
+            "model (float[N,2] x) => (float[N,2] z) <float half = {{0.5}}, float two = {{2}}, float[2,2] w = {{1, 0, 1, 0}}> {{ {lines}  z = MatMul(r, w) }}"
+        ));
+        let done = of_gradient(&model, &asked(&["straight-through"]));
+        let twin = done.twin.as_ref().unwrap_or_else(|| panic!("{lines}"));
+        assert_eq!(run(&simplify(&without_marks(twin.clone())), &[x.clone()]), run(&model, &[x.clone()]), "{lines}");
+        // the file: logits, loss, gradient of cross-entropy (p − e)ᵀJ with z = (s, 0)
+        let (name, file) = &done.graphs()[0];
+        assert_eq!(*name, "straight-through");
+        let outputs = run(file, &[x.clone(), Tensor::ints(&[1])]);
+        let z = outputs[0].to_f64();
+        let p = 1.0 / (1.0 + (z[1] - z[0]).exp());
+        for (found, derivative) in outputs[2].to_f64().iter().zip(expected) {
+            assert!((found - p * derivative).abs() < 1e-5, "{lines}: {found} is not {}", p * derivative);
+        }
+    }
+}
+
+#[test]
+fn k_winners_and_positions_are_looked_through() {
+    let x = Tensor::new(&[1, 4], vec![0.3f32, -2.0, 0.9, 0.5]).expect("four numbers");
+    let gradient_of = |program: &str| {
+        let done = of_gradient(&graph(program), &asked(&["straight-through"]));
+        run(&done.graphs()[0].1, &[x.clone(), Tensor::ints(&[1])])[2].to_f64()
+    };
+    let kept = gradient_of(
+        "model (float[N,4] x) => (float[N,2] z) <int64[1] k = {2}, int64[1] a = {1}, float[4,2] w = {1,0, 1,0, 1,0, 1,0}> {
+            v, i = TopK(x, k)  t = ReduceMin(v, a)  b = GreaterOrEqual(x, t)  f = Cast<to = 1>(b)  y = Mul(x, f)  z = MatMul(y, w) }",
+    );
+    assert!(kept.iter().all(|g| (g - kept[0]).abs() < 1e-6 && *g > 0.1), "{kept:?}");
+    for place in ["y = Hardmax(x)", "i = ArgMax<axis = 1, keepdims = 0>(x)  y = OneHot(i, depth, values)"] {
+        let found = gradient_of(&format!(
+            "model (float[N,4] x) => (float[N,2] z) <int64 depth = {{4}}, float[2] values = {{0, 1}}, float[4,2] w = {{1,0, 2,0, 3,0, 4,0}}> {{ {place}  z = MatMul(y, w) }}"
+        ));
+        assert!(found.iter().any(|g| g.abs() > 1e-3) && found.iter().sum::<f64>().abs() < 1e-6, "{place}: {found:?}");
+    }
+}
+
+/// σ(z) scaled: its twin hands out z, in the shape of the output.
+#[test]
+fn logits_are_recovered_from_behind_what_saturates() {
+    let model = graph(
+        "model (float[N,2] x) => (float[N,2] z) <float k = {3}, int64[2] s = {0, 2}> { p = Sigmoid(x)  m = Mul(p, k)  z = Reshape(m, s) }",
+    );
+    let done = of_gradient(&model, &asked(&["logits"]));
+    let x = Tensor::new(&[1, 2], vec![40.0f32, 50.0]).expect("two numbers");
+    assert_eq!(run(&done.graphs()[0].1, &[x.clone()])[0].to_f64(), [40.0, 50.0]);
+    assert_eq!(run(&model, &[x])[0].to_f64(), [3.0, 3.0]);
+    // a factor below zero turns the order around: nothing is cut
+    let turned = graph("model (float[N,2] x) => (float[N,2] z) <float k = {-3}> { p = Sigmoid(x)  z = Mul(p, k) }");
+    let done = of_gradient(&turned, &asked(&["logits"]));
+    assert!(done.twin.is_none() && done.sentences[0].contains("nothing in this model"), "{:?}", done.sentences);
+}
+
+/// At a lead of 1000 the gradient of cross-entropy is 0, that of the margin is not.
+#[test]
+fn the_margin_survives_where_cross_entropy_does_not() {
+    let model = graph("model (float[N,2] x) => (float[N,2] z) <float k = {1000}> { z = Mul(x, k) }");
+    let x = Tensor::new(&[1, 2], vec![1.0f32, 0.0]).expect("two numbers");
+    let blind = super::gradient(&model, false).expect("a gradient");
+    assert_eq!(run(&blind, &[x.clone(), Tensor::ints(&[0])])[2].to_f64(), [0.0, 0.0]);
+    let done = of_gradient(&model, &asked(&["margin"]));
+    assert!(done.margin && done.twin.is_none());
+    assert_eq!(run(&done.graphs()[0].1, &[x, Tensor::ints(&[0])])[2].to_f64(), [-1000.0, 1000.0]);
+    for targeted in [false, true] {
+        super::objective(targeted).check().expect("a program");
+    }
+}
+
+#[test]
+fn evaluation_mode_is_another_model() {
+    let model = graph(
+        "model (float[N,2] x) => (float[N,2] z) <float[2] g = {2, 2}, float[2] n = {0, 0}, float[2] v = {4, 4}, float r = {0.5}, bool t = {1}> {
+            b, m, w = BatchNormalization<training_mode = 1, epsilon = 0.0>(x, g, n, n, v)  z = Dropout(b, r, t) }",
+    );
+    let (name, changed, said) = of_model(&model, &asked(&["eval-mode"])).expect("something to do");
+    assert!(name == "eval-mode" && said.contains("THE MODEL WAS CHANGED"), "{said}");
+    // γ·x/√v = x
+    let x = Tensor::new(&[2, 2], vec![1.0f32, 2.0, 3.0, 4.0]).expect("four numbers");
+    assert_eq!(run(&changed, &[x])[0].to_f64(), [1.0, 2.0, 3.0, 4.0]);
+    assert!(of_model(&changed, &asked(&["eval-mode"])).is_none());
+    assert!(of_model(&model, &asked(&["margin"])).is_none());
+}
+
+/// Eight copies with nodes of their own; without anything random there is nothing to average.
+#[test]
+fn draws_are_averaged_over_copies() {
+    let model = graph("model (float[N,2] x) => (float[N,2] z) { n = RandomNormalLike(x)  z = Add(x, n) }");
+    let done = of_gradient(&model, &asked(&["average"]));
+    let twin = simplify(done.twin.as_ref().expect("a twin"));
+    assert_eq!(twin.nodes().iter().filter(|n| &*n.op == "RandomNormalLike").count(), 8);
+    let still = graph("model (float[N,2] x) => (float[N,2] z) { z = Relu(x) }");
+    assert!(of_gradient(&still, &asked(&["average"])).twin.is_none());
+    // ln of the mean of p, where all draws are the same
+    let copies = graph("model (float[N,2] x) => (float[N,2] z) <float r = {0}, bool t = {1}> { n = Dropout(x, r, t)  z = Add(x, n) }");
+    assert!(of_gradient(&copies, &asked(&["average"])).twin.is_none(), "nothing is dropped");
+}
+
+#[test]
+fn remedies_are_asked_for_by_name() {
+    assert_eq!(parse("").expect("none"), Vec::<String>::new());
+    assert_eq!(parse("margin, straight-through").expect("two"), ["straight-through", "margin"]);
+    assert_eq!(parse("all").expect("all").len(), REMEDIES.len());
+    let error = parse("straight-thru").expect_err("a typo");
+    assert!(error.class.exit_code() == 2 && error.to_string().contains("did you mean straight-through?"), "{error}");
+}
