@@ -6,7 +6,11 @@ mod formulas;
 #[cfg(test)]
 mod gradient_file;
 #[cfg(test)]
+mod hazards;
+#[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod library;
 #[cfg(test)]
 mod models;
 #[cfg(test)]

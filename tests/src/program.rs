@@ -3,6 +3,7 @@
 
 mod demo;
 mod endings;
+mod hazards;
 mod interruption;
 mod repeat;
 mod witness;

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use flatscape_autodiff::{DiffError, vjp};
+use flatscape_autodiff::{DiffError, vjp, without_marks};
 use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueId, ValueType, onnx, shown, simplify};
 
 use crate::card::{Layout, Preprocessing};
 use crate::functions::{cross_entropy, log_sum_exp};
 use crate::intake::IntakeError;
 use crate::model::{Native, Outputs, Pixels, rows_of_logits};
+use crate::remedies;
 
 /// What is differentiated, per sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Request {
     pub order: u32,
     /// Preprocessing to put in front, so that the input is in pixel units; none unless it is stated.
     pub preprocessing: Option<Preprocessing>,
+    /// Remedies by name: what is differentiated instead of the model itself.
+    pub remedies: Vec<String>,
 }
 
 impl Request {
@@ -75,7 +78,7 @@ impl Request {
         if order == 2 && wrt == WithRespectTo::Parameters {
             return Err(IntakeError::usage(93, "--order 2 is with respect to an input, not to params"));
         }
-        Ok(Request { of, wrt, order, preprocessing: None })
+        Ok(Request { of, wrt, order, preprocessing: None, remedies: Vec::new() })
     }
 }
 
@@ -104,7 +107,13 @@ impl Gradient {
 pub fn assemble(native: &Native, request: &Request) -> Result<Gradient, IntakeError> {
     let mut facts = native.facts.clone();
     let base = base(native, request, &mut facts)?;
-    let b = Builder::new(base);
+    let (loss_alone, asked): (Vec<String>, Vec<String>) = request.remedies.iter().cloned().partition(|r| remedies::is_of_loss(r));
+    if let Some(name) = loss_alone.first() {
+        facts.push(format!("--remedy {name} is about what attacks ascend; what this file differentiates says --of"));
+    }
+    let remedied = remedies::of_gradient(&base, &asked);
+    facts.extend(remedied.sentences);
+    let b = Builder::new(remedied.twin.unwrap_or(base));
     let first = b.graph().outputs().first().map(|o| o.value);
     let Some(logits) = first.map(|id| rows_of_logits(b.expr(id))) else {
         return Err(IntakeError::model(15, format!("{} has no output", native.name)));
@@ -164,7 +173,7 @@ pub fn assemble(native: &Native, request: &Request) -> Result<Gradient, IntakeEr
             b.output(&format!("hvp_{name}"), product);
         }
     }
-    let graph = simplify(&b.into_graph());
+    let graph = simplify(&without_marks(b.into_graph()));
     graph.check().map_err(|e| IntakeError::model(26, format!("{}: the gradient graph does not check: {e}", native.name)))?;
     Ok(Gradient { graph, facts })
 }

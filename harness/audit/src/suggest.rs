@@ -178,10 +178,13 @@ impl Feeding {
             });
         }
         if self.reversed {
-            parts.push("the channels of the images the other way round, BGR for RGB (there is no flag: turn the data)".to_owned());
+            parts
+                .push("the channels of the images the other way round, BGR for RGB (there is no flag: turn the data)".to_owned());
         }
         if self.interleaved {
-            parts.push("the channels of each pixel together in the row (there is no flag: export the model for images)".to_owned());
+            parts.push(
+                "the channels of each pixel together in the row (there is no flag: export the model for images)".to_owned(),
+            );
         }
         if self.inverted {
             parts.push("the images inverted, dark for light (there is no flag: turn the data)".to_owned());
@@ -202,7 +205,8 @@ fn normalisations(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
         .map(|(_, mean, std)| (1.0, mean.to_vec(), std.to_vec()));
     // means alone, of 0..255, in either order
     let caffe = vec![123.68, 116.779, 103.939];
-    let around = (channels == 3).then(|| [(255.0, caffe.clone(), vec![1.0]), (255.0, caffe.iter().rev().copied().collect(), vec![1.0])]);
+    let around =
+        (channels == 3).then(|| [(255.0, caffe.clone(), vec![1.0]), (255.0, caffe.iter().rev().copied().collect(), vec![1.0])]);
     let every = plain.into_iter().chain(known).chain(around.into_iter().flatten());
     let other = |(scale, mean, std): (f64, Vec<f64>, Vec<f64>)| {
         let same = |a: &[f64], b: &[f64]| a.iter().zip(b.iter().cycle()).all(|(a, b)| a == b);

@@ -2,6 +2,23 @@
 //!
 //! This crate knows ONNX files (bytes), the textual form of ONNX, operators and their shapes, and how to rewrite one graph
 //! into another. It does no I/O, runs nothing but constants, and has never heard of a gradient, an engine or an attack.
+//!
+//! ```
+//! use flatscape_graph::{Builder, DType, Dim, Graph, ValueType, onnx, simplify, text};
+//!
+//! // formulas build graphs; types are inferred while they grow
+//! let builder = Builder::new(Graph::new("half"));
+//! let x = builder.input("x", ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::Fixed(3)]));
+//! builder.output("y", (x / 2.0).relu().sum(&[1], false));
+//! let graph = simplify(&builder.into_graph());
+//! graph.check()?;
+//!
+//! // bytes out, bytes in, and the textual form of ONNX for people
+//! let read = onnx::read(&onnx::write(&graph))?.graph;
+//! assert_eq!(read.value(read.outputs()[0].value).ty.to_string(), "float[N]");
+//! assert!(text::print(&read).contains("Relu"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod check;
 mod compare;

@@ -46,9 +46,7 @@ fn find(reading: &Reading) -> Option<Cause> {
         let close = |found: &[f64], known: &[f64]| {
             found.iter().enumerate().all(|(i, f)| (f / unit - at(known, if known.len() == 1 { 0 } else { i % 3 })).abs() < 6e-4)
         };
-        let name = KNOWN.iter().find(|(_, m, s)| {
-            (m.len() == 1 || m.len() == channels) && close(&mean, m) && close(&std, s)
-        })?;
+        let name = KNOWN.iter().find(|(_, m, s)| (m.len() == 1 || m.len() == channels) && close(&mean, m) && close(&std, s))?;
         Some(format!(": the numbers of {} for pixels {range}", name.0))
     });
     let list = |values: &[f64]| {

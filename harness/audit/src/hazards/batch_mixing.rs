@@ -20,15 +20,8 @@ pub(super) const HAZARD: Hazard = Hazard {
 };
 
 /// Operators that join entries along one axis, and the axis that they take by themselves.
-const ALONG: &[(&str, i64)] = &[
-    ("ArgMax", 0),
-    ("ArgMin", 0),
-    ("Softmax", -1),
-    ("LogSoftmax", -1),
-    ("Hardmax", -1),
-    ("LpNormalization", -1),
-    ("TopK", -1),
-];
+const ALONG: &[(&str, i64)] =
+    &[("ArgMax", 0), ("ArgMin", 0), ("Softmax", -1), ("LogSoftmax", -1), ("Hardmax", -1), ("LpNormalization", -1), ("TopK", -1)];
 
 fn find(reading: &Reading) -> Option<Cause> {
     cause(reading.between().filter(|n| mixes(reading, n)), "along the axis that counts the images")

@@ -23,7 +23,8 @@ pub(super) const HAZARD: Hazard = Hazard {
 
 fn find(reading: &Reading) -> Option<Cause> {
     let is_float = |v: Option<ValueId>| v.and_then(|v| reading.graph.dtype(v)).is_some_and(|t| t.is_float());
-    let is_integer = |v: Option<ValueId>| v.and_then(|v| reading.graph.dtype(v)).is_some_and(|t| !t.is_float() && t != DType::Bool);
+    let is_integer =
+        |v: Option<ValueId>| v.and_then(|v| reading.graph.dtype(v)).is_some_and(|t| !t.is_float() && t != DType::Bool);
     let cuts = |n: &&Node| matches!(&*n.op, "Cast" | "CastLike") && is_float(n.input(0)) && is_integer(n.output(0));
     cause(reading.between().filter(cuts), "to integers, between pixels and logits")
 }

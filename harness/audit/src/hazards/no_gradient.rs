@@ -20,5 +20,8 @@ pub(super) const HAZARD: Hazard = Hazard {
 
 fn find(reading: &Reading) -> Option<Cause> {
     let cut = reading.is_frozen(reading.logits);
-    cut.then(|| Cause { what: "no derivative of the logits with respect to the pixels is other than zero".to_owned(), nodes: Vec::new() })
+    cut.then(|| Cause {
+        what: "no derivative of the logits with respect to the pixels is other than zero".to_owned(),
+        nodes: Vec::new(),
+    })
 }

@@ -15,7 +15,8 @@ pub(super) const REMEDY: Remedy = Remedy {
 fn rewrite(graph: &Graph) -> Option<(Graph, String)> {
     let mut changed = Vec::new();
     let new = graph.rewrite(|new, node, inputs| {
-        let read = |position: usize| node.output(position).is_some_and(|v| graph.nodes().iter().any(|n| n.inputs.contains(&Some(v))));
+        let read =
+            |position: usize| node.output(position).is_some_and(|v| graph.nodes().iter().any(|n| n.inputs.contains(&Some(v))));
         match (&*node.domain, &*node.op) {
             ("", "BatchNormalization") if node.attributes.int("training_mode", 0) != 0 && !read(1) && !read(2) => {
                 changed.push(node.describe());

@@ -43,8 +43,7 @@ pub struct Remedy {
 }
 
 /// All remedies, in the order in which they are applied.
-pub const REMEDIES: &[Remedy] =
-    &[eval_mode::REMEDY, logits::REMEDY, straight_through::REMEDY, average::REMEDY, margin::REMEDY];
+pub const REMEDIES: &[Remedy] = &[eval_mode::REMEDY, logits::REMEDY, straight_through::REMEDY, average::REMEDY, margin::REMEDY];
 
 /// Reads `straight-through,margin`, or `all`.
 ///
@@ -103,7 +102,9 @@ pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
                     done.steps.push((remedy, twin.clone()));
                     done.twin = Some(twin);
                 }
-                None => done.sentences.push(format!("--remedy {}: there is nothing in this model that it would change", remedy.name)),
+                None => {
+                    done.sentences.push(format!("--remedy {}: there is nothing in this model that it would change", remedy.name))
+                }
             },
             Changes::Loss => {
                 done.margin = true;

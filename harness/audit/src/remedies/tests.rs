@@ -12,7 +12,8 @@ fn asked(names: &[&str]) -> Vec<String> {
 }
 
 fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
-    let engine = flatscape_engine::open(&Settings { choice: Choice::Tract, ..Settings::default() }).expect("tract is compiled in");
+    let engine =
+        flatscape_engine::open(&Settings { choice: Choice::Tract, ..Settings::default() }).expect("tract is compiled in");
     let executable = engine.compile(graph, &CompileOptions::default()).expect("compiled");
     let buffers: Vec<_> = inputs.iter().map(|t| executable.upload(t).expect("uploaded")).collect();
     let outputs = executable.run(&buffers.iter().collect::<Vec<_>>()).expect("run");
@@ -85,7 +86,7 @@ fn logits_are_recovered_from_behind_what_saturates() {
     let done = of_gradient(&model, &asked(&["logits"]));
     let x = Tensor::new(&[1, 2], vec![40.0f32, 50.0]).expect("two numbers");
     assert_eq!(run(&done.graphs()[0].1, &[x.clone()])[0].to_f64(), [40.0, 50.0]);
-    assert_eq!(run(&model, &[x])[0].to_f64(), [3.0, 3.0]);
+    assert!(run(&model, &[x])[0].to_f64().iter().all(|v| (v - 3.0).abs() < 1e-5));
     // a factor below zero turns the order around: nothing is cut
     let turned = graph("model (float[N,2] x) => (float[N,2] z) <float k = {-3}> { p = Sigmoid(x)  z = Mul(p, k) }");
     let done = of_gradient(&turned, &asked(&["logits"]));
@@ -132,7 +133,8 @@ fn draws_are_averaged_over_copies() {
     let still = graph("model (float[N,2] x) => (float[N,2] z) { z = Relu(x) }");
     assert!(of_gradient(&still, &asked(&["average"])).twin.is_none());
     // ln of the mean of p, where all draws are the same
-    let copies = graph("model (float[N,2] x) => (float[N,2] z) <float r = {0}, bool t = {1}> { n = Dropout(x, r, t)  z = Add(x, n) }");
+    let copies =
+        graph("model (float[N,2] x) => (float[N,2] z) <float r = {0}, bool t = {1}> { n = Dropout(x, r, t)  z = Add(x, n) }");
     assert!(of_gradient(&copies, &asked(&["average"])).twin.is_none(), "nothing is dropped");
 }
 

@@ -43,7 +43,11 @@ impl Grad {
             || self.intake.std.is_some()
             || self.intake.layout.is_some();
         request.preprocessing = asked.then(|| stated.preprocessing.clone());
-        let native = Native::load(&self.model, &stated)?;
+        let mut native = Native::load(&self.model, &stated)?;
+        if let Some((_, changed)) = native.remedy(&stated.remedies) {
+            native.facts.push(changed);
+        }
+        request.remedies = stated.remedies;
         let gradient = assemble(&native, &request)?;
         let bytes = gradient.bytes();
         publish(&self.out, &bytes)?;

@@ -1,0 +1,75 @@
+//! What is read off real models, and what the tool makes of models that are fed the wrong thing. The third-party models are not
+//! part of the project; where they are missing the tests say so.
+
+use flatscape_audit::card::Preprocessing;
+use flatscape_audit::data::{Dataset, Request};
+use flatscape_audit::inspect::Inspection;
+use flatscape_audit::model::{Intake, Model, Native, SHIPPED};
+use flatscape_audit::suggest::suggest;
+
+use crate::provision::{onnx_runtime, shared_data};
+
+fn codes(source: &str) -> Vec<&'static str> {
+    let native = Native::load(source, &Intake::default()).unwrap_or_else(|e| panic!("{source}: {e}"));
+    Inspection::of(&native).hazards.iter().map(|h| h.code).collect()
+}
+
+/// Ordinary models have no hazard that makes numbers doubtful. What some of them do have is true of them.
+#[test]
+fn ordinary_models_raise_no_false_alarm() {
+    const TRUE_OF_THEM: &[(&str, &[&str])] = &[];
+    for shipped in SHIPPED {
+        assert_eq!(codes(shipped.name), [""; 0], "{}", shipped.name);
+    }
+    let Some(folder) = shared_data("ordinary_models_raise_no_false_alarm, third-party models") else { return };
+    let mut wrong = Vec::new();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.join("models")).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "onnx"));
+    files.sort();
+    assert_eq!(files.len(), 20);
+    for file in files {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let expected = TRUE_OF_THEM.iter().find(|(n, _)| *n == name).map_or(&[][..], |(_, codes)| codes);
+        let found = codes(&file.to_string_lossy());
+        println!("{name}: {}", found.join(", "));
+        if found != expected {
+            wrong.push(format!("{name}: {found:?}, and {expected:?} are known"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Model, data, how it is fed, and what the suggestion must say.
+type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
+#[test]
+fn wrong_preprocessing_of_third_party_models_is_found_out() {
+    const CASES: &[Case] = &[
+        ("mnistfc_256x2.onnx", "mnist", &[("layout", "flat-columns")], "with --layout flat "),
+        ("cnn_max_mninst3.onnx", "mnist", &[("mean", "1"), ("std", "0.2")], "with --mean 0 --std 1 "),
+        ("resnet20_cifar10.onnx", "cifar", &[("scale", "255")], "with --scale 1 --mean 0.4914,0.4822,0.4465 --std "),
+        ("cifar_base_kw.onnx", "cifar", &[("mean", "-2"), ("std", "1")], "--mean 0.4"),
+    ];
+    let Some(folder) = shared_data("wrong_preprocessing_of_third_party_models_is_found_out") else { return };
+    let engine = onnx_runtime();
+    for (file, data, stated, part) in CASES {
+        let request = match *data {
+            "cifar" => Request::new(&folder.join("cifar10/test_lossless_890.bin").to_string_lossy()),
+            name => Request { data_dir: Some(folder.clone()), ..Request::new(name) },
+        };
+        let data = Dataset::load(&Request { limit: Some(200), ..request }).expect(file);
+        let field = |name: &str| stated.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let intake = Intake { preprocessing: Preprocessing::parse(field).expect("flags"), ..Intake::default() };
+        let model =
+            Model::load(&folder.join("models").join(file).to_string_lossy(), &intake, &data, engine.as_ref()).expect(file);
+        let found = suggest(engine.as_ref(), &model, &data, 0.1).expect(file);
+        println!("{file} fed {stated:?}: {found:?}");
+        assert!(found.len() == 1 && found[0].contains(part), "{file} fed {stated:?}: {found:?} does not say {part:?}");
+        // fed rightly there is nothing to gain
+        let share =
+            found[0].split("would be ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|n| n.parse::<f64>().ok());
+        let rightly = share.expect("a rate") / 100.0;
+        assert!(suggest(engine.as_ref(), &model, &data, rightly).expect(file).is_empty(), "{file}");
+    }
+}
