@@ -5,7 +5,7 @@ use super::Flag;
 pub(super) const FLAG: Flag = Flag {
     code: "not-repeatable",
     unreliable: true,
-    raised_if: "the logits of the first images differ between two runs, or between two sessions",
+    raised_if: "the logits of the first images differ between two runs",
     explanation: "The model draws random numbers or remembers something between runs. A single run says little about it: one lucky draw counts as an adversarial \
                   example, and a resumed audit would give other numbers.",
     advice: "Export the model without its noise and in evaluation mode; see the hazards for the nodes that draw.",

@@ -8,9 +8,9 @@ pub(super) const HAZARD: Hazard = Hazard {
     flag: Flag {
         code: "bounded-output",
         unreliable: false,
-        raised_if: "the output comes from Softmax, Sigmoid, Tanh or the like that could not be cut off",
-        explanation: "A confident model pushes such an output to its bound, where its derivative is rounded away; attacks by gradient then see nothing although the \
-                      logits before it would move.",
+        raised_if: "the output comes from Softmax, Sigmoid, Tanh, Relu, Clip or the like, which was not cut off",
+        explanation: "At its bound such an output has no derivative, or one that is rounded away; attacks by gradient then see nothing although what goes in there \
+                      would move.",
         advice: "Let attacks see what goes in there: --remedy logits, where that keeps the order of the classes. The verdict is that of the untouched model. Or export the \
                  model without its last activation.",
         judge: |evidence| evidence.hazard("bounded-output"),

@@ -26,7 +26,8 @@ fn find(reading: &Reading) -> Option<Cause> {
             "Mul" | "Div" => {
                 let constant = (0..2).find(|&i| node.input(i).is_some_and(|v| !reading.carries(v)));
                 constant.and_then(|i| {
-                    let number = reading.number(node, i)?.abs();
+                    let numbers = reading.graph.constant(node.input(i)?)?.to_f64();
+                    let number = numbers.iter().fold(0.0f64, |m, v| m.max(v.abs()));
                     factor *= if &*node.op == "Div" { 1.0 / number } else { number };
                     nodes.push(node.describe());
                     node.input(1 - i).filter(|_| i == 1 || &*node.op == "Mul")

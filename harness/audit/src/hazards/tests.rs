@@ -1,3 +1,5 @@
+//! Programs of a few lines and what is read off them.
+
 use flatscape_graph::{Graph, normalize, text};
 
 use super::{Found, hazards};

@@ -1,5 +1,5 @@
-//! Logits recovered from an output that saturates: what went into the last Softmax, Sigmoid or Tanh, where the order of the classes
-//! is the same.
+//! Logits recovered from an output that saturates: what went into the last Softmax, Sigmoid, Tanh, Relu or Clip, where the order of
+//! the classes is the same but for ties.
 
 use flatscape_graph::{Dim, Graph, Node, NodeId, Output, ValueId};
 
@@ -7,7 +7,7 @@ use super::{Changes, Remedy};
 
 pub(super) const REMEDY: Remedy = Remedy {
     name: "logits",
-    summary: "attacks see what goes into a final Softmax, Sigmoid or Tanh that is not cut off by itself",
+    summary: "attacks see what goes into a final Softmax, Sigmoid, Tanh, Relu or Clip that is not cut off by itself",
     changes: Changes::Gradient,
     rewrite,
 };
@@ -21,8 +21,8 @@ pub(crate) fn tail(graph: &Graph, output: ValueId) -> Option<(&Node, Vec<NodeId>
         let node = graph.node_at(id);
         value = match &*node.op {
             "Softmax" if over_classes(graph, node) => return Some((node, after)),
-            "Sigmoid" | "Tanh" | "HardSigmoid" | "Softsign" => return Some((node, after)),
-            "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Clip" | "Log" => node.input(0)?,
+            "Sigmoid" | "Tanh" | "HardSigmoid" | "Softsign" | "Relu" | "Clip" => return Some((node, after)),
+            "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Log" => node.input(0)?,
             "Mul" | "Add" => {
                 let constant = (0..2).find(|&i| number(graph, node, i).is_some_and(|c| &*node.op == "Add" || c > 0.0))?;
                 node.input(1 - constant)?
@@ -38,24 +38,32 @@ pub(crate) fn tail(graph: &Graph, output: ValueId) -> Option<(&Node, Vec<NodeId>
 }
 
 fn rewrite(graph: &Graph) -> Option<(Graph, String)> {
-    let own = graph.outputs().first()?.clone();
-    let (bound, after) = tail(graph, own.value)?;
-    let what = format!("attacks see what goes into {}, not what comes out of it", bound.describe());
-    let mut value = bound.input(0)?;
-    let mut new = graph.clone();
-    // what changes the shape is done to the logits too, what changes the numbers is left out
-    for id in after.into_iter().rev() {
-        let node = graph.node_at(id);
+    let (mut new, mut cut) = (graph.clone(), Vec::new());
+    while let Some((bound, after)) = new.outputs().first().and_then(|output| tail(&new, output.value)) {
+        cut.push(bound.describe());
+        let value = bound.input(0)?;
+        new = without(new.clone(), value, &after);
+    }
+    (!cut.is_empty()).then(|| (new, format!("attacks see what goes into {}, not what comes out of it", cut.join(" and "))))
+}
+
+/// The graph with another value as its first output. Of the nodes behind what was cut, those that change the shape follow it; those
+/// that change the numbers are left out.
+fn without(mut graph: Graph, mut value: ValueId, after: &[NodeId]) -> Graph {
+    for id in after.iter().rev() {
+        let node = graph.node_at(*id).clone();
         if matches!(&*node.op, "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze") {
             let mut inputs = node.inputs.clone();
             inputs[0] = Some(value);
-            value = new.push(Node { inputs, outputs: Vec::new(), ..node.clone() }, 1)[0];
+            value = graph.push(Node { inputs, outputs: Vec::new(), ..node }, 1)[0];
         }
     }
-    let others = graph.outputs().iter().skip(1).cloned();
-    let outputs = std::iter::once(Output { name: own.name, value }).chain(others).collect();
-    new.set_outputs(outputs);
-    Some((new.without_dead(), what))
+    let mut outputs: Vec<Output> = graph.outputs().to_vec();
+    if let Some(first) = outputs.first_mut() {
+        first.value = value;
+    }
+    graph.set_outputs(outputs);
+    graph.without_dead()
 }
 
 /// The one number that a constant operand holds.

@@ -1,3 +1,5 @@
+//! Models for paper: their twins have the same values and the derivative that the remedy states.
+
 use flatscape_engine::{Choice, CompileOptions, Settings};
 use flatscape_graph::{Graph, Tensor, text};
 
@@ -87,6 +89,10 @@ fn logits_are_recovered_from_behind_what_saturates() {
     let x = Tensor::new(&[1, 2], vec![40.0f32, 50.0]).expect("two numbers");
     assert_eq!(run(&done.graphs()[0].1, &[x.clone()])[0].to_f64(), [40.0, 50.0]);
     assert!(run(&model, &[x])[0].to_f64().iter().all(|v| (v - 3.0).abs() < 1e-5));
+    // one behind the other
+    let twice = graph("model (float[N,2] x) => (float[N,2] z) <float low = {0.1}> { p = Softmax(x)  z = Clip(p, low) }");
+    let done = of_gradient(&twice, &asked(&["logits"]));
+    assert_eq!(done.graphs()[0].1.nodes().len(), 0, "{:?}", done.sentences);
     // a factor below zero turns the order around: nothing is cut
     let turned = graph("model (float[N,2] x) => (float[N,2] z) <float k = {-3}> { p = Sigmoid(x)  z = Mul(p, k) }");
     let done = of_gradient(&turned, &asked(&["logits"]));

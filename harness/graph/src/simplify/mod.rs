@@ -62,7 +62,9 @@ const OPTIONAL_RESULTS: &[&str] = &["Dropout", "MaxPool", "BatchNormalization", 
 
 /// Optional results that nothing reads are no longer asked for.
 fn forget_unread(node: &mut Node, read: &[u32]) {
-    if node.domain.is_empty() && OPTIONAL_RESULTS.contains(&&*node.op) {
+    // in training mode all three results are stated, or engines refuse the node
+    let trains = &*node.op == "BatchNormalization" && node.attributes.int("training_mode", 0) != 0;
+    if node.domain.is_empty() && OPTIONAL_RESULTS.contains(&&*node.op) && !trains {
         for result in node.outputs.iter_mut().skip(1) {
             *result = result.filter(|v| read[v.0 as usize] > 0);
         }
