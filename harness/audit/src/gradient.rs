@@ -112,7 +112,7 @@ pub fn assemble(native: &Native, request: &Request) -> Result<Gradient, IntakeEr
         facts.push(format!("--remedy {name} is about what attacks ascend; what this file differentiates says --of"));
     }
     let remedied = remedies::of_gradient(&base, &asked);
-    facts.extend(remedied.sentences);
+    facts.extend(remedied.sentences.into_iter().chain(remedied.idle));
     let b = Builder::new(remedied.twin.unwrap_or(base));
     let first = b.graph().outputs().first().map(|o| o.value);
     let Some(logits) = first.map(|id| rows_of_logits(b.expr(id))) else {
@@ -160,7 +160,7 @@ pub fn assemble(native: &Native, request: &Request) -> Result<Gradient, IntakeEr
             (None, WithRespectTo::Input(_)) => {
                 let what = format!("{}: no gradient reaches the input {}: it is 0 everywhere", native.name, shown(name));
                 return Err(
-                    IntakeError::model(28, what).help("`flatscape inspect MODEL --grad` lists the operators that stop it")
+                    IntakeError::model(28, what).help("`flatscape inspect MODEL` names the operators that stop it; --remedy straight-through differentiates some of them as something smooth")
                 );
             }
         };

@@ -105,7 +105,7 @@ impl Model {
         let remedied = remedies::of_gradient(&graph, &intake.remedies);
         hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());
         remedies.extend(remedied.sentences.iter().cloned());
-        facts.extend(remedies.iter().cloned());
+        facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let class_names =
             if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
         Ok(Model {

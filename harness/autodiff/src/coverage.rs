@@ -80,10 +80,10 @@ impl Coverage {
     }
 }
 
-/// For every value of a graph whether its derivative with respect to `from` can be other than zero, as far as the table knows. An
+/// For every value of a graph whether its derivative with respect to one of `from` can be other than zero, as far as the table knows. An
 /// operator without a row counts as passing it on.
-pub fn carrying(graph: &Graph, from: ValueId) -> Vec<bool> {
-    active_values(&Rulebook::standard(), graph, &[from])
+pub fn carrying(graph: &Graph, from: &[ValueId]) -> Vec<bool> {
+    active_values(&Rulebook::standard(), graph, from)
 }
 
 /// What differentiating `to` with respect to `from` would meet.

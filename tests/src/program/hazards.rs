@@ -203,3 +203,23 @@ fn a_wrong_preprocessing_is_found_out_and_not_put_right() {
         );
     }
 }
+
+/// Only the gradient: without a remedy there is none, and that is said; with it the file differentiates something smooth.
+#[test]
+fn gradient_files_take_remedies_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), |x| mean((x * 4.0).unary("Floor") / 4.0));
+    let refused = flatscape(folder.path(), &["grad", "toy.onnx", "-o", "grad.onnx"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(3) && said.contains("--remedy straight-through"), "{said}");
+    let done = flatscape(folder.path(), &["grad", "toy.onnx", "-o", "grad.onnx", "--remedy", "all"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(0) && said.contains("as something smooth") && said.contains("says --of"), "{said}");
+    let graph = onnx::read(&std::fs::read(folder.path().join("grad.onnx")).expect("a file")).expect("a graph").graph;
+    assert!(graph.nodes().iter().all(|n| n.domain.is_empty()), "standard operators only");
+    let executable = tract().compile(&graph, &CompileOptions::default()).expect("compiled");
+    let x = executable.upload(&Tensor::full(DType::F32, &[1, 1, 8, 8], 0.5)).expect("uploaded");
+    let y = executable.upload(&Tensor::ints(&[0])).expect("uploaded");
+    let gradient = executable.run(&[&x, &y]).expect("run").pop().expect("outputs").host().expect("on the host").to_f64();
+    assert!(gradient.len() == PIXELS && gradient.iter().all(|g| *g < 0.0), "{gradient:?}");
+}

@@ -1,7 +1,5 @@
 //! Normalisation of pixels inside the file, and whose numbers they are.
 
-use flatscape_graph::{Node, ValueId};
-
 use super::reading::Reading;
 use super::{Cause, Hazard};
 use crate::flags::Flag;
@@ -62,7 +60,7 @@ fn find(reading: &Reading) -> Option<Cause> {
 fn affine(reading: &Reading) -> (Vec<f64>, Vec<f64>, Vec<String>) {
     let (mut scale, mut shift, mut nodes) = (vec![1.0], vec![0.0], Vec::new());
     let mut value = reading.input;
-    while let Some(node) = only_reader(reading, value) {
+    while let Some(node) = reading.only_reader(value) {
         let is_first = node.input(0) == Some(value);
         let constant = node.input(usize::from(is_first)).and_then(|v| reading.graph.constant(v)).map(|t| t.to_f64());
         let few = constant.filter(|c| !c.is_empty() && c.len() <= 4);
@@ -86,12 +84,6 @@ fn affine(reading: &Reading) -> (Vec<f64>, Vec<f64>, Vec<String>) {
         value = next;
     }
     (scale, shift, nodes)
-}
-
-fn only_reader<'a>(reading: &Reading<'a>, value: ValueId) -> Option<&'a Node> {
-    let mut readers = reading.needed().filter(|n| n.inputs.contains(&Some(value)));
-    let first = readers.next()?;
-    readers.next().is_none().then_some(first)
 }
 
 fn join(left: &[f64], right: &[f64], with: impl Fn(f64, f64) -> f64) -> Vec<f64> {

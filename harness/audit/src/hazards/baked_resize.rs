@@ -19,8 +19,7 @@ pub(super) const HAZARD: Hazard = Hazard {
 };
 
 fn find(reading: &Reading) -> Option<Cause> {
-    let resizes: Vec<_> =
-        reading.front().into_iter().filter(|n| matches!(&*n.op, "Resize" | "Upsample" | "GridSample")).collect();
+    let resizes: Vec<_> = reading.front().filter(|n| matches!(&*n.op, "Resize" | "Upsample" | "GridSample")).collect();
     let first = resizes.first()?;
     let ty = |v: Option<flatscape_graph::ValueId>| v.map_or_else(String::new, |v| reading.graph.value(v).ty.to_string());
     let how = format!("from {} to {} before the first layer with weights", ty(first.input(0)), ty(first.output(0)));

@@ -21,8 +21,8 @@ pub(super) const HAZARD: Hazard = Hazard {
 };
 
 fn find(reading: &Reading) -> Option<Cause> {
-    let front = reading.front().into_iter().filter(|n| crops(reading, n) || pools(n));
-    let layers = reading.first_layers().into_iter().filter(|n| skips(reading, n));
+    let front = reading.front().filter(|n| crops(reading, n) || pools(n));
+    let layers = reading.first_layers().filter(|n| skips(reading, n));
     cause(front.chain(layers), "before the images are looked at whole")
 }
 

@@ -20,6 +20,10 @@ pub struct Reading<'a> {
     active: Vec<bool>,
     /// Per value: whether the logits depend on it.
     needed: Vec<bool>,
+    /// Per value: whether it is the pixels before the first layer with weights.
+    raw: Vec<bool>,
+    /// Per value: the first node that the logits need and that reads it, and how many do.
+    readers: Vec<Option<(&'a Node, usize)>>,
 }
 
 /// Operators that look at extents and not at elements, or at elements of another operand only.
@@ -29,24 +33,32 @@ const BLIND: &[&str] = &["Shape", "Size", "EyeLike", "RandomNormalLike", "Random
 const WEIGHTED: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "PRelu"];
 
 impl<'a> Reading<'a> {
-    /// Reads a graph that has an input and an output.
+    /// Reads a graph that has an input and an output. Takes time in proportion to its size.
     pub fn of(graph: &'a Graph) -> Option<Reading<'a>> {
         let (input, logits) = (*graph.inputs().first()?, graph.outputs().first()?.value);
-        let mut carried = vec![false; graph.values().len()];
-        carried[input.0 as usize] = true;
+        let none = || vec![false; graph.values().len()];
+        let (mut carried, mut needed, mut raw) = (none(), none(), none());
+        (carried[input.0 as usize], raw[input.0 as usize], needed[logits.0 as usize]) = (true, true, true);
         for node in graph.nodes().iter().filter(|n| !BLIND.contains(&&*n.op)) {
-            if operands(node).any(|v| carried[v.0 as usize]) {
-                node.outputs.iter().flatten().for_each(|v| carried[v.0 as usize] = true);
+            let follows = |from: &[bool]| operands(node).any(|v| from[v.0 as usize]);
+            let (depends, is_raw) = (follows(&carried), follows(&raw) && !is_weighted(node));
+            for v in node.outputs.iter().flatten() {
+                carried[v.0 as usize] |= depends;
+                raw[v.0 as usize] |= is_raw;
             }
         }
-        let mut needed = vec![false; graph.values().len()];
-        needed[logits.0 as usize] = true;
+        let mut readers: Vec<Option<(&Node, usize)>> = vec![None; graph.values().len()];
         for node in graph.nodes().iter().rev() {
             if node.outputs.iter().flatten().any(|v| needed[v.0 as usize]) {
-                operands(node).for_each(|v| needed[v.0 as usize] = true);
+                for v in operands(node) {
+                    needed[v.0 as usize] = true;
+                    let count = readers[v.0 as usize].map_or(0, |(_, count)| count);
+                    readers[v.0 as usize] = Some((node, count + 1));
+                }
             }
         }
-        Some(Reading { graph, input, logits, carried, active: carrying(graph, input), needed })
+        let active = carrying(graph, &starts(graph, input, &carried));
+        Some(Reading { graph, input, logits, carried, active, needed, raw, readers })
     }
 
     /// Whether the elements of a value depend on the pixels.
@@ -75,24 +87,13 @@ impl<'a> Reading<'a> {
     }
 
     /// Nodes between the pixels and the first layers with weights, these not included.
-    pub fn front(&self) -> Vec<&'a Node> {
-        let mut raw = vec![false; self.graph.values().len()];
-        raw[self.input.0 as usize] = true;
-        let mut front = Vec::new();
-        for node in self.between().filter(|n| !is_weighted(n)) {
-            if operands(node).any(|v| raw[v.0 as usize]) {
-                node.outputs.iter().flatten().for_each(|v| raw[v.0 as usize] = true);
-                front.push(node);
-            }
-        }
-        front
+    pub fn front(&self) -> impl Iterator<Item = &'a Node> {
+        self.between().filter(|n| n.outputs.iter().flatten().any(|v| self.raw[v.0 as usize]))
     }
 
     /// The first layers with weights: they read values of the front, or the input itself.
-    pub fn first_layers(&self) -> Vec<&'a Node> {
-        let front = self.front();
-        let raw = |v: ValueId| v == self.input || front.iter().any(|n| n.outputs.contains(&Some(v)));
-        self.between().filter(|n| is_weighted(n) && n.input(0).is_some_and(raw)).collect()
+    pub fn first_layers(&self) -> impl Iterator<Item = &'a Node> {
+        self.between().filter(|n| is_weighted(n) && n.input(0).is_some_and(|v| self.raw[v.0 as usize]))
     }
 
     /// The node that produces a value.
@@ -102,7 +103,12 @@ impl<'a> Reading<'a> {
 
     /// How many nodes that the logits need read a value.
     pub fn readers(&self, value: ValueId) -> usize {
-        self.needed().filter(|n| operands(n).any(|v| v == value)).count()
+        self.readers[value.0 as usize].map_or(0, |(_, count)| count)
+    }
+
+    /// The node that reads a value, if there is one and no other.
+    pub fn only_reader(&self, value: ValueId) -> Option<&'a Node> {
+        self.readers[value.0 as usize].filter(|(_, count)| *count == 1).map(|(node, _)| node)
     }
 
     /// The constant behind an operand, if all its elements are the same number.
@@ -130,16 +136,38 @@ pub(super) fn operands(node: &Node) -> impl Iterator<Item = ValueId> + '_ {
     node.inputs.iter().take(count).flatten().copied()
 }
 
+/// The first floats that pixels become: the input itself, or what integers are cast to.
+fn starts(graph: &Graph, input: ValueId, carried: &[bool]) -> Vec<ValueId> {
+    let is_float = |v: ValueId| graph.dtype(v).is_none_or(|t| t.is_float());
+    if is_float(input) {
+        return vec![input];
+    }
+    let mut integer = vec![false; carried.len()];
+    integer[input.0 as usize] = true;
+    let mut found = Vec::new();
+    for node in graph.nodes().iter().filter(|n| !BLIND.contains(&&*n.op)) {
+        if !operands(node).any(|v| integer[v.0 as usize]) {
+            continue;
+        }
+        for &v in node.outputs.iter().flatten() {
+            if is_float(v) { found.push(v) } else { integer[v.0 as usize] = true }
+        }
+    }
+    found
+}
+
 fn is_weighted(node: &Node) -> bool {
     WEIGHTED.contains(&&*node.op)
 }
 
-/// `2 Round: node "a", node "b"`; `what` follows as it is.
+/// The cause that these nodes are: the first ones by name, how many more, and `what` behind.
 pub(super) fn cause<'n>(nodes: impl IntoIterator<Item = &'n Node>, what: &str) -> Option<Cause> {
-    const NAMED: usize = 3;
-    let nodes: Vec<String> = nodes.into_iter().map(Node::describe).collect();
-    let more = nodes.len().saturating_sub(NAMED);
-    let named = nodes[..nodes.len().min(NAMED)].join(", ");
+    const IN_WORDS: usize = 3;
+    const LISTED: usize = 50;
+    let nodes: Vec<&Node> = nodes.into_iter().collect();
+    let listed: Vec<String> = nodes.iter().take(LISTED).map(|n| n.describe()).collect();
+    let named = listed.iter().take(IN_WORDS).cloned().collect::<Vec<_>>().join(", ");
+    let more = nodes.len().saturating_sub(IN_WORDS);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!nodes.is_empty()).then(|| Cause { what: format!("{named}{more} {what}"), nodes })
+    (!nodes.is_empty()).then(|| Cause { what: format!("{named}{more} {what}"), nodes: listed })
 }

@@ -31,31 +31,35 @@ fn find(reading: &Reading) -> Option<Cause> {
 
 /// The comparisons that become numbers.
 pub(crate) fn steps<'a>(reading: &Reading<'a>) -> Vec<&'a Node> {
-    // per value: the comparisons that it is made of, and of nothing else that has a derivative
-    let mut made_of: Vec<Vec<usize>> = vec![Vec::new(); reading.graph.values().len()];
-    let mut found: Vec<usize> = Vec::new();
     let nodes: Vec<&Node> = reading.between().collect();
-    for (index, node) in nodes.iter().enumerate() {
-        let mut from: Vec<usize> = operands(node).flat_map(|v| made_of[v.0 as usize].iter().copied()).collect();
-        if COMPARISONS.contains(&&*node.op) && operands(node).any(|v| reading.is_active(v)) {
-            from = vec![index];
-        }
-        from.sort_unstable();
-        from.dedup();
-        if from.is_empty() {
-            continue;
-        }
-        let frozen = node.outputs.iter().flatten().all(|&v| reading.is_frozen(v));
-        if frozen {
-            node.outputs.iter().flatten().for_each(|v| made_of[v.0 as usize].clone_from(&from));
-        } else if !switches(node, |v| !made_of[v.0 as usize].is_empty()) {
-            found.extend(from);
+    let is_root = |node: &Node| COMPARISONS.contains(&&*node.op) && operands(node).any(|v| reading.is_active(v));
+    let is_frozen = |node: &Node| node.outputs.iter().flatten().all(|&v| reading.is_frozen(v));
+    // forwards: values that are made of comparisons and of nothing that has a derivative, and where they are used as numbers
+    let mut stepped = vec![false; reading.graph.values().len()];
+    let mut used = vec![false; reading.graph.values().len()];
+    for node in &nodes {
+        if is_root(node) || operands(node).any(|v| stepped[v.0 as usize]) {
+            if is_frozen(node) {
+                node.outputs.iter().flatten().for_each(|v| stepped[v.0 as usize] = true);
+            } else if !switches(node, |v| stepped[v.0 as usize]) {
+                operands(node).filter(|v| stepped[v.0 as usize]).for_each(|v| used[v.0 as usize] = true);
+            }
         }
     }
-    found.extend(&made_of[reading.logits.0 as usize]);
-    found.sort_unstable();
-    found.dedup();
-    found.into_iter().map(|index| nodes[index]).collect()
+    used[reading.logits.0 as usize] |= stepped[reading.logits.0 as usize];
+    // backwards: to the comparisons that they are made of
+    let mut found = Vec::new();
+    for node in nodes.iter().rev().filter(|n| is_frozen(n)) {
+        if node.outputs.iter().flatten().any(|v| used[v.0 as usize]) {
+            if is_root(node) {
+                found.push(*node);
+            } else {
+                operands(node).filter(|v| stepped[v.0 as usize]).for_each(|v| used[v.0 as usize] = true);
+            }
+        }
+    }
+    found.reverse();
+    found
 }
 
 /// Whether a node that carries a derivative uses its step-like operands to choose or to switch only.

@@ -84,7 +84,11 @@ const CASES: &[(&str, &[&str])] = &[
         "(float[N,1,8,8] x) => (float[N,1,3,3] z) <float[1,1,2,2] w = {1,2,3,4}> { z = Conv<strides = [3, 3]>(x, w) }",
         &["lost-pixels"],
     ),
-    // and what is ordinary
+    // and what is ordinary, images of bytes among it
+    (
+        "(uint8[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {255}> { f = Cast<to = 1>(x)  u = Div(f, k)  r = Relu(u)  z = MatMul(r, w) }",
+        &["baked-normalisation"],
+    ),
     (
         "(float[N,1,8,8] x) => (float[N,1] z) <float[1,1,2,2] w = {1,2,3,4}, int64[2] s = {0, -1}, float[9,1] v = {1,2,3,4,5,6,7,8,9}> {
             c = Conv<strides = [2, 2]>(x, w)  r = Relu(c)  p = MaxPool<kernel_shape = [2, 2]>(r)  f = Reshape(p, s)  z = MatMul(f, v) }",

@@ -1,7 +1,9 @@
 //! Evaluation mode: batch normalisation with its stored statistics, dropout that drops nothing. The model that the trainer meant,
 //! and not the one in the file.
 
-use flatscape_graph::{Attribute, Graph, Node, simplify};
+use std::collections::HashSet;
+
+use flatscape_graph::{Attribute, Graph, Node, ValueId, simplify};
 
 use super::{Changes, Remedy, listed};
 
@@ -14,9 +16,9 @@ pub(super) const REMEDY: Remedy = Remedy {
 
 fn rewrite(graph: &Graph) -> Option<(Graph, String)> {
     let mut changed = Vec::new();
+    let read: HashSet<ValueId> = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
     let new = graph.rewrite(|new, node, inputs| {
-        let read =
-            |position: usize| node.output(position).is_some_and(|v| graph.nodes().iter().any(|n| n.inputs.contains(&Some(v))));
+        let read = |position: usize| node.output(position).is_some_and(|v| read.contains(&v));
         match (&*node.domain, &*node.op) {
             ("", "BatchNormalization") if node.attributes.int("training_mode", 0) != 0 && !read(1) && !read(2) => {
                 changed.push(node.describe());

@@ -76,6 +76,8 @@ pub struct Remedied {
     pub margin: bool,
     /// What was done, as sentences.
     pub sentences: Vec<String>,
+    /// What was asked for and found nothing to do, as sentences.
+    pub idle: Vec<String>,
     /// The names of the remedies that found something to do, and the graphs as they were after each.
     steps: Vec<(&'static Remedy, Graph)>,
 }

@@ -96,7 +96,7 @@ fn logits_are_recovered_from_behind_what_saturates() {
     // a factor below zero turns the order around: nothing is cut
     let turned = graph("model (float[N,2] x) => (float[N,2] z) <float k = {-3}> { p = Sigmoid(x)  z = Mul(p, k) }");
     let done = of_gradient(&turned, &asked(&["logits"]));
-    assert!(done.twin.is_none() && done.sentences[0].contains("nothing in this model"), "{:?}", done.sentences);
+    assert!(done.twin.is_none() && done.idle[0].contains("nothing in this model"), "{:?}", done.idle);
 }
 
 /// At a lead of 1000 the gradient of cross-entropy is 0, that of the margin is not.
