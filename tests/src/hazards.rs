@@ -2,7 +2,7 @@
 //! part of the project; where they are missing the tests say so.
 
 use flatscape_audit::card::Preprocessing;
-use flatscape_audit::data::{Dataset, Request};
+use flatscape_audit::data::{Dataset, Pixels, Request};
 use flatscape_audit::inspect::Inspection;
 use flatscape_audit::model::{Intake, Model, Native, SHIPPED};
 use flatscape_audit::suggest::suggest;
@@ -73,5 +73,35 @@ fn wrong_preprocessing_of_third_party_models_is_found_out() {
             found[0].split("would be ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|n| n.parse::<f64>().ok());
         let rightly = share.expect("a rate") / 100.0;
         assert!(suggest(engine.as_ref(), &model, &data, rightly).expect(file).is_empty(), "{file}");
+    }
+}
+
+/// Mistakes in the data, for which there is no flag: what would have to be turned is said.
+#[test]
+fn wrong_images_are_found_out() {
+    let Some(folder) = shared_data("wrong_images_are_found_out") else { return };
+    let engine = onnx_runtime();
+    let request = Request::new(&folder.join("cifar10/test_lossless_890.bin").to_string_lossy());
+    let right = Dataset::load(&Request { limit: Some(200), ..request }).expect("images");
+    let [c, h, w] = right.shape;
+    let Pixels::Bytes(bytes) = &right.pixels else { panic!("bytes") };
+    let changed = |pixel: &dyn Fn(&[u8], usize, usize, usize) -> u8| {
+        let image = |image: &[u8]| -> Vec<u8> {
+            let places = (0..c).flat_map(|k| (0..h).flat_map(move |i| (0..w).map(move |j| (k, i, j))));
+            places.map(|(k, i, j)| pixel(image, k, i, j)).collect()
+        };
+        Dataset { pixels: Pixels::Bytes(bytes.chunks(c * h * w).flat_map(image).collect()), ..right.clone() }
+    };
+    let at = |image: &[u8], k: usize, i: usize, j: usize| image[(k * h + i) * w + j];
+    let model = folder.join("models/marabou_cifar10_small.onnx");
+    let model = Model::load(&model.to_string_lossy(), &Intake::default(), &right, engine.as_ref()).expect("a model");
+    for (what, data) in [
+        ("BGR for RGB", changed(&|image, k, i, j| at(image, c - 1 - k, i, j))),
+        ("rows and columns", changed(&|image, k, i, j| at(image, k, j, i))),
+        ("dark for light", changed(&|image, k, i, j| 255 - at(image, k, i, j))),
+        ("--label-offset 1", Dataset { labels: right.labels.iter().map(|y| y - 1).collect(), ..right.clone() }),
+    ] {
+        let found = suggest(engine.as_ref(), &model, &data, 0.2).expect(what);
+        assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");
     }
 }

@@ -104,9 +104,7 @@ pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
                     done.steps.push((remedy, twin.clone()));
                     done.twin = Some(twin);
                 }
-                None => {
-                    done.sentences.push(format!("--remedy {}: there is nothing in this model that it would change", remedy.name))
-                }
+                None => done.idle.push(format!("--remedy {}: there is nothing in this model that it would change", remedy.name)),
             },
             Changes::Loss => {
                 done.margin = true;
