@@ -2,6 +2,8 @@
 //!
 //! tract optimises for concrete shapes, so a graph is specialised when a batch size is first seen and kept.
 
+mod missing;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,7 +65,7 @@ impl Engine for Tract {
         let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
         let lowered = if options.lower { &lower::lower(graph, NAME) } else { graph };
-        let bytes = flatscape_graph::onnx::write(lowered);
+        let bytes = flatscape_graph::onnx::write(&missing::written(lowered));
         let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
         let plan = Plan {

@@ -5,20 +5,23 @@ use std::collections::HashSet;
 
 use flatscape_graph::normalize::{self, NormalizeError};
 use flatscape_graph::onnx::ModelFile;
-use flatscape_graph::{Graph, Tensor, ValueId, ops, shown};
+use flatscape_graph::{Dim, Graph, Tensor, ValueId, ops, shown};
 
 use crate::intake::IntakeError;
 
 /// The normal form of what a file holds. An engine can be given it; whether it is a classifier is not looked at.
 ///
 /// # Errors
-/// `M013` for an opset that is not known, `M025` for an operator that is not, `M034` where loading would take much memory, `M035`
+/// `M013` for an opset that is not known, `M020` for an empty input or output, `M025` for an operator that is not, `M034` where loading would take much memory, `M035`
 /// for a node that contradicts itself or its operands, `M065` for weights that are not finite. The name is for messages.
 pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
     let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
     if let Some(node) = file.graph.nodes().iter().find(|n| &*n.domain == ops::FUNCTIONS) {
         let what = format!("the operator {} is of the domain {:?}, which files cannot use", node.describe(), ops::FUNCTIONS);
         return Err(refuse(25, what));
+    }
+    if let Some(what) = without_elements(&file.graph) {
+        return Err(refuse(20, what).help("export the model with a positive or a named extent"));
     }
     let whole = normalize::normalize(&file.graph, file.opset, &normalize::Options::default())
         .map_err(|e| refuse(if matches!(e, NormalizeError::Node(_)) { 35 } else { 13 }, e.to_string()))?;
@@ -30,6 +33,14 @@ pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
         refuse(34, what).help("a small file that asks for so much memory is refused before an engine loads it")
     })?;
     Ok(whole)
+}
+
+/// A clause about the first input or output of which an extent is 0.
+fn without_elements(graph: &Graph) -> Option<String> {
+    let named = |role, name, value| (role, name, graph.shape(value).is_some_and(|s| s.contains(&Dim::Fixed(0))));
+    let inputs = graph.inputs().iter().map(|&v| named("input", &graph.value(v).name, v));
+    let mut interface = inputs.chain(graph.outputs().iter().map(|o| named("output", &o.name, o.value)));
+    interface.find(|(.., empty)| *empty).map(|(role, name, _)| format!("the {role} {} has the extent 0", shown(name)))
 }
 
 /// Refuses weights that are not finite numbers, by name and count. Constants elsewhere may be infinite (a bound, a mask).

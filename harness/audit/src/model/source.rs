@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flatscape_graph::onnx::{self, ModelFile};
-use flatscape_graph::{Dim, shown};
+use flatscape_graph::shown;
 
 use crate::card::Card;
 use crate::files::{self, ExternalFiles, FileError, Limits, show};
@@ -72,10 +72,6 @@ fn read(path: &Path, limits: &Limits) -> Result<Found, IntakeError> {
     let beside = ExternalFiles::beside(path, limits);
     let file = onnx::read_with(&bytes.bytes, &|t| beside.fetch(&t.location, t.offset, t.length))
         .map_err(|e| refused(&show(path), &e))?;
-    without_elements(&file).map_or(Ok(()), |what| {
-        let refused = IntakeError::model(20, format!("{}: {what}", show(path)));
-        Err(refused.help("export the model with a positive or a named extent"))
-    })?;
     let mut facts = file.notes.clone();
     for (name, sha256) in beside.list() {
         facts.push(format!("weights were read from {name} (sha256 {sha256})"));
@@ -91,15 +87,6 @@ fn read(path: &Path, limits: &Limits) -> Result<Found, IntakeError> {
     }
     let name = card.name.clone().unwrap_or_else(|| crate::intake::escape(&stem));
     Ok(Found { name, source: show(path), sha256: bytes.sha256, file, card, facts })
-}
-
-/// A clause about the first input or output of which an extent is 0.
-fn without_elements(file: &ModelFile) -> Option<String> {
-    let graph = &file.graph;
-    let named = |role, name, value| (role, name, graph.shape(value).is_some_and(|s| s.contains(&Dim::Fixed(0))));
-    let inputs = graph.inputs().iter().map(|&v| named("input", &graph.value(v).name, v));
-    let mut interface = inputs.chain(graph.outputs().iter().map(|o| named("output", &o.name, o.value)));
-    interface.find(|(.., empty)| *empty).map(|(role, name, _)| format!("the {role} {} has the extent 0", shown(name)))
 }
 
 /// `<stem>.card.toml`, or `card.toml` where the folder has no other model.
