@@ -2,6 +2,8 @@
 //! cases are data wherever they can be (`rules/`, `golden/`, `plugins/`).
 
 #[cfg(test)]
+mod architectures;
+#[cfg(test)]
 mod formulas;
 #[cfg(test)]
 mod gradient_file;

@@ -16,7 +16,7 @@
 
 mod case;
 mod differences;
-mod exceptions;
+pub mod exceptions;
 mod golden;
 mod mistakes;
 mod program;

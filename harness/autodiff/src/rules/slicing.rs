@@ -54,7 +54,8 @@ fn cuts(n: &Site<'_>) -> Result<Vec<Cut>, String> {
     for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
         let axis = n.axis(axis, dims.len())?;
         let Some(extent) = dims[axis].fixed().map(|extent| extent as i64) else {
-            if start == 0 && end == i64::MAX && step == 1 {
+            // exporters write the largest number of 32 bits where they mean everything
+            if start == 0 && end >= i64::from(i32::MAX) && step == 1 {
                 continue;
             }
             return Err(format!("the extent of its axis {axis} is unknown"));

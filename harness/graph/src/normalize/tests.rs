@@ -43,6 +43,18 @@ const PAIRS: &[(i64, &str, &str)] = &[
         "(float[N,4] x) => (float[N,1] a, float[N,3] b) { a, b = Split<axis = 1, split = [1, 3]>(x) }",
         "(float[N,4] x) => (float[N,1] a, float[N,3] b) <int64[2] s = {1, 3}> { a, b = Split<axis = 1>(x, s) }",
     ),
+    // a zero of the type that the standard says
+    (
+        11,
+        "(float[N,2] x) => (float[N,2] y) { s = Shape(x)  z = ConstantOfShape(s)  y = Add(x, z) }",
+        "(float[N,2] x) => (float[N,2] y) { s = Shape(x)  z = ConstantOfShape<value = float[1] {0}>(s)  y = Add(x, z) }",
+    ),
+    // before opset 14 five results meant training, and two of them are gone
+    (
+        11,
+        "(float[N,2,3] x, float[2] g) => (float[N,2,3] y) { y, m, v, sm, sv = BatchNormalization(x, g, g, g, g) }",
+        "(float[N,2,3] x, float[2] g) => (float[N,2,3] y) { y, m, v = BatchNormalization<training_mode = 1>(x, g, g, g, g) }",
+    ),
     // softmax of the flattened rows, and where that is the same
     (11, "(float[N,10] x) => (float[N,10] y) { y = Softmax(x) }", "(float[N,10] x) => (float[N,10] y) { y = Softmax<axis = 1>(x) }"),
     (

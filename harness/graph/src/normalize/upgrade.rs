@@ -15,6 +15,8 @@ pub(super) struct Old<'g> {
     pub(super) node: &'g mut Node,
     /// The opset of the file.
     pub(super) opset: i64,
+    /// How often each value of the old graph is read.
+    read: &'g [u32],
 }
 
 /// Either the results, or nothing where the node itself was changed; an error is a clause.
@@ -51,6 +53,8 @@ const UPGRADES: &[Upgrade] = &[
     (&["GroupNormalization"], 21..=NEWEST, expansions::group_norm_by_channel),
     (&["RMSNormalization"], 23..=NEWEST, expansions::rms_norm),
     (&["Swish"], 24..=NEWEST, expansions::swish),
+    // any
+    (&["ConstantOfShape"], 9..=NEWEST, value_is_stated),
 ];
 
 const NEWEST: i64 = *OPSETS.end();
@@ -59,6 +63,7 @@ const NEWEST: i64 = *OPSETS.end();
 pub(super) fn upgrade(graph: Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
     let mut refused = None;
     let fresh = graph.without_problems();
+    let read = crate::simplify::uses(&fresh);
     let new = fresh.rewrite(|new, node, inputs| {
         let standard = matches!(&*node.domain, "" | "ai.onnx");
         let row =
@@ -71,7 +76,7 @@ pub(super) fn upgrade(graph: Graph, settings: &Settings) -> Result<Graph, Normal
             node.domain = "".into();
         }
         if let Some((.., renew)) = row {
-            match renew(&mut Old { graph: new, node: &mut node, opset: settings.opset }) {
+            match renew(&mut Old { graph: new, node: &mut node, opset: settings.opset, read: &read }) {
                 Ok(Some(results)) => return Some(results),
                 Ok(None) => {}
                 Err(what) => {
@@ -201,9 +206,10 @@ fn batch_norm_modes(old: &mut Old) -> Renewed {
     }
     old.take("spatial");
     if old.node.outputs.iter().skip(1).any(Option::is_some) {
-        if old.node.outputs.iter().skip(3).any(Option::is_some) {
-            return Err("its saved statistics have no form at opset 18: re-export in inference mode".into());
+        if old.node.outputs.iter().skip(3).flatten().any(|v| old.read[v.0 as usize] > 0) {
+            return Err("its saved statistics are read and have no form at opset 18: re-export in inference mode".into());
         }
+        old.node.outputs.truncate(3);
         old.node.attributes.0.insert("training_mode".into(), Attribute::Int(1));
     } else {
         old.node.outputs.truncate(1);
@@ -232,6 +238,15 @@ fn upsample_becomes_resize(old: &mut Old) -> Renewed {
     let rounding = if shrinks { "ceil" } else { "floor" };
     old.node.attributes.0.insert("nearest_mode".into(), Attribute::String(rounding.into()));
     old.node.attributes.0.insert("coordinate_transformation_mode".into(), Attribute::String("asymmetric".into()));
+    Ok(None)
+}
+
+/// Engines do not agree on the element type of the zero that is filled in where no value stands; the standard says float.
+fn value_is_stated(old: &mut Old) -> Renewed {
+    if old.node.attributes.get("value").is_none() {
+        let zero = Tensor::full(DType::F32, &[1], 0.0);
+        old.node.attributes.0.insert("value".into(), Attribute::Tensor(std::sync::Arc::new(zero)));
+    }
     Ok(None)
 }
 

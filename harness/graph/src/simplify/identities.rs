@@ -1,9 +1,9 @@
 //! Algebra that changes no number: what is the same value under another name, and what is the same node in fewer.
 
-use crate::ir::{Attribute, Dim, Graph, Node, ValueId};
+use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId};
 use crate::ops;
 use crate::simplify::Shapes;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// A node in the graph that is being built, before it is appended.
 struct Place<'g> {
@@ -32,6 +32,8 @@ const RULES: &[(&[&str], Rule)] = &[
     (&["Transpose"], transpose_of_transpose),
     (&["Expand", "Tile", "Slice", "Pad", "Split"], nothing_moved),
     (&["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"], reduce_over_one),
+    // what shapes are computed from
+    (&["Where"], target_of_expand),
     // the same elements in another shape
     (&["Reshape", "Flatten", "Squeeze", "Unsqueeze"], reshape_of_reshape),
 ];
@@ -158,6 +160,41 @@ fn nothing_moved(p: &mut Place) -> Option<ValueId> {
 }
 
 /// A reduction over axes of extent 1 that stay.
+/// `Where(s = −1, 1, s)` with an s put together from extents and numbers, as PyTorch writes the target of an `Expand` in which −1
+/// leaves an axis as it is: the numbers are known here, and what remains is a `Concat` of which inference knows the extents.
+fn target_of_expand(p: &mut Place) -> Option<ValueId> {
+    let (condition, ones, s) = (p.node.input(0)?, p.node.input(1)?, p.node.input(2)?);
+    let all = |p: &Place, v: ValueId, n: i64| Some(p.graph.constant(v)?.to_ints()?.iter().all(|&k| k == n));
+    let equal = producer(p.graph, condition).filter(|n| &*n.op == "Equal" && n.domain.is_empty())?;
+    let (a, b) = (equal.input(0)?, equal.input(1)?);
+    let against = if a == s { b } else { a };
+    let parts = producer(p.graph, s).filter(|n| &*n.op == "Concat" && n.domain.is_empty())?.inputs.clone();
+    let vectors = p.graph.rank(s) == Some(1) && p.graph.rank(ones) == Some(1) && p.graph.shape(s) == p.graph.shape(ones);
+    if !vectors || ![a, b].contains(&s) || !all(p, against, -1)? || !all(p, ones, 1)? || p.graph.dtype(s) != Some(DType::I64) {
+        return None;
+    }
+    let mut known = Vec::new();
+    for part in parts.into_iter().flatten() {
+        let numbers = p.graph.constant(part).and_then(|t| t.to_ints());
+        let extents = p.graph.value(part).extents.as_ref();
+        known.push(match (numbers, extents) {
+            (Some(numbers), _) => Some(numbers.iter().map(|&n| if n == -1 { 1 } else { n }).collect::<Vec<i64>>()),
+            (None, Some(extents)) if !extents.contains(&Dim::Unknown) => None,
+            _ => return None,
+        });
+    }
+    let parts = producer(p.graph, s)?.inputs.clone();
+    let inputs: Vec<Option<ValueId>> = parts
+        .iter()
+        .zip(known)
+        .map(|(part, numbers)| numbers.map_or(*part, |n| Some(p.graph.add_constant("shape", Tensor::ints(&n)))))
+        .collect();
+    p.node.op = "Concat".into();
+    p.node.inputs = inputs;
+    p.node.attributes = Attributes::none().with("axis", 0);
+    None
+}
+
 fn reduce_over_one(p: &mut Place) -> Option<ValueId> {
     let x = p.node.input(0)?;
     let found = ops::infer(p.graph, p.node).ok()?.into_iter().next()?;

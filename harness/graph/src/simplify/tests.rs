@@ -4,6 +4,11 @@ use crate::{Builder, DType, Dim, Graph, Node, Tensor, ValueType, simplify, text}
 
 /// Left simplifies to right, and right to itself.
 const PAIRS: &[(&str, &str)] = &[
+    // the target of Expand as PyTorch writes it
+    (
+        "(float[N,3] x, float[1,4,2] t) => (float[N,4,2] y) <int64[1] zero = {0}, int64[2] own = {-1, -1}, int64[3] minus = {-1, -1, -1}, int64[3] one = {1, 1, 1}> { s = Shape(x)  n = Gather(s, zero)  c = Concat<axis = 0>(n, own)  e = Equal(c, minus)  w = Where(e, one, c)  y = Expand(t, w) }",
+        "(float[N,3] x, float[1,4,2] t) => (float[N,4,2] y) <int64[1] zero = {0}, int64[2] own = {1, 1}> { s = Shape(x)  n = Gather(s, zero)  c = Concat<axis = 0>(n, own)  y = Expand(t, c) }",
+    ),
     ("(float[N,3] x) => (float[N,3] y) { a = Identity(x)  y = Relu(a) }", "(float[N,3] x) => (float[N,3] y) { y = Relu(x) }"),
     // neutral elements, on either side, broadcast or not
     (
