@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use flatscape_graph::{onnx, text};
 
 use crate::program::Run;
-use crate::provision::{built, command, command_of, flatscape, program, root};
+use crate::provision::{built, command, command_of, flatscape, panicking_plugin, program, root};
 
 /// An audit on a few digits into `run`, with a good attack and a good metric beside whatever is under test.
 fn beside_good<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -165,15 +165,7 @@ fn plugins_that_die_panic_or_hang_cost_only_themselves() {
     assert!(row["value"].is_empty() && row["flags"].starts_with('P'), "{row:?}");
     the_others_are_not_touched(&misbehaving("loop_in_build", folder.path()), &["--attack", "bad"], "gave no answer within 2 s");
 
-    let mut build = Command::new(env!("CARGO"));
-    let target = built().parent().expect("target/PROFILE").to_owned();
-    build.current_dir(root()).args(["build", "--quiet", "--package", "flatscape-tests", "--package", "misbehaving-panics"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(build.env("CARGO_TARGET_DIR", target).status().expect("cargo runs").success());
-    let name = format!("{}misbehaving_panics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    the_others_are_not_touched(&built().join(name), &["--attack", "panics"], "it panicked");
+    the_others_are_not_touched(&panicking_plugin(), &["--attack", "panics"], "it panicked");
 }
 
 #[test]

@@ -24,21 +24,34 @@ pub fn built() -> PathBuf {
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let target = built().parent().expect("target/PROFILE").to_owned();
-        let mut build = Command::new(env!("CARGO"));
-        // This crate is among the packages so that every dependency has the features with which it is already built.
-        build.current_dir(root()).args(["build", "--quiet"]).env("CARGO_TARGET_DIR", &target);
-        build.args(["--package", "flatscape-tests", "--package", "flatscape-cli", "--package", "flatscape-standard"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo runs").success(), "the program cannot be built");
-        let folder = target.join("flatscape-alone");
+        build();
+        let folder = built().parent().expect("target/PROFILE").join("flatscape-alone");
         for name in [format!("flatscape{}", std::env::consts::EXE_SUFFIX), standard_plugin()] {
             place(&built().join(&name), &folder.join(&name));
         }
         folder.join(format!("flatscape{}", std::env::consts::EXE_SUFFIX))
     })
+}
+
+/// Builds the program, the standard plugins and the plugin that panics from the sources as they are, once.
+fn build() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.current_dir(root()).env("CARGO_TARGET_DIR", built().parent().expect("target/PROFILE"));
+        // Of the whole workspace, so that every dependency has the features with which it is already built.
+        build.args(["build", "--quiet", "--workspace"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the workspace cannot be built");
+    });
+}
+
+/// The plugin in Rust that panics when it is asked for a program.
+pub fn panicking_plugin() -> PathBuf {
+    build();
+    built().join(format!("{}misbehaving_panics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
 }
 
 /// The file name of the standard plugins.

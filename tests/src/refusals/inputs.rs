@@ -7,7 +7,7 @@ use std::process::Command;
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 
-use crate::provision::{built, root};
+use crate::provision::{panicking_plugin as built_panicking_plugin, root};
 use crate::wire::{Data, Model};
 
 pub fn file(folder: &Path, name: &str, bytes: &[u8]) {
@@ -97,13 +97,5 @@ pub fn c_plugin(folder: &Path, name: &str) {
 
 /// `p.so`, the plugin in Rust that panics when it is asked for a program.
 pub fn panicking_plugin(folder: &Path) {
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(root()).args(["build", "--quiet", "--package", "flatscape-tests", "--package", "misbehaving-panics"]);
-    build.env("CARGO_TARGET_DIR", built().parent().expect("target/PROFILE"));
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo runs").success(), "the plugin cannot be built");
-    let name = format!("{}misbehaving_panics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    std::fs::copy(built().join(name), folder.join("p.so")).expect("the plugin was built");
+    std::fs::copy(built_panicking_plugin(), folder.join("p.so")).expect("the plugin was built");
 }
