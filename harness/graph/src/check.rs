@@ -21,6 +21,13 @@ impl Graph {
     /// # Errors
     /// The first fault found.
     pub fn check(&self) -> Result<(), CheckError> {
+        self.check_inside()?;
+        self.check_interface()
+    }
+
+    /// As [`Graph::check`], without the interface: the types of a subgraph's inputs come from outside, and it hands captured
+    /// values through.
+    fn check_inside(&self) -> Result<(), CheckError> {
         let fault = |what: String| Err(CheckError { what });
         if let Some(problem) = self.problems().first() {
             return fault(problem.what.clone());
@@ -47,8 +54,15 @@ impl Graph {
                 return fault(format!("{} reads {}, which nothing before it produces", node.describe(), name(id)));
             }
             for (key, value) in &node.attributes.0 {
-                if let Attribute::Unread(kind) = value {
-                    return fault(format!("{} has an attribute {} ({kind}), which is not read", node.describe(), shown(key)));
+                match value {
+                    Attribute::Unread(kind) => {
+                        return fault(format!("{} has an attribute {} ({kind}), which is not read", node.describe(), shown(key)));
+                    }
+                    Attribute::Graph(inner) => inner
+                        .graph
+                        .check_inside()
+                        .map_err(|e| CheckError { what: format!("in {} of {}: {e}", shown(key), node.describe()) })?,
+                    _ => {}
                 }
             }
             for &id in node.outputs.iter().flatten() {
@@ -64,7 +78,7 @@ impl Graph {
         if let Some(output) = self.outputs().iter().find(|o| !readable(&ready, o.value)) {
             return fault(format!("nothing produces the output {}", shown(&output.name)));
         }
-        self.check_interface()
+        Ok(())
     }
 
     fn check_interface(&self) -> Result<(), CheckError> {

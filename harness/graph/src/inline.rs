@@ -84,7 +84,7 @@ impl Builder {
 }
 
 /// The copy of a value; a constant is copied when it is first read.
-fn carry(from: &Graph, into: &mut Graph, map: &mut [Option<ValueId>], old: ValueId) -> ValueId {
+pub(crate) fn carry(from: &Graph, into: &mut Graph, map: &mut [Option<ValueId>], old: ValueId) -> ValueId {
     if let Some(new) = map[old.0 as usize] {
         return new;
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::name::shown;
 use crate::ops;
+use crate::subgraph::Subgraph;
 use crate::tensor::{DType, Tensor};
 
 /// Index of a [`Value`] in its [`Graph`].
@@ -142,7 +143,9 @@ pub enum Attribute {
     Floats(Vec<f32>),
     Strings(Vec<String>),
     Tensor(Arc<Tensor>),
-    /// Present in the file and of a kind this program does not read (a subgraph, a sparse tensor); the kind's name.
+    /// A branch or a body; see [`Subgraph`] for how it reads values from outside.
+    Graph(Arc<Subgraph>),
+    /// Present in the file and of a kind this program does not read (a sparse tensor, a type); the kind's name.
     Unread(&'static str),
 }
 

@@ -31,6 +31,7 @@ pub mod normalize;
 pub mod onnx;
 pub mod ops;
 mod simplify;
+mod subgraph;
 mod tensor;
 pub mod text;
 
@@ -41,6 +42,7 @@ pub use ir::{Attribute, Attributes, Dim, Graph, Node, NodeId, Output, Problem, S
 pub use limits::{CONSTANT_BYTES, CONSTANT_FACTOR, VALUE_BYTES};
 pub use name::shown;
 pub use simplify::simplify;
+pub use subgraph::Subgraph;
 pub use tensor::{DType, Element, Tensor};
 
 /// The one opset that normalised graphs and everything written by flatscape use.

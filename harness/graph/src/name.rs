@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ir::{Graph, Output, ValueId};
+use crate::subgraph::Subgraph;
 
 /// Characters of a name that a message shows.
 const SHOWN: usize = 120;
@@ -56,27 +57,47 @@ pub(crate) struct Naming {
     pub constants: Vec<ValueId>,
     /// Outputs that are an input, a constant or a value that is already visible under another name: `Identity(value) → name`.
     pub identities: Vec<(ValueId, Arc<str>)>,
+    /// Names of the outputs, in their order.
+    pub outputs: Vec<Arc<str>>,
+    /// Every name that a graph inside this one must not take.
+    used: HashSet<Arc<str>>,
 }
 
 impl Naming {
     /// Names everything in a graph. Names of the interface are kept; others get a suffix where they would
     /// repeat, and those that are not plain are replaced.
     pub fn of(graph: &Graph) -> Naming {
-        let mut taken = Unique::default();
+        let inputs = graph.inputs().iter().map(|&v| graph.value(v).name.clone()).collect();
+        let outputs = graph.outputs().iter().map(|o| o.name.clone()).collect();
+        Naming::with(graph, Unique::default(), inputs, outputs)
+    }
+
+    /// Names everything in a subgraph of a node of this graph. What it captures has its name from outside; no other name repeats
+    /// one from outside.
+    pub fn inside(&self, subgraph: &Subgraph, captures: &[Option<ValueId>]) -> Naming {
+        let mut taken = Unique { used: self.used.clone(), next: HashMap::new() };
+        let graph = &subgraph.graph;
+        let own = graph.inputs().len() - subgraph.captured.min(graph.inputs().len());
+        let mut inputs: Vec<Arc<str>> = graph.inputs()[..own].iter().map(|&v| taken.name(&graph.value(v).name)).collect();
+        inputs.extend(captures.iter().map(|&v| Arc::from(self.value(v))));
+        let outputs = graph.outputs().iter().map(|o| taken.name(&o.name)).collect();
+        Naming::with(graph, taken, inputs, outputs)
+    }
+
+    fn with(graph: &Graph, mut taken: Unique, inputs: Vec<Arc<str>>, outputs: Vec<Arc<str>>) -> Naming {
         let mut values: Vec<Option<Arc<str>>> = vec![None; graph.values().len()];
-        for &input in graph.inputs() {
-            let name = graph.value(input).name.clone();
+        for (&input, name) in graph.inputs().iter().zip(inputs) {
             taken.reserve(&name);
             values[input.0 as usize] = Some(name);
         }
         let mut identities = Vec::new();
-        for output in graph.outputs() {
-            taken.reserve(&output.name);
+        for (output, wanted) in graph.outputs().iter().zip(&outputs) {
+            taken.reserve(wanted);
             let name = &mut values[output.value.0 as usize];
             match name {
-                Some(name) if *name == output.name => {}
-                None if graph.value(output.value).producer.is_some() => *name = Some(output.name.clone()),
-                _ => identities.push((output.value, output.name.clone())),
+                Some(name) if name == wanted => {}
+                None if graph.value(output.value).producer.is_some() => *name = Some(wanted.clone()),
+                _ => identities.push((output.value, wanted.clone())),
             }
         }
         let mut constants = Vec::new();
@@ -94,9 +115,10 @@ impl Naming {
                 *name = Some(taken.name(&graph.value(value).name));
             }
         }
+        let used = taken.used;
         let mut taken = Unique::default();
         let nodes = graph.nodes().iter().map(|n| taken.name(if n.name.is_empty() { &n.op } else { &n.name })).collect();
-        Naming { values, nodes, constants, identities }
+        Naming { values, nodes, constants, identities, outputs, used }
     }
 
     /// The name of a value; empty (absent) for one that nothing writes.

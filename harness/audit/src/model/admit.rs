@@ -12,7 +12,8 @@ use crate::intake::IntakeError;
 /// The normal form of what a file holds. An engine can be given it; whether it is a classifier is not looked at.
 ///
 /// # Errors
-/// `M013` for an opset that is not known, `M020` for an empty input or output, `M025` for an operator that is not, `M034` where loading would take much memory, `M035`
+/// `M013` for an opset that is not known, `M020` for an empty input or output, `M025` for an operator that is not, `M030` for
+/// control flow that depends on data, `M034` where loading would take much memory, `M035`
 /// for a node that contradicts itself or its operands, `M065` for weights that are not finite. The name is for messages.
 pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
     let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
@@ -24,7 +25,7 @@ pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
         return Err(refuse(20, what).help("export the model with a positive or a named extent"));
     }
     let whole = normalize::normalize(&file.graph, file.opset, &normalize::Options::default())
-        .map_err(|e| refuse(if matches!(e, NormalizeError::Node(_)) { 35 } else { 13 }, e.to_string()))?;
+        .map_err(|e| refuse(number(&e), e.to_string()))?;
     if let Some(what) = ops::unknown(&whole) {
         return Err(refuse(25, what));
     }
@@ -41,6 +42,15 @@ fn without_elements(graph: &Graph) -> Option<String> {
     let inputs = graph.inputs().iter().map(|&v| named("input", &graph.value(v).name, v));
     let mut interface = inputs.chain(graph.outputs().iter().map(|o| named("output", &o.name, o.value)));
     interface.find(|(.., empty)| *empty).map(|(role, name, _)| format!("the {role} {} has the extent 0", shown(name)))
+}
+
+/// The number of what is wrong: the opset, control flow, or a node.
+fn number(error: &NormalizeError) -> u16 {
+    match error {
+        NormalizeError::TooNew(_) | NormalizeError::TooOld(_) => 13,
+        NormalizeError::ControlFlow(_) => 30,
+        NormalizeError::Node(_) => 35,
+    }
 }
 
 /// Refuses weights that are not finite numbers, by name and count. Constants elsewhere may be infinite (a bound, a mask).

@@ -4,17 +4,30 @@
 use crate::ir::{Dim, Graph};
 use crate::simplify::{Shapes, simplified};
 
+mod attention;
 mod batch;
 mod batch_norm;
+mod control;
 mod expansions;
+mod functions;
+mod known;
+mod learners;
 mod logits;
+mod recurrent;
+mod sequences;
+#[cfg(test)]
+mod structure_tests;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod upgrade;
+mod vendor;
 mod windows;
 
 pub use batch::{BATCH, symbolic_batch};
 pub use logits::{Cut, logits};
+pub use trees::flat_ensembles;
+pub(crate) use upgrade::same_form;
 
 /// The opsets that can be read.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=27;
@@ -44,6 +57,9 @@ pub enum NormalizeError {
     /// A node is wrong, or has no form at opset 18. The sentence names it.
     #[error("{0}")]
     Node(String),
+    /// A branch or a loop depends on data, or becomes too long. The sentence names the node.
+    #[error("{0} (control flow is not differentiated)")]
+    ControlFlow(String),
 }
 
 /// What a pass knows beside the graph.

@@ -1,9 +1,11 @@
 //! Operators of opsets 7 to 27 in their opset-18 form: what was an attribute is an operand, what was renamed has its name, and
 //! what is newer is written with what there is.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use super::{NormalizeError, OPSETS, Settings, expansions};
+use super::{NormalizeError, OPSETS, Settings, expansions, functions, known, sequences};
+use crate::inline::carry;
 use crate::ir::{Attribute, Graph, Node, ValueId};
 use crate::tensor::{DType, Tensor};
 
@@ -17,6 +19,8 @@ pub(super) struct Old<'g> {
     pub(super) opset: i64,
     /// How often each value of the old graph is read.
     read: &'g [u32],
+    /// The walk over the file's graph that came to this node.
+    pub(super) walk: &'g mut Walk,
 }
 
 /// Either the results, or nothing where the node itself was changed; an error is a clause.
@@ -59,38 +63,124 @@ const UPGRADES: &[Upgrade] = &[
 
 const NEWEST: i64 = *OPSETS.end();
 
-/// Rewrites every node that had another form in the opset of the file, and infers all types anew.
+/// Rewrites every node that had another form in the opset of the file, takes control flow and functions apart, and infers all
+/// types anew.
 pub(super) fn upgrade(graph: Graph, settings: &Settings) -> Result<Graph, NormalizeError> {
-    let mut refused = None;
     let fresh = graph.without_problems();
+    let mut walk = Walk { opset: settings.opset, ..Walk::default() };
     let read = crate::simplify::uses(&fresh);
-    let new = fresh.rewrite(|new, node, inputs| {
+    let new = fresh.rewrite(|new, node, inputs| walk.node(new, (&fresh, &read), node, inputs));
+    let refused = walk.refused.or_else(|| sequences::still_there(&new, &walk.sequences));
+    refused.map_or(Ok(new), Err)
+}
+
+/// Whether an operator of the standard domain has the same form in two opsets.
+pub(crate) fn same_form(op: &str, a: i64, b: i64) -> bool {
+    let known = |opset: i64| OPSETS.contains(&opset);
+    let changes = |(ops, opsets, _): &&Upgrade| ops.contains(&op) && opsets.contains(&a) != opsets.contains(&b);
+    known(a) && known(b) && !UPGRADES.iter().any(|row| changes(&row))
+}
+
+/// One way through the graph of a file, subgraphs included.
+#[derive(Default)]
+pub(super) struct Walk {
+    opset: i64,
+    refused: Option<NormalizeError>,
+    /// How many nodes expansions have made.
+    made: usize,
+    /// The elements of every sequence, by the value that stands for it.
+    pub(super) sequences: HashMap<ValueId, Vec<ValueId>>,
+}
+
+impl Walk {
+    /// The results of a node of the file in the new graph; `None` where it is copied as it stands. With the graph that holds the
+    /// node comes how often its values are read.
+    fn node(
+        &mut self,
+        new: &mut Graph,
+        (from, read): (&Graph, &[u32]),
+        node: &Node,
+        inputs: &[Option<ValueId>],
+    ) -> Option<Vec<Option<ValueId>>> {
+        if self.refused.is_some() {
+            return None;
+        }
         let standard = matches!(&*node.domain, "" | "ai.onnx");
-        let row =
-            UPGRADES.iter().find(|(ops, opsets, _)| standard && opsets.contains(&settings.opset) && ops.contains(&&*node.op));
-        if row.is_none() && &*node.domain != "ai.onnx" {
+        let renew = if standard {
+            let row = UPGRADES.iter().find(|(ops, opsets, _)| opsets.contains(&self.opset) && ops.contains(&&*node.op));
+            let function = || functions::STANDARD.iter().find(|(op, _)| *op == &*node.op).map(|(_, renew)| renew);
+            row.map(|(.., renew)| renew).or_else(function)
+        } else {
+            functions::FOREIGN
+                .iter()
+                .find(|(domain, op, _)| *domain == &*node.domain && *op == &*node.op)
+                .map(|(.., renew)| renew)
+        };
+        if renew.is_none() && &*node.domain != "ai.onnx" {
             return None;
         }
         let mut node = node.on(inputs.to_vec());
         if standard {
             node.domain = "".into();
         }
-        if let Some((.., renew)) = row {
-            match renew(&mut Old { graph: new, node: &mut node, opset: settings.opset, read: &read }) {
+        if let Some(renew) = renew {
+            match renew(&mut Old { graph: new, node: &mut node, opset: self.opset, read, walk: self }) {
                 Ok(Some(results)) => return Some(results),
                 Ok(None) => {}
                 Err(what) => {
-                    refused.get_or_insert(format!("{}: {what}", node.describe()));
+                    let what = format!("{}: {what}", node.describe());
+                    let control = functions::is_control(&node);
+                    let refused = if control { NormalizeError::ControlFlow(what) } else { NormalizeError::Node(what) };
+                    self.refused.get_or_insert(refused);
                 }
             }
         }
-        Some(new.copy_node(&fresh, &node, node.inputs.clone()))
-    });
-    match refused {
-        Some(what) => Err(NormalizeError::Node(what)),
-        None => Ok(new),
+        Some(new.copy_node(from, &node, node.inputs.clone()))
+    }
+
+    /// Copies a subgraph into the new graph, its inputs bound in order, and returns its outputs. What follows from constants is
+    /// computed at once, so that counters and conditions stay constants.
+    pub(super) fn inline(&mut self, new: &mut Graph, body: &Graph, bound: &[Option<ValueId>]) -> Result<Vec<ValueId>, String> {
+        self.afford(1 + body.nodes().len())?;
+        let mut map: Vec<Option<ValueId>> = vec![None; body.values().len()];
+        for (input, value) in body.inputs().iter().zip(bound) {
+            map[input.0 as usize] = *value;
+        }
+        let read = crate::simplify::uses(body);
+        for node in body.nodes() {
+            let inputs: Vec<Option<ValueId>> = node.inputs.iter().map(|i| i.map(|v| carry(body, new, &mut map, v))).collect();
+            let results = known::folded(new, node, &inputs)
+                .or_else(|| self.node(new, (body, &read), node, &inputs))
+                .unwrap_or_else(|| new.copy_node(body, node, inputs));
+            if self.refused.is_some() {
+                return Ok(Vec::new());
+            }
+            for (old, result) in node.outputs.iter().zip(results) {
+                if let (Some(old), Some(result)) = (old, result) {
+                    map[old.0 as usize] = Some(result);
+                }
+            }
+        }
+        Ok(body.outputs().iter().map(|o| carry(body, new, &mut map, o.value)).collect())
+    }
+
+    /// Whether something was refused inside a body that was inlined.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// Counts the nodes of an expansion before they are made.
+    pub(super) fn afford(&mut self, nodes: usize) -> Result<(), String> {
+        self.made = self.made.saturating_add(nodes);
+        if self.made > UNROLLED {
+            return Err(format!("written out, the model has more than {UNROLLED} nodes from its loops and recurrent layers"));
+        }
+        Ok(())
     }
 }
+
+/// The most nodes that control flow and recurrent layers of one model may become.
+const UNROLLED: usize = 100_000;
 
 impl Old<'_> {
     /// The operand at a position, which every form of the operator has.
@@ -99,7 +189,7 @@ impl Old<'_> {
     }
 
     /// Takes an attribute away.
-    fn take(&mut self, name: &str) -> Option<Attribute> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Attribute> {
         self.node.attributes.0.remove(name)
     }
 
@@ -117,7 +207,7 @@ impl Old<'_> {
         self.node.inputs[i] = Some(id);
     }
 
-    fn dtype(&self, i: usize) -> DType {
+    pub(super) fn dtype(&self, i: usize) -> DType {
         self.node.input(i).and_then(|v| self.graph.dtype(v)).unwrap_or(DType::F32)
     }
 }

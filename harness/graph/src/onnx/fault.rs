@@ -54,8 +54,8 @@ faults! {
     SPARSE = "M024" "a tensor is sparse";
     /// Subgraphs in subgraphs.
     NESTED = "M032" "graphs are nested too deeply";
-    /// Local functions.
-    FUNCTION = "M033" "the model has local functions";
+    /// Local functions that call themselves, or become too much.
+    FUNCTION = "M033" "the local functions of the model cannot be inlined";
     /// A value of the interface is not a tensor.
     INTERFACE = "M039" "an input or output is not a tensor";
     /// External data outside the folder of the model.

@@ -1,6 +1,7 @@
 //! ONNX files as bytes: read with suspicion, written the same way every time. Nothing here opens a file.
 
 mod fault;
+mod functions;
 mod order;
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, dead_code)]
 mod proto;

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::fault::{Fault, ReadError};
 use super::proto::{GraphProto, NodeProto};
@@ -61,16 +61,22 @@ pub(super) fn sources(proto: &GraphProto) -> Result<HashMap<&[u8], Source>, Read
     Ok(sources)
 }
 
-/// An order of the nodes in which each stands behind what it reads. `None` if the order of the file is one.
-pub(super) fn topological(nodes: &[NodeProto], sources: &HashMap<&[u8], Source>) -> Result<Option<Vec<usize>>, ReadError> {
+/// An order of the nodes in which each stands behind what it and its subgraphs read. `None` if the order of the file is one.
+/// `outside` knows the names of the graphs around.
+pub(super) fn topological(
+    nodes: &[NodeProto],
+    sources: &HashMap<&[u8], Source>,
+    outside: &dyn Fn(&[u8]) -> bool,
+) -> Result<Option<Vec<usize>>, ReadError> {
     // for each node, the nodes that it reads
     let mut reads: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let mut producers = Vec::new();
-        for input in node.input.iter().filter(|i| !i.is_empty()) {
-            match sources.get(input.as_slice()) {
+        for input in names_read(node) {
+            match sources.get(input) {
                 Some(Source::Node(producer)) => producers.push(*producer),
                 Some(_) => {}
+                None if outside(input) => {}
                 None => {
                     let what = format!("{} reads {}, which nothing produces", describe(node), shown(&text(input)));
                     return Err(ReadError::new(Fault::DANGLING, what));
@@ -100,6 +106,26 @@ pub(super) fn topological(nodes: &[NodeProto], sources: &HashMap<&[u8], Source>)
         }
     }
     if order.len() == nodes.len() { Ok(Some(order)) } else { Err(cycle(nodes, &reads, &missing)) }
+}
+
+/// The names that a node and its subgraphs read.
+pub(super) fn names_read(node: &NodeProto) -> Vec<&[u8]> {
+    let mut names: Vec<&[u8]> = node.input.iter().map(Vec::as_slice).filter(|i| !i.is_empty()).collect();
+    node.attribute.iter().filter_map(|a| a.g.as_ref()).for_each(|graph| captured(graph, &mut names));
+    names
+}
+
+/// Adds the names that a subgraph reads and does not define.
+fn captured<'p>(graph: &'p GraphProto, names: &mut Vec<&'p [u8]>) {
+    let inputs = graph.input.iter().map(|i| i.name());
+    let constants = graph.initializer.iter().map(|t| t.name());
+    let results = graph.node.iter().flat_map(|n| n.output.iter().map(Vec::as_slice));
+    let own: HashSet<&[u8]> = inputs.chain(constants).chain(results).collect();
+    let mut read: Vec<&[u8]> = graph.output.iter().map(|o| o.name()).collect();
+    for node in &graph.node {
+        read.extend(names_read(node));
+    }
+    names.extend(read.into_iter().filter(|name| !own.contains(name)));
 }
 
 /// Names one cycle among the nodes that never became ready.

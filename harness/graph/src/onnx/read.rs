@@ -6,7 +6,8 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::fault::{Fault, ReadError};
-use super::order::{Source, sources, topological};
+use super::functions::{Function, Functions};
+use super::order::{Source, names_read, sources, topological};
 use super::proto::attribute_proto::AttributeType;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_shape_proto, type_proto};
 use super::scan::{Scan, scan};
@@ -16,6 +17,7 @@ use super::{NEWEST_IR_VERSION, NEWEST_OPSET};
 use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId, ValueType};
 use crate::name::shown;
 use crate::ops::{RANK, shared};
+use crate::subgraph::Subgraph;
 
 pub use super::tensor::ExternalTensor;
 
@@ -53,26 +55,33 @@ pub fn read(bytes: &[u8]) -> Result<ModelFile, ReadError> {
 /// # Errors
 /// One of the kinds in [`Fault::ALL`], with a sentence that names the culprit.
 pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadError> {
-    let (model, scan) = decode(bytes)?;
+    let (mut model, scan) = decode(bytes)?;
     let opset = opset(&model)?;
     let ir_version = model.ir_version.unwrap_or(0);
     let mut notes = dropped(&model, &scan);
     let producer = [&model.producer_name, &model.producer_version].map(|s| text(s.as_deref().unwrap_or_default()));
     let metadata = model.metadata_props.iter().map(|e| (text(e.key()), text(e.value()))).collect();
-    let proto = model.graph.unwrap_or_default();
-    for node in &proto.node {
-        let called = |f: &&super::proto::FunctionProto| f.name() == node.op_type() && f.domain() == node.domain();
-        if let Some(function) = model.functions.iter().find(called) {
-            let what = format!("{} calls the local function {}", describe(node), shown(&text(function.name())));
-            return Err(ReadError::new(Fault::FUNCTION, what).help("export the model without local functions, or inline them"));
-        }
-    }
-    let mut reader = Reader { resolve, external: Vec::new(), infer: opset == crate::OPSET };
+    let functions = Functions::of(std::mem::take(&mut model.functions), opset)?;
+    let mut proto = model.graph.unwrap_or_default();
+    functions.bounded(&proto)?;
+    tensors_only(&mut proto, &mut notes)?;
+    let mut reader = Reader {
+        resolve,
+        external: Vec::new(),
+        infer: opset == crate::OPSET,
+        functions: &functions,
+        frames: Vec::new(),
+        attributes: Vec::new(),
+        inlined: 0,
+    };
     let graph = reader.graph(proto, &mut notes)?;
     let ignored: BTreeSet<String> = reader.external.iter().flat_map(|e| &e.ignored).map(|key| shown(key)).collect();
     if !ignored.is_empty() {
         let keys: Vec<String> = ignored.into_iter().take(8).collect();
         notes.push(format!("unknown keys of external data were passed over: {}", keys.join(", ")));
+    }
+    if reader.inlined > 0 {
+        notes.push(format!("{} calls of local functions were inlined", reader.inlined));
     }
     Ok(ModelFile {
         graph,
@@ -135,7 +144,6 @@ fn dropped(model: &ModelProto, scan: &Scan) -> Vec<String> {
     note(scan.docs, "descriptions in prose were dropped");
     note(scan.unknown, "fields that the ONNX schema does not know were dropped");
     note(model.training_info.len(), "training graphs were dropped");
-    note(model.functions.len(), "local functions that the graph does not call were dropped");
     notes
 }
 
@@ -143,13 +151,60 @@ struct Reader<'a> {
     resolve: Resolve<'a>,
     external: Vec<ExternalTensor>,
     infer: bool,
+    functions: &'a Functions,
+    /// The graphs that are being read, each inside the one before.
+    frames: Vec<Frame>,
+    /// The attributes of the calls of local functions that are being inlined; the last one is the innermost.
+    attributes: Vec<HashMap<Vec<u8>, AttributeProto>>,
+    /// How many calls were inlined.
+    inlined: usize,
+}
+
+/// A graph that is being read.
+#[derive(Default)]
+struct Frame {
+    graph: Graph,
+    ids: HashMap<Vec<u8>, ValueId>,
+    /// Values of the graph around that this one captures.
+    captured: Vec<ValueId>,
+    /// Whether names do not resolve outside: in the body of a local function.
+    closed: bool,
 }
 
 impl Reader<'_> {
-    fn graph(&mut self, mut proto: GraphProto, notes: &mut Vec<String>) -> Result<Graph, ReadError> {
+    fn graph(&mut self, proto: GraphProto, notes: &mut Vec<String>) -> Result<Graph, ReadError> {
         if proto.output.is_empty() {
             return Err(ReadError::new(Fault::INCOMPLETE, "the graph has no output"));
         }
+        self.frames.push(Frame { closed: true, ..Frame::default() });
+        let (declared, sorted) = self.body(proto, true)?;
+        if sorted {
+            notes.push("the nodes were not in topological order and were sorted".to_owned());
+        }
+        let mut frame = self.frames.pop().unwrap_or_default();
+        outputs(&mut frame.graph, &declared, &frame.ids, notes)?;
+        unique_labels(&frame.graph)?;
+        Ok(frame.graph)
+    }
+
+    /// Reads a subgraph, and says which values of the graph around it captures.
+    fn subgraph(&mut self, proto: GraphProto) -> Result<(Subgraph, Vec<ValueId>), ReadError> {
+        self.frames.push(Frame::default());
+        let (declared, _) = self.body(proto, false)?;
+        for output in &declared {
+            let Some(id) = self.value(self.frames.len() - 1, output.name()) else {
+                let what = format!("nothing produces the output {} of a subgraph", shown(&text(output.name())));
+                return Err(ReadError::new(Fault::DANGLING, what));
+            };
+            let name = text(output.name());
+            self.top().graph.add_output(&name, id);
+        }
+        let frame = self.frames.pop().unwrap_or_default();
+        Ok((Subgraph { graph: frame.graph, captured: frame.captured.len() }, frame.captured))
+    }
+
+    /// Reads inputs, constants and nodes into the innermost graph. Gives back the outputs, and whether nodes were sorted.
+    fn body(&mut self, mut proto: GraphProto, interface: bool) -> Result<(Vec<ValueInfoProto>, bool), ReadError> {
         if let Some(sparse) = proto.sparse_initializer.first() {
             let name = sparse.values.as_ref().map(|v| text(v.name())).unwrap_or_default();
             return Err(sparse_tensor(&name));
@@ -157,41 +212,81 @@ impl Reader<'_> {
         let (open, order) = {
             let sources = sources(&proto)?;
             let open: Vec<bool> = proto.input.iter().map(|i| sources.get(i.name()) == Some(&Source::Input)).collect();
-            (open, topological(&proto.node, &sources)?)
+            (open, topological(&proto.node, &sources, &|name| self.is_outside(name))?)
         };
-        let mut graph = Graph::new(&text(proto.name()));
-        let mut ids: HashMap<Vec<u8>, ValueId> = HashMap::with_capacity(proto.initializer.len() + proto.node.len());
+        self.top().graph.name = text(proto.name());
+        self.top().ids.reserve(proto.initializer.len() + proto.node.len());
         for (input, _) in proto.input.iter().zip(open).filter(|(_, open)| *open) {
-            let ty = value_type("input", input)?;
-            ids.insert(input.name().to_vec(), graph.add_input(&text(input.name()), ty));
+            let ty = if interface { value_type("input", input)? } else { hinted_type(input) };
+            let frame = self.top();
+            let id = frame.graph.add_input(&text(input.name()), ty);
+            frame.ids.insert(input.name().to_vec(), id);
         }
         for mut initializer in std::mem::take(&mut proto.initializer) {
             let key = initializer.name.take().unwrap_or_default();
             let name = text(&key);
             let tensor = tensor(initializer, &name, self.resolve, &mut self.external)?;
-            ids.insert(key, graph.add_constant(&name, tensor));
+            let frame = self.top();
+            let id = frame.graph.add_constant(&name, tensor);
+            frame.ids.insert(key, id);
         }
-        if order.is_some() {
-            notes.push("the nodes were not in topological order and were sorted".to_owned());
-        }
+        let sorted = order.is_some();
         let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut proto.node).into_iter().map(Some).collect();
         for index in order.unwrap_or_else(|| (0..nodes.len()).collect()) {
             if let Some(node) = nodes[index].take() {
-                self.node(&mut graph, node, &mut ids)?;
+                self.node(node)?;
             }
         }
-        outputs(&mut graph, &proto.output, &ids, notes)?;
-        unique_labels(&graph)?;
-        Ok(graph)
+        Ok((proto.output, sorted))
     }
 
-    fn node(&mut self, graph: &mut Graph, proto: NodeProto, ids: &mut HashMap<Vec<u8>, ValueId>) -> Result<(), ReadError> {
+    /// The innermost graph. There is one whenever a node is read.
+    fn top(&mut self) -> &mut Frame {
+        if self.frames.is_empty() {
+            self.frames.push(Frame::default());
+        }
+        let last = self.frames.len() - 1;
+        &mut self.frames[last]
+    }
+
+    /// The value of that name, captured through the graphs around where it is not of the innermost.
+    fn value(&mut self, level: usize, name: &[u8]) -> Option<ValueId> {
+        let frame = self.frames.get(level)?;
+        if let Some(&id) = frame.ids.get(name) {
+            return Some(id);
+        }
+        if frame.closed || level == 0 {
+            return None;
+        }
+        let outer = self.value(level - 1, name)?;
+        let value = self.frames[level - 1].graph.value(outer);
+        let (label, ty) = (value.name.clone(), value.ty.clone());
+        let frame = &mut self.frames[level];
+        let id = frame.graph.add_input(&label, ty);
+        frame.captured.push(outer);
+        frame.ids.insert(name.to_vec(), id);
+        Some(id)
+    }
+
+    /// Whether a name is of a graph around the innermost one.
+    fn is_outside(&self, name: &[u8]) -> bool {
+        let inner = self.frames.len() - self.frames.iter().rev().take_while(|f| !f.closed).count();
+        let visible = &self.frames[inner.saturating_sub(1)..self.frames.len().saturating_sub(1)];
+        visible.iter().any(|frame| frame.ids.contains_key(name))
+    }
+
+    fn node(&mut self, proto: NodeProto) -> Result<(), ReadError> {
+        if let Some(function) = self.functions.called(&proto) {
+            return self.call(function, proto);
+        }
         let mut proto = proto;
         let mut attributes = BTreeMap::new();
+        let mut captured: BTreeMap<String, Vec<ValueId>> = BTreeMap::new();
         for attribute in std::mem::take(&mut proto.attribute) {
             let name = text(attribute.name());
             let label = proto.output.first().map(|o| text(o)).unwrap_or_default();
-            let value = self.attribute(attribute, &label)?;
+            let Some(attribute) = self.referred(attribute) else { continue };
+            let value = self.attribute(attribute, &label, &mut |outer| drop(captured.insert(name.clone(), outer)))?;
             if attributes.insert(name.clone(), value).is_some() {
                 let what = format!("{} has the attribute {} twice", describe(&proto), shown(&name));
                 return Err(ReadError::new(Fault::DUPLICATE, what));
@@ -205,19 +300,25 @@ impl Reader<'_> {
         if domain.is_empty() && op == b"Constant" {
             let tensor = super::constant_value(&attributes).ok_or_else(|| constant_fault(&describe(&proto), &attributes))?;
             if let (Some(key), Some(Some(label))) = (proto.output.into_iter().next(), labels.first()) {
-                ids.insert(key, graph.add_constant(label, tensor));
+                let frame = self.top();
+                let id = frame.graph.add_constant(label, tensor);
+                frame.ids.insert(key, id);
             }
             return Ok(());
         }
+        let level = self.frames.len().saturating_sub(1);
+        let own: Vec<Option<ValueId>> = proto.input.iter().map(|i| self.value(level, i)).collect();
         let node = Node {
             op: shared(&text(op)),
             domain: shared(&text(domain)),
             name: text(proto.name.as_deref().unwrap_or_default()).into(),
-            inputs: proto.input.iter().map(|i| ids.get(i).copied()).collect(),
+            inputs: own.into_iter().chain(captured.into_values().flatten().map(Some)).collect(),
             outputs: Vec::new(),
             attributes,
         };
-        let results = if self.infer {
+        let infer = self.infer && level == 0;
+        let Frame { graph, ids, .. } = self.top();
+        let results = if infer {
             graph.push_named(node, &labels)
         } else {
             let id = graph.append(node, &labels);
@@ -227,7 +328,65 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn attribute(&mut self, proto: AttributeProto, label: &str) -> Result<Attribute, ReadError> {
+    /// Inlines the call of a local function: its body in a scope of its own.
+    fn call(&mut self, function: &Function, proto: NodeProto) -> Result<(), ReadError> {
+        self.inlined += 1;
+        let level = self.frames.len().saturating_sub(1);
+        let mut ids = HashMap::with_capacity(function.nodes.len());
+        for (name, given) in function.inputs.iter().zip(&proto.input) {
+            if let Some(id) = self.value(level, given) {
+                ids.insert(name.clone(), id);
+            }
+        }
+        let mut attributes: HashMap<Vec<u8>, AttributeProto> =
+            function.defaults.iter().map(|a| (a.name().to_vec(), a.clone())).collect();
+        for attribute in proto.attribute {
+            // the names in a graph are those of the caller, which the body does not see
+            if attribute.g.is_some() || !attribute.graphs.is_empty() {
+                let what = format!("the call of a local function {} hands a graph over", shown(&text(attribute.name())));
+                return Err(ReadError::new(Fault::FUNCTION, what).help("export the model without local functions"));
+            }
+            if let Some(attribute) = self.referred(attribute) {
+                attributes.insert(attribute.name().to_vec(), attribute);
+            }
+        }
+        let frame = self.top();
+        let outer = (std::mem::replace(&mut frame.ids, ids), std::mem::replace(&mut frame.closed, true));
+        self.attributes.push(attributes);
+        for node in &function.nodes {
+            self.node(node.clone())?;
+        }
+        self.attributes.pop();
+        let frame = self.top();
+        let inner = std::mem::replace(&mut frame.ids, outer.0);
+        frame.closed = outer.1;
+        for (name, given) in function.outputs.iter().zip(proto.output).filter(|(_, given)| !given.is_empty()) {
+            let Some(&id) = inner.get(name) else {
+                let what = format!("nothing produces the output {} of a local function", shown(&text(name)));
+                return Err(ReadError::new(Fault::DANGLING, what));
+            };
+            frame.ids.insert(given, id);
+        }
+        Ok(())
+    }
+
+    /// The attribute of the call that this one refers to, under this one's name; `None` if the call does not state it.
+    fn referred(&self, attribute: AttributeProto) -> Option<AttributeProto> {
+        match (attribute.ref_attr_name.as_deref(), self.attributes.last()) {
+            (Some(name), Some(stated)) if !name.is_empty() => {
+                stated.get(name).map(|given| AttributeProto { name: attribute.name, ..given.clone() })
+            }
+            _ => Some(attribute),
+        }
+    }
+
+    /// `captures` is told what a subgraph reads from outside.
+    fn attribute(
+        &mut self,
+        proto: AttributeProto,
+        label: &str,
+        captures: &mut dyn FnMut(Vec<ValueId>),
+    ) -> Result<Attribute, ReadError> {
         if proto.ref_attr_name.as_ref().is_some_and(|name| !name.is_empty()) {
             return Ok(Attribute::Unread("reference"));
         }
@@ -250,7 +409,14 @@ impl Reader<'_> {
                 Some(t) => Attribute::Tensor(Arc::new(tensor(*t, label, self.resolve, &mut self.external)?)),
                 None => Attribute::Unread("empty tensor"),
             },
-            AttributeType::Graph => Attribute::Unread("graph"),
+            AttributeType::Graph => match proto.g {
+                Some(graph) => {
+                    let (inner, outer) = self.subgraph(*graph)?;
+                    captures(outer);
+                    Attribute::Graph(Arc::new(inner))
+                }
+                None => Attribute::Unread("empty graph"),
+            },
             AttributeType::Graphs => Attribute::Unread("graphs"),
             AttributeType::SparseTensor => Attribute::Unread("sparse tensor"),
             AttributeType::SparseTensors => Attribute::Unread("sparse tensors"),
@@ -301,6 +467,68 @@ fn unique_labels(graph: &Graph) -> Result<(), ReadError> {
         }
     }
     Ok(())
+}
+
+/// What is declared about the input of a subgraph, as far as it can be; it is known for certain when the graph is inlined.
+fn hinted_type(proto: &ValueInfoProto) -> ValueType {
+    value_type("input", proto).unwrap_or_default()
+}
+
+/// Outputs that no tensor holds, or that hold text, are left out where tensors of numbers stand beside them, with the nodes that
+/// lead to them only: a `ZipMap` whose probabilities are an output too, the name of a class.
+fn tensors_only(proto: &mut GraphProto, notes: &mut Vec<String>) -> Result<(), ReadError> {
+    const STRING: i32 = 8;
+    let is_tensor = |o: &ValueInfoProto| match o.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type() != STRING,
+        other => other.is_none(),
+    };
+    if proto.output.iter().all(is_tensor) {
+        return Ok(());
+    }
+    let zipped: HashMap<&[u8], &[u8]> = (proto.node.iter())
+        .filter(|n| n.op_type() == b"ZipMap" && n.domain() == b"ai.onnx.ml")
+        .filter_map(|n| Some((n.output.first()?.as_slice(), n.input.first()?.as_slice())))
+        .collect();
+    let outputs: HashSet<&[u8]> = proto.output.iter().filter(|o| is_tensor(o)).map(|o| o.name()).collect();
+    let is_text =
+        |o: &ValueInfoProto| matches!(o.r#type.as_ref().and_then(|t| t.value.as_ref()), Some(type_proto::Value::TensorType(_)));
+    let said_elsewhere = |o: &ValueInfoProto| zipped.get(o.name()).is_some_and(|x| outputs.contains(x));
+    let floats = proto.output.iter().any(|o| is_tensor(o));
+    let drop: Vec<bool> = (proto.output.iter()).map(|o| !is_tensor(o) && floats && (is_text(o) || said_elsewhere(o))).collect();
+    for (output, _) in proto.output.iter().zip(&drop).filter(|(_, drop)| **drop) {
+        let kind = if is_text(output) { "text" } else { "a map" };
+        notes.push(format!("the output {} holds {kind} and was left out", shown(&text(output.name()))));
+    }
+    if drop.iter().any(|&d| d) {
+        let mut drop = drop.into_iter();
+        proto.output.retain(|_| drop.next() == Some(false));
+        without_dead(proto);
+    }
+    Ok(())
+}
+
+/// Drops nodes and initializers that no output needs.
+fn without_dead(proto: &mut GraphProto) {
+    let mut producers: HashMap<Vec<u8>, usize> = HashMap::new();
+    for (index, node) in proto.node.iter().enumerate() {
+        producers.extend(node.output.iter().filter(|o| !o.is_empty()).map(|o| (o.clone(), index)));
+    }
+    let mut needed = vec![false; proto.node.len()];
+    let mut read: HashSet<Vec<u8>> = HashSet::new();
+    let mut open: Vec<Vec<u8>> = proto.output.iter().map(|o| o.name().to_vec()).collect();
+    while let Some(name) = open.pop() {
+        if !read.insert(name.clone()) {
+            continue;
+        }
+        if let Some(&index) = producers.get(&name)
+            && !std::mem::replace(&mut needed[index], true)
+        {
+            open.extend(names_read(&proto.node[index]).into_iter().map(<[u8]>::to_vec));
+        }
+    }
+    let mut needed = needed.into_iter();
+    proto.node.retain(|_| needed.next() == Some(true));
+    proto.initializer.retain(|t| read.contains(t.name()));
 }
 
 /// The tensor type of an input or output.
@@ -382,7 +610,7 @@ fn sparse_tensor(name: &str) -> ReadError {
 }
 
 /// The standard domain has two names.
-fn standard(domain: &[u8]) -> &[u8] {
+pub(super) fn standard(domain: &[u8]) -> &[u8] {
     if domain == b"ai.onnx" { b"" } else { domain }
 }
 

@@ -220,6 +220,26 @@ fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto { op_type: Some(op.into()), input: names(inputs), output: names(outputs), ..NodeProto::default() }
 }
 
+/// A local function of the domain `mine` from a to b.
+fn function(name: &str, node: Vec<NodeProto>) -> proto::FunctionProto {
+    let (name, domain) = (Some(name.into()), Some(b"mine".to_vec()));
+    proto::FunctionProto { name, domain, input: vec![b"a".to_vec()], output: vec![b"b".to_vec()], node, ..Default::default() }
+}
+
+/// Functions f0, f1, …, each of which calls the one before so many times, one behind the other.
+fn chain(length: usize, calls: usize) -> Vec<proto::FunctionProto> {
+    let call = |op: String, i: usize, last: bool| {
+        let (from, to) =
+            (if i == 0 { "a".to_owned() } else { format!("t{i}") }, if last { "b".to_owned() } else { format!("t{}", i + 1) });
+        NodeProto { domain: Some(b"mine".to_vec()), ..node(&op, &[&from], &[&to]) }
+    };
+    let body = |level: usize| match level {
+        0 => vec![node("Relu", &["a"], &["b"])],
+        _ => (0..calls).map(|i| call(format!("f{}", level - 1), i, i + 1 == calls)).collect(),
+    };
+    (0..length).map(|level| function(&format!("f{level}"), body(level))).collect()
+}
+
 fn nested(depth: usize) -> proto::GraphProto {
     let mut graph = proto::GraphProto::default();
     for _ in 0..depth {
@@ -298,10 +318,32 @@ const ROWS: &[Row] = &[
         g.sparse_initializer = vec![proto::SparseTensorProto { values: Some(values), ..Default::default() }];
     }),
     ("M032", "nests more than 16 graphs", |_, g, _| g.node.extend(nested(16).node)),
-    ("M033", "Relu (node \"Relu\") calls the local function \"Relu\"", |m, g, _| {
+    ("M033", "the local function \"Relu\" calls itself", |m, g, _| {
         g.node[0].domain = Some(b"mine".to_vec());
-        let (name, domain) = (Some(b"Relu".to_vec()), Some(b"mine".to_vec()));
-        m.functions = vec![proto::FunctionProto { name, domain, ..Default::default() }];
+        let call = NodeProto { domain: Some(b"mine".to_vec()), ..node("Relu", &["a"], &["b"]) };
+        m.functions = vec![function("Relu", vec![call])];
+    }),
+    ("M033", "more than 32", |m, g, _| {
+        g.node[0].domain = Some(b"mine".to_vec());
+        g.node[0].op_type = Some(b"f39".to_vec());
+        m.functions = chain(40, 1);
+    }),
+    ("M033", "nodes once its local functions are inlined", |m, g, _| {
+        g.node[0].domain = Some(b"mine".to_vec());
+        g.node[0].op_type = Some(b"f29".to_vec());
+        m.functions = chain(30, 4);
+    }),
+    ("M033", "is written in opset 12 and the model in 18, and \"Softmax\" changed", |m, _, _| {
+        let mut old = function("f", vec![node("Softmax", &["a"], &["b"])]);
+        old.opset_import = vec![proto::OperatorSetIdProto { domain: None, version: Some(12) }];
+        m.functions = vec![old];
+    }),
+    ("M018", "two local functions \"f\"", |m, _, _| {
+        m.functions = vec![function("f", vec![node("Relu", &["a"], &["b"])]), function("f", vec![node("Relu", &["a"], &["b"])])];
+    }),
+    ("M019", "nothing produces the output \"b\" of a local function", |m, g, _| {
+        g.node[0].domain = Some(b"mine".to_vec());
+        m.functions = vec![function("Relu", vec![node("Relu", &["a"], &["c"])])];
     }),
     ("M039", "the output \"z\" is a sequence", |_, g, _| {
         let sequence = proto::type_proto::Value::SequenceType(Box::default());
@@ -418,19 +460,87 @@ fn constants_come_in_many_forms() {
 }
 
 #[test]
-fn subgraphs_are_kept_as_unread_and_fail_the_check() {
+fn what_subgraphs_capture_is_an_operand() {
     let mut model = small();
     let graph = model.graph.as_mut().unwrap();
-    graph.node.extend(nested(15).node);
-    for node in &mut graph.node {
-        for attribute in &mut node.attribute {
-            attribute.name = Some(b"then_branch".to_vec());
-        }
-    }
+    // the branch reads c, which stands behind the node
+    let branch = proto::GraphProto {
+        node: vec![node("Add", &["z", "c"], &["i"])],
+        output: vec![ValueInfoProto { name: Some(b"i".to_vec()), ..Default::default() }],
+        ..Default::default()
+    };
+    let attribute = |name: &str| AttributeProto {
+        name: Some(name.into()),
+        g: Some(Box::new(branch.clone())),
+        r#type: Some(AttributeType::Graph as i32),
+        ..Default::default()
+    };
+    let branches = vec![attribute("then_branch"), attribute("else_branch")];
+    graph.node.push(NodeProto { attribute: branches, ..node("If", &["x"], &["q"]) });
+    graph.node.push(node("Relu", &["x"], &["c"]));
     let file = read(&model.encode_to_vec()).unwrap();
-    let node = file.graph.nodes().last().unwrap();
-    assert_eq!(node.attributes.get("then_branch"), Some(&Attribute::Unread("graph")));
-    assert!(file.graph.check().is_err());
+    let last = file.graph.nodes().last().unwrap();
+    assert_eq!((&*last.op, last.inputs.len(), last.captured()), ("If", 5, 4));
+    file.graph.check().unwrap();
+    let again = read(&write(&file.graph)).unwrap();
+    assert_eq!(again.graph.difference(&file.graph), None);
+    let parsed = text::parse(&text::print_whole(&file.graph)).unwrap();
+    assert_eq!(parsed.difference(&file.graph), None, "{}", text::print_whole(&file.graph));
+    // a name that no graph around has
+    let AttributeProto { g: Some(inner), .. } = &mut model.graph.as_mut().unwrap().node[1].attribute[0] else { panic!() };
+    inner.node[0].input[1] = b"nowhere".to_vec();
+    let error = read(&model.encode_to_vec()).unwrap_err();
+    assert_eq!((error.id(), error.what.contains("\"nowhere\", which nothing produces")), ("M019", true), "{error}");
+}
+
+#[test]
+fn local_functions_are_inlined() {
+    let mut model = small();
+    let graph = model.graph.as_mut().unwrap();
+    let referring = |name: &str, to: &str, kind| AttributeProto {
+        name: Some(name.into()),
+        ref_attr_name: Some(to.into()),
+        r#type: Some(kind as i32),
+        ..Default::default()
+    };
+    let given = |name: &str, f: f32| AttributeProto { name: Some(name.into()), f: Some(f), ..Default::default() };
+    // the body is listed from its end, and its names are those of the graph
+    let bend = NodeProto { attribute: vec![referring("alpha", "slope", AttributeType::Float)], ..node("Elu", &["x"], &["b"]) };
+    let clip = NodeProto { attribute: vec![referring("alpha", "absent", AttributeType::Float)], ..node("Elu", &["a"], &["x"]) };
+    let mut inner = function("Bend", vec![bend, clip]);
+    inner.attribute = vec![b"absent".to_vec()];
+    inner.attribute_proto = vec![given("slope", 0.5)];
+    let call = |op: &str, slope: Option<f32>, from: &str, to: &str| NodeProto {
+        domain: Some(b"mine".to_vec()),
+        attribute: slope.map(|s| given("slope", s)).into_iter().collect(),
+        ..node(op, &[from], &[to])
+    };
+    let twice = function("Twice", vec![call("Bend", None, "a", "t"), call("Bend", Some(0.25), "t", "b")]);
+    graph.node.push(call("Twice", None, "z", "q"));
+    graph.output.push(ValueInfoProto { name: Some(b"q".to_vec()), ..Default::default() });
+    model.functions = vec![twice, inner];
+    let file = read(&model.encode_to_vec()).unwrap();
+    let slopes: Vec<Option<Attribute>> = file.graph.nodes()[1..].iter().map(|n| n.attributes.get("alpha").cloned()).collect();
+    let float = |v: f32| Some(Attribute::Float(v));
+    assert_eq!(slopes, [None, float(0.5), None, float(0.25)]);
+    assert!(file.notes.contains(&"3 calls of local functions were inlined".to_owned()), "{:?}", file.notes);
+    file.graph.check().unwrap();
+}
+
+#[test]
+fn outputs_that_hold_text_or_maps_are_left_out_beside_others() {
+    let mut model = small();
+    let graph = model.graph.as_mut().unwrap();
+    let sequence = proto::type_proto::Value::SequenceType(Box::default());
+    let ty = |value| Some(proto::TypeProto { value: Some(value), denotation: None });
+    graph.node.push(NodeProto { domain: Some(b"ai.onnx.ml".to_vec()), ..node("ZipMap", &["z"], &["m"]) });
+    graph.output.push(ValueInfoProto { name: Some(b"m".to_vec()), r#type: ty(sequence), ..Default::default() });
+    let file = read(&model.encode_to_vec()).unwrap();
+    assert_eq!((file.graph.outputs().len(), file.graph.nodes().len()), (1, 1));
+    assert!(file.notes.iter().any(|n| n == "the output \"m\" holds a map and was left out"), "{:?}", file.notes);
+    // where the tensor behind it is no output, it is refused
+    model.graph.as_mut().unwrap().node[1].input[0] = b"x".to_vec();
+    assert_eq!(read(&model.encode_to_vec()).unwrap_err().id(), "M039");
 }
 
 #[test]

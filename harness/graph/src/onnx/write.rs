@@ -36,20 +36,22 @@ pub fn write(graph: &Graph) -> Vec<u8> {
                 version: Some(if domain.is_empty() { crate::OPSET } else { 1 }),
             })
             .collect(),
-        graph: Some(graph_proto(graph, &naming)),
+        graph: Some(graph_proto(graph, &naming, 0)),
         ..ModelProto::default()
     };
     model.encode_to_vec()
 }
 
-fn graph_proto(graph: &Graph, naming: &Naming) -> GraphProto {
-    let outputs = graph.outputs().iter();
-    let visible: BTreeSet<&str> = outputs.clone().map(|o| &*o.name).collect();
+/// The last `captured` inputs are names from outside and are not listed.
+fn graph_proto(graph: &Graph, naming: &Naming, captured: usize) -> GraphProto {
+    let own = graph.inputs().len() - captured.min(graph.inputs().len());
+    let outputs = graph.outputs().iter().zip(&naming.outputs);
+    let visible: BTreeSet<&str> = naming.outputs.iter().map(|name| &**name).collect();
     let results = graph.nodes().iter().flat_map(|n| n.outputs.iter().flatten().copied());
     GraphProto {
         name: Some(if graph.name.is_empty() { b"graph".to_vec() } else { graph.name.clone().into_bytes() }),
-        input: graph.inputs().iter().map(|&v| value_info(naming.value(Some(v)), &graph.value(v).ty)).collect(),
-        output: outputs.map(|o| value_info(&o.name, &graph.value(o.value).ty)).collect(),
+        input: graph.inputs()[..own].iter().map(|&v| value_info(naming.value(Some(v)), &graph.value(v).ty)).collect(),
+        output: outputs.map(|(o, name)| value_info(name, &graph.value(o.value).ty)).collect(),
         initializer: naming
             .constants
             .iter()
@@ -69,12 +71,12 @@ fn graph_proto(graph: &Graph, naming: &Naming) -> GraphProto {
 fn node_proto(node: &Node, name: &str, naming: &Naming) -> NodeProto {
     let name_of = |v: &Option<_>| naming.value(*v).as_bytes().to_vec();
     NodeProto {
-        input: node.inputs.iter().map(name_of).collect(),
+        input: node.own_inputs().iter().map(name_of).collect(),
         output: node.outputs.iter().map(name_of).collect(),
         name: Some(name.into()),
         op_type: Some(node.op.as_bytes().to_vec()),
         domain: (!node.domain.is_empty()).then(|| node.domain.as_bytes().to_vec()),
-        attribute: node.attributes.0.iter().filter_map(|(name, value)| attribute_proto(name, value)).collect(),
+        attribute: node.attributes.0.iter().filter_map(|(name, value)| attribute_proto(name, value, node, naming)).collect(),
         ..NodeProto::default()
     }
 }
@@ -89,7 +91,7 @@ fn identity(from: &str, to: &str) -> NodeProto {
     }
 }
 
-fn attribute_proto(name: &str, value: &Attribute) -> Option<AttributeProto> {
+fn attribute_proto(name: &str, value: &Attribute, node: &Node, naming: &Naming) -> Option<AttributeProto> {
     let empty = AttributeProto { name: Some(name.into()), ..AttributeProto::default() };
     let (kind, filled) = match value {
         Attribute::Int(v) => (AttributeType::Int, AttributeProto { i: Some(*v), ..empty }),
@@ -102,6 +104,11 @@ fn attribute_proto(name: &str, value: &Attribute) -> Option<AttributeProto> {
             (AttributeType::Strings, AttributeProto { strings, ..empty })
         }
         Attribute::Tensor(v) => (AttributeType::Tensor, AttributeProto { t: Some(Box::new(tensor_proto("", v))), ..empty }),
+        Attribute::Graph(inner) => {
+            let inside = naming.inside(inner, node.captures_of(name));
+            let graph = graph_proto(&inner.graph, &inside, inner.captured);
+            (AttributeType::Graph, AttributeProto { g: Some(Box::new(graph)), ..empty })
+        }
         Attribute::Unread(_) => return None,
     };
     Some(AttributeProto { r#type: Some(kind as i32), ..filled })

@@ -34,7 +34,7 @@ mod tests;
 pub(crate) use conv::{Auto, Window};
 pub use evaluate::{BUDGET, LARGE, evaluate};
 use evaluate::{Call, Folded};
-pub(crate) use site::Site;
+pub(crate) use site::{Site, front};
 pub use table::OPS;
 
 /// What inference found about one result.

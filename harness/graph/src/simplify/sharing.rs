@@ -42,7 +42,7 @@ impl Sharing {
     /// neither if nothing is equal to it.
     pub(super) fn node(&self, graph: &Graph, node: &Node) -> Result<Vec<Option<ValueId>>, Option<u64>> {
         let drawn = DRAWN.contains(&&*node.op);
-        let closed = node.attributes.0.values().all(|a| !matches!(a, Attribute::Unread(_)));
+        let closed = node.attributes.0.values().all(|a| !matches!(a, Attribute::Graph(_) | Attribute::Unread(_)));
         if drawn || !closed || !ops::is_known(&node.op, &node.domain) {
             return Err(None);
         }
@@ -83,7 +83,7 @@ fn operation(node: &Node, hasher: &mut DefaultHasher) {
             Attribute::Floats(v) => v.iter().for_each(|v| v.to_bits().hash(hasher)),
             Attribute::Strings(v) => v.hash(hasher),
             Attribute::Tensor(t) => content(t, hasher),
-            Attribute::Unread(_) => {}
+            Attribute::Graph(_) | Attribute::Unread(_) => {}
         }
     }
 }

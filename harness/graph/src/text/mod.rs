@@ -2,7 +2,7 @@
 //!
 //! The syntax is that of `onnx.parser` and `onnx.printer`. Beyond it, the name of the graph may be left out, and `\u{1b}` in a
 //! quoted name or string is the character with that number, so that nothing printed here moves a terminal's cursor.
-//! Left out: subgraphs, functions, external data, and types that no [`crate::Tensor`] holds.
+//! Left out: functions, external data, and types that no [`crate::Tensor`] holds.
 
 mod lex;
 mod parse;

@@ -9,6 +9,7 @@ use super::lex::{Lexer, Literal};
 use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId, ValueType};
 use crate::name::shown;
 use crate::onnx::constant_value;
+use crate::subgraph::Subgraph;
 use crate::tensor::{DType, Element, Tensor};
 
 /// Reads one graph, with or without the `<ir_version: …, opset_import: […]>` of a model in front of it.
@@ -20,7 +21,7 @@ use crate::tensor::{DType, Element, Tensor};
 /// # Errors
 /// The first place that cannot be understood.
 pub fn parse(text: &str) -> Result<Graph, TextError> {
-    let mut parser = Parser { lexer: Lexer::new(text), graph: Graph::default(), names: HashMap::new() };
+    let mut parser = Parser { lexer: Lexer::new(text), graph: Graph::default(), names: HashMap::new(), around: Vec::new() };
     parser.model_header()?;
     parser.graph()?;
     if !parser.lexer.is_done() {
@@ -40,7 +41,20 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
     graph: Graph,
     names: HashMap<String, ValueId>,
+    /// The graphs around the one that is being read, the outermost first.
+    around: Vec<Around>,
 }
+
+/// A graph that is interrupted by a subgraph.
+struct Around {
+    graph: Graph,
+    names: HashMap<String, ValueId>,
+    /// Its values that the subgraph captures.
+    captured: Vec<ValueId>,
+}
+
+/// How deep graphs may nest.
+const DEPTH: usize = 16;
 
 impl Parser<'_> {
     /// `<ir_version: 8, opset_import: ["" : 18]>`
@@ -81,6 +95,7 @@ impl Parser<'_> {
             let id = match (values, &declared.ty) {
                 (Some(tensor), _) => self.graph.add_constant(&declared.name, tensor),
                 (None, Some(ty)) => self.graph.add_input(&declared.name, ty.clone()),
+                (None, None) if !self.around.is_empty() => self.graph.add_input(&declared.name, ValueType::default()),
                 (None, None) => {
                     let what = format!("the input {} needs a type, as in \"float[N,3] x\"", shown(&declared.name));
                     return Err(self.lexer.error(declared.place, what));
@@ -164,14 +179,15 @@ impl Parser<'_> {
         }
         let op = path.pop().unwrap_or_default();
         let domain = path.join(".");
-        let mut attributes = self.attributes()?;
+        let (mut attributes, mut captured) = self.attributes()?;
         self.lexer.sign("(")?;
         let inputs = self.names()?;
         self.lexer.sign(")")?;
         if attributes.0.is_empty() {
-            attributes = self.attributes()?;
+            (attributes, captured) = self.attributes()?;
         }
-        let inputs = inputs.into_iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, TextError>>()?;
+        let mut inputs = inputs.into_iter().map(|name| self.operand(name)).collect::<Result<Vec<_>, TextError>>()?;
+        inputs.extend(captured.into_values().flatten().map(Some));
         let domain = if domain == "ai.onnx" { "" } else { &domain };
         if domain.is_empty() && op == "Constant" {
             let tensor = constant_value(&attributes)
@@ -214,11 +230,11 @@ impl Parser<'_> {
         }
     }
 
-    /// `<axis = 1, pads: ints = [0, 1]>`, or nothing.
-    fn attributes(&mut self) -> Result<Attributes, TextError> {
-        let mut attributes = BTreeMap::new();
+    /// `<axis = 1, pads: ints = [0, 1]>`, or nothing; and what subgraphs among them capture, by attribute.
+    fn attributes(&mut self) -> Result<(Attributes, BTreeMap<String, Vec<ValueId>>), TextError> {
+        let (mut attributes, mut captured) = (BTreeMap::new(), BTreeMap::new());
         if !self.lexer.takes("<") {
-            return Ok(attributes.into());
+            return Ok((attributes.into(), captured));
         }
         loop {
             let place = self.lexer.place();
@@ -230,16 +246,62 @@ impl Parser<'_> {
             };
             self.lexer.sign("=")?;
             let at = self.lexer.place();
-            let value = self.attribute(&name)?;
+            let value = if self.sees_subgraph() {
+                let (inner, outer) = self.subgraph()?;
+                captured.insert(name.clone(), outer);
+                Attribute::Graph(Arc::new(inner))
+            } else {
+                self.attribute(&name)?
+            };
             let value = typed(value, kind.as_deref()).map_err(|what| self.lexer.error(at, what))?;
             if attributes.insert(name.clone(), value).is_some() {
                 return Err(self.lexer.error(place, format!("the attribute {} stands twice", shown(&name))));
             }
             if !self.lexer.takes(",") {
                 self.lexer.sign(">")?;
-                return Ok(attributes.into());
+                return Ok((attributes.into(), captured));
             }
         }
+    }
+
+    /// Whether a graph comes next: a name that is no type and no number.
+    fn sees_subgraph(&mut self) -> bool {
+        let word = self.lexer.peek_word().map(str::to_ascii_lowercase);
+        !self.sees_type() && word.is_some_and(|w| !["inf", "infinity", "nan"].contains(&&*w))
+    }
+
+    /// `then () => (y) { y = Relu(x) }`, and the values around it that it captures.
+    fn subgraph(&mut self) -> Result<(Subgraph, Vec<ValueId>), TextError> {
+        let place = self.lexer.place();
+        if self.around.len() == DEPTH {
+            return Err(self.lexer.error(place, format!("more than {DEPTH} graphs stand inside each other here")));
+        }
+        let (graph, names) = (std::mem::take(&mut self.graph), std::mem::take(&mut self.names));
+        self.around.push(Around { graph, names, captured: Vec::new() });
+        self.graph()?;
+        let Some(around) = self.around.pop() else { return Err(self.lexer.error(place, "this graph stands in none")) };
+        let inner = std::mem::replace(&mut self.graph, around.graph);
+        self.names = around.names;
+        inner.problems().iter().for_each(|p| self.graph.add_problem(p.what.clone()));
+        Ok((Subgraph { graph: inner.without_problems(), captured: around.captured.len() }, around.captured))
+    }
+
+    /// The value of that name, captured through the graphs around where it is not of the innermost.
+    fn look_up(&mut self, name: &str) -> Option<ValueId> {
+        if let Some(&id) = self.names.get(name) {
+            return Some(id);
+        }
+        let level = (0..self.around.len()).rev().find(|&level| self.around[level].names.contains_key(name))?;
+        let mut id = self.around[level].names[name];
+        for at in level..self.around.len() {
+            self.around[at].captured.push(id);
+            let ty = self.around[at].graph.value(id).ty.clone();
+            let inner = self.around.get_mut(at + 1);
+            let (graph, names) = inner.map_or((&mut self.graph, &mut self.names), |a| (&mut a.graph, &mut a.names));
+            id = graph.add_input(name, ty);
+            names.insert(name.to_owned(), id);
+        }
+        Some(id)
     }
 
     fn attribute(&mut self, name: &str) -> Result<Attribute, TextError> {
@@ -256,7 +318,6 @@ impl Parser<'_> {
                 Some(Literal::Float(v)) => Ok(Attribute::Float(self.number(&v, place)?)),
                 Some(Literal::String(v)) => Ok(Attribute::String(v)),
                 None if self.lexer.sees('@') => Err(self.lexer.error(place, "an attribute that refers to another is not read")),
-                None if self.lexer.peek_word().is_some() => Err(self.lexer.error(place, "subgraphs are not read in text")),
                 None => Err(self.lexer.expected("a number, a string, a list or a tensor")),
             };
         }
@@ -407,17 +468,18 @@ impl Parser<'_> {
         }
     }
 
-    fn operand(&self, (name, place): (String, usize)) -> Result<Option<ValueId>, TextError> {
+    fn operand(&mut self, (name, place): (String, usize)) -> Result<Option<ValueId>, TextError> {
         if name.is_empty() {
             return Ok(None);
         }
+        let found = self.look_up(&name);
         let missing = || self.lexer.error(place, format!("{} is read here, and nothing above produces it", shown(&name)));
-        self.names.get(&name).copied().map(Some).ok_or_else(missing)
+        found.map(Some).ok_or_else(missing)
     }
 
     fn declare(&mut self, declared: &Declared, missing: &str) -> Result<ValueId, TextError> {
         let name = shown(&declared.name);
-        let value = self.names.get(&declared.name).copied();
+        let value = self.look_up(&declared.name);
         let value = value.ok_or_else(|| self.lexer.error(declared.place, format!("{name} {missing}")))?;
         if let Some(ty) = &declared.ty {
             self.graph.declare(value, ty).map_err(|why| self.lexer.error(declared.place, format!("{name} {why}")))?;
@@ -442,7 +504,8 @@ fn typed(value: Attribute, kind: Option<&str>) -> Result<Attribute, String> {
         | (Some("ints"), value @ Attribute::Ints(_))
         | (Some("floats"), value @ Attribute::Floats(_))
         | (Some("strings"), value @ Attribute::Strings(_))
-        | (Some("tensor"), value @ Attribute::Tensor(_)) => value,
+        | (Some("tensor"), value @ Attribute::Tensor(_))
+        | (Some("graph"), value @ Attribute::Graph(_)) => value,
         (Some(kind), _) => return Err(format!("this value is not of the type {}", shown(kind))),
     })
 }

@@ -25,9 +25,14 @@ struct Printer {
 
 impl Printer {
     fn graph(&self, graph: &Graph) -> String {
-        let naming = Naming::of(graph);
-        let inputs = graph.inputs().iter().map(|&v| typed_name(&graph.value(v).ty, naming.value(Some(v))));
-        let outputs = graph.outputs().iter().map(|o| typed_name(&graph.value(o.value).ty, &o.name));
+        self.body(graph, &Naming::of(graph), 0)
+    }
+
+    /// The last `captured` inputs are names from outside and are not listed.
+    fn body(&self, graph: &Graph, naming: &Naming, captured: usize) -> String {
+        let own = graph.inputs().len() - captured.min(graph.inputs().len());
+        let inputs = graph.inputs()[..own].iter().map(|&v| typed_name(&graph.value(v).ty, naming.value(Some(v))));
+        let outputs = graph.outputs().iter().zip(&naming.outputs).map(|(o, name)| typed_name(&graph.value(o.value).ty, name));
         let name = if graph.name.is_empty() { "graph" } else { &graph.name };
         let mut text = format!("{} ({}) => ({})", name_text(name), joined(inputs), joined(outputs));
         if naming.constants.is_empty() {
@@ -42,7 +47,7 @@ impl Printer {
         }
         for node in graph.nodes() {
             text.push_str("  ");
-            self.node(&mut text, node, &naming);
+            self.node(&mut text, node, naming);
         }
         for (value, name) in &naming.identities {
             let _ = writeln!(text, "  {} = Identity({})", name_text(name), name_text(naming.value(Some(*value))));
@@ -56,16 +61,16 @@ impl Printer {
             let _ = write!(text, "[{}] ", name_text(&node.name));
         }
         let outputs = node.outputs.iter().map(|&v| name_text(naming.value(v)));
-        let inputs = node.inputs.iter().map(|&v| name_text(naming.value(v)));
+        let inputs = node.own_inputs().iter().map(|&v| name_text(naming.value(v)));
         let _ = write!(text, "{} = {}", joined(outputs), operator(node));
         if !node.attributes.0.is_empty() {
-            let attributes = node.attributes.0.iter().map(|(name, value)| self.attribute(name, value));
+            let attributes = node.attributes.0.iter().map(|(name, value)| self.attribute(name, value, node, naming));
             let _ = write!(text, " <{}> ", joined(attributes));
         }
         let _ = writeln!(text, "({})", joined(inputs));
     }
 
-    fn attribute(&self, name: &str, value: &Attribute) -> String {
+    fn attribute(&self, name: &str, value: &Attribute, node: &Node, naming: &Naming) -> String {
         let list = |kind: &str, items: Vec<String>| match items.is_empty() {
             true => format!("{name}: {kind} = []"),
             false => format!("{name} = [{}]", items.join(", ")),
@@ -80,6 +85,10 @@ impl Printer {
             Attribute::Tensor(v) => {
                 let ty = ValueType::fixed(v.dtype(), v.shape());
                 format!("{name} = {} {}", type_text(&ty), self.values(v))
+            }
+            Attribute::Graph(inner) => {
+                let inside = naming.inside(inner, node.captures_of(name));
+                format!("{name} = {}", self.body(&inner.graph, &inside, inner.captured).trim_end())
             }
             Attribute::Unread(kind) => format!("{name} = @{}", kind.replace(' ', "_")),
         }

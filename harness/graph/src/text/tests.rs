@@ -93,7 +93,7 @@ const REFUSED: &[(&str, usize, usize, &str)] = &[
     ("g (float x) => (y) { y = Relu <a: int = 1.5> (x) }", 1, 41, "not of the type \"int\""),
     ("g (float x) => (y) { y = Relu <a = 1, a = 2> (x) }", 1, 39, "the attribute \"a\" stands twice"),
     ("g (float x) => (y) { y = Relu <a = [1, \"b\"]> (x) }", 1, 36, "strings and numbers are mixed"),
-    ("g (float x) => (y) { y = If <b = h () => (z) { }> (x) }", 1, 34, "subgraphs are not read"),
+    ("g (float x) => (y) { y = If <b = h () => (z) { }> (x) }", 1, 43, "\"z\" is an output, and nothing produces it"),
     ("g (float x) => (y) { \"é y = Relu(x) }", 1, 22, "begins here and does not end"),
     ("<opset_import: [\"\": 13]> g (float x) => (y) { y = Relu(x) }", 1, 21, "graphs in text are of opset 18"),
     ("g (float x) => (y) { y = Relu(x) } f (x) => (y) { y = Relu(x) }", 1, 36, "the end of the text"),
