@@ -136,8 +136,11 @@ def module(name, make, shape, **export):
     net = make().eval()
     x = numbers(2, *shape, seed=name)
     file = io.BytesIO()
-    torch.onnx.export(net, torch.tensor(x), file, input_names=["x"], output_names=["y"], dynamo=False, **export)
-    model = onnx.load_from_string(file.getvalue())
+    if export.pop("dynamo", False):
+        model = torch.onnx.export(net, (torch.tensor(x),), input_names=["x"], output_names=["y"], dynamo=True, verbose=False).model_proto
+    else:
+        torch.onnx.export(net, torch.tensor(x), file, input_names=["x"], output_names=["y"], dynamo=False, **export)
+        model = onnx.load_from_string(file.getvalue())
     point = torch.tensor(x, dtype=torch.float64, requires_grad=True)
     y = net.double()(point)
     weight = torch.arange(1, y.numel() + 1, dtype=torch.float64).reshape(y.shape) / y.numel()
@@ -150,6 +153,8 @@ module("torch_lstm", lambda: Sequence(torch.nn.LSTM(4, 3, num_layers=2, bidirect
 module("torch_lstm_fixed_batch", lambda: Sequence(torch.nn.LSTM(4, 3, batch_first=True)), (1, 5, 4), opset_version=14)
 module("torch_gru", lambda: Sequence(torch.nn.GRU(4, 3, bidirectional=True, batch_first=True)), (1, 5, 4), **dynamic)
 module("torch_rnn", lambda: Sequence(torch.nn.RNN(4, 3, nonlinearity="relu", batch_first=True)), (1, 5, 4), **dynamic)
+module("torch_gru_dynamo", lambda: Sequence(torch.nn.GRU(4, 3, num_layers=2, batch_first=True)), (1, 5, 4), dynamo=True)
+module("torch_attention_dynamo", Attention, (1, 5, 6), dynamo=True)
 module("torch_attention", Attention, (1, 5, 6), **dynamic)
 
 # ---- attention -------------------------------------------------------------------------------------------------------------
@@ -258,22 +263,6 @@ text("functions", '<ir_version: 8, opset_import: ["" : 18, "own" : 1]> ' + """g 
 <domain: "own", opset_import: ["" : 18, "own" : 1]> Twice (x) => (y) { t = own.Bend <slope = 2.0> (x) y = Add(t, x) }
 """, x=image)
 
-
-class Repeated(torch.nn.Module):
-    """Layers of one kind, which the exporter writes as calls of local functions."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = torch.nn.ModuleList([torch.nn.GELU(), torch.nn.LayerNorm(4), torch.nn.GELU(), torch.nn.LayerNorm(4)])
-        self.head = torch.nn.Linear(4, 3)
-
-    def forward(self, x):
-        for layer in self.layers:
-            x = layer(x)
-        return self.head(x)
-
-
-module("torch_functions", Repeated, (4,), export_modules_as_functions={torch.nn.GELU, torch.nn.LayerNorm}, **dynamic) if False else None
 
 # ---- operators of optimised models -----------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 //! Every gradient rule: against central differences and golden values in double precision, and in single precision on every
-//! engine, first and second order. A case is a file in `tests/rules` or `tests/golden/autograd`; none needs Rust.
+//! engine, first and second order. A case is a file in `tests/rules`, `tests/golden/autograd` or `tests/golden/structure`; none needs Rust.
 //!
 //! A case in `tests/rules/<name>.onnxtxt` is one small graph. Inputs are drawn from a seed: no two elements of one input are
 //! equal and none is close to 0. Comments in front of the graph steer:
@@ -20,6 +20,7 @@ pub mod exceptions;
 mod golden;
 mod mistakes;
 mod program;
+mod structure;
 mod table;
 
 use std::path::PathBuf;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use flatscape_graph::{DType, Dim, Graph, Tensor, ValueType, text};
+use flatscape_graph::normalize::{Options, normalize};
+use flatscape_graph::{DType, Dim, Graph, OPSET, Tensor, ValueType, ops, text};
 
 use super::directory;
 
@@ -84,7 +85,11 @@ pub fn in_single(text: &str) -> String {
 pub fn parse(name: &str, text: &str) -> Graph {
     let graph = text::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
     graph.check().unwrap_or_else(|e| panic!("{name}: {e}"));
-    graph
+    // what is written in other operators is differentiated in those
+    match ops::unknown(&graph) {
+        Some(_) => normalize(&graph, OPSET, &Options::default()).unwrap_or_else(|e| panic!("{name}: {e}")),
+        None => graph,
+    }
 }
 
 /// Extents with the unknown ones chosen: the batch `N` is 2, anything else is 3.

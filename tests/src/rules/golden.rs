@@ -133,7 +133,7 @@ fn read(name: &str, json: &str) -> Golden {
     }
 }
 
-fn tensors(json: &Value, prefix: &str) -> Named {
+pub(super) fn tensors(json: &Value, prefix: &str) -> Named {
     let Some(object) = json.as_object() else { return Named::new() };
     object.iter().map(|(name, t)| (format!("{prefix}{name}"), tensor(t))).collect()
 }
@@ -145,6 +145,8 @@ fn tensor(json: &Value) -> Tensor {
     let data = json["data"].as_array().expect("data").iter().map(number).collect();
     let dtype = match json["dtype"].as_str() {
         Some("double") => DType::F64,
+        Some("float") => DType::F32,
+        Some("int32") => DType::I32,
         Some("int64") => DType::I64,
         Some("bool") => DType::Bool,
         other => panic!("element type {other:?}"),
