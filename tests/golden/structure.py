@@ -184,7 +184,7 @@ attention("attention_3d", numbers(2, 3, 8, seed="q"), numbers(2, 5, 4, seed="k")
 past = {"past_key": numbers(2, 2, 2, 6, seed="pk"), "past_value": numbers(2, 2, 2, 4, seed="pv")}
 attention("attention_past", q4, k4, v4, past, outputs=4, is_causal=1, q_num_heads=4, kv_num_heads=2)
 for mode in (0, 1, 2, 3):
-    attention(f"attention_scores_{mode}", q4, k4, v4, {"mask": numbers(3, 5, seed="m")}, outputs=4, softcap=0.7, qk_matmul_output_mode=mode,
+    attention(f"attention_scores_{mode}", q4, k4, v4, {"mask": numbers(3, 5, seed="m")}, outputs=4, softcap=0.7 if mode else 0.0, qk_matmul_output_mode=mode,
               q_num_heads=4, kv_num_heads=2)
 attention("attention_lengths", q4, k4, v4, {"mask": numbers(2, 1, 3, 5, seed="m"), "lengths": np.asarray([3, 5], np.int64)}, q_num_heads=4, kv_num_heads=2)
 
@@ -320,8 +320,9 @@ stump = dict(nodes_treeids=[0] * 5 + [1] * 3, nodes_nodeids=[0, 1, 2, 3, 4, 0, 1
 leaves = dict(treeids=[0, 0, 0, 1, 1], nodeids=[2, 3, 4, 1, 2])
 for mode in ("LEQ", "LT", "GT", "GTE"):
     modes = {"nodes_modes": [f"BRANCH_{mode}"] * 2 + ["LEAF"] * 3 + [f"BRANCH_{mode}"] + ["LEAF"] * 2}
-    target = {f"target_{k}": v for k, v in leaves.items()} | {"target_ids": [0, 1, 0, 1, 0], "target_weights": [0.5, -1.0, 2.0, 0.75, -0.25]}
-    learner(f"trees_{mode.lower()}", "TreeEnsembleRegressor", {"y": FLOAT}, {"x": np.vstack([rows, [[0.25, -0.5, 0.5]]]).astype(np.float32)}, n_targets=2, base_values=[0.1, 0.2], aggregate_function={"LEQ": "SUM", "LT": "AVERAGE", "GT": "MIN", "GTE": "MAX"}[mode] if mode != "GT" and mode != "GTE" else "SUM", **stump, **modes, **target)
+    target = {f"target_{k}": v * 2 for k, v in leaves.items()}
+    target |= {"target_ids": [0, 1, 0, 1, 0, 1, 0, 1, 0, 1], "target_weights": [0.5, -1.0, 2.0, 0.75, -0.25, 0.3, 0.6, -0.9, 1.2, -1.5]}
+    learner(f"trees_{mode.lower()}", "TreeEnsembleRegressor", {"y": FLOAT}, {"x": np.vstack([rows, [[0.25, -0.5, 0.5]]]).astype(np.float32)}, n_targets=2, base_values=[0.1, 0.2], aggregate_function={"LEQ": "SUM", "LT": "AVERAGE", "GT": "MIN", "GTE": "MAX"}[mode], **stump, **modes, **target)
 modes = {"nodes_modes": ["BRANCH_LEQ"] * 2 + ["LEAF"] * 3 + ["BRANCH_LEQ"] + ["LEAF"] * 2}
 for post in ("NONE", "LOGISTIC"):
     for name, weights_of in (("signed", [0.5, -1.0, 2.0, 0.75, -0.25]), ("positive", [0.5, 0.1, 0.2, 0.25, 0.05])):

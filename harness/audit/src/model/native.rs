@@ -63,6 +63,7 @@ impl Native {
     /// Model errors with the number of the kind of fault, and usage errors about the output that was named and the card.
     pub fn load(source: &str, intake: &Intake) -> Result<Native, IntakeError> {
         let Found { name, source, sha256, file, card, mut facts } = source::find(source, &intake.limits)?;
+        facts.extend(normalize::flat_ensembles(&file.graph));
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
         file.graph.nodes().iter().for_each(|n| *operators.entry(n.op.to_string()).or_insert(0) += 1);

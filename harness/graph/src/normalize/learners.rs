@@ -253,7 +253,8 @@ pub(super) fn svm_classifier(old: &mut Old) -> Renewed {
                 Post::Logistic => b.concat(&[s * -0.5, s * 0.5], -1).softmax(-1),
                 _ => b.concat(&[-s, s], -1),
             };
-            let winner = s.greater(0.0).squeeze(&[-1]).cast(DType::I64);
+            // above 0 the pair votes for the first
+            let winner = s.at_most(0.0).squeeze(&[-1]).cast(DType::I64);
             return vec![label(b, winner, labels.as_ref()), Some(scores)];
         }
         let wins = s.greater(0.0).cast(DType::F32);
