@@ -19,7 +19,19 @@ const EXCEPTIONS: &[Exception] = &[
     Exception {
         engine: "tract",
         precisions: DOUBLE,
-        cases: &["gru", "gru_linear_before_reset", "lstm", "lstm_peepholes", "sigmoid", "softplus", "mish", "golden/sigmoid", "golden/silu", "golden/softplus", "golden/residual_block"],
+        cases: &[
+            "gru",
+            "gru_linear_before_reset",
+            "lstm",
+            "lstm_peepholes",
+            "sigmoid",
+            "softplus",
+            "mish",
+            "golden/sigmoid",
+            "golden/silu",
+            "golden/softplus",
+            "golden/residual_block",
+        ],
         reason: "Sigmoid has no float64 kernel",
     },
     Exception {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flatscape_autodiff::vjp;
-use flatscape_graph::normalize::{Options, flat_ensembles, logits, normalize};
+use flatscape_graph::normalize::{Options, TREES, flat_ensembles, logits, normalize};
 use flatscape_graph::{Builder, Graph, Output, Tensor, onnx, ops, simplify};
 use serde_json::Value;
 
@@ -66,6 +66,7 @@ fn trees_are_flat() {
     let file = onnx::read(&fs::read(&path).expect("a case can be read")).expect("a case is a model");
     assert!(flat_ensembles(&file.graph)[0].contains("its gradient is zero everywhere"));
     let graph = graph(&path);
+    assert!(graph.nodes().iter().any(|n| &*n.op == "GatherElements" && n.name.starts_with(TREES)));
     let scores = graph.outputs().iter().find(|o| graph.dtype(o.value).is_some_and(|d| d.is_float())).expect("scores").value;
     let b = Builder::new(graph.clone());
     let found = vjp(&b, scores, b.expr(scores).id, graph.inputs()).expect("every operator has a rule");

@@ -1,5 +1,7 @@
 //! Decision trees between pixels and logits.
 
+use flatscape_graph::normalize::TREES;
+
 use super::reading::{Reading, cause};
 use super::{Cause, Hazard};
 use crate::flags::Flag;
@@ -18,5 +20,7 @@ pub(super) const HAZARD: Hazard = Hazard {
 };
 
 fn find(reading: &Reading) -> Option<Cause> {
-    cause(reading.between().filter(|n| n.op.starts_with("TreeEnsemble")), "between pixels and logits")
+    // the normal form has them as walks down their nodes
+    let looks = |n: &&flatscape_graph::Node| n.name.starts_with(TREES) && &*n.op == "GatherElements";
+    cause(reading.between().filter(looks), "between pixels and logits")
 }

@@ -26,7 +26,7 @@ mod windows;
 
 pub use batch::{BATCH, symbolic_batch};
 pub use logits::{Cut, logits};
-pub use trees::flat_ensembles;
+pub use trees::{TREES, flat_ensembles};
 pub(crate) use upgrade::same_form;
 
 /// The opsets that can be read.

@@ -202,10 +202,21 @@ impl Forest {
         let mut place = zero + table(Tensor::new(&[1, self.roots.len()], self.roots.clone()));
         for _ in 0..self.depth {
             let looked_at = b.op("GatherElements", &[x, feature.gather(place, 0)], [("axis", 1i64.into())]);
+            name(b, looked_at);
             let goes_below = looked_at.at_most(threshold.gather(place, 0));
             place = goes_below.select(below.gather(place, 0), above.gather(place, 0));
         }
         weights.gather(place, 0)
+    }
+}
+
+/// What the nodes that look at x are called, so that one sees where they come from.
+pub const TREES: &str = "TreeEnsemble";
+
+fn name(b: &Builder, looked_at: Expr<'_>) {
+    let producer = b.graph().value(looked_at.id).producer;
+    if let Some((node, _)) = producer {
+        b.graph_mut().name_node(node, TREES);
     }
 }
 
