@@ -308,6 +308,132 @@ fn files_hold_standard_operators_of_one_opset() {
     }
 }
 
+/// Any value of the graph by its name: a vector with a cotangent of its shape, a number per sample by itself, one number in all
+/// as it is. x → tanh(x·w1 + b1) = c has closed forms.
+#[test]
+fn values_inside_the_graph_are_differentiated_by_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let p = parameters();
+    let model = smooth(&p).node_with("ReduceSum", &["c"], "all", &[("keepdims", 0)]).output("all", "double[]");
+    let axes = model.tensor("axes", &[1], Data::Int(&[1]));
+    let model = saved(
+        folder.path(),
+        &axes.node_with("ReduceSum", &["c", "axes"], "energy", &[("keepdims", 1)]).output("energy", "double[N,1]"),
+    );
+    let x = weights(18, 0.3);
+    let hidden = |i: usize, k: usize| ((0..6).map(|j| x[6 * i + j] * p[0][5 * j + k]).sum::<f64>() + p[1][k]).tanh();
+    let input = doubles(&[3, 6], &x);
+
+    let vector = written(&model, &["--of", "c"]);
+    assert_eq!(vector.inputs(), ["x double[N,6]", "cotangent double[N,5]"]);
+    assert_eq!(vector.outputs(), ["c double[N,5]", "grad_x double[N,6]"]);
+    let ct = weights(15, 1.0);
+    let expected = |ct: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+        let slope = |i: usize, j: usize| (0..5).map(|k| ct(i, k) * (1.0 - hidden(i, k).powi(2)) * p[0][5 * j + k]).sum();
+        (0..18).map(|at| slope(at / 6, at % 6)).collect()
+    };
+    for engine in engines() {
+        let found = vector.run(engine.as_ref(), &[&input, &doubles(&[3, 5], &ct)]);
+        close(&found.get("grad_x"), &expected(&|i, k| ct[5 * i + k]), 3, 1e-12, "of c");
+    }
+    for (name, inputs) in [("energy", ["x double[N,6]"]), ("all", ["x double[N,6]"])] {
+        let file = written(&model, &["--of", name]);
+        assert_eq!(file.inputs(), inputs, "{name} is a number, so there is no cotangent");
+        let found = file.run(tract().as_ref(), &[&input]);
+        close(&found.get("grad_x"), &expected(&|_, _| 1.0), 3, 1e-12, name);
+    }
+    let refused = flatscape(folder.path(), &["grad", &model, "-o", "no.onnx", "--of", "energie"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("did you mean \"energy\""), "{said}");
+}
+
+/// One initializer by its name, second order too: H·v against differences of the gradient of files with a changed weight.
+#[test]
+fn one_initializer_is_differentiated_by_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let p = parameters();
+    let file = written(&saved(folder.path(), &smooth(&p)), &["--wrt", "w2", "--order", "2"]);
+    assert_eq!(file.inputs(), ["x double[N,6]", "label int64[N]", "vector double[5,3]"]);
+    assert_eq!(file.outputs(), ["logits double[N,3]", "loss double[N]", "grad_w2 double[5,3]", "hvp_w2 double[5,3]"]);
+    let (x, y, v) = (doubles(&[3, 6], &weights(18, 0.3)), Tensor::ints(&[0, 2, 1]), weights(15, 0.8));
+    let vector = doubles(&[5, 3], &v);
+    let found = file.run(tract().as_ref(), &[&x, &y, &vector]);
+    let h = 1e-5;
+    let gradient = |sign: f64| {
+        let mut changed = p.clone();
+        changed[2].iter_mut().zip(&v).for_each(|(w, v)| *w += sign * h * v);
+        let file = written(&saved(folder.path(), &smooth(&changed)), &["--wrt", "w2"]);
+        file.run(tract().as_ref(), &[&x, &y]).get("grad_w2")
+    };
+    let expected: Vec<f64> = gradient(1.0).iter().zip(gradient(-1.0)).map(|(a, b)| (a - b) / (2.0 * h)).collect();
+    close(&found.get("hvp_w2"), &expected, 1, 1e-7, "the Hessian in w2");
+}
+
+/// Whoever opens the file in a viewer sees what belongs to what, and where the file comes from.
+#[test]
+fn files_explain_themselves() {
+    let net = &golden()[0];
+    let file = net.file(&[]);
+    let nodes = file.model.graph.nodes();
+    let named = |wanted: &str| nodes.iter().filter(|n| n.name.starts_with(wanted)).count();
+    assert!(named("grad/") > 10 && named("loss/") > 3, "{:?}", nodes.iter().map(|n| &n.name).collect::<Vec<_>>());
+    let grad = nodes.iter().find(|n| &*n.op == "ConvTranspose" || n.name.starts_with("grad/")).expect("a node");
+    let result = grad.output(0).expect("a result");
+    assert!(file.model.graph.value(result).name.starts_with("grad"), "{:?}", file.model.graph.value(result).name);
+    let property = |key: &str| {
+        let found = file.model.metadata.iter().find(|(k, _)| k == key);
+        found.unwrap_or_else(|| panic!("{key} is not among {:?}", file.model.metadata)).1.clone()
+    };
+    let bytes = std::fs::read(nets().join(net.name).with_extension("onnx")).expect("the model");
+    assert_eq!(property("gradient.model_sha256"), flatscape_audit::files::sha256(&bytes));
+    assert_eq!([property("gradient.of"), property("gradient.wrt"), property("gradient.order")], ["ce", "input", "1"]);
+    assert!(file.model.producer.starts_with("flatscape"), "{}", file.model.producer);
+}
+
+/// `--check` certifies the file that was written, whatever it is the gradient of.
+#[test]
+fn files_that_are_gradients_pass_their_check() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let smooth = saved(folder.path(), &smooth(&parameters()));
+    let lenet = nets().join("lenet.onnx").to_string_lossy().into_owned();
+    for (model, arguments) in [
+        (&*smooth, &["--of", "ce", "--order", "2"][..]),
+        (&smooth, &["--of", "cotangent"]),
+        (&smooth, &["--of", "c"]),
+        (&smooth, &["--wrt", "params"]),
+        (&smooth, &["--wrt", "w2", "--order", "2"]),
+        (&lenet, &["--of", "ce"]),
+        (&lenet, &["--of", "logp", "--order", "2"]),
+        (&lenet, &["--of", "logit:3"]),
+        (&lenet, &["--wrt", "params"]),
+        ("digits-standard", &["--data", "digits"]),
+    ] {
+        let command = [&["grad", model, "-o", "g.onnx", "--check", "--engine", "tract"], arguments].concat();
+        let output = flatscape(folder.path(), &command);
+        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{model} {arguments:?}: {said}");
+        let rows = ["slope", "float64", "zero-gradients"].iter().all(|check| said.contains(&format!("| {check} ")));
+        assert!(rows && said.contains("passed"), "{model} {arguments:?}: {said}");
+        assert_eq!(arguments.contains(&"2"), said.contains("| hessian "), "{model} {arguments:?}: {said}");
+        assert_eq!(!arguments.contains(&"--data"), said.contains("noise in [0, 1]"), "{model} {arguments:?}: {said}");
+    }
+}
+
+/// Where the gradient is zero the file is written and the check says so.
+#[test]
+fn a_file_without_a_direction_fails_its_check() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let p = parameters();
+    let model = Model::new().input("x", "double[N,6]").output("logits", "double[N,3]");
+    let model = model.tensor("w1", &[6, 3], Data::Double(&p[0][..18])).tensor("large", &[1], Data::Double(&[1e6]));
+    let model = model.node("MatMul", &["x", "w1"], "a").node("Mul", &["a", "large"], "logits");
+    let output =
+        flatscape(folder.path(), &["grad", &saved(folder.path(), &model), "-o", "g.onnx", "--check", "--engine", "tract"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(9), "{said}");
+    assert!(said.contains("The gradient certificate of model failed: zero-gradients"), "{said}");
+}
+
 /// x [N,6] → tanh(x·w1 + b1) [N,5] → ·w2 + b2 [N,3], all double.
 fn smooth(p: &[Vec<f64>; 4]) -> Model {
     let model = Model::new().input("x", "double[N,6]").output("logits", "double[N,3]");

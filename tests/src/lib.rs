@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod architectures;
 #[cfg(test)]
+mod certificate;
+#[cfg(test)]
 mod formulas;
 #[cfg(test)]
 mod gradient_file;

@@ -13,6 +13,7 @@ use flatscape_host::{Kind, Plugins};
 use flatscape_report as report;
 use serde_json::json;
 
+use crate::certificate::{self, Certificate, Engines};
 use crate::conduct::misconduct;
 use crate::data::{self, Dataset};
 use crate::directory::Directory;
@@ -23,7 +24,7 @@ use crate::model::Model;
 use crate::request::Request;
 use crate::shard::{Bench, Description, ModelRequest, Settings, Shard, ShardError, Work, offered};
 use crate::suggest::suggest;
-use crate::summary::{Context, ModelFacts, Part, Refused, Summary, summarise};
+use crate::summary::{Certified, Context, ModelFacts, Part, Refused, Summary, summarise};
 use crate::threats::{ThreatModel, number};
 use crate::witness;
 
@@ -44,6 +45,8 @@ pub struct Plan {
     pub landscapes: Landscapes,
     /// Seed and batch size.
     pub settings: Settings,
+    /// How engines are opened that the gradient certificate asks beside the one of the audit.
+    pub engines: flatscape_engine::Settings,
     /// Samples per shard.
     pub shard_size: usize,
     /// The run directory.
@@ -79,6 +82,8 @@ pub struct Ending {
     pub interrupted: bool,
     /// The names of the models that were audited.
     pub models: Vec<String>,
+    /// The gradient certificates of these models, in the same order; fewer if it was interrupted.
+    pub certificates: Vec<Certificate>,
 }
 
 impl Ending {
@@ -130,6 +135,7 @@ pub fn run(
         refused: &refused,
         directory: &directory,
         manifest,
+        certificates: Vec::new(),
         observer,
         stop,
         suggestions: BTreeMap::new(),
@@ -148,6 +154,7 @@ struct Run<'a> {
     refused: &'a [(Refused, IntakeError)],
     directory: &'a Directory,
     manifest: serde_json::Value,
+    certificates: Vec<(Certificate, f64)>,
     observer: &'a mut dyn Observer,
     stop: &'a AtomicBool,
     /// By model: preprocessing that would serve it better.
@@ -157,6 +164,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn everything(&mut self) -> Result<Ending, IntakeError> {
         self.remedied_graphs()?;
+        self.certify()?;
         let mut parts = self.parts();
         let mut faults: Vec<IntakeError> = self.refused.iter().map(|(_, error)| error.clone()).collect();
         let count = parts.len();
@@ -211,7 +219,43 @@ impl Run<'_> {
         }
         let summary = self.tables(&parts)?;
         self.page(&summary, surfaces, interrupted.then_some((done, total)))?;
-        Ok(Ending { summary, faults, interrupted, models: self.models.iter().map(|m| m.name.clone()).collect() })
+        let certificates = self.certificates.iter().map(|(certificate, _)| certificate.clone()).collect();
+        Ok(Ending { summary, faults, interrupted, models: self.models.iter().map(|m| m.name.clone()).collect(), certificates })
+    }
+
+    /// The gradient certificate of every model: computed, or taken where it is there; then it stands in the manifest.
+    fn certify(&mut self) -> Result<(), IntakeError> {
+        let engines = Engines::around(self.engine.as_ref(), &self.plan.engines);
+        for (place, model) in self.models.iter().enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let name = format!("certificates/{}", stem(place, model));
+            let (result, seconds) = (format!("{name}.json"), format!("{name}.seconds"));
+            let stored = self.directory.read(&result).and_then(|bytes| serde_json::from_slice::<Certificate>(&bytes).ok());
+            let found = match stored {
+                Some(certificate) => {
+                    let spent = self.directory.read(&seconds).and_then(|b| String::from_utf8(b).ok()?.trim().parse::<f64>().ok());
+                    (certificate, spent.unwrap_or(0.0))
+                }
+                None => {
+                    let started = Instant::now();
+                    let found = certificate::of_model(model, self.dataset, self.threat(), self.plan.settings.seed, &engines);
+                    let spent = started.elapsed().as_millis() as f64 / 1000.0;
+                    self.directory.write(&seconds, format!("{spent:.3}\n").as_bytes())?;
+                    let mut bytes = serde_json::to_vec_pretty(&found).unwrap_or_default();
+                    bytes.push(b'\n');
+                    self.directory.publish(&result, &bytes)?;
+                    (found, spent)
+                }
+            };
+            self.observer.note(&format!("{}: {}", model.name, found.0.sentence()));
+            self.certificates.push(found);
+        }
+        self.manifest["certificates"] = self.certificates.iter().map(|(certificate, _)| json!(certificate)).collect();
+        let mut bytes = serde_json::to_vec_pretty(&self.manifest).unwrap_or_default();
+        bytes.push(b'\n');
+        self.directory.write(crate::directory::MANIFEST, &bytes)
     }
 
     /// Where the clean accuracy is poor, looks for the mistake that would explain it.
@@ -300,15 +344,19 @@ impl Run<'_> {
                     let started = Instant::now();
                     let bench = match &bench {
                         Some(bench) => bench,
-                        None => bench.insert(Bench::new(
-                            self.engine.as_ref(),
-                            self.plugins,
-                            model,
-                            self.dataset,
-                            &part.work,
-                            &threat,
-                            self.plan.settings,
-                        )?),
+                        None => {
+                            let made = bench.insert(Bench::new(
+                                self.engine.as_ref(),
+                                self.plugins,
+                                model,
+                                self.dataset,
+                                &part.work,
+                                &threat,
+                                self.plan.settings,
+                            )?);
+                            made.notes.iter().for_each(|note| self.observer.note(&format!("{}: {note}", model.name)));
+                            made
+                        }
                     };
                     let observer = &mut *self.observer;
                     let findings = bench.compute(start..end, &mut |done, _| observer.progress(start + done, n))?;
@@ -376,6 +424,11 @@ impl Run<'_> {
                 remedies: m.remedies.clone(),
                 margin: m.remedied.margin,
                 suggestions: self.suggestions.get(&index).cloned().unwrap_or_default(),
+                certificate: self.certificates.get(index).map(|(certificate, seconds)| Certified {
+                    certificate: certificate.clone(),
+                    seconds: *seconds,
+                    threat: self.threat().clone(),
+                }),
             })
             .collect();
         let refused: Vec<Refused> = self.refused.iter().map(|(refused, _)| refused.clone()).collect();
@@ -405,6 +458,7 @@ impl Run<'_> {
             samples: summary.samples.clone(),
             surfaces,
             doubts: summary.doubts.clone(),
+            certificates: self.certificates.iter().map(|(certificate, _)| rows_of(certificate)).collect(),
             manifest: self.manifest.clone(),
         };
         let html = report::html(&page).map_err(|e| IntakeError::output(94, e.to_string()))?;
@@ -425,8 +479,7 @@ impl Run<'_> {
         };
         let threat = part.threat.as_ref().map(ThreatModel::text).unwrap_or_default();
         let hash = crate::files::sha256(format!("{spelled}\n{threat}").as_bytes());
-        let sha: String = model.sha256.chars().take(8).collect();
-        format!("m{:04}-{sha}.{id}-{}", part.model + 1, &hash[..8])
+        format!("{}.{id}-{}", stem(part.model, model), &hash[..8])
     }
 
     fn describe(&self, part: &Part) -> String {
@@ -452,6 +505,33 @@ impl Run<'_> {
         let (Work::Component(request), Some(_)) = (work, threat) else { return None };
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
         Some((find("alpha")?, find("steps")? as u32))
+    }
+}
+
+/// How names of files call a model.
+fn stem(place: usize, model: &Model) -> String {
+    let sha: String = model.sha256.chars().take(8).collect();
+    format!("m{:04}-{sha}", place + 1)
+}
+
+/// A certificate as the page shows it.
+fn rows_of(certificate: &Certificate) -> report::Certificate {
+    let row = |row: &certificate::Row| report::CheckRow {
+        check: row.check.clone(),
+        what: row.what.clone(),
+        points: row.points.clone(),
+        directions: row.directions.clone(),
+        samples: row.samples as u64,
+        threshold: row.threshold.clone(),
+        measured: row.measured.clone(),
+        outcome: row.outcome.word().to_owned(),
+        failed: row.outcome == certificate::Outcome::Fail,
+    };
+    report::Certificate {
+        model: certificate.model.clone(),
+        sentence: certificate.sentence(),
+        failed: certificate.passed() == Some(false),
+        rows: certificate.rows.iter().map(row).collect(),
     }
 }
 

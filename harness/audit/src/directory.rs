@@ -19,9 +19,13 @@ pub struct Directory {
 /// The file that says what the directory is.
 pub const MANIFEST: &str = "manifest.json";
 
+/// Fields of the manifest in which one run may differ from itself.
+const UNLIKE: [&str; 2] = ["command", "certificates"];
+
 impl Directory {
     /// Opens a directory for a run. A new or empty one gets `manifest`; one that holds a run is only opened with `resume`, and
-    /// only if its manifest is the same but for the field `command`: one run can be spelled in several ways.
+    /// only if its manifest is the same but for the field `command`, since one run can be spelled in several ways, and for
+    /// `certificates`, which are found on the way.
     ///
     /// # Errors
     /// `O095`: the directory cannot be made or written. `R096`: it holds something else, or a run and `resume` was not asked for.
@@ -147,7 +151,7 @@ impl Readable for tempfile::Builder<'_, '_> {
     }
 }
 
-/// The fields in which two manifests differ, in words; `None` if it is at most the `command`.
+/// The fields in which two manifests differ, in words; `None` if it is at most those in [`UNLIKE`].
 fn difference(found: &[u8], wanted: &[u8]) -> Option<String> {
     if found == wanted {
         return None;
@@ -156,7 +160,8 @@ fn difference(found: &[u8], wanted: &[u8]) -> Option<String> {
     let (Some(found), Some(wanted)) = (read(found), read(wanted)) else { return Some("its manifest cannot be read".into()) };
     let (Some(a), Some(b)) = (found.as_object(), wanted.as_object()) else { return Some("its manifest is no object".into()) };
     let keys = a.keys().chain(b.keys().filter(|k| !a.contains_key(*k)));
-    let differing: Vec<&str> = keys.filter(|k| *k != "command" && a.get(*k) != b.get(*k)).map(String::as_str).collect();
+    let differing: Vec<&str> =
+        keys.filter(|k| !UNLIKE.contains(&k.as_str()) && a.get(*k) != b.get(*k)).map(String::as_str).collect();
     (!differing.is_empty()).then(|| format!("{} differ", differing.join(", ")))
 }
 

@@ -26,6 +26,7 @@
 pub mod attack;
 pub mod audit;
 pub mod card;
+pub mod certificate;
 pub mod conduct;
 pub mod data;
 pub mod directory;

@@ -18,6 +18,9 @@ pub struct Link<'a> {
     pub objective: Option<&'a Graph>,
     /// The row vectors whose products with the Jacobian the program asks for.
     pub cotangent: Option<&'a Graph>,
+    /// A gradient of cross-entropy from elsewhere, taken instead of our own: inputs `x` and `y`, output `gradient`. It cannot
+    /// serve an objective, and products with the Jacobian are always ours.
+    pub given: Option<&'a Graph>,
     /// Norm, radius and box.
     pub threat: &'a ThreatModel,
     /// Whether the loss leads towards `target` instead of away from `y`.
@@ -322,6 +325,10 @@ impl<'b, 'a> Scope<'b, 'a> {
         let value = match what {
             "logits" => self.logits(x),
             "loss" => self.loss(clean)?.0,
+            "grad" if self.follows_given() => {
+                self.backwards += 1;
+                self.given(x)
+            }
             "grad" => {
                 let logits = self.quantity(&key.replace("grad", "logits"))?;
                 self.backwards += 1;
@@ -369,6 +376,27 @@ impl<'b, 'a> Scope<'b, 'a> {
         };
         self.derived.insert(key, value);
         Ok(value)
+    }
+
+    /// Whether `grad` is that of a graph from elsewhere.
+    fn follows_given(&self) -> bool {
+        self.link.given.is_some() && self.link.objective.is_none()
+    }
+
+    /// The gradient of cross-entropy as a graph from elsewhere has it; towards `target` it is followed downwards.
+    fn given(&mut self, x: Expr<'b>) -> Expr<'b> {
+        let class = self.feed(if self.link.targeted { "target" } else { "y" }, &ValueType::default());
+        let Some(graph) = self.link.given else { return x };
+        let outputs = self.builder.inline(graph, &|name, _| Some(if name == "y" { class.id } else { x.id }));
+        match outputs.map(|outputs| outputs.into_iter().next()) {
+            Ok(Some((_, id))) if self.link.targeted => -self.builder.expr(id),
+            Ok(Some((_, id))) => self.builder.expr(id),
+            Ok(None) => x,
+            Err(why) => {
+                self.builder.graph_mut().add_problem(format!("the gradient graph does not fit: {why}"));
+                x
+            }
+        }
     }
 
     /// The loss per sample and, for cross-entropy, its exact cotangent at the logits.

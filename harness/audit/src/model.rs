@@ -3,20 +3,25 @@
 
 mod admit;
 mod batch;
+mod given;
 mod native;
 mod pixels;
 mod source;
 mod steadiness;
+mod whole;
 
 use flatscape_engine::Engine;
 use flatscape_graph::{Dim, Graph, Tensor};
 
 pub use admit::admit;
 pub use batch::{Agreement, TOLERANCE, compare, noise};
+pub(crate) use given::identity;
+pub use given::{Given, GivenRequest};
 pub use native::{Interface, Native, rows_of_logits};
 pub use pixels::{Outputs, Pixels};
 pub use source::{SHIPPED, Shipped};
 pub use steadiness::Steadiness;
+pub use whole::Whole;
 
 use crate::card::{Card, Preprocessing};
 use crate::data::Dataset;
@@ -41,6 +46,9 @@ pub struct Intake {
     /// Remedies by name that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<String>,
+    /// A gradient graph that came with the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<GivenRequest>,
 }
 
 /// A classifier of images.
@@ -78,6 +86,8 @@ pub struct Model {
     pub changed: Option<&'static str>,
     /// What was changed because it was asked for, as sentences.
     pub remedies: Vec<String>,
+    /// The gradient graph that came with it.
+    pub given: Option<Given>,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
 }
@@ -106,6 +116,8 @@ impl Model {
         hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());
         remedies.extend(remedied.sentences.iter().cloned());
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
+        let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
+        facts.extend(given.as_ref().map(given_fact));
         let class_names =
             if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
         Ok(Model {
@@ -124,6 +136,7 @@ impl Model {
             remedied,
             changed: changed.map(|(name, _)| name),
             remedies,
+            given,
             facts,
             native,
         })
@@ -188,6 +201,11 @@ fn labels_fit(native: &Native, data: &Dataset) -> Result<(), IntakeError> {
     } else {
         error.help("choose the data set that the model was trained for")
     })
+}
+
+fn given_fact(given: &Given) -> String {
+    let role = if given.used { "is what attacks follow" } else { "is compared with ours, which attacks follow" };
+    format!("the gradient graph {} (sha256 {}) {role}", given.name, given.sha256)
 }
 
 fn preprocessing_fact(pixels: &Pixels, native: &Native) -> String {

@@ -29,6 +29,7 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
         model: &model,
         objective: program.graph(Role::Objective),
         cotangent: program.graph(Role::Cotangent),
+        given: None,
         threat: &threat,
         targeted: task.targeted,
         arguments: &numbers,

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use flatscape_engine::Engine;
-use flatscape_graph::Tensor;
+use flatscape_graph::{Graph, Tensor};
 use flatscape_host::{Arguments, Component, HostError, Iterates, Kind, Plugins, Program, Role, Task, Value};
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +168,8 @@ pub struct Bench<'a> {
     settings: Settings,
     verifier: Verifier,
     tool: Tool<'a>,
+    /// What a reader should know about how it is computed, as clauses.
+    pub notes: Vec<String>,
 }
 
 enum Tool<'a> {
@@ -206,6 +208,7 @@ impl<'a> Bench<'a> {
         let verifier = Verifier::new(engine, &model.graph, threat, other).map_err(named("verification"))?;
         // what attacks see and differentiate; the judge above sees the model itself
         let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+        let mut notes = Vec::new();
         let tool = match work {
             Work::Clean => Tool::Clean,
             Work::Component(request) => {
@@ -221,6 +224,7 @@ impl<'a> Bench<'a> {
                         model: seen,
                         objective: margin.as_ref(),
                         cotangent: None,
+                        given: followed(model),
                         threat,
                         targeted: task.targeted,
                         arguments: &[],
@@ -230,11 +234,18 @@ impl<'a> Bench<'a> {
                     Tool::Oracle { plugins, component, arguments, task, target, answers }
                 } else {
                     let program = plugins.build(component, &arguments, &task)?;
+                    let own = [Role::Objective, Role::Cotangent].into_iter().any(|role| program.graph(role).is_some());
+                    if let Some(given) = model.given.as_ref().filter(|given| own && given.used) {
+                        let what =
+                            format!("{} differentiates what {} does not, so the gradient is our own", component.id, given.name);
+                        notes.push(what);
+                    }
                     let numbers = numbers(&arguments);
                     let link = Link {
                         model: if component.kind == Kind::Attack { seen } else { &model.graph },
                         objective: program.graph(Role::Objective).or(margin.as_ref()),
                         cotangent: program.graph(Role::Cotangent),
+                        given: followed(model),
                         threat,
                         targeted: task.targeted,
                         arguments: &numbers,
@@ -260,7 +271,7 @@ impl<'a> Bench<'a> {
                 }
             }
         };
-        Ok(Bench { model, dataset, threat: threat.clone(), settings, verifier, tool })
+        Ok(Bench { model, dataset, threat: threat.clone(), settings, verifier, tool, notes })
     }
 
     /// Computes a range of samples.
@@ -431,6 +442,11 @@ impl<'a> Bench<'a> {
         let x0 = Tensor::new(batch.x0.shape(), points).unwrap_or_else(|| batch.x0.clone());
         Ok(Batch { x0, ..batch.clone() })
     }
+}
+
+/// The gradient graph that attacks follow instead of ours.
+fn followed(model: &Model) -> Option<&Graph> {
+    model.given.as_ref().filter(|given| given.used).map(|given| &given.graph)
 }
 
 /// The attack or metric of that name.

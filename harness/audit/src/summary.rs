@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use flatscape_report::{Doubt, Record, SampleKey, SampleValue, Samples};
 
+use crate::certificate::Certificate;
 use crate::findings::{Findings, FindingsError};
-use crate::flags::{AttackEvidence, Evidence, FLAGS, LEAD};
+use crate::flags::{AttackEvidence, Evidence, FLAGS, LEAD, gradient_certificate, gradients_disagree};
 use crate::hazards::Found;
 use crate::request::Request;
 use crate::shard::Work;
@@ -51,6 +52,19 @@ pub struct ModelFacts {
     pub margin: bool,
     /// Preprocessing that would give a much better clean accuracy, as sentences.
     pub suggestions: Vec<String>,
+    /// Its gradient certificate, once it is there.
+    pub certificate: Option<Certified>,
+}
+
+/// A certificate, under which threat model its iterates were found, and how long it took.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// What was found.
+    pub certificate: Certificate,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// The threat model.
+    pub threat: ThreatModel,
 }
 
 /// One component on one model: what its finished shards found.
@@ -151,6 +165,7 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn add_to(&self, summary: &mut Summary) -> Result<(), FindingsError> {
         let doubts = self.doubts(summary)?;
+        self.certificate(&doubts, summary);
         for part in self.parts {
             if let Some((id, _)) = &part.fault {
                 summary.records.push(Record { flags: vec![id.clone()], ..self.record(part) });
@@ -174,6 +189,27 @@ impl Rows<'_> {
             self.union(threat, &doubts, summary)?;
         }
         Ok(())
+    }
+
+    /// 1 where the gradient certificate holds, 0 where it does not; no row where there is none.
+    fn certificate(&self, doubts: &Doubts, summary: &mut Summary) {
+        let Some(Certified { certificate, seconds, threat }) = &self.model.certificate else { return };
+        let Some(passed) = certificate.passed() else { return };
+        let about = |code: &&String| [gradient_certificate::CODE, gradients_disagree::CODE].contains(&code.as_str());
+        summary.records.push(Record {
+            model: self.model.name.clone(),
+            model_sha256: self.model.sha256.clone(),
+            n: certificate.samples as u64,
+            component: "certificate".into(),
+            component_version: env!("CARGO_PKG_VERSION").into(),
+            threat: threat.text(),
+            eps: Some(threat.eps),
+            metric: "gradient_certificate".into(),
+            value: Some(f64::from(u8::from(passed))),
+            seconds: *seconds,
+            flags: doubts.get("").into_iter().flatten().filter(about).cloned().collect(),
+            ..blank(self.context)
+        });
     }
 
     fn attacks(&self) -> impl Iterator<Item = &&Part> {
@@ -329,12 +365,10 @@ impl Rows<'_> {
     /// Codes of the justified doubts by threat model; without a threat those about the model itself.
     fn doubts(&self, summary: &mut Summary) -> Result<Doubts, FindingsError> {
         let mut found = Doubts::new();
-        let Some(clean) = self.parts.iter().find(|p| p.work == Work::Clean && p.findings.tensor("id").is_some()) else {
-            return Ok(found);
-        };
-        let keys = self.keys(clean, "")?;
+        let clean = self.parts.iter().find(|p| p.work == Work::Clean && p.findings.tensor("id").is_some());
+        let keys = clean.map_or(Ok(Vec::new()), |clean| self.keys(clean, ""))?;
         let correct = keys.iter().filter(|k| k.prediction == Some(k.label)).count() as u64;
-        let margins = clean.findings.get::<f64>("clean_margin")?;
+        let margins = clean.map_or(Ok(Vec::new()), |clean| clean.findings.get::<f64>("clean_margin"))?;
         let base = Evidence {
             classes: self.model.classes,
             batch_difference: self.model.batch_difference,
@@ -344,6 +378,7 @@ impl Rows<'_> {
             remedies: &self.model.remedies,
             suggestions: &self.model.suggestions,
             underflowing: if self.model.margin { 0 } else { margins.iter().filter(|m| **m > LEAD).count() as u64 },
+            certificate: self.model.certificate.as_ref().map(|c| &c.certificate),
             n: keys.len() as u64,
             correct,
             ..Evidence::default()

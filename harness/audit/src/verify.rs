@@ -61,7 +61,8 @@ pub struct Finding {
 impl Verifier {
     /// A fresh session of the model. Choose a `batch_size` that differs from the attack's.
     pub fn new(engine: &dyn Engine, model: &Graph, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
-        let link = Link { model, objective: None, cotangent: None, threat, targeted: false, arguments: &[], steps: 0 };
+        let link =
+            Link { model, objective: None, cotangent: None, given: None, threat, targeted: false, arguments: &[], steps: 0 };
         Ok(Verifier { forward: Stage::compile(engine, &link.forward(&["logits"])?)?, batch_size: batch_size.max(1) })
     }
 

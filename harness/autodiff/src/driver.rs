@@ -59,7 +59,13 @@ pub fn vjp_by(
             let Some(operand) = node.input(i) else { continue };
             let slot = &mut cotangents[operand.0 as usize];
             *slot = Some(match *slot {
-                Some(sum) => (book.join)(builder.expr(sum), builder.expr(contribution)).id,
+                Some(sum) => {
+                    let before = builder.graph().nodes().len();
+                    let sum = (book.join)(builder.expr(sum), builder.expr(contribution));
+                    let label = builder.graph().value(operand).name.clone();
+                    name_nodes(builder, &label, before);
+                    sum.id
+                }
                 None => contribution,
             });
         }
@@ -129,7 +135,11 @@ fn apply(
     if let Some(problem) = builder.graph().problems().get(problems) {
         return Err(DiffError::at(node, Why::Defect(problem.what.clone())));
     }
-    name_nodes(builder, node, before);
+    let label = match node.output(0) {
+        Some(result) if node.name.is_empty() => builder.graph().value(result).name.clone(),
+        _ => node.name.clone(),
+    };
+    name_nodes(builder, &label, before);
     Ok(contributions)
 }
 
@@ -187,15 +197,15 @@ fn fit<'b>(book: &Rulebook, contribution: Expr<'b>, operand: Expr<'b>, only: boo
     })
 }
 
-/// Names what was appended for a node after it, so that a viewer shows what belongs together.
-fn name_nodes(builder: &Builder, node: &Node, before: usize) {
-    if node.name.is_empty() {
-        return;
-    }
+/// Names what was appended for a node or a value after it, nodes and their results, so that a viewer shows what belongs
+/// together: `grad/conv1/ConvTranspose`.
+fn name_nodes(builder: &Builder, label: &str, before: usize) {
     let mut graph = builder.graph_mut();
     for index in before..graph.nodes().len() {
         let id = NodeId(index as u32);
-        let name = format!("{}/vjp/{}_{index}", node.name, graph.node_at(id).op);
+        let node = graph.node_at(id);
+        let (name, results) = (format!("grad/{}/{}", label.trim_start_matches('/'), node.op), node.outputs.clone());
         graph.name_node(id, &name);
+        results.into_iter().flatten().for_each(|result| graph.rename(result, &name));
     }
 }

@@ -3,11 +3,24 @@
 use std::io::IsTerminal;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use flatscape_audit::certificate::Certificate;
 use flatscape_report::{Record, shown, tables};
 
 /// One table per data set and threat model, as text.
 pub fn results(records: &[Record]) -> String {
     tables(records).iter().map(text).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The checks of a gradient certificate, as text.
+pub fn certificate(certificate: &Certificate) -> String {
+    let mut drawn = Table::new();
+    drawn.load_preset(if std::io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::ASCII_MARKDOWN });
+    drawn.set_header(["check", "points", "samples", "directions", "allowed", "found", "outcome"]);
+    for row in &certificate.rows {
+        let words = [&row.check, &row.points, &row.samples.to_string(), &row.directions, &row.threshold, &row.measured];
+        drawn.add_row(words.map(|word| shown(word)).into_iter().chain([row.outcome.word().to_owned()]));
+    }
+    drawn.to_string()
 }
 
 fn text(table: &flatscape_report::Table) -> String {

@@ -4,8 +4,8 @@
 use std::io::Write;
 
 use flatscape_report::{
-    Axis, Doubt, Histogram, Page, Partial, Record, SampleKey, SampleValue, Samples, Surface, figure_svg, histogram_svg, html,
-    results_csv, robust_accuracy_figures, surfaces_svg,
+    Axis, Certificate, CheckRow, Doubt, Histogram, Page, Partial, Record, SampleKey, SampleValue, Samples, Surface, figure_svg,
+    histogram_svg, html, results_csv, robust_accuracy_figures, surfaces_svg,
 };
 
 /// Name, clean accuracy, robust accuracy at 8/255, depth of the landscape.
@@ -47,6 +47,22 @@ fn page() -> Page {
                 .to_owned(),
             advice: "add an attack that needs no gradient, such as --attack square".to_owned(),
             raised_for: "synthetic-standard, linf:8/255".to_owned(),
+        }],
+        certificates: vec![Certificate {
+            model: "lenet".into(),
+            sentence: "The gradient of lenet passed 1 check on 32 samples at the images.".into(),
+            failed: false,
+            rows: vec![CheckRow {
+                check: "slope".into(),
+                what: "the gradient along a direction against the central difference".into(),
+                points: "clean".into(),
+                directions: "2 sign".into(),
+                samples: 32,
+                threshold: "at most 5 % of the pairs beyond 1 %".into(),
+                measured: "0 of 64 pairs beyond it".into(),
+                outcome: "pass".into(),
+                failed: false,
+            }],
         }],
         manifest: serde_json::json!({ "command": ["flatscape", "audit"], "seed": 0, "synthetic": true, "models": MODELS.map(|model| model.0) }),
     }

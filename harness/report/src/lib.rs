@@ -29,7 +29,7 @@ pub use error::ReportError;
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
 pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
-pub use page::{Doubt, MAX_PAGE_BYTES, Page, Partial, html};
+pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, Page, Partial, html};
 pub use record::Record;
 pub use samples::{SampleKey, SampleValue, Samples, samples_csv};
 pub use surface::{Axis, Surface, shared_range, surface_csv};

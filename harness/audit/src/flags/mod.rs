@@ -4,6 +4,8 @@
 
 mod batch_dependent;
 mod chance_accuracy;
+pub mod gradient_certificate;
+pub mod gradients_disagree;
 mod loss_underflow;
 mod nan_in_ball;
 mod not_repeatable;
@@ -17,6 +19,7 @@ mod zero_gradients;
 
 pub(crate) use loss_underflow::LEAD;
 
+use crate::certificate::Certificate;
 use crate::hazards::{Found, HAZARDS};
 use crate::threats::ThreatModel;
 
@@ -45,6 +48,8 @@ const MEASURED: &[Flag] = &[
     batch_dependent::FLAG,
     chance_accuracy::FLAG,
     other_preprocessing::FLAG,
+    gradient_certificate::FLAG,
+    gradients_disagree::FLAG,
     nan_in_ball::FLAG,
     loss_underflow::FLAG,
     zero_gradients::FLAG,
@@ -92,6 +97,8 @@ pub struct Evidence<'a> {
     pub suggestions: &'a [String],
     /// Samples whose clean prediction leads by so much that cross-entropy is zero in float32.
     pub underflowing: u64,
+    /// The gradient certificate, once it is there.
+    pub certificate: Option<&'a Certificate>,
     /// Samples.
     pub n: u64,
     /// Samples whose clean prediction is right.

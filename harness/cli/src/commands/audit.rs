@@ -8,7 +8,7 @@ use flatscape_audit::audit::{Ending, Plan, run};
 use flatscape_audit::card::Preprocessing;
 use flatscape_audit::intake::IntakeError;
 use flatscape_audit::landscape::Landscapes;
-use flatscape_audit::model::Intake;
+use flatscape_audit::model::{GivenRequest, Intake};
 use flatscape_audit::profiles;
 use flatscape_audit::request::Request;
 use flatscape_audit::shard::{ModelRequest, Settings};
@@ -58,6 +58,15 @@ pub struct Audit {
     /// How many images get their landscape drawn
     #[arg(long, default_value_t = 1, value_name = "K")]
     landscapes: usize,
+    /// A gradient graph that came with the model, to be checked against ours (see harness/audit/GRADIENTS.md)
+    #[arg(long, value_name = "FILE")]
+    gradients: Option<String>,
+    /// The output of that graph which holds the gradient; grad_<input> if absent
+    #[arg(long, value_name = "NAME", requires = "gradients")]
+    gradients_output: Option<String>,
+    /// Which gradient attacks follow: ours or theirs
+    #[arg(long, value_name = "WHOSE", default_value = "ours", value_parser = ["ours", "theirs"])]
+    use_gradients: String,
     #[command(flatten)]
     engine: EngineOptions,
     #[command(flatten)]
@@ -85,9 +94,25 @@ impl Audit {
         finish(&plan, &engine, &plugins, &self.requirements, self.json)
     }
 
+    /// The gradient graph that came with the model.
+    fn given(&self) -> Result<Option<GivenRequest>, IntakeError> {
+        let used = self.use_gradients == "theirs";
+        match &self.gradients {
+            Some(_) if self.models.len() > 1 => {
+                let what = format!("--gradients is about one model, and there are {}", self.models.len());
+                Err(IntakeError::usage(93, what).help("audit them one by one"))
+            }
+            Some(file) => Ok(Some(GivenRequest { file: file.clone(), output: self.gradients_output.clone(), used })),
+            None if used => {
+                Err(IntakeError::usage(93, "--use-gradients theirs: there are none").help("name the file with --gradients FILE"))
+            }
+            None => Ok(None),
+        }
+    }
+
     fn plan(&self) -> Result<Plan, Failure> {
         let data = self.data.request()?;
-        let intake = intake(&self.intake)?;
+        let intake = Intake { gradients: self.given()?, ..intake(&self.intake)? };
         let profile = self.profile.as_deref().map(profiles::profile).transpose()?;
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
@@ -123,6 +148,7 @@ impl Audit {
             shard_size: self.shard_size as usize,
             out: self.out.clone(),
             resume: self.resume,
+            engines: self.engine.settings(),
             command: command_line(),
             options,
         })
@@ -140,6 +166,10 @@ pub(super) fn finish(
     let interruption = Interruption::listen();
     let mut bar = Bar::new(as_json);
     let ending = run(plan, engine, plugins, &mut bar, &interruption.asked)?;
+    for failed in ending.certificates.iter().filter(|c| c.passed() == Some(false)) {
+        let line = format!("UNRELIABLE: {}", failed.sentence());
+        if as_json { eprintln!("{line}") } else { println!("{line}") }
+    }
     if as_json {
         let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
         println!("{rows}");
@@ -176,7 +206,7 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
     };
     let remedies = flatscape_audit::remedies::parse(&options.remedy)?;
     let preprocessing = Preprocessing::parse(field)?;
-    Ok(Intake { output: options.output.clone(), preprocessing, limits: options.limits.limits(), remedies })
+    Ok(Intake { output: options.output.clone(), preprocessing, limits: options.limits.limits(), remedies, gradients: None })
 }
 
 /// The command as it was typed, with the program's name alone in front.

@@ -27,8 +27,8 @@ pub struct Demo {
 impl Demo {
     /// Runs it.
     pub fn run(self) -> Result<u8, Failure> {
-        let engine =
-            EngineOptions { engine: Choice::Tract, device: flatscape_engine::Device::Cpu, threads: 0, ort_lib: None }.open()?;
+        let options = EngineOptions { engine: Choice::Tract, device: flatscape_engine::Device::Cpu, threads: 0, ort_lib: None };
+        let engine = options.open()?;
         let plugins = PluginOptions::default().load()?;
         let plan = Plan {
             models: SHIPPED.iter().map(|s| ModelRequest { source: s.name.to_owned(), intake: Intake::default() }).collect(),
@@ -41,6 +41,7 @@ impl Demo {
             shard_size: 500,
             out: self.out.unwrap_or_else(fresh),
             resume: false,
+            engines: options.settings(),
             command: command_line(),
             options: serde_json::Value::Null,
         };

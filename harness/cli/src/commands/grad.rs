@@ -1,15 +1,19 @@
-//! `flatscape grad`: the gradient of a model as a standard ONNX file.
+//! `flatscape grad`: the gradient of a model as a standard ONNX file, and whether it is the gradient.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use flatscape_audit::certificate::{Engines, Points, of_file};
+use flatscape_audit::data::{self, Dataset, Split};
 use flatscape_audit::files::publish;
-use flatscape_audit::gradient::{Request, assemble};
-use flatscape_audit::model::Native;
+use flatscape_audit::gradient::{Gradient, Of, Request, Source, assemble, join};
+use flatscape_audit::intake::IntakeError;
+use flatscape_audit::model::{Native, Whole};
 
 use super::audit::intake;
 use crate::failure::Failure;
-use crate::options::IntakeOptions;
+use crate::options::{EngineOptions, IntakeOptions};
+use crate::table;
 
 /// Write the gradient of a model as a standard ONNX file.
 #[derive(Args, Debug)]
@@ -20,17 +24,34 @@ pub struct Grad {
     /// The file to write
     #[arg(short = 'o', long = "out", value_name = "OUT")]
     out: PathBuf,
-    /// Of what: ce (cross-entropy with the input `label`), logp, logit:K, cotangent
+    /// Of what: ce (cross-entropy with the input `label`), logp, logit:K, cotangent, or the name of a value of the graph
     #[arg(long, default_value = "ce", value_name = "WHAT")]
     of: String,
-    /// With respect to what: input, params, or the name of an input
+    /// With respect to what: input, params, or the name of an input or an initializer
     #[arg(long, default_value = "input", value_name = "WHAT")]
     wrt: String,
     /// 2 adds the input `vector` and the Hessian-vector product
     #[arg(long, default_value_t = 1, value_name = "ORDER")]
     order: u32,
+    /// Print the gradient certificate of the file; the exit code is 9 where it does not hold
+    #[arg(long)]
+    check: bool,
+    /// Images for --check, as `audit` takes them; seeded noise if absent
+    #[arg(long, value_name = "DATA", requires = "check")]
+    data: Option<String>,
+    /// Where data sets lie, searched first
+    #[arg(long, value_name = "DIR", requires = "data")]
+    data_dir: Option<PathBuf>,
+    /// The first N images for --check
+    #[arg(short, value_name = "N", requires = "data", default_value_t = 32)]
+    n: usize,
+    /// Seed of the directions and the noise of --check
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
     #[command(flatten)]
     intake: IntakeOptions,
+    #[command(flatten)]
+    engine: EngineOptions,
 }
 
 impl Grad {
@@ -43,16 +64,25 @@ impl Grad {
             || self.intake.std.is_some()
             || self.intake.layout.is_some();
         request.preprocessing = asked.then(|| stated.preprocessing.clone());
-        let mut native = Native::load(&self.model, &stated)?;
-        if let Some((_, changed)) = native.remedy(&stated.remedies) {
-            native.facts.push(changed);
-        }
-        request.remedies = stated.remedies;
-        let gradient = assemble(&native, &request)?;
+        request.remedies = stated.remedies.clone();
+        let (gradient, name, native) = match &request.of {
+            Of::Value(value) => {
+                let whole = Whole::load(&self.model, &stated)?;
+                let gradient = join(&Source::named(&whole, value)?, &request)?;
+                (gradient, whole.name, Native::load(&self.model, &stated).ok())
+            }
+            _ => {
+                let mut native = Native::load(&self.model, &stated)?;
+                if let Some((_, changed)) = native.remedy(&stated.remedies) {
+                    native.facts.push(changed);
+                }
+                (assemble(&native, &request)?, native.name.clone(), Some(native))
+            }
+        };
         let bytes = gradient.bytes();
         publish(&self.out, &bytes)?;
         for fact in &gradient.facts {
-            eprintln!("{}: {fact}", native.name);
+            eprintln!("{name}: {fact}");
         }
         let graph = &gradient.graph;
         let port = |name: &str, ty: String| println!("  {name} {ty}");
@@ -60,6 +90,43 @@ impl Grad {
         graph.inputs().iter().for_each(|&input| port(&graph.value(input).name, graph.value(input).ty.to_string()));
         println!("outputs");
         graph.outputs().iter().for_each(|output| port(&output.name, graph.value(output.value).ty.to_string()));
-        Ok(0)
+        if self.check { self.certify(&name, &bytes, &gradient, &request, native.as_ref()) } else { Ok(0) }
+    }
+
+    /// Prints the certificate of the file as it was written.
+    fn certify(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        gradient: &Gradient,
+        request: &Request,
+        native: Option<&Native>,
+    ) -> Result<u8, Failure> {
+        let engine = self.engine.open()?;
+        let points = match (&self.data, native) {
+            (None, _) => Points::noise(gradient, self.seed),
+            (Some(_), None) => {
+                let what = format!("{name} is no classifier of images, so --data has no place in it");
+                return Err(IntakeError::usage(93, what).help("without --data the check takes noise").into());
+            }
+            (Some(data), Some(native)) => {
+                let request_of_data = data::Request {
+                    data: data.clone(),
+                    split: Split::Test,
+                    data_dir: self.data_dir.clone(),
+                    limit: Some(self.n),
+                    allow_fewer: true,
+                    label_offset: 0,
+                };
+                let data = Dataset::load(&request_of_data)?;
+                Points::images(gradient, native, request, &data, engine.as_ref())
+            }
+        };
+        let points = points.map_err(|why| IntakeError::usage(93, format!("--check: {why}")))?;
+        let settings = self.engine.settings();
+        let engines = Engines::around(engine.as_ref(), &settings);
+        let found = of_file(name, bytes, gradient, request, &points, self.seed, &engines);
+        println!("{}\n{}", table::certificate(&found), found.sentence());
+        Ok(if found.passed() == Some(true) { 0 } else { 9 })
     }
 }

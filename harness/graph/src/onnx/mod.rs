@@ -14,7 +14,7 @@ mod write;
 
 pub use fault::{Fault, ReadError};
 pub use read::{ExternalTensor, ModelFile, read, read_with};
-pub use write::write;
+pub use write::{write, write_described};
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use prost::Message;
 
 use super::proto::attribute_proto::AttributeType;
 use super::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
 };
 use crate::ir::{Attribute, Dim, Graph, Node, ValueType};
 use crate::name::Naming;
@@ -23,10 +23,29 @@ const IR_VERSION: i64 = 8;
 /// already visible under another name is written through an `Identity`. Constants that nothing reads are left out, and so are
 /// attributes that this program could not read ([`Attribute::Unread`], which [`Graph::check`] refuses).
 pub fn write(graph: &Graph) -> Vec<u8> {
+    model_proto(graph).encode_to_vec()
+}
+
+/// As [`write()`], with a sentence about the file and properties for those who read it: key and value, in this order.
+pub fn write_described(graph: &Graph, description: &str, properties: &[(&str, String)]) -> Vec<u8> {
+    let entry = |(key, value): &(&str, String)| StringStringEntryProto {
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(value.clone().into_bytes()),
+    };
+    let model = ModelProto {
+        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+        doc_string: Some(description.into()),
+        metadata_props: properties.iter().map(entry).collect(),
+        ..model_proto(graph)
+    };
+    model.encode_to_vec()
+}
+
+fn model_proto(graph: &Graph) -> ModelProto {
     let naming = Naming::of(graph);
     let mut domains: BTreeSet<&str> = graph.nodes().iter().map(|n| &*n.domain).collect();
     domains.insert("");
-    let model = ModelProto {
+    ModelProto {
         ir_version: Some(IR_VERSION),
         producer_name: Some(b"flatscape".to_vec()),
         opset_import: domains
@@ -38,8 +57,7 @@ pub fn write(graph: &Graph) -> Vec<u8> {
             .collect(),
         graph: Some(graph_proto(graph, &naming, 0)),
         ..ModelProto::default()
-    };
-    model.encode_to_vec()
+    }
 }
 
 /// The last `captured` inputs are names from outside and are not listed.

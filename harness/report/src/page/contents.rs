@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use minijinja::Value;
 use serde::Serialize;
 
-use super::{Doubt, Page};
+use super::{Certificate, Doubt, Page};
 use crate::columns::COLUMNS;
 use crate::error::ReportError;
 use crate::figure::figure_svg;
@@ -29,6 +29,7 @@ pub(crate) struct Limits {
     /// Grid lines per axis.
     grid: usize,
     doubts: usize,
+    certificates: usize,
     outcomes: usize,
     /// Bytes of the table of all rows, about.
     row_bytes: usize,
@@ -38,9 +39,9 @@ pub(crate) struct Limits {
 /// From generous to strict; the first that keeps the page small enough is used.
 #[rustfmt::skip]
 pub(crate) const LIMITS: &[Limits] = &[
-    Limits { verdicts: 60, table_rows: 200, table_columns: 24, figures: 12, curves: 24, surfaces: 16, grid: 41, doubts: 60, outcomes: 200, row_bytes: 1_200_000, manifest_bytes: 200_000 },
-    Limits { verdicts: 60, table_rows: 100, table_columns: 16, figures: 6,  curves: 14, surfaces: 16, grid: 25, doubts: 60, outcomes: 60,  row_bytes: 600_000,   manifest_bytes: 60_000 },
-    Limits { verdicts: 20, table_rows: 40,  table_columns: 8,  figures: 2,  curves: 7,  surfaces: 4,  grid: 21, doubts: 20, outcomes: 20,  row_bytes: 200_000,   manifest_bytes: 20_000 },
+    Limits { verdicts: 60, table_rows: 200, table_columns: 24, figures: 12, curves: 24, surfaces: 16, grid: 41, doubts: 60, certificates: 60, outcomes: 200, row_bytes: 1_200_000, manifest_bytes: 200_000 },
+    Limits { verdicts: 60, table_rows: 100, table_columns: 16, figures: 6,  curves: 14, surfaces: 16, grid: 25, doubts: 60, certificates: 30, outcomes: 60,  row_bytes: 600_000,   manifest_bytes: 60_000 },
+    Limits { verdicts: 20, table_rows: 40,  table_columns: 8,  figures: 2,  curves: 7,  surfaces: 4,  grid: 21, doubts: 20, certificates: 8,  outcomes: 20,  row_bytes: 200_000,   manifest_bytes: 20_000 },
 ];
 
 /// The template's variables.
@@ -54,6 +55,8 @@ pub(crate) struct Contents {
     verdicts_left_out: usize,
     doubts: Vec<ShownDoubt>,
     doubts_left_out: usize,
+    certificates: Vec<ShownCertificate>,
+    certificates_left_out: usize,
     tables: Vec<ShownTable>,
     tables_left_out: usize,
     figures: Vec<Value>,
@@ -98,6 +101,24 @@ struct ShownDoubt {
     explanation: String,
     advice: String,
     raised_for: String,
+}
+
+#[derive(Serialize)]
+struct ShownCertificate {
+    sentence: String,
+    failed: bool,
+    rows: Vec<ShownCheck>,
+}
+
+#[derive(Serialize)]
+struct ShownCheck {
+    what: String,
+    words: [String; 3],
+    samples: u64,
+    threshold: String,
+    measured: String,
+    outcome: String,
+    failed: bool,
 }
 
 #[derive(Serialize)]
@@ -225,6 +246,8 @@ impl Contents {
             verdicts_left_out,
             doubts: page.doubts.iter().take(limits.doubts).map(shown_doubt).collect(),
             doubts_left_out: page.doubts.len().saturating_sub(limits.doubts),
+            certificates: page.certificates.iter().take(limits.certificates).map(shown_certificate).collect(),
+            certificates_left_out: page.certificates.len().saturating_sub(limits.certificates),
             tables,
             tables_left_out,
             figures: figures.collect(),
@@ -273,6 +296,19 @@ fn shown_doubt(doubt: &Doubt) -> ShownDoubt {
         advice: shown_to(&doubt.advice, 800),
         raised_for: shown_to(&doubt.raised_for, 300),
     }
+}
+
+fn shown_certificate(certificate: &Certificate) -> ShownCertificate {
+    let rows = certificate.rows.iter().take(60).map(|row| ShownCheck {
+        what: shown_to(&row.what, 300),
+        words: [&row.check, &row.points, &row.directions].map(|word| shown(word)),
+        samples: row.samples,
+        threshold: shown_to(&row.threshold, 300),
+        measured: shown_to(&row.measured, 400),
+        outcome: shown(&row.outcome),
+        failed: row.failed,
+    });
+    ShownCertificate { sentence: shown_to(&certificate.sentence, 1200), failed: certificate.failed, rows: rows.collect() }
 }
 
 fn shown_tables(page: &Page, limits: &Limits) -> (Vec<ShownTable>, usize) {

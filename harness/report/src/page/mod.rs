@@ -37,6 +37,8 @@ pub struct Page {
     pub surfaces: Vec<Surface>,
     /// Doubts that were raised.
     pub doubts: Vec<Doubt>,
+    /// What was found about the gradient of every model.
+    pub certificates: Vec<Certificate>,
     /// The manifest of the run.
     pub manifest: serde_json::Value,
 }
@@ -63,6 +65,34 @@ pub struct Doubt {
     pub advice: String,
     /// The model, threat model and component that it concerns.
     pub raised_for: String,
+}
+
+/// Whether the gradient of a model is its slope: a table of checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// Name of the model.
+    pub model: String,
+    /// The verdict, as one sentence.
+    pub sentence: String,
+    /// Whether it failed.
+    pub failed: bool,
+    /// The checks.
+    pub rows: Vec<CheckRow>,
+}
+
+/// One check of a [`Certificate`]; every text as it is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the headings of the table say what they hold")]
+pub struct CheckRow {
+    pub check: String,
+    pub what: String,
+    pub points: String,
+    pub directions: String,
+    pub samples: u64,
+    pub threshold: String,
+    pub measured: String,
+    pub outcome: String,
+    pub failed: bool,
 }
 
 /// The page as HTML. The same page gives the same bytes.

@@ -84,6 +84,22 @@ fn page_of(text: &str) -> Page {
         figures,
         surfaces: vec![surface.clone(), Surface { kind: "loss-weights".to_owned(), loss: surface.z.clone(), ..surface }],
         doubts: vec![Doubt { code: own(), raised_if: own(), explanation: own(), advice: own(), raised_for: own() }],
+        certificates: vec![Certificate {
+            model: own(),
+            sentence: own(),
+            failed: true,
+            rows: vec![CheckRow {
+                check: own(),
+                what: own(),
+                points: own(),
+                directions: own(),
+                samples: 3,
+                threshold: own(),
+                measured: own(),
+                outcome: own(),
+                failed: true,
+            }],
+        }],
         manifest: serde_json::json!({ text: text }),
     }
 }
@@ -150,6 +166,7 @@ const ATTRIBUTES: &[&str] = &[
     "role",
     "aria-label",
     "scope",
+    "open",
     "title",
     "type",
     "data-landscape",

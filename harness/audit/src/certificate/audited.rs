@@ -1,0 +1,97 @@
+//! The certificate of a model in an audit: the gradient exactly as attacks are given it (of cross-entropy, unless a remedy made it
+//! the margin), at the images and where the first steps under the threat model lead.
+
+use std::collections::HashMap;
+
+use flatscape_graph::{Graph, Tensor, text};
+
+use super::ground::{Engines, samples};
+use super::{Certificate, Other, Scalar, Subject, Variable, WALK, certify};
+use crate::data::Dataset;
+use crate::link::{Link, LinkError, Point};
+use crate::model::{Given, Model};
+use crate::remedies::objective;
+use crate::threats::ThreatModel;
+
+/// Certifies the gradient of a model on the first images of a data set.
+pub fn of_model(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64, engines: &Engines) -> Certificate {
+    match subject(model, dataset, threat, seed) {
+        Ok(subject) => certify(&subject, engines),
+        Err(why) => Certificate::none(&model.name, &why),
+    }
+}
+
+fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) -> Result<Subject, String> {
+    let followed = model.given.as_ref().filter(|given| given.used && !model.remedied.margin);
+    let count = samples(&model.graph, dataset.len());
+    let batch = dataset.batch(0..count);
+    let input = model.graph.inputs().first().map(|&x| model.graph.value(x).name.to_string()).unwrap_or_default();
+    let ones = vec![1f32; dataset.image_len()];
+    let all = (threat.norm.distance)(&ones, &vec![0f32; ones.len()]);
+    let labels = Tensor::new(&[count], batch.y.clone()).unwrap_or_else(|| Tensor::ints(&batch.y));
+    Ok(Subject {
+        model: model.name.clone(),
+        about: about(model, threat),
+        forward: model.graph.clone(),
+        gradient: linked(model, threat, followed)?,
+        scalar: if model.remedied.margin {
+            Scalar::Margin { classes: model.classes, labels: batch.y.clone() }
+        } else {
+            Scalar::CrossEntropy { classes: model.classes, labels: batch.y.clone() }
+        },
+        labels: Some(batch.y),
+        variables: vec![Variable { name: input, shape: model.shape.to_vec(), gradient: "gradient".into() }],
+        blocks: count,
+        batched: true,
+        start: batch.x.to_f64(),
+        fixed: HashMap::from([("y".to_owned(), labels)]),
+        ids: batch.ids,
+        bounds: Some((threat.lo.into(), threat.hi.into())),
+        range: f64::from(threat.hi - threat.lo),
+        reach: Some(threat.eps / all.max(1.0)),
+        hessian: None,
+        surrogate: model.remedied.twin.is_some() && followed.is_none(),
+        other: other(model, threat)?,
+        seed,
+    })
+}
+
+fn about(model: &Model, threat: &ThreatModel) -> String {
+    let whose = match &model.given {
+        Some(given) if given.used && !model.remedied.margin => format!(" (the gradient is that of {})", given.name),
+        _ => String::new(),
+    };
+    format!("at the images and after {WALK} steps under {}{whose}", threat.text())
+}
+
+/// Where a gradient of cross-entropy came with the model, and that is what attacks ascend: the one of the two that is not used.
+fn other(model: &Model, threat: &ThreatModel) -> Result<Option<Other>, String> {
+    let Some(given) = model.given.as_ref().filter(|_| !model.remedied.margin) else { return Ok(None) };
+    let (name, graph) =
+        if given.used { ("ours".to_owned(), linked(model, threat, None)?) } else { (given.name.clone(), given.graph.clone()) };
+    Ok(Some(Other { name, graph, output: "gradient".into() }))
+}
+
+/// The gradient and one step of the walk, linked to the model as a plugin's program is.
+fn linked(model: &Model, threat: &ThreatModel, given: Option<&Given>) -> Result<Graph, String> {
+    let given = given.map(|given| &given.graph);
+    let program = text::parse(&format!(
+        "certificate (float[N,C,H,W] x, float[N,C,H,W] grad, float eps) => (float[N,C,H,W] gradient, float[N,C,H,W] x_next)
+        <float[1] part = {{{}}}>
+        {{ gradient = Identity(grad)  d = flatscape.Steepest(grad)  alpha = Mul(eps, part)  s = Mul(d, alpha)  x_next = Add(x, s) }}",
+        2.5 / f64::from(WALK)
+    ))
+    .map_err(|e| e.to_string())?;
+    let margin = model.remedied.margin.then(|| objective(false));
+    let link = Link {
+        model: model.remedied.twin.as_ref().unwrap_or(&model.graph),
+        objective: margin.as_ref(),
+        cotangent: None,
+        given,
+        threat,
+        targeted: false,
+        arguments: &[],
+        steps: WALK,
+    };
+    link.stage(&program, Point::Fed, true, &[]).map(|linked| linked.graph).map_err(|e: LinkError| e.to_string())
+}

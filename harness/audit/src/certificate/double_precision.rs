@@ -1,0 +1,19 @@
+//! The gradient in float32 against the same graph in float64: what rounding does to it, and what the fast forms of operators do.
+
+use super::Check;
+use super::errors::Tolerance;
+use super::second_engine::distances;
+
+/// ‖g − g64‖ / ‖g64‖ per sample.
+pub(super) const CHECK: Check = Check {
+    name: "float64",
+    what: "the gradient against that of the same graph in double precision, with every operator in its plain form",
+    counts: true,
+    slopes: false,
+    measure: |ground, site| {
+        let double = ground.double.as_ref().map_err(String::clone)?;
+        let expected = ground.gradient_of(double, &site.x)?;
+        let tolerance = Tolerance { noun: "samples", error: 0.02, of: "‖∇‖", share: 0.05, median: 1e-3 };
+        Ok(Some(distances(ground, site, &expected).judged(ground, String::new(), &tolerance)))
+    },
+};

@@ -1,0 +1,49 @@
+//! Where the gradient is zero, nothing that follows it moves.
+
+use super::errors::{exceeds, percent};
+use super::ground::{Ground, Site};
+use super::{Check, Finding};
+
+/// Below this nothing that float32 holds has a direction left.
+const NOTHING: f64 = 1e-30;
+
+/// The share of samples that may have none.
+const ALLOWED: f64 = 0.05;
+
+/// At the points themselves, where attacks begin; at iterates of the samples that are still right, since an attack needs no
+/// direction once it has won (and a step too many may end where every unit of a small net is dead).
+pub(super) const CHECK: Check = Check {
+    name: "zero-gradients",
+    what: "samples whose gradient is zero everywhere",
+    counts: true,
+    slopes: false,
+    measure: |ground, site| {
+        let size = ground.subject.size().max(1);
+        let gradient = &site.gradient_at_exact;
+        let asked = still_right(ground, site);
+        let zero = |g: &[f64]| g.iter().all(|v| v.abs() < NOTHING);
+        let count = gradient.chunks(size).zip(&asked).filter(|(g, asked)| **asked && zero(g)).count();
+        let entries = gradient.iter().filter(|v| **v == 0.0).count() as f64 / gradient.len().max(1) as f64;
+        let of = asked.iter().filter(|asked| **asked).count();
+        let which = if of < asked.len() { " that are still right" } else { "" };
+        Ok(Some(Finding {
+            samples: of,
+            directions: String::new(),
+            threshold: format!("at most {} of the samples", percent(ALLOWED)),
+            measured: format!("{count} of {of} samples{which}; {} of the entries are zero", percent(entries)),
+            holds: !exceeds(count, of, ALLOWED),
+        }))
+    },
+};
+
+/// The samples that an attack would still move.
+fn still_right(ground: &Ground, site: &Site) -> Vec<bool> {
+    let labels = ground.subject.labels.as_ref().filter(|_| site.name == "iterate" && ground.subject.batched);
+    let Some(labels) = labels else { return vec![true; ground.subject.blocks] };
+    let classes = (site.values.len() / labels.len().max(1)).max(1);
+    let right = |(z, &y): (&[f64], &i64)| {
+        let own = z.get(y as usize).copied().unwrap_or(f64::NAN);
+        z.iter().enumerate().all(|(k, &v)| k == y as usize || v <= own)
+    };
+    site.values.chunks(classes).zip(labels).map(right).collect()
+}
