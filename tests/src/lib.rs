@@ -2,6 +2,8 @@
 //! cases are data wherever they can be (`rules/`, `golden/`, `plugins/`).
 
 #[cfg(test)]
+mod accepted;
+#[cfg(test)]
 mod architectures;
 #[cfg(test)]
 mod certificate;

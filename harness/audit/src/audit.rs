@@ -2,7 +2,7 @@
 //! the next one starts; what cannot be done is one row, and everything else goes on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -17,10 +17,11 @@ use crate::certificate::{self, Certificate, Engines};
 use crate::conduct::misconduct;
 use crate::data::{self, Dataset};
 use crate::directory::Directory;
+use crate::files;
 use crate::findings::Findings;
 use crate::intake::{Class, IntakeError};
 use crate::landscape::{self, Landscapes};
-use crate::model::Model;
+use crate::model::{Model, SHIPPED};
 use crate::request::Request;
 use crate::shard::{Bench, Description, ModelRequest, Settings, Shard, ShardError, Work, offered};
 use crate::suggest::suggest;
@@ -217,6 +218,7 @@ impl Run<'_> {
         for part in &parts {
             witness::write(self.directory, &self.slug(part), part, &self.models[part.model], self.dataset)?;
         }
+        self.look_again();
         let summary = self.tables(&parts)?;
         self.page(&summary, surfaces, interrupted.then_some((done, total)))?;
         let certificates = self.certificates.iter().map(|(certificate, _)| certificate.clone()).collect();
@@ -386,6 +388,18 @@ impl Run<'_> {
         let plugin = &offered(self.plugins, &request.id).ok()?.plugin;
         let file = plugin.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         misconduct(part, &request.id, &crate::intake::escape(&file))
+    }
+
+    /// Says which model files are not what they were when they were read. Nothing that was computed depends on them any more.
+    fn look_again(&mut self) {
+        for (request, model) in self.requests.iter().zip(self.models) {
+            let shipped = SHIPPED.iter().any(|s| s.name == request.source);
+            let now = files::read(Path::new(&request.source), request.intake.limits.model_bytes);
+            if !shipped && now.is_ok_and(|file| file.sha256 != model.sha256) {
+                let what = format!("{} has changed on disk since it was read; the results are about what was read", model.name);
+                self.observer.note(&format!("{what} (sha256 {})", model.sha256));
+            }
+        }
     }
 
     /// What plugins said while they worked.

@@ -97,6 +97,11 @@ pub struct ExternalFiles {
     given: Cell<u64>,
 }
 
+/// Tensors may share bytes: as many times on the average, …
+const SHARED: u64 = 4;
+/// … and so many bytes more.
+const SLACK: u64 = 64 << 20;
+
 /// Why external data cannot be had: the kind of fault and a clause about the location.
 pub type Withheld = (Fault, String);
 
@@ -121,6 +126,11 @@ impl ExternalFiles {
         let mut files = self.read.borrow_mut();
         if !files.contains_key(location) {
             files.insert(location.to_owned(), self.open(location)?);
+        }
+        let held: u64 = files.values().map(|file| file.bytes.len() as u64).sum();
+        if self.given.get() > held.saturating_mul(SHARED).saturating_add(SLACK) {
+            let why = format!("its bytes are used over and over: tensors of {} bytes in files of {held} bytes", self.given.get());
+            return Err((Fault::EXTERNAL_TOO_LARGE, why));
         }
         let bytes = files.get(location).map_or(&[][..], |file| &file.bytes);
         let wanted = usize::try_from(offset).ok().zip(offset.checked_add(length).and_then(|end| usize::try_from(end).ok()));

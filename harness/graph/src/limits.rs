@@ -26,6 +26,11 @@ impl Graph {
         let mut constant = 0u64;
         for node in self.nodes() {
             let from_input = node.inputs.iter().flatten().any(|v| fed[v.0 as usize]);
+            let padded = self.padded(node);
+            if padded > VALUE_BYTES {
+                let size = format!("{} MB with its padding; {} MB is the limit", padded >> 20, VALUE_BYTES >> 20);
+                return Err(format!("{}: what it reads has {size}", node.describe()));
+            }
             for &result in node.outputs.iter().flatten() {
                 fed[result.0 as usize] = from_input;
                 let size = self.size(result);
@@ -41,6 +46,19 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the first operand with the padding that the node states around its spatial axes.
+    fn padded(&self, node: &Node) -> u64 {
+        let (Some(pads), Some(x)) = (node.attributes.ints("pads"), node.input(0)) else { return 0 };
+        let Some(shape) = self.shape(x).filter(|s| s.len() >= 2 && pads.len() == 2 * (s.len() - 2)) else { return 0 };
+        let axes = pads.len() / 2;
+        let extent = |(axis, dim): (usize, &Dim)| {
+            let around = if axis < 2 { 0 } else { pads[axis - 2].max(0).saturating_add(pads[axis - 2 + axes].max(0)) };
+            (dim.fixed().unwrap_or(1) as u64).saturating_add(around as u64)
+        };
+        let size = self.dtype(x).map_or(4, DType::size) as u64;
+        shape.iter().enumerate().map(extent).fold(size, u64::saturating_mul)
     }
 
     /// Bytes of a value whose open extents are 1.

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use super::crafted::good;
 use super::inputs::{
     Images, c_plugin, classifier, data, directory, file, idx, ill_labelled, model, panicking_plugin, pipe, text_file,
 };
 use crate::wire::{Data, Model};
 
-/// One mistake.
+/// One mistake, or what looks like one.
 pub struct Case {
+    /// The number of its kind: that of its message, if nothing else is stated.
+    row: u16,
     pub name: &'static str,
     /// Makes what the command reads.
     pub make: fn(&Path),
@@ -20,25 +23,63 @@ pub struct Case {
     pub id: &'static str,
     /// Every one of these, separated by ` … `, is said in this order.
     pub says: &'static str,
-    /// Whether a run directory stays, because the fault shows only in the middle of the work.
-    pub leaves_a_run: bool,
+    /// This is said too, wherever.
+    pub culprit: &'static str,
+    /// Every one of these, separated by ` … `, is printed in this order.
+    pub prints: &'static str,
+    /// What may stay: a run directory, because the fault shows only in the middle of the work, or the file that was asked for.
+    pub leaves: &'static str,
 }
 
-const fn case(
+pub const fn case(
     name: &'static str,
     make: fn(&Path),
     command: &'static str,
     (code, id): (i32, &'static str),
     says: &'static str,
 ) -> Case {
-    Case { name, make, command, code, id, says, leaves_a_run: false }
+    Case { row: 0, name, make, command, code, id, says, culprit: "", prints: "", leaves: "" }
+}
+
+/// A model `m.onnx` that is refused before anything is run.
+pub const fn refused(row: u16, name: &'static str, make: fn(&Path), id: &'static str, says: &'static str) -> Case {
+    case(name, make, "inspect m.onnx", (3, id), says).row(row)
+}
+
+/// A model `m.onnx` that only looks wrong.
+pub const fn accepted(row: u16, name: &'static str, make: fn(&Path), prints: &'static str) -> Case {
+    case(name, make, "inspect m.onnx", (0, ""), "").row(row).prints(prints)
 }
 
 const fn in_the_middle(case: Case) -> Case {
-    Case { leaves_a_run: true, ..case }
+    case.leaves("run")
 }
 
-fn nothing(_: &Path) {}
+impl Case {
+    pub const fn row(self, row: u16) -> Case {
+        Case { row, ..self }
+    }
+
+    pub const fn culprit(self, culprit: &'static str) -> Case {
+        Case { culprit, ..self }
+    }
+
+    pub const fn prints(self, prints: &'static str) -> Case {
+        Case { prints, ..self }
+    }
+
+    pub const fn leaves(self, leaves: &'static str) -> Case {
+        Case { leaves, ..self }
+    }
+
+    /// The number of its kind. Messages about models and options are numbered alike.
+    pub fn number(&self) -> u16 {
+        let of_id = || self.id.strip_prefix(['M', 'U']).filter(|n| n.len() == 3).and_then(|n| n.parse().ok());
+        if self.row > 0 { self.row } else { of_id().unwrap_or(0) }
+    }
+}
+
+pub fn nothing(_: &Path) {}
 
 /// A file that is certainly no model, under the name `m.onnx`.
 const fn no_model(name: &'static str, make: fn(&Path), says: &'static str) -> Case {
@@ -113,8 +154,8 @@ pub const CASES: &[Case] = &[
     audited("weights of another size", |f| model(f, good().tensor("v", &[3, 4], Data::Float(&[0.0; 11]))), (3, "M022"), "\"v\" … 48 bytes … 44"),
     audited("weights beyond counting", |f| model(f, good().tensor("v", &[1 << 40, 1 << 40], Data::Float(&[0.0; 12]))), (3, "M021"), "\"v\""),
     audited("weights that are elsewhere and not there", |f| model(f, external(&[("location", "weights.bin")])), (3, "M045"), "\"v\" … weights.bin"),
-    audited("weights outside the folder", |f| model(f, external(&[("location", "../../etc/passwd")])), (3, "M045"), "\"v\" … ../../etc/passwd"),
-    audited("weights at an absolute path", |f| model(f, external(&[("location", "/etc/passwd")])), (3, "M045"), "\"v\" … /etc/passwd"),
+    audited("weights outside the folder", |f| model(f, external(&[("location", "../../etc/passwd")])), (3, "M040"), "\"v\" … ../../etc/passwd"),
+    audited("weights at an absolute path", |f| model(f, external(&[("location", "/etc/passwd")])), (3, "M040"), "\"v\" … /etc/passwd"),
     audited(
         "weights behind the end of their file",
         |f| {
@@ -205,11 +246,6 @@ pub const CASES: &[Case] = &[
     audited("a name of control characters", |f| model(f, classifier().node("Add", &["h", "w\u{1b}[31m\u{202e}"], "logits").output("logits", "float[N,10]")), (3, "M019"), r"w\u{1b}[31m\u{202e}"),
     case("a file name of control characters", nothing, "inspect a\u{1b}[31m\u{202e}.onnx", (3, "M001"), r"a\u{1b}[31m\u{202e}.onnx"),
 ];
-
-/// A classifier of the digits.
-fn good() -> Model {
-    classifier().node("Identity", &["h"], "logits").output("logits", "float[N,10]")
-}
 
 fn external(entries: &[(&str, &str)]) -> Model {
     good().tensor("v", &[3, 4], Data::External(entries)).node("Identity", &["v"], "unused")

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 
 use flatscape_graph::normalize::{self, NormalizeError};
 use flatscape_graph::onnx::ModelFile;
-use flatscape_graph::{Dim, Graph, Tensor, ValueId, ops, shown};
+use flatscape_graph::{Dim, Graph, Node, Tensor, ValueId, ops, shown};
 
 use crate::intake::IntakeError;
 
 /// The normal form of what a file holds. An engine can be given it; whether it is a classifier is not looked at.
 ///
 /// # Errors
-/// `M013` for an opset that is not known, `M020` for an empty input or output, `M025` for an operator that is not, `M030` for
-/// control flow that depends on data, `M034` where loading would take much memory, `M035`
-/// for a node that contradicts itself or its operands, `M065` for weights that are not finite. The name is for messages.
+/// `M013` for an opset that is not known, `M020` for an empty input or output, `M025` for an operator that is not known, `M030`
+/// for control flow that depends on data, `M034` where loading would take much memory, `M035` for a node that contradicts itself
+/// or its operands, `M065` for weights that are not finite. The name is for messages.
 pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
     let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
     if let Some(node) = file.graph.nodes().iter().find(|n| &*n.domain == ops::FUNCTIONS) {
@@ -28,6 +28,9 @@ pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, IntakeError> {
         .map_err(|e| refuse(number(&e), e.to_string()))?;
     if let Some(what) = ops::unknown(&whole) {
         return Err(refuse(25, what));
+    }
+    if let Some(what) = blind_division(&whole) {
+        return Err(refuse(35, what));
     }
     finite_weights(&whole).map_err(|what| refuse(65, what))?;
     whole.within_limits().map_err(|what| {
@@ -51,6 +54,18 @@ fn number(error: &NormalizeError) -> u16 {
         NormalizeError::ControlFlow(_) => 30,
         NormalizeError::Node(_) => 35,
     }
+}
+
+/// A sentence about the first division of integers by what is known only when it runs: engines die of a 0 there.
+fn blind_division(graph: &Graph) -> Option<String> {
+    let divides = |node: &&Node| matches!(&*node.op, "Div" | "Mod") && node.domain.is_empty();
+    let blind = graph.nodes().iter().filter(divides).find(|node| {
+        let Some(divisor) = node.input(1).filter(|&v| graph.dtype(v).is_none_or(|d| !d.is_float())) else { return false };
+        let extents = graph.value(divisor).extents.as_deref();
+        let positive = |dim: &Dim| !matches!(dim, Dim::Unknown | Dim::Fixed(0));
+        graph.constant(divisor).is_none() && !extents.is_some_and(|e| e.iter().all(positive))
+    })?;
+    Some(format!("{} divides integers by what is not known before it runs, and may be 0", blind.describe()))
 }
 
 /// Refuses weights that are not finite numbers, by name and count. Constants elsewhere may be infinite (a bound, a mask).

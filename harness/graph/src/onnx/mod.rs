@@ -40,6 +40,8 @@ pub(crate) fn constant_value(attributes: &Attributes) -> Option<Arc<Tensor>> {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,9 @@ pub struct ExternalTensor {
 /// How the data of external tensors is fetched; the error is the kind of fault and a clause about the location.
 pub(super) type Resolve<'a> = &'a dyn Fn(&ExternalTensor) -> Result<Vec<u8>, (Fault, String)>;
 
+/// Element types in which weights are stored and nothing is computed; by how their names begin.
+const STORED: &[&str] = &["int4", "uint4", "int2", "uint2", "float4", "float8"];
+
 /// Element type and extents that a tensor states.
 struct Header {
     dtype: DType,
@@ -85,7 +88,12 @@ fn header(proto: &TensorProto, name: &str) -> Result<Header, ReadError> {
     }
     let dtype = dtype(proto.data_type.unwrap_or(0)).map_err(|found| {
         let what = format!("tensor {} has element type {found}, which is not supported", shown(name));
-        ReadError::new(Fault::ELEMENT_TYPE, what).help("export the model with float weights")
+        let stored = STORED.iter().any(|name| found.starts_with(name));
+        ReadError::new(Fault::ELEMENT_TYPE, what).help(if stored {
+            "weights are only stored in this type: export the result of their DequantizeLinear as float weights"
+        } else {
+            "export the model with float weights"
+        })
     })?;
     if proto.dims.len() > RANK {
         let what = format!("tensor {} has {} axes; {RANK} is the limit", shown(name), proto.dims.len());

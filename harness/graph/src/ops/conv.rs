@@ -43,6 +43,9 @@ impl Window {
         if let Some(at) = kernel.iter().position(|&k| k == 0) {
             return Err(format!("the kernel is empty in spatial axis {at}"));
         }
+        if kernel.iter().try_fold(1usize, |n, &k| n.checked_mul(k)).is_none_or(|n| n > WINDOW) {
+            return Err(format!("the window {kernel:?} has more than {WINDOW} elements"));
+        }
         Ok(Window {
             kernel: kernel.to_vec(),
             strides: sizes(attributes, "strides", axes, 1, 1)?,
@@ -241,12 +244,17 @@ fn batch_only(site: &Site, rank: usize) -> Vec<Dim> {
     shape
 }
 
+/// Beyond every kernel, step and padding; engines count up to it.
+const FAR: usize = 1 << 24;
+/// The most elements of a window.
+const WINDOW: usize = 1 << 22;
+
 /// A list attribute of `len` sizes, each at least `least`; absent, `default` each.
 pub(crate) fn sizes(attributes: &Attributes, name: &str, len: usize, default: usize, least: usize) -> Result<Vec<usize>, String> {
     let Some(stated) = attributes.ints(name) else { return Ok(vec![default; len]) };
     if stated.len() != len {
         return Err(format!("{name} {stated:?} should have {len} elements"));
     }
-    let good = |&v: &i64| usize::try_from(v).ok().filter(|&n| n >= least && n <= i32::MAX as usize);
+    let good = |&v: &i64| usize::try_from(v).ok().filter(|&n| n >= least && n <= FAR);
     stated.iter().map(|v| good(v).ok_or_else(|| format!("{name} {stated:?} holds {v}"))).collect()
 }

@@ -33,6 +33,9 @@ pub(super) fn arithmetic(site: &Site) -> Found {
         site.number(i)?;
     }
     let dtype = site.same_dtype(0..site.inputs.len())?;
+    if matches!(&*site.op, "Div" | "Mod") && site.constant(1).and_then(crate::Tensor::to_ints).is_some_and(|d| d.contains(&0)) {
+        return Err("it divides an integer by 0".into());
+    }
     let ty = ValueType { dtype, shape: broadcast(site)? };
     let rule: Option<fn(&Dim, &Dim) -> Dim> = match &*site.op {
         "Add" | "Sum" => Some(dims::sum),

@@ -37,7 +37,8 @@ pub(super) fn gather_nd(site: &Site) -> Found {
     let (Some(x), Some(indices)) = (site.shape(0), site.shape(1)) else { return one(dtype, None) };
     let Some((Dim::Fixed(depth), left)) = indices.split_last() else { return one(dtype, None) };
     let batch = usize::try_from(site.attributes.int("batch_dims", 0)).map_err(|_| "batch_dims is negative")?;
-    let rest = x.get(batch + depth..).ok_or_else(|| too_deep(*depth, x))?;
+    let rest = batch.checked_add(*depth).and_then(|at| x.get(at..)).ok_or_else(|| too_deep(*depth, x))?;
+    tuples_in_range(site, &x[batch..])?;
     one(dtype, Some(left.iter().chain(rest).cloned().collect()))
 }
 
@@ -66,6 +67,7 @@ pub(super) fn scatter_nd(site: &Site) -> Found {
     let dtype = site.same_dtype([0, 2])?;
     if let (Some(x), Some((Dim::Fixed(depth), left))) = (site.shape(0), site.shape(1).and_then(<[Dim]>::split_last)) {
         let rest = x.get(*depth..).ok_or_else(|| too_deep(*depth, x))?;
+        tuples_in_range(site, x)?;
         let wanted: Vec<Dim> = left.iter().chain(rest).cloned().collect();
         if let Some(updates) = site.shape(2) {
             let fits = wanted.len() == updates.len() && wanted.iter().zip(updates).all(|(w, u)| agree(w, u).is_some());
@@ -80,6 +82,7 @@ pub(super) fn scatter_nd(site: &Site) -> Found {
 /// `OneHot`: a new axis of `depth`; the element type of the two values.
 pub(super) fn one_hot(site: &Site) -> Found {
     let dtype = site.dtype(2);
+    site.at_least(1, 1, "the depth")?;
     let Some(indices) = site.shape(0) else { return one(dtype, None) };
     let axis = site.axis("axis", -1, indices.len() + 1)?;
     // the depth may be a number of any type
@@ -112,6 +115,18 @@ fn in_range(site: &Site, extent: &Dim) -> Result<(), String> {
         Some(i) => Err(format!("the index {i} is outside the extent {n}")),
         None => Ok(()),
     }
+}
+
+/// Constant tuples of indices, along the last axis, must address elements of x.
+fn tuples_in_range(site: &Site, x: &[Dim]) -> Result<(), String> {
+    let Some(indices) = site.constant(1) else { return Ok(()) };
+    let (Some(&depth), Some(places)) = (indices.shape().last(), indices.to_ints()) else { return Ok(()) };
+    for (place, extent) in places.chunks(depth.max(1)).flat_map(|tuple| tuple.iter().zip(x)) {
+        if let Some(n) = extent.fixed().filter(|&n| super::site::front(*place, n).is_err()) {
+            return Err(format!("the index {place} is outside the extent {n}"));
+        }
+    }
+    Ok(())
 }
 
 fn reduction(site: &Site) -> Result<(), String> {

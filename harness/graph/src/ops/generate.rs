@@ -52,6 +52,10 @@ pub(super) fn range(site: &Site) -> Found {
 /// `EyeLike`.
 pub(super) fn eye_like(site: &Site) -> Found {
     site.shape_of_rank(0, 2, "x")?;
+    let k = site.attributes.int("k", 0);
+    if k.unsigned_abs() > i32::MAX as u64 {
+        return Err(format!("its diagonal is {k}"));
+    }
     one(stated_dtype(site)?.or(site.dtype(0)), site.ty(0).shape)
 }
 
@@ -94,6 +98,7 @@ pub(super) fn expand(site: &Site) -> Found {
 
 /// `Tile`: repeats per axis.
 pub(super) fn tile(site: &Site) -> Found {
+    site.at_least(1, 0, "a number of repeats")?;
     let (Some(x), Some(repeats)) = (site.shape(0), site.extents(1)) else {
         return one(site.dtype(0), site.shape(0).map(|x| vec![Dim::Unknown; x.len()]));
     };

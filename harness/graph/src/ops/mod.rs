@@ -149,6 +149,12 @@ fn count_operands(row: &Op, node: &Node) -> Result<(), String> {
     if given > most {
         return Err(format!("it takes at most {most} operands and has {given}"));
     }
+    // a list of operands has no holes; ONNX Runtime dies of one
+    if most == MANY
+        && let Some(hole) = node.inputs.iter().position(Option::is_none)
+    {
+        return Err(format!("operand {hole} of its list is left out"));
+    }
     if (0..least).any(|i| node.input(i).is_none()) {
         let present = node.inputs.iter().take(least).flatten().count();
         return Err(format!("it needs {least} operands and has {present}"));

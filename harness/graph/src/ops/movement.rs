@@ -55,6 +55,7 @@ pub(super) fn concat(site: &Site) -> Found {
 pub(super) fn split(site: &Site) -> Found {
     let (dtype, parts) = (site.dtype(0), site.outputs.len());
     site.no_attribute("split")?;
+    site.at_least(1, 0, "the size of a part")?;
     let Some(x) = site.shape(0) else { return several(vec![(dtype, None); parts]) };
     let axis = site.axis("axis", 0, x.len())?;
     let sizes: Vec<Dim> = match (site.has(1), site.extents(1), x[axis].fixed()) {
@@ -98,6 +99,9 @@ pub(super) fn pad(site: &Site) -> Found {
     if pads.len() != 2 * axes.len() {
         return Err(format!("{} pads for {} axes", pads.len(), axes.len()));
     }
+    if let Some(far) = pads.iter().find(|p| far(p)) {
+        return Err(format!("it pads by {far}"));
+    }
     let mut shape = x.to_vec();
     for (k, &axis) in axes.iter().enumerate() {
         let (before, after) = (pads[k], pads[axes.len() + k]);
@@ -117,7 +121,15 @@ pub(super) fn trilu(site: &Site) -> Found {
     if let Some(x) = site.shape(0).filter(|x| x.len() < 2) {
         return Err(format!("x should have two axes or more and is {}", show(x)));
     }
+    if let Some(k) = site.constant(1).and_then(crate::Tensor::to_ints).and_then(|k| k.into_iter().find(far)) {
+        return Err(format!("its diagonal is {k}"));
+    }
     one(site.dtype(0), site.ty(0).shape)
+}
+
+/// Whether a number is beyond every extent.
+fn far(n: &i64) -> bool {
+    n.unsigned_abs() > i32::MAX as u64
 }
 
 /// `CumSum` along the axis that a scalar operand names.
@@ -138,6 +150,7 @@ pub(super) fn top_k(site: &Site) -> Found {
     let dtype = site.number(0)?;
     let Some(x) = site.shape(0) else { return several([(dtype, None), (Some(DType::I64), None)]) };
     let axis = site.axis("axis", -1, x.len())?;
+    site.at_least(1, 0, "the number of elements")?;
     let k = site.extents(1).and_then(|e| e.first().cloned()).unwrap_or(Dim::Unknown);
     if let (Some(k), Some(n)) = (k.fixed(), x[axis].fixed())
         && k > n

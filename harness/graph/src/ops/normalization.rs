@@ -39,6 +39,15 @@ pub(super) fn layer(site: &Site) -> Found {
 
 /// `GroupNormalization`: like x.
 pub(super) fn group(site: &Site) -> Found {
+    let groups = site.attributes.int("num_groups", 0);
+    let channels = site.shape(0).and_then(|x| x.get(1)).and_then(Dim::fixed);
+    match usize::try_from(groups).ok().filter(|&g| g > 0) {
+        None => return Err(format!("num_groups is {groups}")),
+        Some(g) if channels.is_some_and(|c| !c.is_multiple_of(g)) => {
+            return Err(format!("{} channels do not split into {g} groups", channels.unwrap_or(0)));
+        }
+        Some(_) => {}
+    }
     one(site.float(0)?, site.ty(0).shape)
 }
 

@@ -6,6 +6,7 @@ use crate::ir::Dim;
 /// `Resize`: x, region, scales or sizes; `axes` may name which.
 pub(super) fn resize(site: &Site) -> Found {
     let dtype = site.dtype(0);
+    site.at_least(3, 1, "a size")?;
     let Some(x) = site.shape(0) else { return one(dtype, None) };
     let axes = match site.attributes.ints("axes") {
         Some(axes) => Site::axes(axes, x.len())?,

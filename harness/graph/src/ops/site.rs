@@ -78,6 +78,14 @@ impl<'g> Site<'g> {
         self.extents(i)?.iter().map(|d| d.fixed().and_then(|n| i64::try_from(n).ok())).collect()
     }
 
+    /// Refuses a constant operand of integers below `least`, which would be a clause like «a repeat is -1».
+    pub(crate) fn at_least(&self, i: usize, least: i64, what: &str) -> Result<(), String> {
+        match self.constant(i).and_then(Tensor::to_ints).and_then(|ints| ints.into_iter().find(|&v| v < least)) {
+            Some(v) => Err(format!("{what} is {v}")),
+            None => Ok(()),
+        }
+    }
+
     /// An axis attribute, counted from the front.
     pub(crate) fn axis(&self, name: &str, default: i64, rank: usize) -> Result<usize, String> {
         front(self.node.attributes.int(name, default), rank)
