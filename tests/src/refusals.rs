@@ -287,6 +287,23 @@ fn a_file_that_is_replaced_changes_nothing() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_file_that_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("m.onnx");
+    inputs::model(folder.path(), crafted::good());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("permissions");
+    if std::fs::read(&path).is_ok() {
+        println!("skipped: this user may read everything");
+        return;
+    }
+    let output = flatscape(folder.path(), &["inspect", "m.onnx"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("error[M001]: permission denied: m.onnx"), "{said}");
+}
+
+#[test]
 fn machines_are_told_the_same() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     inputs::text_file(folder.path(), "m.onnx", "version https://git-lfs.github.com/spec/v1\n");

@@ -61,6 +61,8 @@ pub const CASES: &[Case] = &[
     foreign("flatscape.engine:PoolGradient", |f| other(f, "flatscape.engine:PoolGradient")),
     accepted(38, "a file of prose, notes and training graphs", chatty, "10 classes … descriptions in prose were dropped … 1 training graphs were dropped"),
     // control flow and functions
+    refused(30, "a condition on the image", conditional, "M030", "node_logits"),
+    refused(31, "a loop without an end", endless, "M030", "node_logits"),
     refused(32, "conditions twenty deep", |f| extended(f, &[bytes(1, &conditions(20))], &[]), "M032", "16 graphs"),
     refused(33, "a function that calls itself", |f| calling(f, &[function("f0", &[node("mine:f0", &["x"], &["y"], &[])])]), "M033", "f0"),
     refused(33, "two functions that call each other", |f| calling(f, &[function("f0", &[node("mine:f1", &["x"], &["y"], &[])]), function("f1", &[node("mine:f0", &["x"], &["y"], &[])])]), "M033", "f"),
@@ -76,7 +78,7 @@ pub const CASES: &[Case] = &[
     bomb_of("Resize", |f| resized(f, &[1.0, 1.0, 30000.0, 30000.0])),
     bomb_of("Resize", |f| resized(f, &[1.0, 1.0, f32::INFINITY, 1.0])),
     bomb_of("Conv", |f| convolved(f, "Conv", &[1, 1, 1, 1], &[numbers("pads", &[1 << 20, 0, 1 << 20, 1 << 10])])),
-    bomb_of("MaxPool", |f| convolved(f, "MaxPool", &[1], &[numbers("kernel_shape", &[1 << 11, 1 << 11]), numbers("pads", &[2047, 2047, 2047, 2047]), numbers("strides", &[1 << 20, 1 << 20])])),
+    bomb_of("Conv", |f| convolved(f, "Conv", &[1, 1, 1, 1], &[numbers("pads", &[1 << 20; 4]), numbers("strides", &[1 << 20, 1 << 20])])),
     bomb_of("ConvTranspose", |f| convolved(f, "ConvTranspose", &[1, 1, 3, 3], &[numbers("strides", &[20000, 20000])])),
     refused(34, "ten gigabytes of constants in small pieces", pieces, "M034", "constants of … MB would be made on loading"),
     // attributes
@@ -169,6 +171,26 @@ fn chatty(folder: &Path) {
     let metadata = bytes(14, &[text(1, "ort_config"), text(2, &"{}".repeat(500_000))].concat());
     let training = bytes(20, &bytes(1, &graph(&[node("com.evil:Train", &[], &["t"], &[])], &["t"])));
     extended(folder, &[docs], &[text(6, "prose"), metadata, training]);
+}
+
+/// Logits that depend on a comparison.
+fn conditional(folder: &Path) {
+    let mut m = classifier().tensor("zero", &[], Data::Float(&[0.0])).node_with("ReduceMean", &["h"], "mean", &[("keepdims", 0)]);
+    m = m.node("Greater", &["mean", "zero"], "c");
+    let branch = |name: &str, op: &str| subgraph(name, &graph(&[node(op, &["h"], &["o"], &[])], &["o"]));
+    m.nodes.push(node("If", &["c"], &["logits"], &[branch("then_branch", "Relu"), branch("else_branch", "Neg")]));
+    model(folder, m.output("logits", "float[N,10]"));
+}
+
+/// A loop without a number of rounds whose condition stays true.
+fn endless(folder: &Path) {
+    let port = |field: u64, name: &str, code: u64| bytes(field, &[text(1, name), bytes(2, &bytes(1, &int(1, code)))].concat());
+    let nodes = [node("Identity", &["k"], &["k2"], &[]), node("Relu", &["s"], &["s2"], &[])];
+    let body = [port(11, "i", 7), port(11, "k", 9), port(11, "s", 1), graph(&nodes, &[]), port(12, "k2", 9), port(12, "s2", 1)];
+    let mut m = classifier();
+    m.tensors.push(tensor("yes", &[], 9, &[bytes(9, &[1])]));
+    m.nodes.push(node("Loop", &["", "yes", "h"], &["logits"], &[subgraph("body", &body.concat())]));
+    model(folder, m.output("logits", "float[N,10]"));
 }
 
 /// `If` in `If` in `If` …
