@@ -61,7 +61,7 @@ pub const CASES: &[Case] = &[
     foreign("flatscape.engine:PoolGradient", |f| other(f, "flatscape.engine:PoolGradient")),
     accepted(38, "a file of prose, notes and training graphs", chatty, "10 classes … descriptions in prose were dropped … 1 training graphs were dropped"),
     // control flow and functions
-    refused(30, "a condition on the image", conditional, "M030", "node_logits"),
+    accepted(30, "a condition on the image", conditional, "10 classes"),
     refused(31, "a loop without an end", endless, "M030", "node_logits"),
     refused(32, "conditions twenty deep", |f| extended(f, &[bytes(1, &conditions(20))], &[]), "M032", "16 graphs"),
     refused(33, "a function that calls itself", |f| calling(f, &[function("f0", &[node("mine:f0", &["x"], &["y"], &[])])]), "M033", "f0"),
