@@ -150,7 +150,7 @@ fn group_norm(old: &mut Old, normalise: Grouped) -> Renewed {
 }
 
 /// The results of a node that a formula replaces.
-fn formula(old: &mut Old, write: impl for<'b> FnOnce(&'b Builder) -> Expr<'b>) -> Option<Vec<Option<crate::ValueId>>> {
+pub(super) fn formula(old: &mut Old, write: impl for<'b> FnOnce(&'b Builder) -> Expr<'b>) -> Option<Vec<Option<crate::ValueId>>> {
     let builder = Builder::new(std::mem::take(old.graph));
     let y = write(&builder).id;
     *old.graph = builder.into_graph();

@@ -22,6 +22,7 @@ mod tests;
 mod trees;
 mod upgrade;
 mod vendor;
+mod volumes;
 mod windows;
 
 pub use batch::{BATCH, symbolic_batch};

@@ -96,12 +96,14 @@ pub(super) fn one_hot(site: &Site) -> Found {
 /// `Compress`: as many slices as the condition is true.
 pub(super) fn compress(site: &Site) -> Found {
     site.boolean(1)?;
+    let kept = site.constant(1).and_then(crate::Tensor::to_ints).map(|c| c.iter().filter(|&&c| c != 0).count());
+    let kept = kept.map_or(Dim::Unknown, Dim::Fixed);
     let shape = match (site.attributes.get("axis"), site.shape(0)) {
-        (None, _) => Some(vec![Dim::Unknown]),
+        (None, _) => Some(vec![kept]),
         (Some(_), None) => None,
         (Some(_), Some(x)) => {
             let mut shape = x.to_vec();
-            shape[site.axis("axis", 0, x.len())?] = Dim::Unknown;
+            shape[site.axis("axis", 0, x.len())?] = kept;
             Some(shape)
         }
     };

@@ -49,6 +49,16 @@ pub(super) fn range(site: &Site) -> Found {
     one(dtype, Some(vec![length]))
 }
 
+/// `MelWeightMatrix`: a row for each frequency and a column for each of the bins, whose numbers are operands.
+pub(super) fn mel_weights(site: &Site) -> Found {
+    let dtype = dtype_of_code(site.attributes.int("output_datatype", 1)).ok_or("its output_datatype is not supported")?;
+    let extent = |i: usize, of: fn(usize) -> usize| {
+        let stated = site.ints(i).and_then(|n| usize::try_from(*n.first()?).ok());
+        stated.map_or(Dim::Unknown, |n| Dim::Fixed(of(n)))
+    };
+    one(Some(dtype), Some(vec![extent(1, |length| length / 2 + 1), extent(0, |bins| bins)]))
+}
+
 /// `EyeLike`.
 pub(super) fn eye_like(site: &Site) -> Found {
     site.shape_of_rank(0, 2, "x")?;

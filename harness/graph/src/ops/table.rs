@@ -154,6 +154,7 @@ pub const OPS: &[Op] = &[
     op("Constant", 0..=0, generate::constant).folds(evaluate::constant),
     op("ConstantOfShape", 1..=1, generate::constant_of_shape).folds(evaluate::constant_of_shape),
     op("Range", 3..=3, generate::range).folds(evaluate::range),
+    op("MelWeightMatrix", 5..=5, generate::mel_weights),
     op("EyeLike", 1..=1, generate::eye_like).folds(evaluate::eye),
     op("RandomNormal", 0..=0, generate::random),
     op("RandomUniform", 0..=0, generate::random),
