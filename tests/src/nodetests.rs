@@ -146,7 +146,7 @@ fn compare(found: &Tensor, expected: &Tensor) -> Result<(), String> {
     let relative = if expected.dtype().is_float() { 1e-3 } else { 0.0 };
     let (found, expected) = (found.to_f64(), expected.to_f64());
     let largest = expected.iter().filter(|e| e.is_finite()).fold(0.0f64, |m, e| m.max(e.abs()));
-    let rounding = if relative > 0.0 { 2e-6 * largest } else { 0.0 };
+    let rounding = if relative > 0.0 { 1e-6 * largest.max(1.0) } else { 0.0 };
     let far = |f: f64, e: f64| (f - e).abs() > (1e-7 + relative * e.abs()).max(rounding);
     let near = |(f, e): (&f64, &f64)| f == e || (f.is_nan() && e.is_nan()) || !(far(*f, *e) || (f - e).is_nan());
     match found.iter().zip(&expected).position(|pair| !near(pair)) {
