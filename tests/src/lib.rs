@@ -32,4 +32,6 @@ mod refusals;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod twins;
+#[cfg(test)]
 mod wire;

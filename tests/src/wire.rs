@@ -17,6 +17,10 @@ pub struct Model {
 pub enum Data<'a> {
     Float(&'a [f32]),
     Double(&'a [f64]),
+    /// Stored with 10 bits of fraction; the numbers must be normal there.
+    Float16(&'a [f32]),
+    /// Stored as the upper half of a float.
+    Bfloat16(&'a [f32]),
     Int(&'a [i64]),
     /// Keys and values of `external_data`; elements are floats.
     External(&'a [(&'a str, &'a str)]),
@@ -79,6 +83,8 @@ impl Model {
         let (code, raw): (u64, Vec<u8>) = match data {
             Data::Float(v) => (1, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
             Data::Double(v) => (11, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Float16(v) => (10, v.iter().flat_map(|v| float16(*v).to_le_bytes()).collect()),
+            Data::Bfloat16(v) => (16, v.iter().flat_map(|v| ((v.to_bits() >> 16) as u16).to_le_bytes()).collect()),
             Data::Int(v) => (7, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
             Data::External(_) => (1, Vec::new()),
         };
@@ -107,6 +113,17 @@ impl Model {
         }
         model
     }
+}
+
+/// The bits of a number that half precision holds.
+fn float16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let (sign, exponent, fraction) = (bits >> 31, bits >> 23 & 0xff, bits & 0x7f_ffff);
+    assert!(
+        value == 0.0 || (113..143).contains(&exponent) && fraction.trailing_zeros() >= 13,
+        "{value} is not of half precision"
+    );
+    if value == 0.0 { (sign << 15) as u16 } else { (sign << 15 | (exponent - 112) << 10 | fraction >> 13) as u16 }
 }
 
 /// A field of a number.
@@ -145,6 +162,8 @@ fn tensor_type(ty: &str) -> Vec<u8> {
         "uint8" => 2,
         "int64" => 7,
         "string" => 8,
+        "float16" => 10,
+        "bfloat16" => 16,
         "double" => 11,
         other => panic!("no element type is called {other}"),
     };

@@ -21,7 +21,7 @@ use crate::files;
 use crate::findings::Findings;
 use crate::intake::{Class, IntakeError};
 use crate::landscape::{self, Landscapes};
-use crate::model::{Model, SHIPPED};
+use crate::model::{self, Model, Native, Read, SHIPPED};
 use crate::request::Request;
 use crate::shard::{Bench, Description, ModelRequest, Settings, Shard, ShardError, Work, offered};
 use crate::suggest::suggest;
@@ -114,14 +114,15 @@ pub fn run(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ending, IntakeError> {
-    let dataset = Dataset::load(&plan.data)?;
+    let Read { models: natives, dataset, request } = model::read(&plan.models, &plan.data)?;
+    let plan = &Plan { data: request, ..plan.clone() };
     dataset.notes.iter().for_each(|n| observer.note(n));
     for (kind, requests) in [(Kind::Attack, &plan.attacks), (Kind::Metric, &plan.metrics)] {
         for request in requests {
             plugins.component(kind, &request.id)?.arguments(&request.arguments)?;
         }
     }
-    let Loaded { requests, models, refused } = load_models(plan, engine.as_ref(), &dataset, observer)?;
+    let Loaded { requests, models, refused } = load_models(natives, engine.as_ref(), &dataset, observer)?;
     let manifest = manifest(plan, engine.as_ref(), plugins, &dataset, &models, &refused);
     let mut bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
     bytes.push(b'\n');
@@ -575,15 +576,20 @@ struct Loaded {
     refused: Vec<(Refused, IntakeError)>,
 }
 
-fn load_models(plan: &Plan, engine: &dyn Engine, dataset: &Dataset, observer: &mut dyn Observer) -> Result<Loaded, IntakeError> {
+fn load_models(
+    natives: Vec<(ModelRequest, Result<Native, IntakeError>)>,
+    engine: &dyn Engine,
+    dataset: &Dataset,
+    observer: &mut dyn Observer,
+) -> Result<Loaded, IntakeError> {
     let mut requests = Vec::new();
     let mut models = Vec::new();
     let mut refused: Vec<(Refused, IntakeError)> = Vec::new();
-    for request in &plan.models {
-        match Model::load(&request.source, &request.intake, dataset, engine) {
+    for (request, native) in natives {
+        match native.and_then(|native| Model::fit(native, &request.intake, dataset, engine)) {
             Ok(model) => {
                 model.facts.iter().for_each(|fact| observer.note(&format!("{}: {fact}", model.name)));
-                requests.push(request.clone());
+                requests.push(request);
                 models.push(model);
             }
             Err(error) => {
@@ -631,7 +637,7 @@ fn manifest(
         "random_numbers": "Philox4x64-10 keyed by seed, stream, sample, component, restart, step",
         "engine": engine.info(),
         "plugins_in_process": plugins.in_process(),
-        "data": { "name": dataset.name, "split": dataset.split.name(), "n": dataset.len(), "shape": dataset.shape, "sha256": dataset.sha256, "files": dataset.files, "source": dataset.source },
+        "data": { "name": dataset.name, "split": dataset.split.name(), "n": dataset.len(), "shape": dataset.shape, "sha256": dataset.sha256, "files": dataset.files, "source": dataset.source, "preparation": plan.data.preparation.map(|p| p.text()), "notes": dataset.notes },
         "models": models.iter().map(|m| json!({ "name": m.name, "source": m.source, "sha256": m.sha256, "classes": m.classes, "preprocessing": m.pixels.text(), "facts": m.facts, "hazards": m.hazards })).collect::<Vec<_>>(),
         "refused": refused.iter().map(|(r, e)| json!({ "name": r.name, "id": r.id, "why": e.what })).collect::<Vec<_>>(),
         "threats": plan.threats.iter().map(|t| json!({ "written": t.text(), "norm": t.norm.name, "eps": t.eps, "lo": t.lo, "hi": t.hi, "tolerated": t.tolerated() })).collect::<Vec<_>>(),

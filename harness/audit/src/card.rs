@@ -4,6 +4,7 @@
 use flatscape_graph::shown;
 use serde::{Deserialize, Serialize};
 
+use crate::data::resize::{Crop, Resize};
 use crate::intake::{IntakeError, nearest};
 use crate::threats::number;
 
@@ -44,10 +45,16 @@ pub struct Preprocessing {
     pub std: Option<Vec<f64>>,
     /// How pixels lie.
     pub layout: Option<Layout>,
+    /// How 8-bit images are resized before anything else; the threat model is about the pixels that come out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
+    /// What is kept of the resized images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<Crop>,
 }
 
 impl Preprocessing {
-    /// Reads the four fields as people write them: `255`, `0.4914,0.4822,0.4465`, `1/255`, `nhwc`.
+    /// Reads the fields as people write them: `255`, `0.4914,0.4822,0.4465`, `1/255`, `nhwc`, `224x224:bicubic`, `224x224`.
     ///
     /// # Errors
     /// Usage errors that name the field.
@@ -66,7 +73,9 @@ impl Preprocessing {
             None => None,
             Some(text) => Some(layout(&text)?),
         };
-        let stated = Preprocessing { scale, mean: list("mean")?, std: list("std")?, layout };
+        let resize = field("resize").map(|text| Resize::parse(&text)).transpose()?;
+        let crop = field("crop").map(|text| Crop::parse(&text)).transpose()?;
+        let stated = Preprocessing { scale, mean: list("mean")?, std: list("std")?, layout, resize, crop };
         stated.check()?;
         Ok(stated)
     }
@@ -79,19 +88,29 @@ impl Preprocessing {
             mean: self.mean.or(other.mean),
             std: self.std.or(other.std),
             layout: self.layout.or(other.layout),
+            resize: self.resize.or(other.resize),
+            // a crop belongs to the resize that it was stated with
+            crop: if self.resize.is_some() { self.crop } else { self.crop.or(other.crop) },
         }
     }
 
     /// As it is written on the command line.
     pub fn text(&self) -> String {
+        self.fields().into_iter().map(|(name, value)| format!("--{name} {value}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is stated, by the names of the flags.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
         let list = |values: &Vec<f64>| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
         let fields = [
-            self.scale.map(|s| format!("--scale {s}")),
-            self.mean.as_ref().map(|m| format!("--mean {}", list(m))),
-            self.std.as_ref().map(|s| format!("--std {}", list(s))),
-            self.layout.map(|l| format!("--layout {}", l.name())),
+            ("scale", self.scale.map(|s| s.to_string())),
+            ("mean", self.mean.as_ref().map(list)),
+            ("std", self.std.as_ref().map(list)),
+            ("layout", self.layout.map(|l| l.name().to_owned())),
+            ("resize", self.resize.map(|r| r.text())),
+            ("crop", self.crop.map(|c| c.text())),
         ];
-        fields.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     fn check(&self) -> Result<(), IntakeError> {
@@ -128,7 +147,7 @@ pub struct Card {
 }
 
 const FIELDS: &[&str] = &["name", "description", "source", "licence", "dataset", "classes", "preprocessing", "training"];
-const PREPROCESSING_FIELDS: &[&str] = &["scale", "mean", "std", "layout"];
+const PREPROCESSING_FIELDS: &[&str] = &["scale", "mean", "std", "layout", "resize", "crop"];
 
 impl Card {
     /// Reads a `card.toml`; `path` is for messages.
@@ -150,6 +169,8 @@ impl Card {
             mean: preprocessing.mean.map(OneOrMore::into_vec),
             std: preprocessing.std.map(OneOrMore::into_vec),
             layout: preprocessing.layout.as_deref().map(layout).transpose()?,
+            resize: preprocessing.resize.as_deref().map(Resize::parse).transpose()?,
+            crop: preprocessing.crop.as_deref().map(Crop::parse).transpose()?,
         };
         preprocessing.check().map_err(|e| IntakeError { what: format!("{path}: {}", e.what), ..e })?;
         Ok(Card { name, description, source, licence, dataset, classes, preprocessing, training })
@@ -237,6 +258,8 @@ struct PreprocessingFile {
     mean: Option<OneOrMore>,
     std: Option<OneOrMore>,
     layout: Option<String>,
+    resize: Option<String>,
+    crop: Option<String>,
 }
 
 #[derive(Deserialize)]

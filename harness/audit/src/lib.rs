@@ -35,6 +35,7 @@ pub mod findings;
 pub mod flags;
 pub mod functions;
 pub mod gradient;
+pub mod grid;
 pub mod hazards;
 pub mod inspect;
 pub mod intake;

@@ -40,6 +40,8 @@ pub struct Linked {
     pub forwards: u32,
     /// Reverse passes through the model.
     pub backwards: u32,
+    /// The only batch that it takes, where the model takes no other.
+    pub batch: Option<usize>,
 }
 
 /// A program that does not fit the model or the host.
@@ -137,12 +139,12 @@ impl<'b, 'a> Scope<'b, 'a> {
     }
 
     fn finish(self) -> Result<Linked, LinkError> {
-        let (forwards, backwards) = (self.forwards, self.backwards);
+        let (forwards, backwards, batch) = (self.forwards, self.backwards, self.batch().fixed());
         let built = without_marks(self.builder.graph().clone());
         built.check()?;
         let graph = simplify(&built);
         graph.check()?;
-        Ok(Linked { graph, forwards, backwards })
+        Ok(Linked { graph, forwards, backwards, batch })
     }
 
     fn show(&mut self, asked: &[&str]) -> Result<(), LinkError> {
@@ -265,7 +267,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         if let Some(value) = self.fed.get(name) {
             return *value;
         }
-        let n = Dim::symbol("N");
+        let n = self.batch();
         let ty = match name {
             "x0" | "x" => self.image(),
             "y" | "target" => ValueType::new(DType::I64, vec![n]),
@@ -464,6 +466,12 @@ impl<'b, 'a> Scope<'b, 'a> {
         let fixed = self.image().shape.unwrap_or_default();
         let extents: Vec<i64> = fixed.iter().map(|d| d.fixed().map_or(-1, |n| n as i64)).collect();
         if x.rank() == Some(extents.len()) { x } else { x.reshape(&extents) }
+    }
+
+    /// `N`, or the extent that the model insists on.
+    fn batch(&self) -> Dim {
+        let first = self.image().shape.and_then(|s| s.into_iter().next());
+        first.filter(|d| d.fixed().is_some()).unwrap_or_else(|| Dim::symbol("N"))
     }
 
     fn image(&self) -> ValueType {

@@ -2,33 +2,39 @@
 //! down. Knows files, cards and data sets; nothing of attacks.
 
 mod admit;
+mod answer;
 mod batch;
+mod configuration;
 mod given;
 mod native;
 mod pixels;
+mod proof;
 mod source;
 mod steadiness;
 mod whole;
 
-use flatscape_engine::Engine;
-use flatscape_graph::{Dim, Graph, Tensor};
+use flatscape_engine::{CompileOptions, Engine};
+use flatscape_graph::{Dim, Graph, Tensor, normalize, shown};
 
 pub use admit::admit;
+pub use answer::{Task, rows_of_logits};
 pub use batch::{Agreement, TOLERANCE, compare, noise};
 pub(crate) use given::identity;
 pub use given::{Given, GivenRequest};
-pub use native::{Interface, Native, rows_of_logits};
+pub use native::{Interface, Native};
 pub use pixels::{Outputs, Pixels};
 pub use source::{SHIPPED, Shipped};
 pub use steadiness::Steadiness;
 pub use whole::Whole;
 
 use crate::card::{Card, Preprocessing};
-use crate::data::Dataset;
+use crate::data::{self, Dataset, Preparation};
 use crate::files::Limits;
 use crate::hazards::{self, Found};
 use crate::intake::IntakeError;
 use crate::remedies::{self, Remedied};
+use crate::shard::ModelRequest;
+use crate::threats::number;
 
 /// Images on which the batch is tried, at most.
 const TRIED: usize = 8;
@@ -38,7 +44,7 @@ const TRIED: usize = 8;
 pub struct Intake {
     /// The output that holds the logits, for models that have several.
     pub output: Option<String>,
-    /// Preprocessing from flags; wins over the card, which wins over metadata.
+    /// Preprocessing from flags; wins over the card, which wins over metadata and the files of other libraries.
     pub preprocessing: Preprocessing,
     /// What its file may take.
     #[serde(default)]
@@ -49,6 +55,28 @@ pub struct Intake {
     /// A gradient graph that came with the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<GivenRequest>,
+    /// What the output says about an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// Values of inputs that are no image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<(String, f64)>,
+}
+
+impl Intake {
+    /// Reads `NAME=NUMBER` as `--input` takes it. The name may hold `=` itself.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn parse_input(text: &str) -> Result<(String, f64), IntakeError> {
+        let wrong = |why: &str| IntakeError::usage(89, format!("--input {}: {why}", shown(text))).help("write NAME=NUMBER");
+        let (name, value) = text.rsplit_once('=').ok_or_else(|| wrong("there is no ="))?;
+        match value {
+            "true" => Ok((name.to_owned(), 1.0)),
+            "false" => Ok((name.to_owned(), 0.0)),
+            value => number(value).map(|v| (name.to_owned(), v)).map_err(|why| wrong(&format!("the value {why}"))),
+        }
+    }
 }
 
 /// A classifier of images.
@@ -93,25 +121,43 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the model of that name or at that path, fits it to the data and tries by running whether its batch is free.
+    /// Reads the model of that name or at that path and fits it to the data, which must have the size of its input.
+    ///
+    /// # Errors
+    /// As for [`Native::with`] and [`Model::fit`].
+    pub fn load(source: &str, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, IntakeError> {
+        Model::fit(Native::with(source, intake, labels_of(data))?, intake, data, engine)
+    }
+
+    /// Fits a model to the data and tries by running whether its batch is free and its logits choose what its output chooses.
     ///
     /// # Errors
     /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
-    pub fn load(source: &str, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, IntakeError> {
-        let mut native = Native::load(source, intake)?;
+    pub fn fit(mut native: Native, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, IntakeError> {
+        if let data::Pixels::Pictures(_) = data.pixels {
+            let what = format!(
+                "data set {}: its images have different sizes, and nothing says how {} wants them",
+                data.name, native.name
+            );
+            return Err(IntakeError::data(80, what).help("say it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
+        }
+        labels_fit(&native, data)?;
         let changed = native.remedy(&intake.remedies);
         let mut remedies: Vec<String> = changed.iter().map(|(_, said)| said.clone()).collect();
         let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
         let pixels = Pixels::settle(&native, &stated, data.shape)?;
-        let any = native.any_batch()?;
-        labels_fit(&native, data)?;
-        let graph = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
+        native = on_engine(native, &pixels, data, engine)?;
+        let (steadiness, batch) = settle_batch(&mut native, &pixels, data, engine)?;
+        if native.cut.is_none() && intake.task != Some(Task::Binary) && batch.probabilities {
+            native = proof::logarithms(&native)?;
+        }
+        let (runs, extent) = native.runnable()?;
+        let graph = pixels.before(runs, extent, data.shape, Outputs::Logits)?;
         let mut facts = native.facts.clone();
         facts.push(preprocessing_fact(&pixels, &native));
-        let steadiness = steadiness::measure(engine, &graph, &first_images(data, TRIED))?;
-        let batch = prove(&native, &pixels, &graph, data, engine, steadiness.repeats())?;
         facts.push(batch_fact(&native, &batch));
-        let mut hazards = hazards::hazards(any);
+        facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
+        let mut hazards = hazards::hazards(runs);
         let remedied = remedies::of_gradient(&graph, &intake.remedies);
         hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());
         remedies.extend(remedied.sentences.iter().cloned());
@@ -151,33 +197,114 @@ impl Model {
     }
 }
 
-/// Runs the first images alone (or in the batch that the file fixed) and together.
-fn prove(
-    native: &Native,
+/// How many classes the data has, where it names them.
+fn labels_of(data: &Dataset) -> Option<usize> {
+    (!data.class_names.is_empty()).then(|| data.class_names.len() + usize::try_from(data.label_offset).unwrap_or(0))
+}
+
+/// The models as they were asked for, each read or refused, and the data as they want it.
+pub struct Read {
+    /// In the order in which they were asked for.
+    pub models: Vec<(ModelRequest, Result<Native, IntakeError>)>,
+    /// The data, prepared.
+    pub dataset: Dataset,
+    /// The request that gives this data alone.
+    pub request: data::Request,
+}
+
+/// Reads models, and data that is resized and cropped where flags or files beside the models say so and the images do not have the
+/// size of the input already.
+///
+/// # Errors
+/// What [`Dataset::load`] and [`Dataset::prepared`] refuse; a usage error where two models want different images.
+pub fn read(requests: &[ModelRequest], data: &data::Request) -> Result<Read, IntakeError> {
+    let dataset = Dataset::load(data)?;
+    let one = |request: &ModelRequest| (request.clone(), Native::with(&request.source, &request.intake, labels_of(&dataset)));
+    let models: Vec<(ModelRequest, Result<Native, IntakeError>)> = requests.iter().map(one).collect();
+    if data.preparation.is_some() {
+        return Ok(Read { models, dataset, request: data.clone() });
+    }
+    let mut chosen: Option<(&str, Option<Preparation>)> = None;
+    for (request, native) in &models {
+        let Ok(native) = native else { continue };
+        let wanted = preparation(native, &request.intake, dataset.shape);
+        match chosen {
+            None => chosen = Some((&native.name, wanted)),
+            Some((first, other)) if other != wanted => {
+                let say = |p: Option<Preparation>| p.map_or_else(|| "as they are".to_owned(), |p| format!("by {}", p.text()));
+                let what = format!("{first} takes the images {}, {} takes them {}", say(other), native.name, say(wanted));
+                return Err(
+                    IntakeError::usage(93, what).help("audit them one after the other, or state --resize and --crop for both")
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let preparation = chosen.and_then(|(_, wanted)| wanted);
+    let dataset = match preparation {
+        Some(preparation) => dataset.prepared(preparation)?,
+        None => dataset,
+    };
+    Ok(Read { models, dataset, request: data::Request { preparation, ..data.clone() } })
+}
+
+/// What is stated about the size of images, unless they have the size of the input.
+fn preparation(native: &Native, intake: &Intake, shape: [usize; 3]) -> Option<Preparation> {
+    let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
+    let &input = native.graph.inputs().first()?;
+    let inner: Option<Vec<usize>> = native.graph.shape(input).and_then(|s| s.iter().skip(1).map(Dim::fixed).collect());
+    let fits = inner.is_some_and(|inner| inner.iter().product::<usize>() == shape.iter().product::<usize>());
+    let wanted = Preparation { resize: stated.resize, crop: stated.crop };
+    (!fits && (wanted.resize.is_some() || wanted.crop.is_some())).then_some(wanted)
+}
+
+/// The model as the engine can run it: in float32 where it lacks an operator for `double`.
+fn on_engine(native: Native, pixels: &Pixels, data: &Dataset, engine: &dyn Engine) -> Result<Native, IntakeError> {
+    if !normalize::has_double(&native.graph) {
+        return Ok(native);
+    }
+    let (runs, extent) = native.runnable()?;
+    let graph = pixels.before(runs, extent, data.shape, Outputs::Logits)?;
+    let Err(why) = engine.compile(&graph, &CompileOptions::default()) else { return Ok(native) };
+    let mut narrowed = native
+        .changed(normalize::in_float32)
+        .map_err(|e| IntakeError::model(56, format!("{}: it has no form in float32: {e}", native.name)))?;
+    let why = why.to_string();
+    let why = why.lines().next().unwrap_or_default();
+    narrowed.facts.push(format!("computed in float32, not in double: {} cannot run it in double ({why})", engine.name()));
+    Ok(narrowed)
+}
+
+/// Frees the batch if that can be done, and shows by running that every image is answered on its own; otherwise the batch of the
+/// file stays, and what is shown is that the place in it does not matter.
+fn settle_batch(
+    native: &mut Native,
     pixels: &Pixels,
-    graph: &Graph,
     data: &Dataset,
     engine: &dyn Engine,
-    repeats: bool,
-) -> Result<Agreement, IntakeError> {
+) -> Result<(Steadiness, Agreement), IntakeError> {
+    let name = native.name.clone();
+    let named = |e: IntakeError| IntakeError { what: format!("{name}: {}", e.what), ..e };
     let size = native.fixed_batch.unwrap_or(1);
-    let images = if size > TRIED { 2 * size } else { TRIED / size * size };
-    let images = first_images(data, images);
-    let alone = match native.fixed_batch {
-        Some(n) => pixels.before(&native.graph, Dim::Fixed(n), data.shape, Outputs::Logits)?,
-        None => graph.clone(),
-    };
-    let found = compare(engine, &alone, size, graph, &images)
-        .map_err(|e| IntakeError { what: format!("{}: {}", native.name, e.what), ..e })?;
-    // where two runs of the same images differ, nothing is learned about the batch
-    if found.holds() || native.fixed_batch.is_none() || !repeats {
-        return Ok(found);
+    let images = first_images(data, if size > TRIED { 2 * size } else { TRIED / size * size });
+    let alone = |native: &Native| pixels.before(&native.graph, Dim::Fixed(size), data.shape, Outputs::Logits);
+    if let Ok(any) = native.any_batch() {
+        let together = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
+        let few = if native.fixed_batch.is_some() { alone(native)? } else { together.clone() };
+        let steadiness = steadiness::measure(engine, &together, &first_images(data, TRIED)).map_err(named)?;
+        let found = compare(engine, &few, size, &together, &images).map_err(named)?;
+        // where two runs of the same images differ, nothing is learned about the batch
+        if found.holds() || native.fixed_batch.is_none() || !steadiness.repeats() {
+            return Ok((steadiness, found));
+        }
+        let why = format!("with a free batch the logits differ by {:.1e} (relative; {TOLERANCE:e} is allowed)", found.difference);
+        native.keep_batch(why);
     }
-    let what = format!(
-        "{}: the batch is fixed to {size}, and with a free batch the logits differ by {:.1e} (relative; {TOLERANCE:e} is allowed)",
-        native.name, found.difference
-    );
-    Err(IntakeError::model(52, what).help("export the model with a dynamic batch axis"))
+    // without a batch in the file there is nothing to fall back on
+    native.runnable()?;
+    let graph = alone(native)?;
+    let steadiness = steadiness::measure(engine, &graph, &first_images(data, size)).map_err(named)?;
+    Ok((steadiness, batch::reordered(engine, &graph, size, &images).map_err(named)?))
 }
 
 /// The first images of the data, over again where there are fewer.
@@ -215,15 +342,15 @@ fn preprocessing_fact(pixels: &Pixels, native: &Native) -> String {
 }
 
 fn batch_fact(native: &Native, found: &Agreement) -> String {
-    let alone = match native.fixed_batch {
-        Some(1) => "its batch of 1 was made free: ".to_owned(),
-        Some(n) => format!("its batch of {n} was made free: "),
-        None => String::new(),
-    };
     let verdict =
         if found.holds() { "the same logits" } else { "different logits: an answer depends on the other images in the batch" };
-    format!(
-        "{alone}{} images in small batches and together give {verdict} (largest relative difference {:.1e})",
-        found.images, found.difference
-    )
+    let (images, difference) = (found.images, found.difference);
+    if let (Some(why), Some(n)) = (native.kept_because(), native.fixed_batch) {
+        return format!(
+            "its batch of {n} cannot be made free ({why}), so images run in batches of {n}, the last one filled up with copies: \
+             {images} images in two orders give {verdict} (largest relative difference {difference:.1e})"
+        );
+    }
+    let alone = native.fixed_batch.map_or(String::new(), |n| format!("its batch of {n} was made free: "));
+    format!("{alone}{images} images in small batches and together give {verdict} (largest relative difference {difference:.1e})")
 }

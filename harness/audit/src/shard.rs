@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::{Attack, AttackError, Batch, Keep, Proposal, argmax, margin};
 use crate::data::{self, Dataset};
 use crate::findings::{Findings, FindingsError};
+use crate::grid::on_grid;
 use crate::intake::IntakeError;
 use crate::link::{Link, LinkError};
 use crate::metric::Metric;
@@ -422,6 +423,10 @@ impl<'a> Bench<'a> {
         for (name, count) in counts {
             findings.column(name, spent.iter().map(|p| count(p) as i64).collect());
         }
+        if self.model.native.integer_pixels.is_some() {
+            let proposed = best.iter().map(|b| b.as_ref().and_then(|(_, p)| p.x.clone())).collect::<Vec<_>>();
+            findings.column("outcome_uint8", self.judged_on_grid(batch, &proposed, &(0..n).map(outcome).collect::<Vec<_>>())?);
+        }
         let broken: Vec<usize> = (0..n).filter(|&i| matches!(outcome(i), Outcome::Broken | Outcome::NanInBall)).collect();
         let points: Vec<f32> =
             broken.iter().flat_map(|&i| best[i].as_ref().and_then(|(_, p)| p.x.clone()).unwrap_or_default()).collect();
@@ -429,6 +434,23 @@ impl<'a> Bench<'a> {
         findings.column("witness_id", broken.iter().map(|&i| batch.ids[i] as i64).collect());
         findings.array("witness_x", &[broken.len(), c, h, w], points);
         Ok(())
+    }
+
+    /// What becomes of the samples when the points are stored as 8-bit pixels, which is all that the model takes.
+    fn judged_on_grid(&self, batch: &Batch, points: &[Option<Vec<f32>>], outcomes: &[Outcome]) -> Result<Vec<u8>, AttackError> {
+        let clean = batch.x0.to_vec::<f32>().unwrap_or_default();
+        let width = clean.len() / batch.len().max(1);
+        let stored = |(i, point): (usize, &Option<Vec<f32>>)| {
+            let origin = &clean[i * width..(i + 1) * width];
+            point.as_ref().filter(|p| p.len() == width).map(|point| on_grid(&self.threat, origin, point))
+        };
+        let stored: Vec<Option<Vec<f32>>> = points.iter().enumerate().map(stored).collect();
+        let judged = self.verifier.judge(&self.threat, &batch.x0, &batch.y, &stored)?;
+        let wrong = |(found, &was): (&Finding, &Outcome)| match was {
+            Outcome::Misclassified => was as u8,
+            _ => found.outcome as u8,
+        };
+        Ok(judged.iter().zip(outcomes).map(wrong).collect())
     }
 
     /// The batch with its points moved to the attack's last iterates.

@@ -20,6 +20,8 @@ pub struct Stage {
     pub forwards: u64,
     /// Reverse passes per sample and run.
     pub backwards: u64,
+    /// The only batch that the graph takes: more rows run in several batches, the last one filled up.
+    batch: Option<usize>,
 }
 
 /// Whose noise is drawn: everything that keys a random number but the sample.
@@ -82,6 +84,7 @@ impl Stage {
             outputs: graph.outputs().iter().map(|o| o.name.to_string()).collect(),
             forwards: u64::from(linked.forwards),
             backwards: u64::from(linked.backwards),
+            batch: linked.batch,
         })
     }
 
@@ -114,9 +117,59 @@ impl Stage {
             });
         }
         let borrowed: Vec<&Buffer> = fed.iter().collect();
-        let results = self.executable.run(&borrowed)?;
+        let results = match self.batch {
+            None => self.executable.run(&borrowed)?,
+            Some(size) => self.in_batches(&borrowed, size)?,
+        };
         Ok(Values(self.outputs.iter().cloned().zip(results).collect()))
     }
+}
+
+impl Stage {
+    /// Runs on batches of exactly `size` rows. Rows that are missing at the end are copies of the last one, and what they give is
+    /// dropped. Results without rows are those of the last batch.
+    fn in_batches(&self, fed: &[&Buffer], size: usize) -> Result<Vec<Buffer>, StageError> {
+        let fed: Vec<Tensor> = fed.iter().map(|b| b.host()).collect::<Result<_, _>>()?;
+        let carries: Vec<bool> = self.inputs.iter().map(|(name, ty)| carries_rows(name, ty)).collect();
+        let count = fed.iter().zip(&carries).find(|(_, carries)| **carries).map_or(0, |(t, _)| t.shape()[0]);
+        let mut joined: Vec<Vec<Tensor>> = vec![Vec::new(); self.outputs.len()];
+        for start in (0..count).step_by(size.max(1)) {
+            let chosen: Vec<usize> = (start..start + size).map(|row| row.min(count - 1)).collect();
+            let kept: Vec<usize> = (0..size.min(count - start)).collect();
+            let part = |(tensor, carries): (&Tensor, &bool)| {
+                if *carries { self.upload(&rows(tensor, &chosen)) } else { self.upload(tensor) }
+            };
+            let part: Vec<Buffer> = fed.iter().zip(&carries).map(part).collect::<Result<_, _>>()?;
+            let given = self.executable.run(&part.iter().collect::<Vec<_>>())?;
+            for (into, buffer) in joined.iter_mut().zip(given) {
+                let tensor = buffer.host()?;
+                if tensor.shape().first() == Some(&size) { into.push(rows(&tensor, &kept)) } else { *into = vec![tensor] }
+            }
+        }
+        let missing = |name: &String| StageError::Result { name: name.clone() };
+        let whole = joined.iter().zip(&self.outputs).map(|(parts, name)| stacked(parts).ok_or_else(|| missing(name)));
+        whole.map(|tensor| Ok(self.upload(&tensor?)?)).collect()
+    }
+}
+
+/// Whether an input has one row per sample: all but scalars, shared noise and counters.
+fn carries_rows(name: &str, ty: &ValueType) -> bool {
+    ty.shape.as_ref().is_some_and(|s| !s.is_empty()) && !name.starts_with("shared_noise_") && !matches!(name, "k" | "restart")
+}
+
+/// Tensors of one type, one above the other.
+fn stacked(parts: &[Tensor]) -> Option<Tensor> {
+    let [first, ..] = parts else { return None };
+    if parts.len() == 1 {
+        return Some(first.clone());
+    }
+    flatscape_graph::with_array!(first, a => {
+        fn join<T: flatscape_graph::Element>(_: &ndarray::ArrayD<T>, parts: &[Tensor]) -> Option<Tensor> {
+            let views: Option<Vec<_>> = parts.iter().map(|p| p.view::<T>().map(|a| a.view())).collect();
+            ndarray::concatenate(ndarray::Axis(0), &views?).ok().map(T::wrap)
+        }
+        join(a, parts)
+    })
 }
 
 /// What can go wrong when a stage runs.

@@ -266,6 +266,10 @@ impl Rows<'_> {
         base.backwards = total("backwards")?;
         base.flags = doubts.get(&threat).cloned().unwrap_or_default();
         summary.records.push(rate(base.clone(), "robust_accuracy", count(Outcome::Held), n));
+        if let Ok(stored) = outcomes_in(&part.findings, ON_GRID) {
+            let held = stored.iter().filter(|&&o| o == Outcome::Held).count() as u64;
+            summary.records.push(rate(base.clone(), "robust_accuracy_uint8", held, n));
+        }
         let claims = claimed.iter().filter(|&&c| c).count() as u64;
         summary.records.push(rate(base.clone(), "claimed_success", claims, n));
         summary.records.push(rate(base, "nan_in_ball", count(Outcome::NanInBall), n));
@@ -280,21 +284,26 @@ impl Rows<'_> {
 
     /// The worst case over all attacks, sample by sample, on the samples that every attack has seen.
     fn union(&self, threat: &ThreatModel, doubts: &Doubts, summary: &mut Summary) -> Result<(), FindingsError> {
-        let mut standing: BTreeMap<i64, (usize, bool)> = BTreeMap::new();
-        let mut attacks = 0;
+        let parts: Vec<&&Part> =
+            self.attacks().filter(|p| p.threat.as_ref().is_some_and(|t| t.text() == threat.text())).collect();
         let (mut forwards, mut backwards, mut seconds) = (0, 0, 0.0);
-        for part in self.attacks().filter(|p| p.threat.as_ref().is_some_and(|t| t.text() == threat.text())) {
-            attacks += 1;
+        for part in &parts {
             seconds += part.seconds;
             forwards += part.findings.get::<i64>("forwards")?.iter().sum::<i64>();
             backwards += part.findings.get::<i64>("backwards")?.iter().sum::<i64>();
-            for (id, outcome) in part.findings.get::<i64>("id")?.into_iter().zip(outcomes(&part.findings)?) {
-                let entry = standing.entry(id).or_insert((0, true));
-                entry.0 += 1;
-                entry.1 &= outcome == Outcome::Held;
-            }
         }
-        let seen: Vec<bool> = standing.values().filter(|(count, _)| *count == attacks).map(|(_, held)| *held).collect();
+        let standing = |column: &str| -> Result<(u64, u64), FindingsError> {
+            let mut standing: BTreeMap<i64, (usize, bool)> = BTreeMap::new();
+            for part in &parts {
+                for (id, outcome) in part.findings.get::<i64>("id")?.into_iter().zip(outcomes_in(&part.findings, column)?) {
+                    let entry = standing.entry(id).or_insert((0, true));
+                    entry.0 += 1;
+                    entry.1 &= outcome == Outcome::Held;
+                }
+            }
+            let seen = standing.values().filter(|(count, _)| *count == parts.len());
+            Ok(seen.fold((0, 0), |(held, n), (_, holds)| (held + u64::from(*holds), n + 1)))
+        };
         let record = Record {
             model: self.model.name.clone(),
             model_sha256: self.model.sha256.clone(),
@@ -307,8 +316,11 @@ impl Rows<'_> {
             flags: doubts.get(&threat.text()).cloned().unwrap_or_default(),
             ..blank(self.context)
         };
-        let held = seen.iter().filter(|&&held| held).count() as u64;
-        summary.records.push(rate(record, "robust_accuracy", held, seen.len() as u64));
+        let (held, n) = standing("outcome")?;
+        summary.records.push(rate(record.clone(), "robust_accuracy", held, n));
+        if let Ok((held, n)) = standing(ON_GRID) {
+            summary.records.push(rate(record, "robust_accuracy_uint8", held, n));
+        }
         Ok(())
     }
 
@@ -436,10 +448,17 @@ fn evidence(part: &Part) -> Result<AttackEvidence, FindingsError> {
     })
 }
 
+/// The outcomes of points stored as 8-bit pixels, for models that take nothing else.
+const ON_GRID: &str = "outcome_uint8";
+
 fn outcomes(findings: &Findings) -> Result<Vec<Outcome>, FindingsError> {
+    outcomes_in(findings, "outcome")
+}
+
+fn outcomes_in(findings: &Findings, column: &str) -> Result<Vec<Outcome>, FindingsError> {
     let code = |code: u8| OUTCOMES.iter().map(|(o, _)| *o).find(|o| *o as u8 == code);
-    let codes = findings.get::<u8>("outcome")?;
-    codes.into_iter().map(|c| code(c).ok_or_else(|| FindingsError::Column("outcome".into()))).collect()
+    let codes = findings.get::<u8>(column)?;
+    codes.into_iter().map(|c| code(c).ok_or_else(|| FindingsError::Column(column.into()))).collect()
 }
 
 /// The outcomes and their names in `samples.csv`.

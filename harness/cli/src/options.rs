@@ -7,6 +7,7 @@ use clap::Args;
 use flatscape_audit::data::{self, Split};
 use flatscape_audit::files::Limits;
 use flatscape_audit::intake::IntakeError;
+use flatscape_audit::model::{Intake, Task};
 use flatscape_engine::{Choice, Device, Engine, EngineError, Settings, open, runtime};
 use flatscape_host::{Plugins, Search, WorkerCommand};
 
@@ -98,7 +99,7 @@ impl PluginOptions {
 /// The labelled images.
 #[derive(Args, Clone, Debug)]
 pub struct DataOptions {
-    /// A name (fashion-mnist, mnist, cifar10, digits) or a path: a folder of IDX files, CIFAR binary files, .npz
+    /// A name (fashion-mnist, mnist, cifar10, digits) or a path: a folder of IDX files, CIFAR binary files, .npz, a folder of images by class
     #[arg(long, value_name = "DATA")]
     pub data: String,
     /// Where data sets lie, searched first
@@ -130,6 +131,7 @@ impl DataOptions {
             limit: self.n,
             allow_fewer: self.allow_fewer,
             label_offset: self.label_offset,
+            preparation: None,
         })
     }
 }
@@ -149,14 +151,46 @@ pub struct IntakeOptions {
     /// nchw, nhwc, flat or flat-columns
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
-    /// The output that holds the classes, where a model has several
-    #[arg(long, value_name = "NAME")]
-    pub output: Option<String>,
+    /// Resize 8-bit images before anything else, as Pillow does: HEIGHTxWIDTH or the shorter edge, then the filter (bilinear)
+    #[arg(long, value_name = "SIZE[:FILTER]")]
+    pub resize: Option<String>,
+    /// Keep the middle of the resized images
+    #[arg(long, value_name = "HEIGHTxWIDTH")]
+    pub crop: Option<String>,
     /// What is done about hazards: straight-through, average, logits and margin change what attacks see, eval-mode the model; or all
     #[arg(long, value_name = "R,R", default_value = "", hide_default_value = true)]
     pub remedy: String,
     #[command(flatten)]
+    pub reading: ReadingOptions,
+}
+
+/// What the inputs and outputs of a model mean.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReadingOptions {
+    /// The output that holds the classes, where a model has several
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+    /// classes (one of several is right, also behind sigmoids) or binary (one number decides between 0 and 1)
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// The value of an input that is no image, for example keep_prob=1; may be repeated
+    #[arg(long = "input", value_name = "NAME=NUMBER")]
+    pub inputs: Vec<String>,
+    #[command(flatten)]
     pub limits: LimitOptions,
+}
+
+impl ReadingOptions {
+    /// As the audit crate wants it, with nothing stated about pixels.
+    pub fn intake(&self) -> Result<Intake, IntakeError> {
+        Ok(Intake {
+            output: self.output.clone(),
+            task: self.task.as_deref().map(Task::parse).transpose()?,
+            inputs: self.inputs.iter().map(|text| Intake::parse_input(text)).collect::<Result<_, _>>()?,
+            limits: self.limits.limits(),
+            ..Intake::default()
+        })
+    }
 }
 
 /// What a model file may take.

@@ -544,6 +544,33 @@ impl Graph {
         new
     }
 
+    /// The same graph with a constant in place of an input.
+    #[must_use]
+    pub fn with_constant_input(&self, input: ValueId, tensor: impl Into<Arc<Tensor>>) -> Graph {
+        let mut new = self.clone();
+        let tensor = tensor.into();
+        let value = &mut new.values[input.0 as usize];
+        value.ty = ValueType::fixed(tensor.dtype(), tensor.shape());
+        value.extents = ops::extents_of(&tensor);
+        value.constant = Some(tensor);
+        new.inputs.retain(|&i| i != input);
+        new
+    }
+
+    /// The same graph without the inputs that nothing reads, and their names.
+    #[must_use]
+    pub fn without_unread_inputs(&self) -> (Graph, Vec<Arc<str>>) {
+        let mut read = vec![false; self.values.len()];
+        let needed = self.needed();
+        let nodes = self.nodes.iter().zip(&needed).filter(|(_, needed)| **needed);
+        nodes.flat_map(|(n, _)| n.inputs.iter().flatten()).for_each(|v| read[v.0 as usize] = true);
+        self.outputs.iter().for_each(|o| read[o.value.0 as usize] = true);
+        let mut new = self.clone();
+        new.inputs.retain(|v| read[v.0 as usize]);
+        let gone = self.inputs.iter().filter(|v| !read[v.0 as usize]).map(|&v| self.value(v).name.clone()).collect();
+        (new, gone)
+    }
+
     /// The same graph without the problems found so far, for a pass that infers everything anew.
     #[must_use]
     pub(crate) fn without_problems(mut self) -> Graph {

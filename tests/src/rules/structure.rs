@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flatscape_autodiff::vjp;
-use flatscape_graph::normalize::{Options, TREES, flat_ensembles, logits, normalize};
+use flatscape_graph::normalize::{Answer, Options, TREES, flat_ensembles, logits, normalize};
 use flatscape_graph::{Builder, Graph, Output, Tensor, onnx, ops, simplify};
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn logits_of_learners_are_had() {
     {
         let graph = graph(&directory("golden/structure").join(format!("{name}.onnx")));
         let scores = graph.outputs().iter().position(|o| graph.dtype(o.value).is_some_and(|d| d.is_float()));
-        let (before, found) = logits(&graph, scores.expect("scores"));
+        let (before, found) = logits(&graph, scores.expect("scores"), Answer::Classes).expect("one class is right");
         assert_eq!(found != flatscape_graph::normalize::Cut::Nothing, cut, "{name}: {found}");
         let last = before.outputs()[0].value;
         let op = before.value(last).producer.map(|(id, _)| before.node_at(id).op.to_string());

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Format, Pixels, Raw, Split, listed, open};
+use super::{Format, Pixels, Raw, Request, Split, listed, open};
 use crate::files::show;
 use crate::intake::IntakeError;
 
@@ -22,8 +22,8 @@ pub(super) const CLASSES: &[&str] = &["airplane", "automobile", "bird", "cat", "
 const SHAPE: [usize; 3] = [3, 32, 32];
 const RECORD: usize = 1 + 3 * 32 * 32;
 
-fn read(path: &Path, split: Split) -> Result<Raw, IntakeError> {
-    let paths = if path.is_dir() { standard_files(path, split)? } else { vec![path.to_owned()] };
+fn read(path: &Path, request: &Request) -> Result<Raw, IntakeError> {
+    let paths = if path.is_dir() { standard_files(path, request.split)? } else { vec![path.to_owned()] };
     let (mut pixels, mut labels, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let file = open(&path)?;
@@ -46,7 +46,7 @@ fn read(path: &Path, split: Split) -> Result<Raw, IntakeError> {
         files.push(listed(&file));
     }
     let class_names = CLASSES.iter().map(|&c| c.to_owned()).collect();
-    Ok(Raw { shape: SHAPE, pixels: Pixels::Bytes(pixels), labels, class_names, files })
+    Ok(Raw { shape: SHAPE, pixels: Pixels::Bytes(pixels), labels, class_names, files, notes: Vec::new() })
 }
 
 /// The files of the original archive that make one half, in its order. Nothing else stands in for them.

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Format, Pixels, Raw, Split, listed, open};
+use super::{Format, Pixels, Raw, Request, Split, listed, open};
 use crate::files::{FileBytes, show};
 use crate::intake::IntakeError;
 
@@ -17,7 +17,8 @@ pub(super) const FORMAT: Format = Format {
 /// Largest decompressed file: the 60,000 training images have 47 MB.
 const LARGEST: u64 = 2 << 30;
 
-fn read(folder: &Path, split: Split) -> Result<Raw, IntakeError> {
+fn read(folder: &Path, request: &Request) -> Result<Raw, IntakeError> {
+    let split = request.split;
     let file = |kind: &str| {
         let path = find(folder, split, kind).ok_or_else(|| {
             let wanted = format!("{}-{kind}-ubyte or {}-{kind}-ubyte.gz", prefix(split), prefix(split));
@@ -39,6 +40,7 @@ fn read(folder: &Path, split: Split) -> Result<Raw, IntakeError> {
         labels: raw_labels.into_iter().map(i64::from).collect(),
         class_names: Vec::new(),
         files: vec![listed(&images), listed(&labels)],
+        notes: Vec::new(),
     })
 }
 

@@ -1,17 +1,21 @@
 //! Labelled images: where data sets are found, what is read, and what is refused before any work starts. Knows pixels in [0,1]
-//! and labels; never resizes, clips or guesses.
+//! and labels; resizes only as it is told, never clips or guesses.
 
 mod cifar;
+mod folder;
 mod idx;
 mod names;
 mod npz;
+pub mod resize;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flatscape_graph::{Tensor, shown};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use self::resize::{Crop, Picture, Resize};
 use crate::files::{self, FileBytes, FileError, show};
 use crate::intake::{IntakeError, escape};
 
@@ -58,12 +62,41 @@ pub struct Request {
     pub allow_fewer: bool,
     /// Added to every label, for models with a background class.
     pub label_offset: i64,
+    /// What is done to the images before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparation: Option<Preparation>,
 }
 
 impl Request {
     /// The test half of a data set, all of it.
     pub fn new(data: &str) -> Request {
-        Request { data: data.to_owned(), split: Split::Test, data_dir: None, limit: None, allow_fewer: false, label_offset: 0 }
+        Request {
+            data: data.to_owned(),
+            split: Split::Test,
+            data_dir: None,
+            limit: None,
+            allow_fewer: false,
+            label_offset: 0,
+            preparation: None,
+        }
+    }
+}
+
+/// What is done to 8-bit images before anything else: resized, then cropped, as Pillow does it. The threat model is about the
+/// pixels that come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Preparation {
+    /// Another size.
+    pub resize: Option<Resize>,
+    /// The middle.
+    pub crop: Option<Crop>,
+}
+
+impl Preparation {
+    /// As on the command line.
+    pub fn text(&self) -> String {
+        let parts = [self.resize.map(|r| format!("--resize {}", r.text())), self.crop.map(|c| format!("--crop {}", c.text()))];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -74,13 +107,25 @@ pub enum Pixels {
     Bytes(Vec<u8>),
     /// In [0,1].
     Floats(Vec<f32>),
+    /// 8-bit images of different sizes, before they are prepared; the shape of their data set is [C,0,0].
+    Pictures(Vec<Picture>),
 }
 
 impl Pixels {
+    /// Images of one size as bytes, others as pictures; with their shape.
+    fn of(pictures: Vec<Picture>) -> ([usize; 3], Pixels) {
+        let first = pictures.first().map_or([0; 3], |p| p.shape);
+        if pictures.iter().all(|p| p.shape == first) {
+            return (first, Pixels::Bytes(pictures.into_iter().flat_map(|p| p.pixels).collect()));
+        }
+        ([first[0], 0, 0], Pixels::Pictures(pictures))
+    }
+
     fn len(&self) -> usize {
         match self {
             Pixels::Bytes(v) => v.len(),
             Pixels::Floats(v) => v.len(),
+            Pixels::Pictures(v) => v.len(),
         }
     }
 
@@ -88,6 +133,7 @@ impl Pixels {
         match self {
             Pixels::Bytes(v) => v.truncate(n),
             Pixels::Floats(v) => v.truncate(n),
+            Pixels::Pictures(v) => v.truncate(n),
         }
     }
 }
@@ -109,7 +155,7 @@ pub struct Dataset {
     pub class_names: Vec<String>,
     /// What was added to every label.
     pub label_offset: i64,
-    /// SHA-256 of the whole split as read (shape, pixels, labels), before `limit` and `label_offset`.
+    /// SHA-256 of the split as read (shape, pixels, labels), before `limit` (of a folder of images: up to it) and `label_offset`.
     pub sha256: String,
     /// The files and the SHA-256 of each.
     pub files: Vec<(String, String)>,
@@ -138,12 +184,12 @@ pub struct Format {
     pub summary: &'static str,
     /// Whether a path looks like this format, judged by names only.
     recognises: fn(&Path) -> bool,
-    /// Reads one half.
-    read: fn(&Path, Split) -> Result<Raw, IntakeError>,
+    /// Reads the half that is asked for, of which it may leave out what lies behind the limit.
+    read: fn(&Path, &Request) -> Result<Raw, IntakeError>,
 }
 
 /// The formats that are read, in the order in which they are tried.
-pub const FORMATS: &[Format] = &[idx::FORMAT, cifar::FORMAT, npz::FORMAT];
+pub const FORMATS: &[Format] = &[idx::FORMAT, cifar::FORMAT, npz::FORMAT, folder::FORMAT];
 
 /// What a format gives: unchecked.
 struct Raw {
@@ -152,6 +198,8 @@ struct Raw {
     labels: Vec<i64>,
     class_names: Vec<String>,
     files: Vec<(String, String)>,
+    /// What a reader should know, in sentences.
+    notes: Vec<String>,
 }
 
 impl Dataset {
@@ -167,30 +215,72 @@ impl Dataset {
         };
         dataset.check(classes)?;
         dataset.sha256 = dataset.hash();
-        dataset.notes = dataset.curiosities();
+        dataset.notes.extend(dataset.curiosities());
         if let Some(limit) = request.limit {
             dataset.keep_first(limit, request.allow_fewer)?;
         }
         dataset.label_offset = request.label_offset;
         dataset.labels.iter_mut().for_each(|y| *y = y.saturating_add(request.label_offset));
-        Ok(dataset)
+        match request.preparation {
+            Some(preparation) => dataset.prepared(preparation),
+            None => Ok(dataset),
+        }
+    }
+
+    /// The same images resized and cropped. Where all of them already have the size that comes out, they stay as they are. The
+    /// hash stays that of the images as read.
+    ///
+    /// # Errors
+    /// Data errors: pixels that are not 8-bit, images smaller than the crop, and where images of different sizes would come out.
+    pub fn prepared(mut self, preparation: Preparation) -> Result<Dataset, IntakeError> {
+        let Preparation { resize, crop } = preparation;
+        let [c, h, w] = self.shape;
+        let size = |[h, w]: [usize; 2]| Picture::fitted([h, w], resize, crop);
+        // what comes out whatever goes in
+        let wanted = (size([7, 11]) == size([13, 5])).then(|| size([7, 11]));
+        let untouched = match &self.pixels {
+            Pixels::Pictures(_) => false,
+            _ => wanted == Some([h, w]) || size([h, w]) == [h, w],
+        };
+        if untouched {
+            return Ok(self);
+        }
+        let pictures = match std::mem::replace(&mut self.pixels, Pixels::Bytes(Vec::new())) {
+            Pixels::Bytes(v) => {
+                v.chunks_exact((c * h * w).max(1)).map(|p| Picture { shape: self.shape, pixels: p.to_vec() }).collect()
+            }
+            Pixels::Pictures(pictures) => pictures,
+            Pixels::Floats(_) => {
+                let what = format!(
+                    "data set {}: its pixels are floats, and only 8-bit images are resized ({})",
+                    self.name,
+                    preparation.text()
+                );
+                return Err(IntakeError::data(80, what).help("store uint8 images, or images of the size that the model takes"));
+            }
+        };
+        let name = &self.name;
+        let one = |(row, picture): (usize, &Picture)| {
+            picture.prepared(resize, crop).map_err(|why| IntakeError::data(80, format!("data set {name}: row {row} {why}")))
+        };
+        let pictures: Vec<Picture> = pictures.par_iter().enumerate().map(one).collect::<Result<_, _>>()?;
+        (self.shape, self.pixels) = Pixels::of(pictures);
+        if let Pixels::Pictures(_) = self.pixels {
+            let what = format!("data set {name}: {} leaves images of different sizes", preparation.text());
+            return Err(IntakeError::data(80, what).help("say a crop, too: --crop HEIGHTxWIDTH"));
+        }
+        self.notes.push(format!(
+            "the images were prepared by {} as Pillow does it; the threat model is about the pixels that came out, {}x{}",
+            preparation.text(),
+            self.shape[1],
+            self.shape[2]
+        ));
+        Ok(self)
     }
 
     fn new(name: String, split: Split, raw: Raw, source: String) -> Dataset {
-        let Raw { shape, pixels, labels, class_names, files } = raw;
-        Dataset {
-            name,
-            split,
-            shape,
-            pixels,
-            labels,
-            class_names,
-            label_offset: 0,
-            sha256: String::new(),
-            files,
-            source,
-            notes: Vec::new(),
-        }
+        let Raw { shape, pixels, labels, class_names, files, notes } = raw;
+        Dataset { name, split, shape, pixels, labels, class_names, label_offset: 0, sha256: String::new(), files, source, notes }
     }
 
     /// How many images.
@@ -219,6 +309,7 @@ impl Dataset {
         match &self.pixels {
             Pixels::Bytes(v) => out.iter_mut().zip(v.get(span).unwrap_or(&[])).for_each(|(o, &b)| *o = f32::from(b) / 255.0),
             Pixels::Floats(v) => out.iter_mut().zip(v.get(span).unwrap_or(&[])).for_each(|(o, &p)| *o = p),
+            Pixels::Pictures(_) => {}
         }
     }
 
@@ -254,14 +345,15 @@ impl Dataset {
             return Err(IntakeError::data(76, why).help(format!("ask for -n {found}, or say --allow-fewer")));
         }
         self.labels.truncate(n);
-        self.pixels.truncate(n.min(found) * self.image_len());
+        let each = if let Pixels::Pictures(_) = self.pixels { 1 } else { self.image_len() };
+        self.pixels.truncate(n.min(found) * each);
         Ok(())
     }
 
     /// The pre-flight pass over all images and labels.
     fn check(&self, classes: Option<usize>) -> Result<(), IntakeError> {
         let name = &self.name;
-        let size = self.image_len();
+        let size = if let Pixels::Pictures(_) = self.pixels { 1 } else { self.image_len() };
         if self.is_empty() || size == 0 {
             return Err(IntakeError::data(76, format!("data set {name} has 0 images")));
         }
@@ -301,6 +393,10 @@ impl Dataset {
         match &self.pixels {
             Pixels::Bytes(v) => hash.update(v),
             Pixels::Floats(v) => v.iter().for_each(|p| hash.update(p.to_le_bytes())),
+            Pixels::Pictures(v) => v.iter().for_each(|p| {
+                hash.update(format!("{:?} ", p.shape).as_bytes());
+                hash.update(&p.pixels);
+            }),
         }
         self.labels.iter().for_each(|y| hash.update(y.to_le_bytes()));
         files::hexadecimal(&hash.finalize())
@@ -315,6 +411,7 @@ impl Dataset {
         let size = self.image_len();
         let mut seen = std::collections::HashSet::new();
         let twice = match &self.pixels {
+            Pixels::Pictures(v) => v.iter().filter(|p| !seen.insert(Sha256::digest(&p.pixels))).count(),
             Pixels::Bytes(v) => v.chunks(size).filter(|image| !seen.insert(Sha256::digest(image))).count(),
             Pixels::Floats(v) => {
                 let bytes = |image: &[f32]| image.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>();
@@ -333,7 +430,7 @@ fn from_path(request: &Request) -> Result<Dataset, IntakeError> {
     let path = Path::new(&request.data);
     let name = path.file_stem().map_or_else(|| request.data.clone(), |s| s.to_string_lossy().into_owned());
     if let Some(format) = FORMATS.iter().find(|f| (f.recognises)(path)) {
-        let raw = (format.read)(path, request.split)?;
+        let raw = (format.read)(path, request)?;
         return Ok(Dataset::new(escape(&name), request.split, raw, format!("{} ({})", show(path), format.name)));
     }
     let formats = FORMATS.iter().map(|f| f.summary).collect::<Vec<_>>().join("; ");
@@ -344,12 +441,12 @@ fn from_path(request: &Request) -> Result<Dataset, IntakeError> {
         return Err(error.help(format!("names: {known}; or a path: {formats}")));
     }
     let what = if path.is_dir() {
-        "is a folder without IDX or CIFAR-10 files"
+        "is a folder without IDX files, CIFAR-10 files or folders of images"
     } else {
         "is in a format that this version does not read"
     };
     Err(IntakeError::data(4, format!("{} {what}", show(path)))
-        .help(format!("it reads: {formats}; folders of images, tar and Parquet are not read by this version")))
+        .help(format!("it reads: {formats}; tar and Parquet are not read by this version")))
 }
 
 fn open(path: &Path) -> Result<FileBytes, IntakeError> {

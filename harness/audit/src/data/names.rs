@@ -89,7 +89,7 @@ impl Named {
                 let Some(row) = FORMATS.iter().find(|f| f.name == *format) else {
                     return Err(IntakeError::data(1, format!("data set {}: no format is called {format}", self.name)));
                 };
-                ((row.read)(folder, request.split)?, show(folder))
+                ((row.read)(folder, request)?, show(folder))
             }
         };
         raw.class_names = self.classes.iter().map(|&c| c.to_owned()).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flatscape_graph::shown;
 
-use super::{Format, Pixels, Raw, Split, listed, open};
+use super::{Format, Pixels, Raw, Request, listed, open};
 use crate::files::show;
 use crate::intake::{IntakeError, escape};
 
@@ -23,7 +23,7 @@ const LARGEST: u64 = 8 << 30;
 /// Deflate cannot compress by more than about 1032.
 const LARGEST_RATIO: u64 = 1100;
 
-fn read(path: &Path, _: Split) -> Result<Raw, IntakeError> {
+fn read(path: &Path, _: &Request) -> Result<Raw, IntakeError> {
     let file = open(path)?;
     let mut raw = parse(&file.bytes, &show(path), file.sha256.clone())?;
     raw.files = vec![listed(&file)];
@@ -56,7 +56,7 @@ pub(super) fn parse(bytes: &[u8], name: &str, sha256: String) -> Result<Raw, Int
             return Err(IntakeError::data(80, why));
         }
     };
-    Ok(Raw { shape, pixels, labels, class_names: Vec::new(), files: vec![(name.to_owned(), sha256)] })
+    Ok(Raw { shape, pixels, labels, class_names: Vec::new(), files: vec![(name.to_owned(), sha256)], notes: Vec::new() })
 }
 
 enum Order {

@@ -231,3 +231,113 @@ fn what_is_not_there_says_where_it_looked_and_how_to_get_it() {
     write(&text, b"PAR1");
     assert!(refusal(&super::tests::request(&text)).what.contains("does not read"));
 }
+
+fn png(path: &Path, width: u32, height: u32, kind: image::ColorType, bytes: &[u8]) {
+    image::save_buffer(path, bytes, width, height, kind).expect("an image");
+}
+
+/// The first image of every class, then the second; what does not belong is counted.
+#[test]
+fn a_folder_of_images_is_read_class_by_class() {
+    let dir = folder();
+    for (class, grey) in [("b cat", 10u8), ("a dog", 20)] {
+        let class = dir.path().join(class);
+        std::fs::create_dir(&class).expect("created");
+        for (i, name) in ["1.png", "2.PNG"].iter().enumerate() {
+            png(&class.join(name), 2, 1, image::ColorType::L8, &[grey + i as u8, 255]);
+        }
+    }
+    std::fs::write(dir.path().join("a dog/notes.txt"), b"x").expect("written");
+    let data = Dataset::load(&request(dir.path())).expect("read");
+    assert_eq!((data.shape, data.labels.clone()), ([1, 1, 2], vec![0, 1, 0, 1]));
+    assert_eq!(data.class_names, ["a dog", "b cat"]);
+    assert_eq!(data.pixels, Pixels::Bytes(vec![20, 255, 10, 255, 21, 255, 11, 255]));
+    assert_eq!(data.notes, ["1 files that are neither PNG nor JPEG were left out"]);
+    assert_eq!(data.files[0].0, "a dog/1.png");
+    let two = Dataset::load(&Request { limit: Some(2), ..request(dir.path()) }).expect("read");
+    assert_eq!(two.labels, [0, 1]);
+
+    // colour beside grey, different sizes, an alpha channel that hides nothing
+    png(&dir.path().join("b cat/3.png"), 1, 2, image::ColorType::Rgba8, &[1, 2, 3, 255, 4, 5, 6, 255]);
+    let mixed = Dataset::load(&request(dir.path())).expect("read");
+    let Pixels::Pictures(pictures) = &mixed.pixels else { panic!("one size") };
+    assert_eq!((pictures[4].shape, pictures[4].pixels.clone()), ([3, 2, 1], vec![1, 4, 2, 5, 3, 6]));
+    assert_eq!(pictures[0].pixels, [20, 255, 20, 255, 20, 255]);
+    assert!(
+        mixed.notes.iter().any(|n| n.starts_with("4 grey images"))
+            && mixed.notes.iter().any(|n| n.starts_with("1 images have an alpha"))
+    );
+    let preparation = Preparation { resize: Some(Resize::parse("4x4:nearest").expect("a size")), crop: None };
+    let prepared = Dataset::load(&Request { preparation: Some(preparation), ..request(dir.path()) }).expect("prepared");
+    assert_eq!((prepared.shape, prepared.sha256.clone()), ([3, 4, 4], mixed.sha256.clone()));
+    assert!(prepared.notes.iter().any(|n| n.contains("--resize 4x4:nearest as Pillow does it")));
+    let edge = Preparation { resize: Some(Resize::parse("4").expect("a size")), crop: None };
+    let error = mixed.prepared(edge).expect_err("two sizes").to_string();
+    assert!(error.contains("leaves images of different sizes") && error.contains("--crop"), "{error}");
+}
+
+#[test]
+fn images_that_are_no_plain_pixels_are_refused_by_name() {
+    let deep: Vec<u8> = vec![0; 8];
+    let cases: [(&str, &dyn Fn(&Path), &str); 6] = [
+        ("D080", &|p| png(p, 1, 1, image::ColorType::Rgba8, &[1, 2, 3, 254]), "transparent"),
+        ("D080", &|p| png(p, 2, 2, image::ColorType::L16, &deep), "more than 8 bits"),
+        ("D081", &|p| std::fs::write(p, b"\x89PNG\r\n\x1a\nnonsense").expect("written"), "cannot be decoded"),
+        ("D080", &|p| std::fs::write(p, b"GIF89a").expect("written"), "neither a PNG nor a JPEG"),
+        ("D002", &|p| std::fs::write(p, b"").expect("written"), "empty"),
+        ("D082", &|p| std::fs::write(p, bomb()).expect("written"), "65000x65000"),
+    ];
+    for (id, make, says) in cases {
+        let dir = folder();
+        std::fs::create_dir(dir.path().join("a")).expect("created");
+        make(&dir.path().join("a/x.png"));
+        let error = refusal(&request(dir.path()));
+        assert!(error.to_string().contains(&format!("error[{id}]")) && error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains("x.png"), "{error}");
+    }
+}
+
+/// A PNG whose header promises 65000×65000 pixels.
+fn bomb() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::ImageEncoder::write_image(image::codecs::png::PngEncoder::new(&mut bytes), &[0], 1, 1, image::ExtendedColorType::L8)
+        .expect("an image");
+    bytes[16..24].copy_from_slice(&[0, 0, 0xfd, 0xe8, 0, 0, 0xfd, 0xe8]);
+    let mut crc = !0u32;
+    for &byte in &bytes[12..29] {
+        crc ^= u32::from(byte);
+        (0..8).for_each(|_| crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 });
+    }
+    bytes[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    bytes
+}
+
+#[test]
+fn a_list_of_labels_stays_in_its_folder() {
+    let dir = folder();
+    std::fs::create_dir(dir.path().join("data")).expect("created");
+    let data = dir.path().join("data");
+    for name in ["x.png", "y.png"] {
+        png(&data.join(name), 1, 1, image::ColorType::L8, &[7]);
+    }
+    png(&dir.path().join("secret.png"), 1, 1, image::ColorType::L8, &[7]);
+    std::fs::write(data.join("labels.csv"), "file,label\ny.png,dog\nx.png,cat\n").expect("written");
+    let read = Dataset::load(&request(&data)).expect("read");
+    assert_eq!((read.labels, read.class_names), (vec![1, 0], vec!["cat".to_owned(), "dog".to_owned()]));
+    for (line, says) in [
+        ("../secret.png,1", "is not a plain path inside the folder"),
+        ("/etc/hostname,1", "is not a plain path inside the folder"),
+        ("z.png,1", "could not be read"),
+        ("x.png", "expected file,label"),
+    ] {
+        std::fs::write(data.join("labels.csv"), format!("{line}\n")).expect("written");
+        let error = refusal(&request(&data)).to_string();
+        assert!(error.contains(says) && error.contains("line 1"), "{error}");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(dir.path().join("secret.png"), data.join("link.png")).expect("linked");
+        std::fs::write(data.join("labels.csv"), "link.png,0\n").expect("written");
+        assert!(refusal(&request(&data)).to_string().contains("leaves the folder"));
+    }
+}

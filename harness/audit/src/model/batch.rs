@@ -16,6 +16,8 @@ pub struct Agreement {
     pub images: usize,
     /// Largest difference between logits, relative to max(1, largest |logit|); infinite where one of the two is not a number.
     pub difference: f64,
+    /// Whether every row of the outputs lies in [0,1] and sums to 1, up to rounding.
+    pub probabilities: bool,
 }
 
 impl Agreement {
@@ -40,15 +42,8 @@ pub fn compare(engine: &dyn Engine, small: &Graph, size: usize, any: &Graph, ima
         parts.extend(first_output(alone.as_ref(), &rows(images, start, start + size.max(1))).map_err(failed)?);
     }
     let whole = first_output(together.as_ref(), &rows(images, 0, n)).map_err(failed)?;
-    let scale = parts.iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
-    let difference = |(a, b): (&f64, &f64)| match (a == b || a.is_nan() && b.is_nan(), (a - b).abs() / scale) {
-        (true, _) => 0.0,
-        (false, d) if d.is_nan() => f64::INFINITY,
-        (false, d) => d,
-    };
-    let difference =
-        if parts.len() == whole.len() { parts.iter().zip(&whole).map(difference).fold(0.0, f64::max) } else { f64::INFINITY };
-    Ok(Agreement { images: n, difference })
+    let difference = difference(&parts, &whole);
+    Ok(Agreement { images: n, difference, probabilities: are_probabilities(&whole, n) })
 }
 
 /// `n` inputs of noise, uniform in [0,1], for a model whose data is not at hand. The batch extent of `shape` is left out.
@@ -61,6 +56,46 @@ pub fn noise(n: usize, shape: &[usize], dtype: DType) -> Tensor {
     values.iter_mut().for_each(|v| *v = (*v + 1.0) / 2.0);
     let extents: Vec<usize> = std::iter::once(n).chain(shape.iter().copied()).collect();
     Tensor::new(&extents, values).unwrap_or_else(|| Tensor::full(DType::F32, &extents, 0.5)).cast(dtype)
+}
+
+/// Runs `graph` on batches of `size` images, in their order and each one place further, and compares the outputs of every image.
+///
+/// # Errors
+/// As for [`compare`].
+pub fn reordered(engine: &dyn Engine, graph: &Graph, size: usize, images: &Tensor) -> Result<Agreement, IntakeError> {
+    let failed = |e: EngineError| IntakeError::engine(6, e.to_string());
+    let executable = engine.compile(graph, &CompileOptions { split: false, ..CompileOptions::default() }).map_err(failed)?;
+    let n = images.shape().first().copied().unwrap_or(0) / size.max(1) * size.max(1);
+    let run = |order: &[usize]| -> Result<Vec<Vec<f64>>, IntakeError> {
+        let mut answers = vec![Vec::new(); n];
+        for chosen in order.chunks(size.max(1)) {
+            let values = first_output(executable.as_ref(), &crate::stage::rows(images, chosen)).map_err(failed)?;
+            let width = values.len() / chosen.len().max(1);
+            chosen.iter().zip(values.chunks(width.max(1))).for_each(|(&i, row)| answers[i] = row.to_vec());
+        }
+        Ok(answers)
+    };
+    let order: Vec<usize> = (0..n).collect();
+    let further: Vec<usize> = (0..n).map(|i| (i + 1) % n).collect();
+    let (a, b) = (run(&order)?.concat(), run(&further)?.concat());
+    Ok(Agreement { images: n, difference: difference(&a, &b), probabilities: are_probabilities(&a, n) })
+}
+
+/// The largest difference relative to max(1, largest |value| of the first list); infinite where one of two is not a number.
+fn difference(parts: &[f64], whole: &[f64]) -> f64 {
+    let scale = parts.iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
+    let difference = |(a, b): (&f64, &f64)| match (a == b || a.is_nan() && b.is_nan(), (a - b).abs() / scale) {
+        (true, _) => 0.0,
+        (false, d) if d.is_nan() => f64::INFINITY,
+        (false, d) => d,
+    };
+    if parts.len() == whole.len() { parts.iter().zip(whole).map(difference).fold(0.0, f64::max) } else { f64::INFINITY }
+}
+
+fn are_probabilities(values: &[f64], images: usize) -> bool {
+    let sums_to_one =
+        |row: &[f64]| row.iter().all(|p| (-1e-6..=1.0 + 1e-6).contains(p)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
+    images > 0 && !values.is_empty() && values.chunks(values.len().div_ceil(images)).all(sums_to_one)
 }
 
 fn first_output(executable: &dyn flatscape_engine::Executable, x: &Tensor) -> Result<Vec<f64>, EngineError> {

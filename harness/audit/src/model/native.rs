@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use flatscape_graph::normalize;
-use flatscape_graph::{Dim, Expr, Graph, Output, ValueId, shown};
+use flatscape_graph::normalize::{self, Cut, TailError};
+use flatscape_graph::{DType, Dim, Graph, Tensor, ValueId, shown};
 
 use super::Intake;
 use super::admit::admit;
+use super::answer::{Task, choose, class_extent};
 use super::source::{self, Found};
 use crate::card::Card;
 use crate::intake::IntakeError;
@@ -28,13 +29,15 @@ pub struct Native {
     pub operators: BTreeMap<String, usize>,
     /// Inputs and outputs under their own names, types and shapes, before anything was changed.
     pub interface: Interface,
-    /// Inputs are the file's own. The first output holds the logits: under their own name, or, where a softmax was cut off, as
-    /// `logits` before the file's own output.
+    /// Inputs are the file's own, with float pixels where the file has integers. The first output holds the logits: under their
+    /// own name, or, where something was cut off, as `logits` before the file's own output.
     pub graph: Graph,
     /// The same with the batch called `N`, or the clause that says why it cannot be. Nothing has been run yet.
     any_batch: Result<Graph, String>,
     /// The extent that the file gave the batch.
     pub fixed_batch: Option<usize>,
+    /// The element type of the pixels in the file, where they are integers there.
+    pub integer_pixels: Option<DType>,
     /// The operator that was cut off behind the logits, e.g. `Softmax`.
     pub cut: Option<String>,
     /// Name of the file's output that the logits lead to.
@@ -60,26 +63,54 @@ impl Native {
     /// Reads and normalises the model of that name or at that path.
     ///
     /// # Errors
-    /// Model errors with the number of the kind of fault, and usage errors about the output that was named and the card.
-    pub fn load(source: &str, intake: &Intake) -> Result<Native, IntakeError> {
-        let Found { name, source, sha256, file, card, mut facts } = source::find(source, &intake.limits)?;
+    /// As for [`Native::with`].
+    pub fn load(source: &str, stated: &Intake) -> Result<Native, IntakeError> {
+        Native::with(source, stated, None)
+    }
+
+    /// Reads and normalises a model about which something is stated. `labels` is the number of classes of the data, where that
+    /// is known: it decides between several outputs.
+    ///
+    /// # Errors
+    /// Model errors with the number of the kind of fault, and usage errors about what is stated and the card.
+    pub fn with(source: &str, stated: &Intake, labels: Option<usize>) -> Result<Native, IntakeError> {
+        let Found { name, source, sha256, mut file, card, mut facts } = source::find(source, &stated.limits)?;
         facts.extend(normalize::flat_ensembles(&file.graph));
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
         file.graph.nodes().iter().for_each(|n| *operators.entry(n.op.to_string()).or_insert(0) += 1);
+        file.graph = with_inputs(&file.graph, &stated.inputs, &name, &mut facts)?;
         let whole = admit(&name, &file)?;
         let refuse = |number: u16, what: String| IntakeError::model(number, format!("{name}: {what}"));
         let interface = interface(&whole);
-        let Some(&input) = whole.inputs().first() else { return Err(refuse(15, "the model has no input".to_owned())) };
-        let chosen = choose_output(&whole, &name, intake.output.as_deref())?;
-        let own_output = whole.outputs()[chosen].name.to_string();
-        let (graph, cut) = normalize::logits(&whole, chosen);
-        if cut != normalize::Cut::Nothing {
-            facts.push(format!("the {cut} before output {} was cut off, so that logits are logits", shown(&own_output)));
+        if whole.inputs().is_empty() {
+            return Err(refuse(15, "the model has no input".to_owned()));
         }
-        let input = graph.input_named(&whole.value(input).name).unwrap_or(input);
-        let classes = graph.outputs().first().map_or(Err("the model has no output".to_owned()), |o| class_extent(&graph, o));
-        let classes = classes.map_err(|what| refuse(60, what))?;
+        let chosen = choose(&whole, &name, stated.output.as_deref(), stated.task, labels)?;
+        let own_output = whole.outputs()[chosen].name.to_string();
+        if whole.outputs().len() > 1 && stated.output.is_none() {
+            facts.push(format!("of its {} outputs {} answers", whole.outputs().len(), shown(&own_output)));
+        }
+        let (graph, cut) = normalize::logits(&whole, chosen, Task::answer(stated.task)).map_err(|e| {
+            let refused =
+                refuse(if matches!(e, TailError::Multilabel(_)) { 58 } else { 57 }, format!("output {} {e}", shown(&own_output)));
+            match e {
+                TailError::Multilabel(_) => refused.help("if exactly one class is right for every image, say --task classes"),
+                TailError::WrongAxis(_) => refused.help("export the model with its softmax over the classes, or without one"),
+            }
+        })?;
+        facts.extend(tail_fact(cut, stated.task, &own_output));
+        let (graph, gone) = graph.without_unread_inputs();
+        facts.extend(
+            gone.iter().map(|input| {
+                format!("the input {} is not read on the way to {} and was dropped", shown(input), shown(&own_output))
+            }),
+        );
+        let classes =
+            graph.outputs().first().map_or(Err("the model has no output".to_owned()), |o| class_extent(&graph, o, stated.task));
+        let classes = classes.map_err(|what| refuse(60, what)).map_err(|e| if_binary(e, &whole, chosen, stated.task))?;
+        let (graph, integer_pixels) = float_pixels(graph, &name, &mut facts)?;
+        let Some(&input) = graph.inputs().first() else { return Err(refuse(15, "no input leads to the output".to_owned())) };
         let fixed_batch = graph.shape(input).and_then(|s| s.first()).and_then(Dim::fixed);
         let any_batch = match normalize::symbolic_batch(&graph, input) {
             Ok(None) => Ok(graph.clone()),
@@ -97,7 +128,8 @@ impl Native {
             graph,
             any_batch,
             fixed_batch,
-            cut: (cut != normalize::Cut::Nothing).then(|| cut.to_string()),
+            integer_pixels,
+            cut: (cut != Cut::Nothing).then(|| cut.to_string()),
             output: own_output,
             classes,
             card,
@@ -118,6 +150,15 @@ impl Native {
         Some((name, said))
     }
 
+    /// The same model with other graphs: `change` is applied to the one of the file's batch and to the one of any batch.
+    pub(super) fn changed(&self, change: impl Fn(&Graph) -> Result<Graph, String>) -> Result<Native, String> {
+        let any_batch = match &self.any_batch {
+            Ok(graph) => Ok(change(graph)?),
+            Err(why) => Err(why.clone()),
+        };
+        Ok(Native { graph: change(&self.graph)?, any_batch, ..self.clone() })
+    }
+
     /// The graph that takes any batch.
     ///
     /// # Errors
@@ -130,6 +171,27 @@ impl Native {
         })
     }
 
+    /// The graph that is run and the extent of its batch: `N`, or the file's own where that cannot be freed.
+    ///
+    /// # Errors
+    /// As for [`Native::any_batch`], where the file fixes no batch either.
+    pub fn runnable(&self) -> Result<(&Graph, Dim), IntakeError> {
+        match (&self.any_batch, self.fixed_batch) {
+            (Err(_), Some(size)) => Ok((&self.graph, Dim::Fixed(size))),
+            _ => Ok((self.any_batch()?, Dim::symbol("N"))),
+        }
+    }
+
+    /// Why the batch cannot be free, where it cannot.
+    pub(super) fn kept_because(&self) -> Option<&str> {
+        self.any_batch.as_ref().err().map(String::as_str)
+    }
+
+    /// Gives up the free batch, for a reason that is a clause.
+    pub(super) fn keep_batch(&mut self, why: String) {
+        self.any_batch = Err(why);
+    }
+
     /// The only input. The name is for messages.
     ///
     /// # Errors
@@ -140,52 +202,75 @@ impl Native {
             several => {
                 let names: Vec<String> = several.iter().map(|&i| shown(&self.graph.value(i).name)).collect();
                 let what = format!("{} has {} inputs: {}", self.name, several.len(), names.join(", "));
-                Err(IntakeError::model(59, what).help("export a model whose only input is the image"))
+                Err(IntakeError::model(59, what)
+                    .help("give all but the image a value: --input NAME=NUMBER, or export a model whose only input is the image"))
             }
         }
     }
 }
 
-/// The output that was named, or the only one that can be logits: float [N,C], with extents of 1 behind.
-fn choose_output(graph: &Graph, model: &str, wanted: Option<&str>) -> Result<usize, IntakeError> {
-    let all = graph.outputs();
-    let list = || all.iter().map(|o| format!("{} {}", shown(&o.name), graph.value(o.value).ty)).collect::<Vec<_>>().join(", ");
-    if let Some(wanted) = wanted {
-        return all.iter().position(|o| &*o.name == wanted).ok_or_else(|| {
-            IntakeError::usage(59, format!("{model} has no output {}", shown(wanted))).help(format!("its outputs are {}", list()))
-        });
+/// Constants in place of the inputs that were given a value, filled with it.
+fn with_inputs(graph: &Graph, stated: &[(String, f64)], model: &str, facts: &mut Vec<String>) -> Result<Graph, IntakeError> {
+    let mut given = graph.clone();
+    for (name, value) in stated {
+        let Some(input) = given.input_named(name) else {
+            let names: Vec<String> = graph.inputs().iter().map(|&i| shown(&graph.value(i).name)).collect();
+            return Err(IntakeError::usage(59, format!("{model} has no input {}", shown(name)))
+                .help(format!("its inputs are {}", names.join(", "))));
+        };
+        let ty = given.value(input).ty.clone();
+        let extents: Vec<usize> = ty.shape.iter().flatten().map(|d| d.fixed().unwrap_or(1)).collect();
+        if extents.iter().product::<usize>() > 1 << 16 {
+            return Err(IntakeError::usage(
+                59,
+                format!("{model}: the input {} is {ty}; one number is no value for it", shown(name)),
+            ));
+        }
+        given = given.with_constant_input(input, Tensor::full(ty.dtype.unwrap_or(DType::F32), &extents, *value));
+        facts.push(format!("the input {} {ty} has the value {value} throughout, as stated", shown(name)));
     }
-    if all.len() == 1 {
-        return Ok(0);
-    }
-    let candidates: Vec<usize> = (0..all.len()).filter(|&i| class_extent(graph, &all[i]).is_ok()).collect();
-    match candidates[..] {
-        [only] => Ok(only),
-        _ => Err(IntakeError::usage(59, format!("{model} has {} outputs: {}", all.len(), list()))
-            .help("say which one holds the logits, [N,classes]: --output NAME")),
+    Ok(given)
+}
+
+/// What was made of the end of the model, as a sentence.
+fn tail_fact(cut: Cut, task: Option<Task>, output: &str) -> Option<String> {
+    let binary = task == Some(Task::Binary) || cut == Cut::SigmoidPair;
+    let then = if binary { "; the logits of the classes 0 and 1 are (0, s)" } else { "" };
+    match cut {
+        Cut::Nothing if binary => Some(format!("output {} is the only logit s{then}", shown(output))),
+        Cut::Nothing => None,
+        cut => Some(format!("the {cut} before output {} was cut off, so that logits are logits{then}", shown(output))),
     }
 }
 
-/// The number of classes of an output that can be logits; otherwise a clause that says why it cannot.
-fn class_extent(graph: &Graph, output: &Output) -> Result<usize, String> {
-    let ty = &graph.value(output.value).ty;
-    let cannot = |why: &str| Err(format!("output {} is {ty}: {why}", shown(&output.name)));
-    match (ty.dtype, ty.shape.as_deref()) {
-        (Some(dtype), _) if !dtype.is_float() => cannot("logits are floats"),
-        (_, None) => cannot("its shape cannot be worked out, so the classes are unknown"),
-        (_, Some([_, classes, ones @ ..])) if ones.iter().all(|d| d.fixed() == Some(1)) => match classes.fixed() {
-            Some(n) if n >= 2 => Ok(n),
-            Some(_) => cannot("one number per image; models with a single logit are not read by this version"),
-            None => cannot("the number of classes is not fixed"),
-        },
-        _ => cannot("expected [N,classes], with extents of 1 behind at most"),
+/// The way out for an output of one number.
+fn if_binary(error: IntakeError, graph: &Graph, output: usize, task: Option<Task>) -> IntakeError {
+    let single = class_extent(graph, &graph.outputs()[output], Some(Task::Binary)) == Ok(2);
+    if single && task.is_none() {
+        return IntakeError { number: 58, ..error }.help("if it decides between class 0 and class 1, say --task binary");
     }
+    error
 }
 
-/// Logits as [N,K], without the extents of 1 that may follow.
-pub fn rows_of_logits(logits: Expr<'_>) -> Expr<'_> {
-    let trailing: Vec<i64> = (2..logits.rank().unwrap_or(2) as i64).collect();
-    logits.squeeze(&trailing)
+/// Float pixels where the image is made of integers.
+fn float_pixels(graph: Graph, model: &str, facts: &mut Vec<String>) -> Result<(Graph, Option<DType>), IntakeError> {
+    let &[input] = graph.inputs() else { return Ok((graph, None)) };
+    let ty = graph.value(input).ty.clone();
+    let Some(dtype) = ty.dtype.filter(|d| !d.is_float()) else { return Ok((graph, None)) };
+    let refuse = |why: String| {
+        let what = format!("{model}: the input {} is {ty}: {why}", shown(&graph.value(input).name));
+        IntakeError::model(55, what).help("export the model with a float input")
+    };
+    if dtype == DType::Bool {
+        return Err(refuse("truth values are no pixels".to_owned()));
+    }
+    let float = normalize::float_input(&graph, input).map_err(refuse)?;
+    facts.push(format!(
+        "the input {} is {ty}: gradients are taken behind its cast to float, and between whole numbers the model is the function \
+         that the cast hides",
+        shown(&graph.value(input).name)
+    ));
+    Ok((float, Some(dtype)))
 }
 
 fn interface(graph: &Graph) -> Interface {

@@ -3,7 +3,8 @@
 
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType};
 
-use super::native::{Native, rows_of_logits};
+use super::answer::rows_of_logits;
+use super::native::Native;
 use crate::card::{Layout, Preprocessing};
 use crate::intake::IntakeError;
 
@@ -46,14 +47,24 @@ impl Pixels {
             }
             Err(IntakeError::usage(93, format!("{what} has {} entries, the images have {channels} channels", values.len())))
         };
-        let layout = layout(native, stated.layout, shape)?;
-        Ok(Pixels {
-            scale: stated.scale.unwrap_or(1.0),
+        if native.integer_pixels == Some(DType::I8) && stated.scale.is_none() && stated.mean.is_none() {
+            let what = format!("{}: the input is int8, and how pixels become numbers from -128 to 127 is not known", native.name);
+            return Err(IntakeError::usage(55, what).help("say it: --scale 255 --mean 128, for example"));
+        }
+        let whole = if native.integer_pixels.is_some() { 255.0 } else { 1.0 };
+        let mut pixels = Pixels {
+            scale: stated.scale.unwrap_or(whole),
             mean: per_channel(&stated.mean, 0.0, "mean")?,
             std: per_channel(&stated.std, 1.0, "std")?,
-            layout,
+            layout: Layout::Nchw,
             layout_stated: stated.layout.is_some(),
-        })
+        };
+        let works = |layout| {
+            let tried = Pixels { layout, ..pixels.clone() }.before(&native.graph, Dim::symbol("N"), shape, Outputs::Logits);
+            tried.is_ok_and(|graph| graph.outputs().first().is_some_and(|o| graph.rank(o.value) == Some(2)))
+        };
+        pixels.layout = layout(native, stated.layout, shape, &works)?;
+        Ok(pixels)
     }
 
     /// Puts this in front of a graph of the model: input `x` float[batch,C,H,W], outputs float.
@@ -86,7 +97,7 @@ impl Pixels {
     /// As it is written on the command line.
     pub fn text(&self) -> String {
         let (mean, std) = (Some(self.mean.clone()), Some(self.std.clone()));
-        Preprocessing { scale: Some(self.scale), mean, std, layout: Some(self.layout) }.text()
+        Preprocessing { scale: Some(self.scale), mean, std, layout: Some(self.layout), ..Preprocessing::default() }.text()
     }
 
     /// (scale·x − mean)/std; what does nothing is left out.
@@ -124,16 +135,17 @@ impl Pixels {
     }
 }
 
-/// The layout that was stated, if it fits; else the only one that does.
-fn layout(native: &Native, stated: Option<Layout>, [c, h, w]: [usize; 3]) -> Result<Layout, IntakeError> {
+/// The layout that was stated, if it fits; else the only one that does. Where the extents of the input leave two open, `works` says
+/// for each whether the operators behind the input take it.
+fn layout(
+    native: &Native,
+    stated: Option<Layout>,
+    [c, h, w]: [usize; 3],
+    works: &dyn Fn(Layout) -> bool,
+) -> Result<Layout, IntakeError> {
     let input = native.only_input()?;
     let ty = &native.graph.value(input).ty;
     let refuse = |why: String| IntakeError::model(53, format!("{}: the input is {ty}, {why}", native.name));
-    if !ty.dtype.is_some_and(DType::is_float) {
-        return Err(
-            refuse("and this version reads models with float inputs only".to_owned()).help("export the model with a float input")
-        );
-    }
     let Some([_, inner @ ..]) = ty.shape.as_deref() else {
         return match stated {
             Some(layout) => Ok(layout),
@@ -157,10 +169,14 @@ fn layout(native: &Native, stated: Option<Layout>, [c, h, w]: [usize; 3]) -> Res
         Some(layout) if fits(layout) => Ok(layout),
         Some(layout) => Err(refuse(format!("{image}, and they do not fit as --layout {}", layout.name()))),
         None => match (fits(Layout::Nchw), fits(Layout::Nhwc), row) {
-            (true, true, _) if c > 1 => {
-                Err(IntakeError::usage(54, format!("{}: the input is {ty}, {image}: two layouts fit", native.name))
-                    .help("say which: --layout nchw or --layout nhwc"))
-            }
+            (true, true, _) => match (works(Layout::Nchw), works(Layout::Nhwc)) {
+                (true, false) => Ok(Layout::Nchw),
+                (false, true) => Ok(Layout::Nhwc),
+                // one channel lies in memory in the same way
+                (true, true) if c == 1 => Ok(Layout::Nchw),
+                _ => Err(IntakeError::usage(54, format!("{}: the input is {ty}, {image}: two layouts fit", native.name))
+                    .help("say which: --layout nchw or --layout nhwc")),
+            },
             (true, ..) => Ok(Layout::Nchw),
             (_, true, _) => Ok(Layout::Nhwc),
             (.., true) if c == 1 => Ok(Layout::Flat),
@@ -168,8 +184,23 @@ fn layout(native: &Native, stated: Option<Layout>, [c, h, w]: [usize; 3]) -> Res
                 Err(IntakeError::usage(54, format!("{}: the input is {ty}, {image}: their order is not known", native.name))
                     .help("channel by channel, row by row: --layout flat; column by column: --layout flat-columns"))
             }
-            _ => Err(refuse(format!("the data is {}", if c == 1 { format!("{h}x{w}") } else { format!("{c}x{h}x{w}") }))
-                .help("choose data of the size that the model was made for; nothing is resized")),
+            _ => Err(refuse(format!("the data is {}", if c == 1 { format!("{h}x{w}") } else { format!("{c}x{h}x{w}") })).help(
+                format!(
+                    "choose data of the size that the model was made for, or say how images become it: --resize {}",
+                    size(inner)
+                ),
+            )),
         },
+    }
+}
+
+/// The size of images that an input takes, as `--resize` wants it.
+fn size(inner: &[Dim]) -> String {
+    match inner {
+        [a, b, c] => match (a.fixed(), b.fixed(), c.fixed()) {
+            (Some(1 | 3), Some(h), Some(w)) | (Some(h), Some(w), Some(1 | 3)) => format!("{h}x{w}"),
+            _ => "HEIGHTxWIDTH".to_owned(),
+        },
+        _ => "HEIGHTxWIDTH".to_owned(),
     }
 }

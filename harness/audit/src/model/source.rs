@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use flatscape_graph::onnx::{self, ModelFile};
 use flatscape_graph::shown;
 
+use super::configuration::{self, Statement};
 use crate::card::Card;
 use crate::files::{self, ExternalFiles, FileError, Limits, show};
 use crate::intake::{IntakeError, nearest};
@@ -76,17 +77,50 @@ fn read(path: &Path, limits: &Limits) -> Result<Found, IntakeError> {
     for (name, sha256) in beside.list() {
         facts.push(format!("weights were read from {name} (sha256 {sha256})"));
     }
-    let mut card = Card::from_metadata(&file.metadata)?;
     let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let mut stated = Vec::new();
     if let Some(path) = card_beside(path, &stem) {
         let text = files::read(&path, 1 << 20).map_err(file_refused)?;
         let text =
             String::from_utf8(text.bytes).map_err(|_| IntakeError::usage(91, format!("{} is not UTF-8 text", show(&path))))?;
-        card = Card::parse(&text, &show(&path))?.or(card);
+        stated.push(Statement { source: show(&path), card: Card::parse(&text, &show(&path))?, notes: Vec::new() });
         facts.push(format!("its card is {}", show(&path)));
     }
+    let metadata = Card::from_metadata(&file.metadata)?;
+    stated.push(Statement { source: "its metadata (flatscape.*)".to_owned(), card: metadata, notes: Vec::new() });
+    stated.extend(configuration::beside(path)?);
+    let card = joined(stated, &mut facts);
     let name = card.name.clone().unwrap_or_else(|| crate::intake::escape(&stem));
     Ok(Found { name, source: show(path), sha256: bytes.sha256, file, card, facts })
+}
+
+/// What all sources say, the first one counting most: which field came from where, and where a later one says something else.
+fn joined(stated: Vec<Statement>, facts: &mut Vec<String>) -> Card {
+    let mut card = Card::default();
+    let mut sources: Vec<(&str, String, String)> = Vec::new();
+    for Statement { source, card: more, notes } in stated {
+        for (field, value) in more.preprocessing.fields() {
+            match sources.iter().find(|(known, ..)| *known == field) {
+                None => sources.push((field, value, source.clone())),
+                Some((_, counts, first)) if *counts != value => {
+                    facts.push(format!("{source} says --{field} {value}; {first} says --{field} {counts}, which counts"));
+                }
+                Some(_) => {}
+            }
+        }
+        if !more.classes.is_empty() && !card.classes.is_empty() && more.classes != card.classes {
+            facts.push(format!("{source} names {} classes, which do not count", more.classes.len()));
+        } else if !more.classes.is_empty() && card.classes.is_empty() {
+            facts.push(format!("the names of its {} classes are from {source}", more.classes.len()));
+        }
+        facts.extend(notes);
+        card = card.or(more);
+    }
+    let places: Vec<String> = sources.iter().map(|(field, value, source)| format!("--{field} {value} ({source})")).collect();
+    if !places.is_empty() {
+        facts.push(format!("stated about its pixels: {}", places.join(", ")));
+    }
+    card
 }
 
 /// `<stem>.card.toml`, or `card.toml` where the folder has no other model.

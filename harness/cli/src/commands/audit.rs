@@ -202,11 +202,12 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
         "mean" => options.mean.clone(),
         "std" => options.std.clone(),
         "layout" => options.layout.clone(),
+        "resize" => options.resize.clone(),
+        "crop" => options.crop.clone(),
         _ => None,
     };
     let remedies = flatscape_audit::remedies::parse(&options.remedy)?;
-    let preprocessing = Preprocessing::parse(field)?;
-    Ok(Intake { output: options.output.clone(), preprocessing, limits: options.limits.limits(), remedies, gradients: None })
+    Ok(Intake { preprocessing: Preprocessing::parse(field)?, remedies, ..options.reading.intake()? })
 }
 
 /// The command as it was typed, with the program's name alone in front.

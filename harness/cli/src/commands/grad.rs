@@ -117,6 +117,7 @@ impl Grad {
                     limit: Some(self.n),
                     allow_fewer: true,
                     label_offset: 0,
+                    preparation: None,
                 };
                 let data = Dataset::load(&request_of_data)?;
                 Points::images(gradient, native, request, &data, engine.as_ref())

@@ -3,10 +3,10 @@
 use clap::Args;
 use flatscape_audit::inspect::{Inspection, gradient_text};
 use flatscape_audit::intake::escape;
-use flatscape_audit::model::{Intake, Native};
+use flatscape_audit::model::Native;
 
 use crate::failure::Failure;
-use crate::options::LimitOptions;
+use crate::options::ReadingOptions;
 
 /// Inputs, outputs, opset, layout, operators, gradient coverage, hazards of a model.
 #[derive(Args, Debug)]
@@ -17,23 +17,17 @@ pub struct Inspect {
     /// Also print the gradient of the cross-entropy as ONNX text
     #[arg(long)]
     grad: bool,
-    /// The output that holds the classes, where a model has several
-    #[arg(long, value_name = "NAME")]
-    output: Option<String>,
+    #[command(flatten)]
+    reading: ReadingOptions,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    limits: LimitOptions,
 }
 
 impl Inspect {
     /// Runs it.
     pub fn run(self) -> Result<u8, Failure> {
-        let native = Native::load(
-            &self.model,
-            &Intake { output: self.output.clone(), limits: self.limits.limits(), ..Intake::default() },
-        )?;
+        let native = Native::load(&self.model, &self.reading.intake()?)?;
         let inspection = Inspection::of(&native);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flatscape_audit::data::Dataset;
+
 use flatscape_audit::directory::Directory;
 use flatscape_audit::landscape::{self, Directions, Landscapes};
-use flatscape_audit::model::Model;
+use flatscape_audit::model::{self, Model, Read};
 use flatscape_audit::profiles;
-use flatscape_audit::shard::Settings;
+use flatscape_audit::shard::{ModelRequest, Settings};
 use flatscape_audit::threats::ThreatModel;
 use serde_json::json;
 
@@ -67,12 +67,16 @@ impl Landscape {
         let grid =
             self.grid.as_deref().map(landscape::Grid::parse).transpose()?.unwrap_or_else(|| landscape::Grid::around(threat.eps));
         let data = self.data.request()?;
-        let dataset = Dataset::load(&data)?;
         let intake = intake(&self.intake)?;
+        let requests: Vec<ModelRequest> =
+            self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect();
+        let Read { models, dataset, .. } = model::read(&requests, &data)?;
         let engine = self.engine.open()?;
         let plugins = self.plugins.load()?;
-        let models =
-            self.models.iter().map(|m| Model::load(m, &intake, &dataset, engine.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let models = models
+            .into_iter()
+            .map(|(_, native)| Model::fit(native?, &intake, &dataset, engine.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
         let settings = Settings { seed: self.seed, batch_size: 64 };
         let wanted = Landscapes { samples: landscape::Samples::One(self.sample), directions: vec![directions], grid };
         let surfaces = landscape::draw(&wanted, engine.as_ref(), &plugins, &models, &dataset, &threat, settings)

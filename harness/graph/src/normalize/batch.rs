@@ -1,19 +1,19 @@
-//! The batch made a name: a first extent that the file has fixed becomes `N`, and reshapes that spell it out are rewritten.
+//! The batch made a name: a first extent that the file has fixed becomes `N`, and operators that spell it out are rewritten.
 //! Whether the graph then computes the same is not decided here; it must be run.
 
 use std::borrow::Cow;
 
-use crate::ir::{Attribute, Dim, Graph, Node, ValueId, ValueType};
-use crate::ops;
+use crate::ir::{Dim, Graph, ValueId, ValueType};
 use crate::simplify::simplify;
-use crate::tensor::Tensor;
+
+mod rules;
 
 /// The name of the batch extent.
 pub const BATCH: &str = "N";
 
 /// The graph with the first extent of `input` called `N`, or `None` if it is called so already. Another name that the file
-/// uses for it is replaced. A fixed extent is freed: targets of `Reshape` that contain it are rewritten, types inferred
-/// anew. Inputs and outputs keep their order, not their ids.
+/// uses for it is replaced. A fixed extent is freed: operators that spell it out (targets of `Reshape`, class tokens, initial
+/// states) are rewritten, types inferred anew. Inputs and outputs keep their order, not their ids.
 ///
 /// # Errors
 /// A clause that says which node lets an output no longer begin with `N`, or which node is wrong with a free batch.
@@ -36,11 +36,8 @@ pub fn symbolic_batch(graph: &Graph, input: ValueId) -> Result<Option<Graph>, St
     let renamed = rename(graph, BATCH);
     let freed = renamed.with_input_type(renamed.inputs()[place], ValueType { dtype: ty.dtype, shape: Some(shape) });
     let new = freed.rewrite(|new, node, inputs| {
-        if &*node.op != "Reshape" || !node.domain.is_empty() {
-            return None;
-        }
         let mut node = node.on(inputs.to_vec());
-        free_target(&renamed, new, &mut node, fixed);
+        rules::apply(&mut rules::Place { old: &renamed, new, node: &mut node, batch: fixed });
         Some(new.copy_node(&freed, &node, node.inputs.clone()))
     });
     checked(simplify(&new)).map(Some)
@@ -66,45 +63,6 @@ fn rename<'g>(graph: &'g Graph, name: &str) -> Cow<'g, Graph> {
         renamed = renamed.with_input_type(input, ValueType { dtype: ty.dtype, shape });
     }
     Cow::Owned(renamed.rewrite(|_, _, _| None))
-}
-
-/// Rewrites the constant target of a `Reshape` (whose result has its fixed extents in `old`) so that the extent which held the batch is worked out at run time.
-fn free_target(old: &Graph, new: &mut Graph, node: &mut Node, batch: usize) -> Option<()> {
-    let (x, target) = (node.input(0)?, node.input(1)?);
-    new.constant(target)?;
-    let data = new.shape(x)?;
-    let at = data.iter().position(|d| mentions(d, BATCH))?;
-    let output = node.outputs.first().copied().flatten()?;
-    let before: Vec<usize> = extents(old, output)?;
-    // extents before the batch axis must stay before it
-    let ahead = size(&data[..at].iter().map(Dim::fixed).collect::<Option<Vec<usize>>>()?);
-    let place = |exact: bool| {
-        (0..before.len())
-            .find(|&i| size(&before[..i]) == ahead && if exact { before[i] == batch } else { before[i].is_multiple_of(batch) })
-    };
-    let at = place(true).or_else(|| place(false))?;
-    let rest: Vec<Dim> = (0..before.len()).filter(|&i| i != at).map(|i| Dim::Fixed(before[i])).collect();
-    let free = ops::quotient_of(data, &rest);
-    if ops::infer(new, node).ok()?.first()?.ty.shape.as_ref()?.get(at).is_some_and(|d| d.same(&free)) {
-        return None;
-    }
-    let mut wanted: Vec<i64> = before.iter().map(|&n| i64::try_from(n).ok()).collect::<Option<_>>()?;
-    wanted[at] = if data.get(at).is_some_and(|d| d.same(&free)) { 0 } else { -1 };
-    node.inputs[1] = Some(new.add_constant("shape", Tensor::ints(&wanted)));
-    node.attributes.0.insert("allowzero".into(), Attribute::Int(0));
-    None
-}
-
-fn size(shape: &[usize]) -> usize {
-    shape.iter().fold(1, |n, &d| n.saturating_mul(d))
-}
-
-fn extents(graph: &Graph, value: ValueId) -> Option<Vec<usize>> {
-    graph.shape(value)?.iter().map(Dim::fixed).collect()
-}
-
-fn mentions(dim: &Dim, name: &str) -> bool {
-    matches!(dim, Dim::Symbol(s) if s.split('*').any(|factor| factor == name))
 }
 
 /// Every output that depends on an input must begin with the batch.

@@ -8,6 +8,7 @@ mod attention;
 mod batch;
 mod batch_norm;
 mod control;
+mod elements;
 mod expansions;
 mod functions;
 mod known;
@@ -26,7 +27,8 @@ mod volumes;
 mod windows;
 
 pub use batch::{BATCH, symbolic_batch};
-pub use logits::{Cut, logits};
+pub use elements::{float_input, has_double, in_float32};
+pub use logits::{Answer, Cut, TailError, logits, logits_of};
 pub use trees::{TREES, flat_ensembles};
 pub(crate) use upgrade::same_form;
 

@@ -2,6 +2,7 @@
 
 mod fault;
 mod functions;
+mod half;
 mod order;
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, dead_code)]
 mod proto;

@@ -7,9 +7,12 @@ use prost::Message;
 
 use super::fault::{Fault, ReadError};
 use super::functions::{Function, Functions};
+use super::half::{Half, Widened};
 use super::order::{Source, names_read, sources, topological};
 use super::proto::attribute_proto::AttributeType;
-use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_shape_proto, type_proto};
+use super::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto, type_proto,
+};
 use super::scan::{Scan, scan};
 use super::sniff::sniff;
 use super::tensor::{Resolve, dtype, tensor};
@@ -18,6 +21,7 @@ use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId, ValueType};
 use crate::name::shown;
 use crate::ops::{RANK, shared};
 use crate::subgraph::Subgraph;
+use crate::tensor::Tensor;
 
 pub use super::tensor::ExternalTensor;
 
@@ -65,6 +69,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
     let mut proto = model.graph.unwrap_or_default();
     functions.bounded(&proto)?;
     tensors_only(&mut proto, &mut notes)?;
+    let ports = proto.input.iter().chain(&proto.output).filter(|port| is_half(port)).count();
     let mut reader = Reader {
         resolve,
         external: Vec::new(),
@@ -73,6 +78,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
         frames: Vec::new(),
         attributes: Vec::new(),
         inlined: 0,
+        widened: Widened { ports, ..Widened::default() },
     };
     let graph = reader.graph(proto, &mut notes)?;
     let ignored: BTreeSet<String> = reader.external.iter().flat_map(|e| &e.ignored).map(|key| shown(key)).collect();
@@ -83,6 +89,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
     if reader.inlined > 0 {
         notes.push(format!("{} calls of local functions were inlined", reader.inlined));
     }
+    notes.extend(reader.widened.note());
     Ok(ModelFile {
         graph,
         opset,
@@ -158,6 +165,8 @@ struct Reader<'a> {
     attributes: Vec<HashMap<Vec<u8>, AttributeProto>>,
     /// How many calls were inlined.
     inlined: usize,
+    /// What was read in another precision.
+    widened: Widened,
 }
 
 /// A graph that is being read.
@@ -225,7 +234,7 @@ impl Reader<'_> {
         for mut initializer in std::mem::take(&mut proto.initializer) {
             let key = initializer.name.take().unwrap_or_default();
             let name = text(&key);
-            let tensor = tensor(initializer, &name, self.resolve, &mut self.external)?;
+            let tensor = self.tensor(initializer, &name)?;
             let frame = self.top();
             let id = frame.graph.add_constant(&name, tensor);
             frame.ids.insert(key, id);
@@ -292,7 +301,8 @@ impl Reader<'_> {
                 return Err(ReadError::new(Fault::DUPLICATE, what));
             }
         }
-        let attributes = Attributes::from(attributes);
+        let mut attributes = Attributes::from(attributes);
+        self.widened.attributes(&mut attributes);
         let domain = standard(proto.domain.as_deref().unwrap_or_default());
         let op = proto.op_type.as_deref().unwrap_or_default();
         let labels: Vec<Option<String>> = proto.output.iter().map(|o| (!o.is_empty()).then(|| text(o))).collect();
@@ -326,6 +336,11 @@ impl Reader<'_> {
         };
         ids.extend(proto.output.into_iter().zip(results).filter_map(|(key, id)| id.map(|id| (key, id))));
         Ok(())
+    }
+
+    fn tensor(&mut self, proto: TensorProto, name: &str) -> Result<Tensor, ReadError> {
+        self.widened.tensors += usize::from(Half::of_code(proto.data_type.unwrap_or(0).into()).is_some());
+        tensor(proto, name, self.resolve, &mut self.external)
     }
 
     /// Inlines the call of a local function: its body in a scope of its own.
@@ -406,7 +421,7 @@ impl Reader<'_> {
                 strings.map_or(Attribute::Unread("binary strings"), Attribute::Strings)
             }
             AttributeType::Tensor => match proto.t {
-                Some(t) => Attribute::Tensor(Arc::new(tensor(*t, label, self.resolve, &mut self.external)?)),
+                Some(t) => Attribute::Tensor(Arc::new(self.tensor(*t, label)?)),
                 None => Attribute::Unread("empty tensor"),
             },
             AttributeType::Graph => match proto.g {
@@ -564,6 +579,13 @@ fn value_type(role: &str, proto: &ValueInfoProto) -> Result<ValueType, ReadError
     }
     let shape = tensor.shape.as_ref().map(|s| s.dim.iter().map(extent).collect::<Result<Vec<Dim>, _>>()).transpose()?;
     Ok(ValueType { dtype: Some(dtype), shape })
+}
+
+fn is_half(proto: &ValueInfoProto) -> bool {
+    match proto.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => Half::of_code(tensor.elem_type.unwrap_or(0).into()).is_some(),
+        _ => false,
+    }
 }
 
 fn other_kind(value: &type_proto::Value) -> &'static str {

@@ -1,6 +1,7 @@
 //! Tensors of a file: element type, extents and data must agree before anything is allocated.
 
 use super::fault::{Fault, ReadError};
+use super::half::Half;
 use super::proto::TensorProto;
 use super::proto::tensor_proto::DataLocation;
 use crate::name::shown;
@@ -31,6 +32,8 @@ const STORED: &[&str] = &["int4", "uint4", "int2", "uint2", "float4", "float8"];
 /// Element type and extents that a tensor states.
 struct Header {
     dtype: DType,
+    /// Elements of half precision, which are read as float.
+    half: Option<Half>,
     shape: Vec<usize>,
     count: usize,
 }
@@ -38,7 +41,8 @@ struct Header {
 /// The element type behind the number of `TensorProto.DataType`; the error is the name of one that is not read.
 pub(super) fn dtype(code: i32) -> Result<DType, String> {
     Ok(match code {
-        1 => DType::F32,
+        // half precision is widened when it is read
+        1 | 10 | 16 => DType::F32,
         2 => DType::U8,
         3 => DType::I8,
         6 => DType::I32,
@@ -100,6 +104,7 @@ fn header(proto: &TensorProto, name: &str) -> Result<Header, ReadError> {
         return Err(ReadError::new(Fault::TOO_LARGE, what));
     }
     let mut shape = Vec::with_capacity(proto.dims.len());
+    let half = Half::of_code(i64::from(proto.data_type.unwrap_or(0)));
     let mut bytes = dtype.size();
     for &dim in &proto.dims {
         let Ok(extent) = usize::try_from(dim) else {
@@ -114,7 +119,14 @@ fn header(proto: &TensorProto, name: &str) -> Result<Header, ReadError> {
             }
         };
     }
-    Ok(Header { dtype, shape, count: bytes / dtype.size() })
+    Ok(Header { dtype, half, shape, count: bytes / dtype.size() })
+}
+
+impl Header {
+    /// How many bytes the elements take in the file.
+    fn stored(&self) -> usize {
+        self.count * if self.half.is_some() { 2 } else { self.dtype.size() }
+    }
 }
 
 /// How many elements stand in the typed fields.
@@ -128,7 +140,7 @@ fn typed(proto: &TensorProto) -> usize {
 }
 
 fn from_raw(header: &Header, name: &str, raw: &[u8]) -> Result<Tensor, ReadError> {
-    let needed = header.count * header.dtype.size();
+    let needed = header.stored();
     if raw.len() != needed {
         let what =
             format!("tensor {} ({}{:?}) needs {needed} bytes, has {}", shown(name), header.dtype.name(), header.shape, raw.len());
@@ -139,7 +151,10 @@ fn from_raw(header: &Header, name: &str, raw: &[u8]) -> Result<Tensor, ReadError
         Tensor::new(&header.shape, chunks.iter().map(|&bytes| read(bytes)).collect())
     }
     let made = match header.dtype {
-        DType::F32 => numbers(header, raw, f32::from_le_bytes),
+        DType::F32 => match header.half {
+            Some(half) => numbers(header, raw, |bits| half.widen(u16::from_le_bytes(bits))),
+            None => numbers(header, raw, f32::from_le_bytes),
+        },
         DType::F64 => numbers(header, raw, f64::from_le_bytes),
         DType::I32 => numbers(header, raw, i32::from_le_bytes),
         DType::I64 => numbers(header, raw, i64::from_le_bytes),
@@ -152,6 +167,7 @@ fn from_raw(header: &Header, name: &str, raw: &[u8]) -> Result<Tensor, ReadError
 
 fn from_typed(header: Header, name: &str, proto: TensorProto) -> Result<Tensor, ReadError> {
     let (field, found) = match header.dtype {
+        DType::F32 if header.half.is_some() => ("int32_data", proto.int32_data.len()),
         DType::F32 => ("float_data", proto.float_data.len()),
         DType::F64 => ("double_data", proto.double_data.len()),
         DType::I64 => ("int64_data", proto.int64_data.len()),
@@ -176,14 +192,15 @@ fn from_typed(header: Header, name: &str, proto: TensorProto) -> Result<Tensor, 
         }
         None => Ok(proto.int32_data.iter()),
     };
-    let made = match header.dtype {
-        DType::F32 => Tensor::new(shape, proto.float_data),
-        DType::F64 => Tensor::new(shape, proto.double_data),
-        DType::I64 => Tensor::new(shape, proto.int64_data),
-        DType::I32 => Tensor::new(shape, proto.int32_data),
-        DType::I8 => Tensor::new(shape, narrow(-128, 127)?.map(|&v| v as i8).collect()),
-        DType::U8 => Tensor::new(shape, narrow(0, 255)?.map(|&v| v as u8).collect()),
-        DType::Bool => Tensor::new(shape, narrow(0, 1)?.map(|&v| v != 0).collect()),
+    let made = match (header.dtype, header.half) {
+        (_, Some(half)) => Tensor::new(shape, narrow(0, 0xffff)?.map(|&v| half.widen(v as u16)).collect()),
+        (DType::F32, _) => Tensor::new(shape, proto.float_data),
+        (DType::F64, _) => Tensor::new(shape, proto.double_data),
+        (DType::I64, _) => Tensor::new(shape, proto.int64_data),
+        (DType::I32, _) => Tensor::new(shape, proto.int32_data),
+        (DType::I8, _) => Tensor::new(shape, narrow(-128, 127)?.map(|&v| v as i8).collect()),
+        (DType::U8, _) => Tensor::new(shape, narrow(0, 255)?.map(|&v| v as u8).collect()),
+        (DType::Bool, _) => Tensor::new(shape, narrow(0, 1)?.map(|&v| v != 0).collect()),
     };
     made.ok_or_else(|| shape_fault(&header, name))
 }
@@ -195,7 +212,7 @@ fn shape_fault(header: &Header, name: &str) -> ReadError {
 /// Where the data of an external tensor lies; every key once, numbers in plain decimal, the length as the shape needs it.
 fn external(proto: &TensorProto, name: &str, header: &Header) -> Result<ExternalTensor, ReadError> {
     let refuse = |fault, what: String| ReadError::new(fault, format!("tensor {}: {what}", shown(name)));
-    let needed = (header.count * header.dtype.size()) as u64;
+    let needed = header.stored() as u64;
     if typed(proto) != 0 || proto.raw_data.as_ref().is_some_and(|raw| !raw.is_empty()) {
         return Err(refuse(Fault::DATA, "the data is both in the file and external".to_owned()));
     }

@@ -289,7 +289,7 @@ const ROWS: &[Row] = &[
         (w.raw_data, w.data_type, w.int32_data) = (None, Some(2), vec![1, 300]);
     }),
     ("M022", "split into segments", |_, _, w| w.segment = Some(proto::tensor_proto::Segment::default())),
-    ("M023", "tensor \"w\" has element type float16", |_, _, w| w.data_type = Some(10)),
+    ("M023", "tensor \"w\" has element type float8e4m3fn", |_, _, w| w.data_type = Some(17)),
     ("M023", "element type unknown (9999)", |_, _, w| w.data_type = Some(9999)),
     ("M023", "element type string", |_, _, w| w.data_type = Some(8)),
     ("M024", "initializer \"s\" is sparse", |_, g, _| {
