@@ -148,7 +148,7 @@ impl Model {
         let pixels = Pixels::settle(&native, &stated, data.shape)?;
         native = on_engine(native, &pixels, data, engine)?;
         let (steadiness, batch) = settle_batch(&mut native, &pixels, data, engine)?;
-        if native.cut.is_none() && intake.task != Some(Task::Binary) && batch.probabilities {
+        if native.cut.is_none() && intake.task != Some(Task::Binary) && batch.probabilities && !proof::is_affine(&native.graph) {
             native = proof::logarithms(&native)?;
         }
         let (runs, extent) = native.runnable()?;

@@ -16,7 +16,7 @@ pub struct Agreement {
     pub images: usize,
     /// Largest difference between logits, relative to max(1, largest |logit|); infinite where one of the two is not a number.
     pub difference: f64,
-    /// Whether every row of the outputs lies in [0,1] and sums to 1, up to rounding.
+    /// Whether the outputs look like probabilities: rows in [0,1] that sum to 1, up to rounding.
     pub probabilities: bool,
 }
 
@@ -92,10 +92,14 @@ fn difference(parts: &[f64], whole: &[f64]) -> f64 {
     if parts.len() == whole.len() { parts.iter().zip(whole).map(difference).fold(0.0, f64::max) } else { f64::INFINITY }
 }
 
+/// Rows in [0,1] that sum to 1, not all of them equal, some with numbers between: logits that are so by accident are rare.
 fn are_probabilities(values: &[f64], images: usize) -> bool {
+    let width = values.len() / images.max(1);
     let sums_to_one =
         |row: &[f64]| row.iter().all(|p| (-1e-6..=1.0 + 1e-6).contains(p)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
-    images > 0 && !values.is_empty() && values.chunks(values.len().div_ceil(images)).all(sums_to_one)
+    let between = values.iter().any(|p| (0.001..0.999).contains(p));
+    let differ = values.chunks(width.max(1)).any(|row| values.get(..width) != Some(row));
+    width > 1 && between && differ && values.chunks(width).all(sums_to_one)
 }
 
 fn first_output(executable: &dyn flatscape_engine::Executable, x: &Tensor) -> Result<Vec<f64>, EngineError> {

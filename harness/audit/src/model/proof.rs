@@ -55,6 +55,21 @@ pub(super) fn same_predictions(
     Err(IntakeError::model(57, what).help("export the model without a softmax"))
 }
 
+/// Whether the first output comes from an operator that gives any number, so that it is no probability whatever it looks like.
+pub(super) fn is_affine(graph: &Graph) -> bool {
+    const AFFINE: &[&str] = &["Gemm", "MatMul", "Conv", "Add", "Sub", "Neg"];
+    let Some(output) = graph.outputs().first() else { return false };
+    let mut value = output.value;
+    while let Some((id, _)) = graph.value(value).producer {
+        let node = graph.node_at(id);
+        match (&*node.op, node.input(0)) {
+            ("Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Cast", Some(x)) => value = x,
+            (op, _) => return AFFINE.contains(&op),
+        }
+    }
+    false
+}
+
 /// The model with ln p in place of its first output p, where no softmax was found to be cut off.
 pub(super) fn logarithms(native: &Native) -> Result<Native, IntakeError> {
     let refuse = |e: String| IntakeError::model(57, format!("{}: {e}", native.name));
