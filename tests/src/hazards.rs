@@ -76,6 +76,9 @@ fn wrong_preprocessing_of_third_party_models_is_found_out() {
     }
 }
 
+/// The byte of an image at (channel, row, column) of a changed one.
+type Change<'a> = &'a dyn Fn(&[u8], usize, usize, usize) -> u8;
+
 /// Mistakes in the data, for which there is no flag: what would have to be turned is said.
 #[test]
 fn wrong_images_are_found_out() {
@@ -85,7 +88,7 @@ fn wrong_images_are_found_out() {
     let right = Dataset::load(&Request { limit: Some(200), ..request }).expect("images");
     let [c, h, w] = right.shape;
     let Pixels::Bytes(bytes) = &right.pixels else { panic!("bytes") };
-    let changed = |pixel: &dyn Fn(&[u8], usize, usize, usize) -> u8| {
+    let changed = |pixel: Change| {
         let image = |image: &[u8]| -> Vec<u8> {
             let places = (0..c).flat_map(|k| (0..h).flat_map(move |i| (0..w).map(move |j| (k, i, j))));
             places.map(|(k, i, j)| pixel(image, k, i, j)).collect()

@@ -272,6 +272,8 @@ impl Run<'_> {
             return;
         }
         let model = &self.models[clean.model];
+        let poor = format!("the clean accuracy is {:.1} %: the usual mistakes of preprocessing are tried", 100.0 * accuracy);
+        self.observer.note(&format!("{}: {poor}", model.name));
         match suggest(self.engine.as_ref(), model, self.dataset, accuracy) {
             Ok(found) => {
                 found.iter().for_each(|s| self.observer.note(&format!("{}: {s}; nothing was changed", model.name)));

@@ -31,9 +31,12 @@ pub const MISTAKES: &[Mistake] = &[
 /// Labels that are off by so much.
 const OFFSETS: &[i64] = &[0, 1, -1];
 
-/// Images per try, and for the ways that look best.
+/// Images per try, and for the ways that look best; for images of more than [`SMALL`] pixels a quarter of that.
 const FIRST: usize = 50;
 const THEN: usize = 200;
+
+/// Pixels up to which every mistake is tried with every other.
+const SMALL: usize = 64 * 64;
 
 /// How many ways are tried on more images.
 const KEPT: usize = 8;
@@ -63,6 +66,8 @@ pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset, accuracy: f64
     let executable = engine.compile(&model.graph, &CompileOptions::default()).map_err(failed)?;
     let stated = Feeding::of(&model.pixels);
     let shape = data.shape;
+    let part = if shape[1] * shape[2] > SMALL { 4 } else { 1 };
+    let (first, then) = (FIRST / part, THEN / part);
     let mut ways = vec![stated.clone()];
     for mistake in MISTAKES {
         let more: Vec<Feeding> = ways.iter().flat_map(|way| (mistake.alternatives)(way, shape)).collect();
@@ -83,17 +88,17 @@ pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset, accuracy: f64
     // few images first, for every way; more for those that look best
     let mut tried: Vec<(usize, i64, f64)> = Vec::new();
     for (index, way) in ways.iter().enumerate() {
-        tried.extend(rate(way, FIRST).map_err(failed)?.into_iter().map(|(offset, share)| (index, offset, share)));
+        tried.extend(rate(way, first).map_err(failed)?.into_iter().map(|(offset, share)| (index, offset, share)));
     }
     tried.sort_by(|a, b| b.2.total_cmp(&a.2).then(simplicity(&ways, &stated, a).cmp(&simplicity(&ways, &stated, b))));
     let mut better: Vec<(usize, i64, f64)> = Vec::new();
     for &(index, offset, _) in tried.iter().take(KEPT) {
-        let shares = rate(&ways[index], THEN).map_err(failed)?;
+        let shares = rate(&ways[index], then).map_err(failed)?;
         better.extend(shares.into_iter().filter(|(o, _)| *o == offset).map(|(o, share)| (index, o, share)));
     }
     let best = better.iter().map(|b| b.2).fold(0.0, f64::max);
     let near = better.iter().filter(|b| b.2 >= best - 0.01 && b.2 >= accuracy + GAIN);
-    let n = THEN.min(data.len());
+    let n = then.min(data.len());
     let chosen = near.min_by_key(|b| (simplicity(&ways, &stated, b), (1e6 * (1.0 - b.2)) as u64));
     Ok(chosen
         .map(|&(index, offset, share)| {
@@ -222,7 +227,7 @@ fn channel_order(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
 
 fn orientation(way: &Feeding, [_, h, w]: [usize; 3]) -> Vec<Feeding> {
     let in_a_row = matches!(way.layout, Layout::Flat | Layout::FlatColumns);
-    if h == w || in_a_row { vec![Feeding { transposed: true, ..way.clone() }] } else { Vec::new() }
+    if (h == w || in_a_row) && h * w <= SMALL { vec![Feeding { transposed: true, ..way.clone() }] } else { Vec::new() }
 }
 
 fn interleaving(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
@@ -230,8 +235,8 @@ fn interleaving(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
     if possible { vec![Feeding { interleaved: true, ..way.clone() }] } else { Vec::new() }
 }
 
-fn colours(way: &Feeding, _: [usize; 3]) -> Vec<Feeding> {
-    vec![Feeding { inverted: true, ..way.clone() }]
+fn colours(way: &Feeding, [_, h, w]: [usize; 3]) -> Vec<Feeding> {
+    if h * w <= SMALL { vec![Feeding { inverted: true, ..way.clone() }] } else { Vec::new() }
 }
 
 #[cfg(test)]

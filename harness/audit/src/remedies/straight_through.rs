@@ -1,7 +1,7 @@
 //! Straight through: where the derivative is zero almost everywhere, attacks take that of something smooth instead (BPDA, Athalye
 //! et al. 2018). The values of the graph stay what they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId, ops};
 
@@ -62,16 +62,19 @@ fn rewrite(graph: &Graph) -> Option<(Graph, String)> {
 /// The nodes to be looked through, by their first result.
 fn choose(reading: &Reading) -> HashMap<ValueId, Smooth> {
     let graph = reading.graph;
-    let stepping: Vec<Option<ValueId>> = steps(reading).iter().map(|n| n.output(0)).collect();
+    let stepping: HashSet<Option<ValueId>> = steps(reading).iter().map(|n| n.output(0)).collect();
     let chosen_by_top_k = below_top_k(reading);
     let mut found = HashMap::new();
     for node in reading.between() {
         let (Some(y), Some(x)) = (node.output(0), node.input(0)) else { continue };
         let comparison = || {
-            let by = reading.producer(x).filter(|n| COMPARISONS.contains(&&*n.op) && &*n.op != "Equal")?;
+            let (mut by, mut negated) = (reading.producer(x)?, false);
+            while &*by.op == "Not" {
+                (by, negated) = (reading.producer(by.input(0)?)?, !negated);
+            }
             let (a, b) = (by.input(0)?, by.input(1)?);
-            let floats = graph.dtype(a).is_some_and(DType::is_float);
-            (floats && stepping.contains(&by.output(0))).then_some((a, b, by.op.starts_with("Greater")))
+            let ordered = COMPARISONS.contains(&&*by.op) && &*by.op != "Equal" && graph.dtype(a).is_some_and(DType::is_float);
+            (ordered && stepping.contains(&by.output(0))).then_some((a, b, by.op.starts_with("Greater") != negated))
         };
         let smooth = match &*node.op {
             "Round" | "Floor" | "Ceil" => Some(Smooth::Operand(x)),
