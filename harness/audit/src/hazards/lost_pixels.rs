@@ -1,6 +1,6 @@
 //! Pixels that the model throws away before its first layer with weights.
 
-use flatscape_graph::Node;
+use flatscape_graph::{Node, ValueId};
 
 use super::reading::{Reading, cause};
 use super::{Cause, Hazard};
@@ -22,7 +22,10 @@ pub(super) const HAZARD: Hazard = Hazard {
 
 fn find(reading: &Reading) -> Option<Cause> {
     let front = reading.front().filter(|n| crops(reading, n) || pools(n));
-    let layers = reading.first_layers().filter(|n| skips(reading, n));
+    // a pixel that one layer skips may be read by another
+    let skipping: Vec<&Node> = reading.first_layers().filter(|n| skips(reading, n)).collect();
+    let alone = |x: ValueId| reading.readers(x) == skipping.iter().filter(|n| n.input(0) == Some(x)).count();
+    let layers = skipping.iter().copied().filter(|n| n.input(0).is_some_and(alone));
     cause(front.chain(layers), "before the images are looked at whole")
 }
 

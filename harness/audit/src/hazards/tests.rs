@@ -84,6 +84,15 @@ const CASES: &[(&str, &[&str])] = &[
         "(float[N,1,8,8] x) => (float[N,1,3,3] z) <float[1,1,2,2] w = {1,2,3,4}> { z = Conv<strides = [3, 3]>(x, w) }",
         &["lost-pixels"],
     ),
+    // what looks like a hazard and is none: sign(u)·|u|³, the largest values, a stride that another layer makes good
+    ("(float[N,2] x) => (float[N,2] z) <float c = {3}> { s = Sign(x)  a = Abs(x)  p = Pow(a, c)  z = Mul(s, p) }", &[]),
+    ("(float[N,8] x) => (float[N,3] z) <int64[1] k = {3}> { z, i = TopK(x, k) }", &[]),
+    ("(float[N,8] x) => (float[N,3] z) <int64[1] k = {3}> { v, i = TopK(x, k)  z = GatherElements<axis = 1>(x, i) }", &[]),
+    (
+        "(float[N,1,8,8] x) => (float[N,1,4,4] z) <float[1,1,1,1] w = {1}, float[1,1,2,2] v = {1,2,3,4}> {
+            a = Conv<strides = [2, 2]>(x, w)  b = Conv<strides = [2, 2]>(x, v)  z = Add(a, b) }",
+        &[],
+    ),
     // and what is ordinary, images of bytes among it
     (
         "(uint8[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {255}> { f = Cast<to = 1>(x)  u = Div(f, k)  r = Relu(u)  z = MatMul(r, w) }",
