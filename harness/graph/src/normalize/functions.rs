@@ -5,8 +5,11 @@ use super::upgrade::{Old, Renewed};
 use super::{attention, control, learners, recurrent, sequences, trees, vendor};
 use crate::ir::Node;
 
+/// Writes a node in ordinary operators.
+type Expansion = fn(&mut Old) -> Renewed;
+
 /// Operators of the standard domain.
-pub(super) const STANDARD: &[(&str, fn(&mut Old) -> Renewed)] = &[
+pub(super) const STANDARD: &[(&str, Expansion)] = &[
     ("If", control::branch),
     ("Loop", control::repeat),
     ("Scan", control::scan),
@@ -29,7 +32,7 @@ pub(super) const STANDARD: &[(&str, fn(&mut Old) -> Renewed)] = &[
 ];
 
 /// Operators of other domains.
-pub(super) const FOREIGN: &[(&str, &str, fn(&mut Old) -> Renewed)] = &[
+pub(super) const FOREIGN: &[(&str, &str, Expansion)] = &[
     (LEARNERS, "Scaler", learners::scaler),
     (LEARNERS, "Normalizer", learners::normalizer),
     (LEARNERS, "Imputer", learners::imputer),

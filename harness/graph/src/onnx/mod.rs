@@ -3,6 +3,7 @@
 mod fault;
 mod functions;
 mod half;
+mod interface;
 mod order;
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, dead_code)]
 mod proto;

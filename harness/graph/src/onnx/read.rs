@@ -1,6 +1,6 @@
 //! The bytes of an ONNX file as a graph. Believes nothing: names must resolve, data must fit, order is made.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use prost::Message;
@@ -8,18 +8,17 @@ use prost::Message;
 use super::fault::{Fault, ReadError};
 use super::functions::{Function, Functions};
 use super::half::{Half, Widened};
-use super::order::{Source, names_read, sources, topological};
+use super::interface::{hinted_type, is_half, outputs, tensors_only, unique_labels, value_type};
+use super::order::{Source, sources, topological};
 use super::proto::attribute_proto::AttributeType;
-use super::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto, type_proto,
-};
+use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use super::scan::{Scan, scan};
 use super::sniff::sniff;
-use super::tensor::{Resolve, dtype, tensor};
+use super::tensor::{Resolve, tensor};
 use super::{NEWEST_IR_VERSION, NEWEST_OPSET};
-use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId, ValueType};
+use crate::ir::{Attribute, Attributes, Graph, Node, ValueId};
 use crate::name::shown;
-use crate::ops::{RANK, shared};
+use crate::ops::shared;
 use crate::subgraph::Subgraph;
 use crate::tensor::Tensor;
 
@@ -440,161 +439,6 @@ impl Reader<'_> {
             AttributeType::TypeProtos => Attribute::Unread("types"),
             AttributeType::Undefined => Attribute::Unread("nothing"),
         })
-    }
-}
-
-/// Adds the outputs of the interface. A declared type fills in what inference does not know; it never overrules it.
-fn outputs(
-    graph: &mut Graph,
-    declared: &[ValueInfoProto],
-    ids: &HashMap<Vec<u8>, ValueId>,
-    notes: &mut Vec<String>,
-) -> Result<(), ReadError> {
-    let mut seen = HashSet::new();
-    for output in declared {
-        let name = text(output.name());
-        let Some(&id) = ids.get(output.name()) else {
-            let what = format!("nothing produces the output {} of the graph", shown(&name));
-            return Err(ReadError::new(Fault::DANGLING, what));
-        };
-        if !seen.insert(output.name()) {
-            return Err(ReadError::new(Fault::DUPLICATE, format!("the graph has two outputs {}", shown(&name))));
-        }
-        if output.r#type.is_some() {
-            let ty = value_type("output", output)?;
-            if let Err(why) = graph.declare(id, &ty) {
-                notes.push(format!("the declared type of the output {} was ignored: it {why}", shown(&name)));
-            }
-        }
-        graph.add_output(&name, id);
-    }
-    Ok(())
-}
-
-/// Names that differ only in bytes that are not text would become one name of the interface.
-fn unique_labels(graph: &Graph) -> Result<(), ReadError> {
-    let inputs = graph.inputs().iter().map(|&v| (v, &*graph.value(v).name));
-    let mut labels: HashMap<&str, ValueId> = HashMap::new();
-    for (id, label) in inputs.chain(graph.outputs().iter().map(|o| (o.value, &*o.name))) {
-        if labels.insert(label, id).is_some_and(|other| other != id) {
-            let what = format!("the graph has two inputs or outputs {}", shown(label));
-            return Err(ReadError::new(Fault::DUPLICATE, what));
-        }
-    }
-    Ok(())
-}
-
-/// What is declared about the input of a subgraph, as far as it can be; it is known for certain when the graph is inlined.
-fn hinted_type(proto: &ValueInfoProto) -> ValueType {
-    value_type("input", proto).unwrap_or_default()
-}
-
-/// Outputs that no tensor holds, or that hold text, are left out where tensors of numbers stand beside them, with the nodes that
-/// lead to them only: a `ZipMap` whose probabilities are an output too, the name of a class.
-fn tensors_only(proto: &mut GraphProto, notes: &mut Vec<String>) -> Result<(), ReadError> {
-    const STRING: i32 = 8;
-    let is_tensor = |o: &ValueInfoProto| match o.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type() != STRING,
-        other => other.is_none(),
-    };
-    if proto.output.iter().all(is_tensor) {
-        return Ok(());
-    }
-    let zipped: HashMap<&[u8], &[u8]> = (proto.node.iter())
-        .filter(|n| n.op_type() == b"ZipMap" && n.domain() == b"ai.onnx.ml")
-        .filter_map(|n| Some((n.output.first()?.as_slice(), n.input.first()?.as_slice())))
-        .collect();
-    let outputs: HashSet<&[u8]> = proto.output.iter().filter(|o| is_tensor(o)).map(|o| o.name()).collect();
-    let is_text =
-        |o: &ValueInfoProto| matches!(o.r#type.as_ref().and_then(|t| t.value.as_ref()), Some(type_proto::Value::TensorType(_)));
-    let said_elsewhere = |o: &ValueInfoProto| zipped.get(o.name()).is_some_and(|x| outputs.contains(x));
-    let floats = proto.output.iter().any(|o| is_tensor(o));
-    let drop: Vec<bool> = (proto.output.iter()).map(|o| !is_tensor(o) && floats && (is_text(o) || said_elsewhere(o))).collect();
-    for (output, _) in proto.output.iter().zip(&drop).filter(|(_, drop)| **drop) {
-        let kind = if is_text(output) { "text" } else { "a map" };
-        notes.push(format!("the output {} holds {kind} and was left out", shown(&text(output.name()))));
-    }
-    if drop.iter().any(|&d| d) {
-        let mut drop = drop.into_iter();
-        proto.output.retain(|_| drop.next() == Some(false));
-        without_dead(proto);
-    }
-    Ok(())
-}
-
-/// Drops nodes and initializers that no output needs.
-fn without_dead(proto: &mut GraphProto) {
-    let mut producers: HashMap<Vec<u8>, usize> = HashMap::new();
-    for (index, node) in proto.node.iter().enumerate() {
-        producers.extend(node.output.iter().filter(|o| !o.is_empty()).map(|o| (o.clone(), index)));
-    }
-    let mut needed = vec![false; proto.node.len()];
-    let mut read: HashSet<Vec<u8>> = HashSet::new();
-    let mut open: Vec<Vec<u8>> = proto.output.iter().map(|o| o.name().to_vec()).collect();
-    while let Some(name) = open.pop() {
-        if !read.insert(name.clone()) {
-            continue;
-        }
-        if let Some(&index) = producers.get(&name)
-            && !std::mem::replace(&mut needed[index], true)
-        {
-            open.extend(names_read(&proto.node[index]).into_iter().map(<[u8]>::to_vec));
-        }
-    }
-    let mut needed = needed.into_iter();
-    proto.node.retain(|_| needed.next() == Some(true));
-    proto.initializer.retain(|t| read.contains(t.name()));
-}
-
-/// The tensor type of an input or output.
-fn value_type(role: &str, proto: &ValueInfoProto) -> Result<ValueType, ReadError> {
-    let name = text(proto.name());
-    let tensor = match proto.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) => tensor,
-        other => {
-            let kind = other.map_or("has no type", other_kind);
-            let what = format!("the {role} {} {kind}; only tensors are supported", shown(&name));
-            return Err(ReadError::new(Fault::INTERFACE, what)
-                .help("export the model again with tensors only, e.g. with zipmap=False for scikit-learn"));
-        }
-    };
-    let dtype = dtype(tensor.elem_type.unwrap_or(0)).map_err(|found| {
-        let what = format!("the {role} {} has element type {found}, which is not supported", shown(&name));
-        ReadError::new(Fault::ELEMENT_TYPE, what).help("export the model with float inputs and outputs")
-    })?;
-    let extent = |dim: &tensor_shape_proto::Dimension| match &dim.value {
-        Some(tensor_shape_proto::dimension::Value::DimValue(n)) => match usize::try_from(*n) {
-            Ok(n) => Ok(Dim::Fixed(n)),
-            _ => {
-                let what = format!("the {role} {} has the extent {n}", shown(&name));
-                Err(ReadError::new(Fault::EXTENT, what).help("export the model with a positive or a named extent"))
-            }
-        },
-        Some(tensor_shape_proto::dimension::Value::DimParam(s)) if !s.is_empty() => Ok(Dim::symbol(&text(s))),
-        _ => Ok(Dim::Unknown),
-    };
-    if let Some(rank) = tensor.shape.as_ref().map(|s| s.dim.len()).filter(|&n| n > RANK) {
-        let what = format!("the {role} {} has {rank} axes; {RANK} is the limit", shown(&name));
-        return Err(ReadError::new(Fault::TOO_LARGE, what));
-    }
-    let shape = tensor.shape.as_ref().map(|s| s.dim.iter().map(extent).collect::<Result<Vec<Dim>, _>>()).transpose()?;
-    Ok(ValueType { dtype: Some(dtype), shape })
-}
-
-fn is_half(proto: &ValueInfoProto) -> bool {
-    match proto.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) => Half::of_code(tensor.elem_type.unwrap_or(0).into()).is_some(),
-        _ => false,
-    }
-}
-
-fn other_kind(value: &type_proto::Value) -> &'static str {
-    match value {
-        type_proto::Value::TensorType(_) => "is a tensor",
-        type_proto::Value::SequenceType(_) => "is a sequence",
-        type_proto::Value::MapType(_) => "is a map",
-        type_proto::Value::OptionalType(_) => "is optional",
-        type_proto::Value::SparseTensorType(_) => "is a sparse tensor",
     }
 }
 

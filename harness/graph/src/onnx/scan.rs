@@ -153,7 +153,7 @@ impl Scan {
 fn fits(kind: Kind, wire: u64, length: u64) -> bool {
     match (kind, wire) {
         (Kind::Number | Kind::Numbers(_), 0) | (Kind::Float | Kind::Fixed(4), 5) | (Kind::Fixed(8), 1) => true,
-        (Kind::Fixed(size), 2) => length % size as u64 == 0,
+        (Kind::Fixed(size), 2) => length.is_multiple_of(size as u64),
         (Kind::Numbers(_) | Kind::Bytes | Kind::List | Kind::Prose | Kind::Message(_), 2) => true,
         _ => false,
     }
