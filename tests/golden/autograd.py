@@ -5,7 +5,7 @@ they need neither Python nor PyTorch; this script is run when a case is added.
 
     python tests/golden/autograd.py [NAME...]        (needs torch, onnx, onnxruntime and numpy; the names of the cases to write; default: all)
 
-README.md beside this file describes the fields. The cases themselves stand in autograd_cases.py.
+README.md beside this file describes the fields. The cases themselves stand in autograd_cases.py and autograd_operators.py.
 """
 
 import json
@@ -20,10 +20,13 @@ import onnxruntime
 import torch
 
 from autograd_cases import CASES
+import autograd_operators  # noqa: F401  its cases enter the same list
 
 FOLDER = Path(__file__).resolve().parent / "autograd"
 OPSET = 18
-DTYPES = {torch.float64: "double", torch.int64: "int64", torch.bool: "bool"}
+DTYPES = {
+    torch.float64: "double", torch.int64: "int64", torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int32: "int32",
+}  # fmt: skip
 
 
 def main(names):
@@ -58,10 +61,14 @@ def describe(case):
     check_convention(case, inputs, wrt, outputs, cotangent, gradients)
 
     fields = {"op": case.op, "graph": graph}
+    if case.opset != OPSET:
+        fields["opset"] = case.opset
     if case.convention:
         fields["convention"] = case.convention
     if case.tolerance:
         fields["tolerance"] = case.tolerance
+    if case.each:
+        fields["each"] = case.each
     fields |= {
         "inputs": as_json(inputs),
         "outputs": as_json(outputs),
@@ -123,19 +130,19 @@ def check_forward(case, graph, inputs, outputs):
     That is onnx's reference evaluator in float64, or ONNX Runtime in float32 where the reference evaluator is known to be wrong."""
     feed = {name: x.numpy() for name, x in inputs.items()}
     if case.reference_is_wrong:
-        session = onnxruntime.InferenceSession(model_of(graph.replace("double", "float")).SerializeToString())
+        session = onnxruntime.InferenceSession(model_of(graph.replace("double", "float"), case.opset).SerializeToString())
         computed = session.run(None, {name: x.astype(np.float32) if x.dtype == np.float64 else x for name, x in feed.items()})
         tolerance = 1e-5
     else:
-        computed = onnx.reference.ReferenceEvaluator(model_of(graph)).run(None, feed)
+        computed = onnx.reference.ReferenceEvaluator(model_of(graph, case.opset)).run(None, feed)
         tolerance = max(case.forward_tolerance, case.tolerance or 0)
     for (name, y), found in zip(outputs.items(), computed, strict=True):
         assert tuple(found.shape) == tuple(y.shape), f"{name}: shape {tuple(y.shape)} here, {found.shape} in onnx"
         np.testing.assert_allclose(found, y.numpy(), rtol=tolerance, atol=tolerance if case.reference_is_wrong else 1e-12)
 
 
-def model_of(graph):
-    model = onnx.helper.make_model(onnx.parser.parse_graph(graph), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+def model_of(graph, opset):
+    model = onnx.helper.make_model(onnx.parser.parse_graph(graph), opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -162,7 +169,8 @@ def text(case, inputs, outputs):
         extents = [str(n) for n in value.shape]
         if name in case.batch or (case.batch and name in outputs):
             extents[0] = "N"
-        return f"{DTYPES[value.dtype]}{'[' + ','.join(extents) + ']' if extents else ''} {name}"
+        dtype = "float" if case.single and value.dtype == torch.float64 else DTYPES[value.dtype]
+        return f"{dtype}{'[' + ','.join(extents) + ']' if extents else ''} {name}"
 
     header = ", ".join(declare(n, v) for n, v in inputs.items())
     results = ", ".join(declare(n, v) for n, v in outputs.items())

@@ -31,6 +31,9 @@ class Case:
     tolerance: float | None = None
     forward_tolerance: float = 1e-12
     reference_is_wrong: bool = False
+    opset: int = 18
+    single: bool = False
+    each: float | None = None
 
 
 CASES = []

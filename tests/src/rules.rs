@@ -13,6 +13,7 @@
 //! | `# second-order: no` | only first order |
 //! | `# tolerance: 1e-7` | relative error against central differences; 1e-8 otherwise |
 //! | `# float32: no` | only double precision |
+//! | `# opset: 20` | the graph is of this opset, which is normalised; else it stands as it is |
 
 mod case;
 mod differences;
@@ -20,6 +21,7 @@ pub mod exceptions;
 mod golden;
 mod mistakes;
 mod program;
+mod size;
 mod structure;
 mod table;
 

@@ -8,7 +8,7 @@ use flatscape_graph::{Graph, NodeId, ValueId};
 use crate::book::Rulebook;
 use crate::driver::active_values;
 use crate::error::{DiffError, Why};
-use crate::rule::{Kind, rule_for};
+use crate::rule::{Class, Kind, rule_for};
 
 /// What the table says about one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,8 @@ pub struct Step {
     pub name: Arc<str>,
     /// What the table says about it.
     pub verdict: Verdict,
+    /// How far its rule is a derivative; `None` without a rule.
+    pub class: Option<Class>,
 }
 
 /// The nodes on a way, in topological order.
@@ -71,6 +73,15 @@ impl Coverage {
     /// How many nodes have this verdict, by its word.
     pub fn count(&self, word: &str) -> usize {
         self.steps.iter().filter(|s| s.verdict.word() == word).count()
+    }
+
+    /// How many nodes of each operator have rules of this class, in the order of the alphabet.
+    pub fn of_class(&self, class: Class) -> BTreeMap<Arc<str>, usize> {
+        let mut counts = BTreeMap::new();
+        for step in self.steps.iter().filter(|s| s.verdict == Verdict::Rule && s.class == Some(class)) {
+            *counts.entry(step.op.clone()).or_insert(0) += 1;
+        }
+        counts
     }
 
     /// The refusal of the first node that differentiation would refuse, if any. Uses of an operator that its rule does not cover
@@ -111,9 +122,10 @@ pub fn coverage(graph: &Graph, from: ValueId, to: ValueId) -> Coverage {
         }
         let rule = rule_for(&node.domain, &node.op);
         let verdict = match rule.map(|r| r.kind) {
-            Some(Kind::Vjp(_) | Kind::Each(_)) => Verdict::Rule,
+            Some(Kind::Vjp(_) | Kind::Each(_) | Kind::Written(_)) => Verdict::Rule,
             Some(Kind::Flat) => Verdict::Flat,
             Some(Kind::Never(reason)) => Verdict::Never(reason),
+            Some(Kind::Before(into)) => Verdict::Never(into),
             None => Verdict::Unknown,
         };
         let carried = any(&carries) && verdict != Verdict::Flat;
@@ -121,15 +133,17 @@ pub fn coverage(graph: &Graph, from: ValueId, to: ValueId) -> Coverage {
             above[v] = true;
             carries[v] |= carried && active[v] && rule.is_none_or(|r| r.passes(i));
         }
-        let why = match verdict {
-            Verdict::Never(reason) => Some(Why::Never(reason)),
-            Verdict::Unknown => Some(Why::NoRule),
-            Verdict::Rule | Verdict::Flat => None,
+        let why = match rule.map(|r| r.kind) {
+            Some(Kind::Never(reason)) => Some(Why::Never(reason)),
+            Some(Kind::Before(into)) => Some(Why::Before(into)),
+            None => Some(Why::NoRule),
+            Some(_) => None,
         };
         if let Some(why) = why.filter(|_| carried && node.inputs.iter().flatten().any(|v| active[v.0 as usize])) {
             refused = Some(DiffError::at(node, why));
         }
-        steps.push(Step { node: NodeId(index as u32), op: node.op.clone(), name: node.name.clone(), verdict });
+        let class = rule.and_then(|r| r.class());
+        steps.push(Step { node: NodeId(index as u32), op: node.op.clone(), name: node.name.clone(), verdict, class });
     }
     steps.reverse();
     Coverage { steps, connected: carries[from.0 as usize], refused }

@@ -27,6 +27,8 @@ pub enum Why {
     NoRule,
     /// The table says that differentiating the operator is a mistake; the clause says why.
     Never(&'static str),
+    /// The operator is rewritten before differentiation and is still there; the clause says as what.
+    Before(&'static str),
     /// There is a rule, and it does not cover this use of the operator; the clause says which.
     Refused(String),
     /// The rule built something that does not check: a defect of the rule.
@@ -60,6 +62,9 @@ impl fmt::Display for DiffError {
         match &self.why {
             Why::NoRule => write!(f, "no gradient rule for {subject}"),
             Why::Never(reason) => write!(f, "no gradient through {subject}: {reason}"),
+            Why::Before(into) => {
+                write!(f, "no gradient through {subject}, which normalising was to write as {into} and could not")
+            }
             Why::Refused(reason) => write!(f, "the gradient rule for {subject} does not cover this use: {reason}"),
             Why::Defect(what) => return write!(f, "the gradient rule for {subject} is defective: {what}; please report this"),
         }?;

@@ -36,10 +36,10 @@ mod window;
 
 pub use book::{Collapse, Join, Rulebook};
 pub use coverage::{Coverage, Step, Verdict, carrying, coverage};
-pub use driver::{vjp, vjp_by};
+pub use driver::{vjp, vjp_by, write_out};
 pub use error::{DiffError, Why};
 pub use marks::without_marks;
-pub use rule::{EachFormula, Formula, Kind, Rule, rule_for};
+pub use rule::{Class, EachFormula, Formula, Integers, Kind, Rule, Written, rule_for};
 pub use rules::{FAMILIES, RULES};
 pub use site::Site;
 pub use table::rules_table;

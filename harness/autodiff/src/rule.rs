@@ -1,4 +1,4 @@
-//! What a rule is: an operator, how a cotangent passes it, and where that is a convention. Knows no operator by name.
+//! What a rule is: an operator, how a cotangent passes it, and how far the result is a derivative. Knows no operator by name.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -14,6 +14,9 @@ pub type Formula = for<'s, 'b> fn(&'s Site<'b>, Expr<'b>) -> Expr<'b>;
 /// The cotangent of the operand at a position, for operators with any number of operands.
 pub type EachFormula = for<'s, 'b> fn(&'s Site<'b>, usize, Expr<'b>) -> Expr<'b>;
 
+/// The results of an operator, written with operators that have rules.
+pub type Written = for<'s, 'b> fn(&'s Site<'b>) -> Result<Vec<Expr<'b>>, String>;
+
 /// How a cotangent passes an operator.
 #[derive(Clone, Copy)]
 pub enum Kind {
@@ -21,10 +24,47 @@ pub enum Kind {
     Vjp(&'static [Formula]),
     /// The same formula for every operand.
     Each(EachFormula),
+    /// The operator is written with others, and the cotangent passes those.
+    Written(Written),
+    /// The operator is rewritten before differentiation; the clause says as what. One that is still there is refused.
+    Before(&'static str),
     /// The derivative is zero wherever it exists: the cotangent stops here.
     Flat,
     /// Differentiating is a mistake; the reason is a clause («its output length depends on its input»).
     Never(&'static str),
+}
+
+/// How far what a rule gives is the derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// It is the derivative, everywhere.
+    Exact,
+    /// It is the derivative but at kinks and ties, where a convention is taken.
+    AlmostEverywhere,
+    /// The derivative is zero or does not exist, and something useful is put in its place: a quantiser is passed straight through.
+    Surrogate,
+}
+
+impl Class {
+    /// In words: `exact`, `almost everywhere`, `surrogate`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Class::Exact => "exact",
+            Class::AlmostEverywhere => "almost everywhere",
+            Class::Surrogate => "surrogate",
+        }
+    }
+}
+
+/// What becomes of a cotangent that stands for an integer: the way from a quantiser to where its numbers are floats again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integers {
+    /// Integer results have no cotangent.
+    Stop,
+    /// Integer results have one where an integer operand has one.
+    Pass,
+    /// Integer results have one where any operand has one.
+    Start,
 }
 
 /// One row of the table.
@@ -40,9 +80,30 @@ pub struct Rule {
     pub rest_flat: bool,
     /// Whether the formulas read the cotangents of all results. Otherwise only the first result may have one.
     pub all_results: bool,
+    /// Whether results beyond the first carry no derivative.
+    pub first_result: bool,
+    /// Whether the rule is no derivative but stands in for one.
+    pub surrogate: bool,
+    /// What becomes of cotangents of integers.
+    pub integers: Integers,
 }
 
 impl Rule {
+    const fn of(op: &'static str, kind: Kind) -> Rule {
+        let (rest_flat, all_results, first_result, surrogate) = (false, matches!(kind, Kind::Written(_)), false, false);
+        Rule { op, kind, kink: "", rest_flat, all_results, first_result, surrogate, integers: Integers::Stop }
+    }
+
+    /// How far what the rule gives is the derivative; `None` where there is none to speak of.
+    pub fn class(&self) -> Option<Class> {
+        match self.kind {
+            Kind::Never(_) | Kind::Before(_) => None,
+            _ if self.surrogate => Some(Class::Surrogate),
+            _ if self.kink.is_empty() => Some(Class::Exact),
+            _ => Some(Class::AlmostEverywhere),
+        }
+    }
+
     /// States the convention where the derivative does not exist.
     pub(crate) const fn kink(self, kink: &'static str) -> Rule {
         Rule { kink, ..self }
@@ -58,34 +119,64 @@ impl Rule {
         Rule { all_results: true, ..self }
     }
 
+    /// States that results beyond the first carry no derivative.
+    pub(crate) const fn first_result(self) -> Rule {
+        Rule { first_result: true, ..self }
+    }
+
+    /// States that the rule stands in for a derivative, and how.
+    pub(crate) const fn surrogate(self, kink: &'static str) -> Rule {
+        Rule { kink, surrogate: true, ..self }
+    }
+
+    /// States that integers hand on the cotangents of integers.
+    pub(crate) const fn passes_integers(self) -> Rule {
+        Rule { integers: Integers::Pass, ..self }
+    }
+
+    /// States that integer results have cotangents.
+    pub(crate) const fn starts_integers(self) -> Rule {
+        Rule { integers: Integers::Start, ..self }
+    }
+
     /// Whether the operand at this position carries a derivative as far as this rule says.
     pub(crate) fn passes(&self, operand: usize) -> bool {
         match self.kind {
             Kind::Flat => false,
             Kind::Vjp(formulas) => operand < formulas.len() || !self.rest_flat,
-            Kind::Each(_) | Kind::Never(_) => true,
+            Kind::Each(_) | Kind::Written(_) | Kind::Before(_) | Kind::Never(_) => true,
         }
     }
 }
 
 /// A rule with one formula per operand.
 pub(crate) const fn vjp(op: &'static str, formulas: &'static [Formula]) -> Rule {
-    Rule { op, kind: Kind::Vjp(formulas), kink: "", rest_flat: false, all_results: false }
+    Rule::of(op, Kind::Vjp(formulas))
 }
 
 /// A rule with the same formula for every operand.
 pub(crate) const fn each(op: &'static str, formula: EachFormula) -> Rule {
-    Rule { op, kind: Kind::Each(formula), kink: "", rest_flat: false, all_results: false }
+    Rule::of(op, Kind::Each(formula))
+}
+
+/// An operator that is written with others.
+pub(crate) const fn written(op: &'static str, formula: Written) -> Rule {
+    Rule::of(op, Kind::Written(formula))
+}
+
+/// An operator that is rewritten before differentiation, and as what.
+pub(crate) const fn before(op: &'static str, into: &'static str) -> Rule {
+    Rule::of(op, Kind::Before(into))
 }
 
 /// An operator whose derivative is zero wherever it exists.
 pub(crate) const fn flat(op: &'static str) -> Rule {
-    Rule { op, kind: Kind::Flat, kink: "", rest_flat: false, all_results: false }
+    Rule::of(op, Kind::Flat)
 }
 
 /// An operator that must not be differentiated, and why.
 pub(crate) const fn never(op: &'static str, reason: &'static str) -> Rule {
-    Rule { op, kind: Kind::Never(reason), kink: "", rest_flat: false, all_results: false }
+    Rule::of(op, Kind::Never(reason))
 }
 
 /// The row of an operator of the standard domain, or of one of the functions of the domain `flatscape` that mark a graph.

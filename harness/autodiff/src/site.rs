@@ -104,10 +104,17 @@ impl<'b> Site<'b> {
         if self.node.input(i).is_none() {
             return Ok(None);
         }
-        self.constant(i)
-            .and_then(|tensor| tensor.to_ints())
-            .map(Some)
-            .ok_or_else(|| format!("operand {} is computed and would have to be a constant", i + 1))
+        self.known_ints(i).map(Some).ok_or_else(|| format!("operand {} is computed and would have to be a constant", i + 1))
+    }
+
+    /// The integers behind an operand that is constant, or whose elements are extents that are known.
+    pub fn known_ints(&self, i: usize) -> Option<Vec<i64>> {
+        if let Some(constant) = self.constant(i) {
+            return constant.to_ints();
+        }
+        let graph = self.builder.graph();
+        let extents = graph.value(self.node.input(i)?).extents.as_ref()?;
+        extents.iter().map(|d| d.fixed().and_then(|n| i64::try_from(n).ok())).collect()
     }
 
     /// The number that every element of a constant operand equals.
@@ -117,10 +124,21 @@ impl<'b> Site<'b> {
         values.iter().all(|&v| v == first).then_some(first)
     }
 
-    /// Zeros with the element type and extents of a value.
+    /// The element type of the cotangent of an operand: its own, or for integers that of the cotangents that arrived.
+    pub fn carried(&self, i: usize) -> DType {
+        let own = self.x(i).dtype();
+        if own.is_float() { own } else { self.arriving() }
+    }
+
+    pub(crate) fn arriving(&self) -> DType {
+        self.cotangents.iter().flatten().next().map_or(DType::F32, |&ct| self.builder.expr(ct).dtype())
+    }
+
+    /// Zeros with the extents of a value and the element type of its cotangent.
     pub fn zeros_like(&self, like: Expr<'b>) -> Expr<'b> {
         let shape = like.shape();
-        let zero = Tensor::full(like.dtype(), &[1], 0.0);
+        let dtype = if like.dtype().is_float() { like.dtype() } else { self.arriving() };
+        let zero = Tensor::full(dtype, &[1], 0.0);
         self.builder.op("ConstantOfShape", &[shape], [("value", Attribute::Tensor(zero.into()))])
     }
 
@@ -156,6 +174,10 @@ impl<'b> Site<'b> {
     /// The value, or a refusal.
     pub fn or_refuse(&self, value: Result<Expr<'b>, String>) -> Expr<'b> {
         value.unwrap_or_else(|why| self.refuse(why))
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.borrow().is_some()
     }
 
     pub(crate) fn take_refusal(&self) -> Option<String> {

@@ -2,33 +2,74 @@
 
 use std::fmt::Write;
 
-use crate::rule::{Kind, Rule};
+use crate::rule::{Class, Integers, Kind, Rule};
 use crate::rules::FAMILIES;
+
+const HEAD: &str = "\
+# Operators and their derivatives
+
+What a cotangent does at every operator of the standard domain. This page is generated from the table in `src/rules`; a test compares the two.
+
+| kind | meaning |
+|---|---|
+| rule | one formula per operand, in operators that have rules themselves, so every order is there |
+| formula | the operator is written with others, and the cotangent passes those; every order as well |
+| before | `normalize` writes the operator with others before anything is differentiated |
+| flat | the derivative is zero wherever it exists: the cotangent stops |
+| never | differentiating is refused, with this reason |
+
+| class | meaning |
+|---|---|
+| exact | the derivative, everywhere |
+| almost everywhere | the derivative but at kinks and ties; what is taken there stands beside it |
+| surrogate | no derivative: something useful in its place, and `inspect` says so |
+
+| operator | kind | class | orders | remark |
+|---|---|---|---|---|
+";
 
 /// Every operator with what a cotangent does there, by family, as Markdown. The documentation is generated from this.
 pub fn rules_table() -> String {
-    let mut page = String::from("| operator | kind | exactness |\n|---|---|---|\n");
+    let mut page = String::from(HEAD);
     for (family, rules) in FAMILIES {
-        let _ = writeln!(page, "| *{family}* | | |");
+        let _ = writeln!(page, "| *{family}* | | | | |");
         for rule in *rules {
-            let _ = writeln!(page, "| {} | {} | {} |", rule.op, kind(rule), exactness(rule));
+            let (kind, orders) = kind(rule);
+            let class = rule.class().map_or("", Class::words);
+            let _ = writeln!(page, "| {} | {kind} | {class} | {orders} | {} |", rule.op, remark(rule));
         }
     }
     page
 }
 
-fn kind(rule: &Rule) -> &'static str {
+fn kind(rule: &Rule) -> (&'static str, &'static str) {
     match rule.kind {
-        Kind::Vjp(_) | Kind::Each(_) => "rule",
-        Kind::Flat => "flat",
-        Kind::Never(_) => "never",
+        Kind::Vjp(_) | Kind::Each(_) => ("rule", "all"),
+        Kind::Written(_) => ("formula", "all"),
+        Kind::Before(_) => ("before", ""),
+        Kind::Flat => ("flat", "all"),
+        Kind::Never(_) => ("never", ""),
     }
 }
 
-fn exactness(rule: &Rule) -> String {
-    match (rule.kind, rule.kink) {
-        (Kind::Never(reason), _) => reason.to_owned(),
-        (_, "") => "exact".to_owned(),
-        (_, kink) => format!("almost everywhere; {kink}"),
+fn remark(rule: &Rule) -> String {
+    match rule.kind {
+        Kind::Never(reason) => return reason.to_owned(),
+        Kind::Before(into) => return format!("as {into}"),
+        _ => {}
     }
+    let mut remarks = Vec::new();
+    if !rule.kink.is_empty() {
+        remarks.push(rule.kink.to_owned());
+    }
+    if let (Kind::Vjp(formulas), true) = (rule.kind, rule.rest_flat) {
+        remarks.push(format!("operands after number {} carry no derivative", formulas.len()));
+    }
+    if rule.first_result {
+        remarks.push("results after the first carry no derivative".to_owned());
+    }
+    if rule.integers == Integers::Pass {
+        remarks.push("hands on what a quantiser lets pass".to_owned());
+    }
+    remarks.join("; ")
 }

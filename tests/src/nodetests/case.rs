@@ -87,8 +87,9 @@ impl Case {
         };
         match rule_for("", &self.op).map(|r| r.kind) {
             Some(Kind::Never(_)) => false,
+            Some(Kind::Before(_)) | None => written().unwrap_or(false),
+            Some(Kind::Flat) => ops::is_known(&self.op, ""),
             Some(_) => true,
-            None => written().unwrap_or(false),
         }
     }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use flatscape_autodiff::{Kind, rule_for, write_out};
 use flatscape_graph::normalize::{Options, normalize};
-use flatscape_graph::{DType, Dim, Graph, OPSET, Tensor, ValueType, ops, text};
+use flatscape_graph::{Builder, DType, Dim, Graph, NodeId, OPSET, Tensor, ValueType, ops, text};
 
 use super::directory;
 
@@ -26,6 +27,7 @@ pub struct Case {
     pub single: bool,
     /// Relative error against central differences in double precision, if it is not the usual one.
     pub tolerance: Option<f64>,
+    opset: Option<i64>,
 }
 
 impl Case {
@@ -41,17 +43,20 @@ impl Case {
             let no = |key: &str| note(&text, key).is_some_and(|v| v == "no");
             let (differences, second_order, single) = (!no("central-differences"), !no("second-order"), !no("float32"));
             let tolerance = note(&text, "tolerance").map(|t| t.parse().expect("a tolerance is a number"));
-            Case { name, text, differences, second_order, single, tolerance }
+            let opset = note(&text, "opset").map(|o| o.parse().expect("an opset is a number"));
+            Case { name, text, differences, second_order, single, tolerance, opset }
         };
         paths.into_iter().map(read).collect()
     }
 
     /// The graph; in single precision its doubles are floats.
     pub fn graph(&self, precision: Precision) -> Graph {
-        match precision {
-            Precision::Double => parse(&self.name, &self.text),
-            Precision::Single => parse(&self.name, &in_single(&self.text)),
-        }
+        in_precision(&self.name, &self.text, self.opset, precision)
+    }
+
+    /// The graph as it stands, with every operator.
+    pub fn plain(&self) -> Graph {
+        parse(&self.name, &self.text, self.opset)
     }
 
     /// The inputs that are differentiated.
@@ -82,14 +87,40 @@ pub fn in_single(text: &str) -> String {
     text.replace("double", "float").replace("to = 11", "to = 1")
 }
 
-pub fn parse(name: &str, text: &str) -> Graph {
-    let graph = text::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-    graph.check().unwrap_or_else(|e| panic!("{name}: {e}"));
-    // what is written in other operators is differentiated in those
-    match ops::unknown(&graph) {
-        Some(_) => normalize(&graph, OPSET, &Options::default()).unwrap_or_else(|e| panic!("{name}: {e}")),
-        None => graph,
+/// In single precision the graph with floats for doubles. In double precision the graph with those operators written out that
+/// their rules write out: runtimes lack most of them there, and the single precision compares the two.
+pub fn in_precision(name: &str, text: &str, opset: Option<i64>, precision: Precision) -> Graph {
+    match precision {
+        Precision::Double => written_out(&parse(name, text, opset)),
+        Precision::Single => parse(name, &in_single(text), opset),
     }
+}
+
+pub fn parse(name: &str, text: &str, opset: Option<i64>) -> Graph {
+    let mut graph = text::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+    if opset.is_none() {
+        graph.check().unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    // what is written in other operators is differentiated in those
+    if opset.is_some() || ops::unknown(&graph).is_some() {
+        let as_stated = Options { fold_batch_norm: false };
+        graph = normalize(&graph, opset.unwrap_or(OPSET), &as_stated).unwrap_or_else(|e| panic!("{name}: {e}"));
+        graph.check().unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    graph
+}
+
+fn written_out(graph: &Graph) -> Graph {
+    let rewritten = graph.rewrite(|new, node, inputs| {
+        let Kind::Written(_) = rule_for(&node.domain, &node.op)?.kind else { return None };
+        new.copy_node(graph, node, inputs.to_vec());
+        let b = Builder::new(std::mem::take(new));
+        let id = NodeId(b.graph().nodes().len() as u32 - 1);
+        let written = write_out(&b, id).and_then(Result::ok);
+        *new = b.into_graph();
+        Some(written?.into_iter().map(Some).collect())
+    });
+    rewritten.without_dead()
 }
 
 /// Extents with the unknown ones chosen: the batch `N` is 2, anything else is 3.

@@ -9,6 +9,7 @@ mod linear;
 mod movement;
 mod normalization;
 mod pool;
+mod quantization;
 mod reduce;
 mod second_order;
 
@@ -63,6 +64,7 @@ const MISTAKES: &[&[Mistake]] = &[
     convolution::MISTAKES,
     pool::MISTAKES,
     normalization::MISTAKES,
+    quantization::MISTAKES,
     movement::MISTAKES,
     second_order::MISTAKES,
 ];

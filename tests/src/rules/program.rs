@@ -175,6 +175,14 @@ pub fn all_within(tolerance: f64, what: &str, found: Option<&Tensor>, expected: 
     if off.worst <= tolerance { Ok(()) } else { Err(shown(what, off.worst, found, expected)) }
 }
 
+/// Fails unless every element is within the tolerance of itself.
+pub fn each_within(tolerance: f64, what: &str, found: Option<&Tensor>, expected: &[f64]) -> Result<(), String> {
+    let values = found.map(Tensor::to_f64).unwrap_or_default();
+    let off = |(f, e): (&f64, &f64)| (f - e).abs() / e.abs();
+    let worst = values.iter().zip(expected).map(off).fold(0.0, f64::max);
+    if values.len() == expected.len() && worst <= tolerance { Ok(()) } else { Err(shown(what, worst, found, expected)) }
+}
+
 /// Fails unless nine elements of ten are within 1e-5 and every one within 1e-4: what single precision gives.
 pub fn within_single_precision(what: &str, found: Option<&Tensor>, expected: &[f64]) -> Result<(), String> {
     let off = difference(what, found, expected)?;

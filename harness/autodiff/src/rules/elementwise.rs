@@ -9,9 +9,9 @@ use crate::site::{Site, one_minus};
 
 pub(super) const RULES: &[Rule] = &[
     // y = a + b          ā = ȳ             b̄ = ȳ
-    vjp("Add", &[|_, ct| ct, |_, ct| ct]),
+    vjp("Add", &[|_, ct| ct, |_, ct| ct]).passes_integers(),
     // y = a − b          ā = ȳ             b̄ = −ȳ
-    vjp("Sub", &[|_, ct| ct, |_, ct| -ct]),
+    vjp("Sub", &[|_, ct| ct, |_, ct| -ct]).passes_integers(),
     // y = a · b          ā = ȳ · b         b̄ = a · ȳ
     vjp("Mul", &[|n, ct| ct * n.x(1), |n, ct| n.x(0) * ct]),
     // y = a / b          ā = ȳ / b         b̄ = −ȳ · y / b
@@ -26,8 +26,8 @@ pub(super) const RULES: &[Rule] = &[
         }],
     )
     .kink("the exponent's is 0 where the base is not positive"),
-    // y = a mod b with the sign of a       ā = ȳ
-    vjp("Mod", &[|_, ct| ct]).kink("1 at the jumps"),
+    // y = a − b · trunc(a/b)               ā = ȳ             b̄ = −ȳ · (a − y)/b
+    vjp("Mod", &[|_, ct| ct, |n, ct| -(ct * ((n.x(0) - n.y(0)) / n.x(1)))]).kink("1 at the jumps"),
     // y = Σᵢ xᵢ          x̄ᵢ = ȳ
     each("Sum", |_, _, ct| ct),
     // y = (1/k) Σᵢ xᵢ    x̄ᵢ = ȳ / k
@@ -54,10 +54,10 @@ pub(super) const RULES: &[Rule] = &[
     )
     .kink("1 on the closed interval"),
     // y = x              x̄ = ȳ
-    vjp("Identity", &[|_, ct| ct]),
+    vjp("Identity", &[|_, ct| ct]).passes_integers(),
     // y = x as another float type          x̄ = ȳ as the type of x
-    vjp("Cast", &[|n, ct| ct.cast(n.x(0).dtype())]),
-    vjp("CastLike", &[|n, ct| ct.cast(n.x(0).dtype())]).rest_flat(),
+    vjp("Cast", &[|n, ct| ct.cast(n.carried(0))]).passes_integers(),
+    vjp("CastLike", &[|n, ct| ct.cast(n.carried(0))]).rest_flat().passes_integers(),
     // y = −x             x̄ = −ȳ
     vjp("Neg", &[|_, ct| -ct]),
     // y = |x|            x̄ = ȳ · sign x
@@ -70,8 +70,8 @@ pub(super) const RULES: &[Rule] = &[
     vjp("Sqrt", &[|n, ct| ct * 0.5 / n.y(0)]).kink("infinite at 0"),
     // y = 1/x            x̄ = −ȳ · y²
     vjp("Reciprocal", &[|n, ct| -(ct * n.y(0) * n.y(0))]),
-    // y = relu(x)        x̄ = ȳ · [y > 0]
-    vjp("Relu", &[|n, ct| ct * n.y(0).is_positive()]).kink("0 at 0"),
+    // y = relu(x)        x̄ = ȳ · [y > 0], which is the sign of y
+    vjp("Relu", &[|n, ct| ct * n.y(0).sign()]).kink("0 at 0"),
     // y = x < 0 ? αx : x                   x̄ = ȳ · (x < 0 ? α : 1)
     vjp("LeakyRelu", &[|n, ct| ct * n.x(0).less(0.0).select(n.float("alpha", 0.01), ct.scalar(1.0))]).kink("1 at 0"),
     // y = x < 0 ? sx : x                   x̄ = ȳ · (x < 0 ? s : 1)            s̄ = ȳ · (x < 0 ? x : 0)
@@ -85,6 +85,8 @@ pub(super) const RULES: &[Rule] = &[
     .kink("1 at 0"),
     // y = x < 0 ? α(eˣ − 1) : x            x̄ = ȳ · (x < 0 ? y + α : 1)
     vjp("Elu", &[|n, ct| ct * n.x(0).less(0.0).select(n.y(0) + n.float("alpha", 1.0), ct.scalar(1.0))]).kink("1 at 0"),
+    // y = x < 0 ? α(e^(x/α) − 1) : x       x̄ = ȳ · e^(min(x, 0)/α), the same as 1 + y/α, which is 0 where engines round y to −α
+    vjp("Celu", &[|n, ct| ct * (n.x(0).min(0.0) * (1.0 / n.float("alpha", 1.0))).exp()]),
     // y = γ(x ≤ 0 ? α(eˣ − 1) : x)         x̄ = ȳ · (x ≤ 0 ? y + αγ : γ)
     vjp(
         "Selu",
@@ -97,6 +99,8 @@ pub(super) const RULES: &[Rule] = &[
     .kink("αγ at 0"),
     // y = x > α ? x : 0                    x̄ = ȳ · [x > α]
     vjp("ThresholdedRelu", &[|n, ct| ct * n.x(0).greater(n.float("alpha", 1.0)).cast(ct.dtype())]).kink("0 at α"),
+    // y = x < −λ ? x + b : x > λ ? x − b : 0                x̄ = ȳ · [|x| > λ]
+    vjp("Shrink", &[|n, ct| ct * n.x(0).abs().greater(n.float("lambd", 0.5)).cast(ct.dtype())]).kink("0 at ±λ"),
     // y = σ(x)           x̄ = ȳ · e / (1 + e)², e = e^(−|x|)
     // The same as y · (1 − y), but engines round y to 0 or 1 where its slope is small and not 0, and attacks stop there.
     vjp(

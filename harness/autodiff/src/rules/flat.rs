@@ -1,6 +1,6 @@
 //! Operators whose derivative is zero wherever it exists, and those that must not be differentiated.
 
-use crate::rule::{Rule, flat, never};
+use crate::rule::{Rule, before, flat, never};
 
 pub(super) const RULES: &[Rule] = &[
     // steps
@@ -38,14 +38,64 @@ pub(super) const RULES: &[Rule] = &[
     flat("ConstantOfShape"),
     flat("EyeLike"),
     flat("Multinomial"),
-    flat("OneHot"),
     flat("RandomNormal"),
     flat("RandomNormalLike"),
     flat("RandomUniform"),
     flat("RandomUniformLike"),
     flat("Range"),
+    flat("BlackmanWindow"),
+    flat("HammingWindow"),
+    flat("HannWindow"),
+    flat("MelWeightMatrix"),
+    // bits, words and containers
+    flat("BitCast"),
+    flat("OptionalHasElement"),
+    flat("RegexFullMatch"),
+    flat("SequenceLength"),
+    flat("StringConcat"),
+    flat("StringNormalizer"),
+    flat("StringSplit"),
+    flat("TfIdfVectorizer"),
+    flat("ImageDecoder"),
+    // rewritten before
+    before("AffineGrid", "a matrix product with the places of the grid"),
+    before("Attention", "matrix products and a softmax"),
+    before("CenterCropPad", "slices and pads"),
+    before("CumProd", "products of a table"),
+    before("Gelu", "its formula"),
+    before("GroupNormalization", "an instance normalization of groups"),
+    before("GRU", "its steps"),
+    before("If", "the branch that its constant condition takes"),
+    before("Loop", "its steps, where their number is constant"),
+    before("LSTM", "its steps"),
+    before("RMSNormalization", "its formula"),
+    before("RNN", "its steps"),
+    before("RotaryEmbedding", "its formula"),
+    before("Scan", "its steps, where their number is constant"),
+    before("Scatter", "ScatterElements"),
+    before("ConcatFromSequence", ELEMENTS),
+    before("SequenceAt", ELEMENTS),
+    before("SequenceConstruct", ELEMENTS),
+    before("SequenceEmpty", ELEMENTS),
+    before("SequenceErase", ELEMENTS),
+    before("SequenceInsert", ELEMENTS),
+    before("SplitToSequence", ELEMENTS),
+    before("Swish", "its formula"),
+    before("Upsample", "Resize"),
     // refused
-    never("Compress", "its output length depends on its input"),
+    never("CausalConvWithState", "it carries a state from call to call, and no rule is written for it"),
+    never("DeformConv", "it samples at computed places, and no rule is written for it"),
+    never("DFT", "it computes with complex numbers, and no rule is written for it"),
+    never("LinearAttention", "it carries a state from call to call, and no rule is written for it"),
+    never("MaxRoiPool", "it cuts out regions of a detector, and no rule is written for it"),
+    never("Optional", "it holds an optional, and a cotangent of one is not defined"),
+    never("OptionalGetElement", "it holds an optional, and a cotangent of one is not defined"),
+    never("RoiAlign", "it cuts out regions of a detector, and no rule is written for it"),
+    never("SequenceMap", "it holds a sequence, and a cotangent of one is not defined"),
+    never("STFT", "it computes with complex numbers, and no rule is written for it"),
+    never("TensorScatter", "it updates a cache of keys, and no rule is written for it"),
     never("NonMaxSuppression", "its output length depends on its input"),
     never("Unique", "its output length depends on its input"),
 ];
+
+const ELEMENTS: &str = "the values that its sequence holds";

@@ -1,6 +1,6 @@
 //! Rules of matrix products. They are linear in each operand, so every rule emits products again.
 
-use flatscape_graph::{Attributes, Expr};
+use flatscape_graph::{Attributes, Expr, Tensor};
 
 use crate::rule::{Rule, each, vjp};
 use crate::site::Site;
@@ -60,29 +60,62 @@ fn scaled(v: Expr<'_>, factor: f64) -> Expr<'_> {
     if factor == 1.0 { v } else { v * factor }
 }
 
-/// `ij,jk->ik` gives operand 0 `ik,jk->ij`. An index that only this operand has was summed: its axis comes back with extent 1.
+/// `ij,jk->ik` gives operand 0 `ik,jk->ij`. An index that only this operand has was summed: its axis comes back with extent 1. An
+/// index that it repeats took a diagonal: `ii->i` gives `i,ia->ia` with the identity matrix beside the cotangent. An ellipsis
+/// stays one, so that the engine broadcasts it as before.
 fn einsum<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (terms, result) = einsum_terms(&n.string("equation", ""))?;
     let own = terms.get(i).ok_or("the equation has fewer terms than there are operands")?;
-    let others: Vec<usize> = (0..terms.len()).filter(|&j| j != i).collect();
-    let elsewhere = |c: &char| result.contains(*c) || others.iter().any(|&j| terms[j].contains(*c));
-    let kept: String = own.chars().filter(elsewhere).collect();
-    let lost: Vec<i64> = own.chars().enumerate().filter(|(_, c)| !elsewhere(c)).map(|(axis, _)| axis as i64).collect();
-    let mut sources = vec![result.clone()];
-    let mut operands = vec![ct];
-    for &j in &others {
-        sources.push(terms[j].clone());
+    let (mut sources, mut operands) = (vec![result.clone()], vec![ct]);
+    for (j, term) in terms.iter().enumerate().filter(|&(j, _)| j != i) {
+        sources.push(term.clone());
         operands.push(n.x(j));
     }
+    let dims = n.dims(i)?;
+    let mut free = ('a'..='z').chain('A'..='Z').filter(|c| !terms.iter().any(|t| t.contains(*c)));
+    // what the operand gets: its own term, repetitions under names of their own
+    let mut wanted = String::new();
+    for (at, c) in own.char_indices() {
+        if c == '.' || !wanted.contains(c) {
+            wanted.push(c);
+            continue;
+        }
+        let fresh = free.next().ok_or("the equation leaves no letter free")?;
+        let extent = dims[axis_of(own, at, dims.len())].fixed().ok_or("the extent of a diagonal is unknown")?;
+        let ones = (0..extent * extent).map(|k| k % (extent + 1) == 0).collect();
+        let identity = Tensor::new::<bool>(&[extent, extent], ones).ok_or("its diagonal could not be counted")?;
+        sources.push([c, fresh].iter().collect());
+        operands.push(n.builder().constant(identity.cast(ct.dtype())));
+        wanted.push(fresh);
+    }
+    // a broadcast that this operand had no part in is summed by the driver, in front
+    if result.contains('.') && !own.contains('.') {
+        wanted.insert_str(0, "...");
+    }
+    let lost = |c: char| c != '.' && !sources.iter().any(|s| s.contains(c));
+    let axes = wanted
+        .char_indices()
+        .filter(|&(_, c)| lost(c))
+        .map(|(at, _)| axis_of(&wanted, at, dims.len()) as i64)
+        .collect::<Vec<_>>();
+    let kept: String = wanted.chars().filter(|&c| !lost(c)).collect();
     let equation = format!("{}->{kept}", sources.join(","));
-    Ok(n.builder().op("Einsum", &operands, [("equation", equation.as_str().into())]).unsqueeze(&lost))
+    let product = n.builder().op("Einsum", &operands, [("equation", equation.as_str().into())]);
+    if wanted.starts_with("...") && !own.contains('.') && !axes.is_empty() {
+        return Err(format!("the equation {equation:?} broadcasts beside an index that is summed"));
+    }
+    Ok(product.unsqueeze(&axes))
+}
+
+/// The axis that the letter at a place of a term names, in an operand of a rank: an ellipsis takes what the letters leave.
+fn axis_of(term: &str, at: usize, rank: usize) -> usize {
+    let letters = term.chars().filter(|c| *c != '.').count();
+    let before = term[..at].chars().filter(|c| *c != '.').count();
+    before + if term[..at].contains('.') { rank.saturating_sub(letters) } else { 0 }
 }
 
 fn einsum_terms(equation: &str) -> Result<(Vec<String>, String), String> {
     let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
-    if equation.contains('.') {
-        return Err(format!("the equation {equation:?} has an ellipsis"));
-    }
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left, Some(right.to_owned())),
         None => (equation.as_str(), None),
@@ -90,15 +123,14 @@ fn einsum_terms(equation: &str) -> Result<(Vec<String>, String), String> {
     let terms: Vec<String> = left.split(',').map(str::to_owned).collect();
     let times = |c: char| left.chars().filter(|&d| d == c).count();
     let implicit = || {
-        let mut once: Vec<char> = left.chars().filter(|&c| c != ',' && times(c) == 1).collect();
+        let mut once: Vec<char> = left.chars().filter(|&c| !matches!(c, ',' | '.') && times(c) == 1).collect();
         once.sort_unstable();
-        once.into_iter().collect()
+        let ellipsis = if left.contains('.') { "..." } else { "" };
+        format!("{ellipsis}{}", once.into_iter().collect::<String>())
     };
     let result = right.unwrap_or_else(implicit);
-    for term in terms.iter().chain([&result]) {
-        if term.chars().enumerate().any(|(at, c)| term.chars().skip(at + 1).any(|d| d == c)) {
-            return Err(format!("the equation {equation:?} repeats an index within the term {term:?}"));
-        }
+    if left.contains('.') && !result.contains('.') {
+        return Err(format!("the equation {equation:?} sums over its ellipsis"));
     }
     Ok((terms, result))
 }

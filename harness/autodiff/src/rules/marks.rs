@@ -5,7 +5,7 @@ use crate::rule::{Rule, flat, vjp};
 
 pub(crate) const RULES: &[Rule] = &[
     // y = the second operand               s̄ = ȳ for the first operand s; nothing for the second
-    vjp("Surrogate", &[|_, ct| ct]).rest_flat().kink("the derivative is that of the first operand everywhere"),
+    vjp("Surrogate", &[|_, ct| ct]).rest_flat().surrogate("the derivative is that of the first operand everywhere"),
     // y = x                                the cotangent stops
     flat("Detach"),
 ];

@@ -8,7 +8,11 @@ mod marks;
 mod movement;
 mod normalization;
 mod pool;
+mod quantization;
 mod reduce;
+mod resize;
+mod sampling;
+mod scattering;
 mod slicing;
 mod softmax;
 
@@ -25,7 +29,9 @@ pub const FAMILIES: &[(&str, &[Rule])] = &[
     ("convolution", conv::RULES),
     ("pooling", pool::RULES),
     ("normalization", normalization::RULES),
+    ("quantization", quantization::RULES),
     ("data movement", movement::RULES),
+    ("sampling", sampling::RULES),
     ("without derivative", flat::RULES),
 ];
 

@@ -1,22 +1,22 @@
 //! Rules of data movement: where elements are copied from, their cotangents are added up.
 
-use flatscape_graph::{Attributes, Dim, Expr};
+use flatscape_graph::{Attributes, Dim, Expr, Tensor};
 
-use crate::rule::{Rule, each, vjp};
-use crate::site::{Site, list};
+use crate::rule::{Rule, each, vjp, written};
+use crate::site::{Site, list, one_minus};
 
-use super::slicing;
+use super::{scattering, slicing};
 
 pub(super) const RULES: &[Rule] = &[
     // the same elements in another shape: the cotangent takes the shape of x
-    vjp("Reshape", &[|n, ct| ct.reshape_like(n.x(0))]),
-    vjp("Flatten", &[|n, ct| ct.reshape_like(n.x(0))]),
-    vjp("Squeeze", &[|n, ct| ct.reshape_like(n.x(0))]),
-    vjp("Unsqueeze", &[|n, ct| ct.reshape_like(n.x(0))]),
+    vjp("Reshape", &[|n, ct| ct.reshape_like(n.x(0))]).passes_integers(),
+    vjp("Flatten", &[|n, ct| ct.reshape_like(n.x(0))]).passes_integers(),
+    vjp("Squeeze", &[|n, ct| ct.reshape_like(n.x(0))]).passes_integers(),
+    vjp("Unsqueeze", &[|n, ct| ct.reshape_like(n.x(0))]).passes_integers(),
     // y = x with permuted axes         x̄ = ȳ with the inverse permutation
-    vjp("Transpose", &[transpose]),
+    vjp("Transpose", &[transpose]).passes_integers(),
     // y = x₁ | x₂ | …                  x̄ᵢ = the part of ȳ that came from xᵢ
-    each("Concat", |n, i, ct| n.or_refuse(part(n, i, ct))),
+    each("Concat", |n, i, ct| n.or_refuse(part(n, i, ct))).passes_integers(),
     // y₁ | y₂ | … = x                  x̄ = ȳ₁ | ȳ₂ | …
     vjp(
         "Split",
@@ -25,17 +25,19 @@ pub(super) const RULES: &[Rule] = &[
             n.builder().concat(&parts, n.int("axis", 0))
         }],
     )
-    .all_results(),
+    .all_results()
+    .passes_integers(),
     // y = some of x at regular steps   x̄ = ȳ at those steps, 0 elsewhere
-    vjp("Slice", &[|n, ct| n.or_refuse(slicing::slice(n, ct))]),
+    vjp("Slice", &[|n, ct| n.or_refuse(slicing::slice(n, ct))]).rest_flat().passes_integers(),
     // y = x within a border            x̄ = ȳ without the border (a mirrored border is added to where it came from)
-    vjp("Pad", &[|n, ct| n.or_refuse(slicing::pad(n, ct)), stop_pads, |n, ct| n.or_refuse(slicing::pad_value(n, ct))]),
+    vjp("Pad", &[|n, ct| n.or_refuse(slicing::pad(n, ct)), stop_pads, |n, ct| n.or_refuse(slicing::pad_value(n, ct))])
+        .passes_integers(),
     // y = x broadcast                  x̄ = ȳ, which the driver sums
-    vjp("Expand", &[|_, ct| ct]),
+    vjp("Expand", &[|_, ct| ct]).passes_integers(),
     // y = x repeated r times           x̄ = Σ over the repetitions
-    vjp("Tile", &[|n, ct| n.or_refuse(tile(n, ct))]),
+    vjp("Tile", &[|n, ct| n.or_refuse(tile(n, ct))]).passes_integers(),
     // y = x[i] along an axis           x̄[j] = Σ ȳ over the places where i = j
-    vjp("Gather", &[|n, ct| n.or_refuse(gather(n, ct))]),
+    vjp("Gather", &[|n, ct| n.or_refuse(gather(n, ct))]).passes_integers(),
     // y[p] = x[p with i[p] for one coordinate]     x̄ = ȳ added there
     vjp(
         "GatherElements",
@@ -45,28 +47,13 @@ pub(super) const RULES: &[Rule] = &[
         }],
     ),
     // y[p] = x[i[p]]                   x̄ = ȳ added there
-    vjp(
-        "GatherND",
-        &[|n, ct| match n.int("batch_dims", 0) {
-            0 => n.builder().op("ScatterND", &[n.zeros_like(n.x(0)), n.x(1), ct], [("reduction", "add".into())]),
-            _ => n.refuse("it has batch dimensions".to_owned()),
-        }],
-    ),
-    // y = x with u put at i            x̄ = ȳ with 0 put at i (added: ȳ)            ū = ȳ[i]
-    vjp(
-        "ScatterElements",
-        &[
-            |n, ct| scatter_data(n, ct),
-            stop_pads,
-            |n, ct| n.builder().op("GatherElements", &[ct, n.x(1)], [("axis", n.int("axis", 0).into())]),
-        ],
-    )
-    .kink("indices that are set twice share no cotangent"),
-    vjp(
-        "ScatterND",
-        &[|n, ct| scatter_data(n, ct), stop_pads, |n, ct| n.builder().op("GatherND", &[ct, n.x(1)], Attributes::none())],
-    )
-    .kink("indices that are set twice share no cotangent"),
+    vjp("GatherND", &[|n, ct| n.or_refuse(gather_nd(n, ct))]),
+    // y = x with u put at i            x̄ = ȳ with 0 put at i            ū = ȳ[i]
+    // added                            x̄ = ȳ                            ū = ȳ[i]
+    // multiplied                       x̄ = ȳ · Π u                      ū = (ȳ · y)[i] / u, the product of the others
+    // the larger or smaller            x̄ = ȳ · [x = y]                  ū = ȳ[i] · m / Σ m, m = [u = y[i] ≠ x[i]]
+    vjp("ScatterElements", &[scattering::data, stop_pads, scattering::updates]).kink(scattering::KINK),
+    vjp("ScatterND", &[scattering::data, stop_pads, scattering::updates]).kink(scattering::KINK),
     // y[k] = Σ x[j], j ≤ k             x̄[j] = Σ ȳ[k], k ≥ j
     vjp(
         "CumSum",
@@ -98,6 +85,14 @@ pub(super) const RULES: &[Rule] = &[
         }],
     ),
     vjp("SpaceToDepth", &[|n, ct| n.builder().op("DepthToSpace", &[ct], [("blocksize", n.int("blocksize", 1).into())])]),
+    // y = the first elements of each sequence reversed                  x̄ = ȳ with the same ones reversed
+    vjp("ReverseSequence", &[|n, ct| n.builder().op("ReverseSequence", &[ct, n.x(1)], n.node().attributes.clone())]),
+    // y = i = j ? on : off             the two values: Σ ȳ where it is off, Σ ȳ where it is on
+    vjp("OneHot", &[stop_pads, stop_pads, one_hot]),
+    // y = x where c along an axis      x̄ = ȳ put there
+    vjp("Compress", &[|n, ct| n.or_refuse(compress(n, ct))]),
+    // y = Σ over the patches that cover a pixel: a transposed convolution with kernels of one 1
+    written("Col2Im", patches),
 ];
 
 /// The place of an operand that holds positions and stands before one that has a formula.
@@ -142,7 +137,13 @@ fn part<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 fn tile<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
-    let repeats = n.constant_ints(1)?.ok_or("its repeats are absent")?;
+    let Some(repeats) = n.known_ints(1) else {
+        // [r₁, d₁, r₂, d₂, …], summed over the r
+        let b = n.builder();
+        let pairs = b.concat(&[n.x(1).unsqueeze(&[1]), n.x(0).unary("Shape").unsqueeze(&[1])], 1);
+        let split = b.op("Reshape", &[ct, pairs.reshape(&[-1])], Attributes::none());
+        return Ok(split.sum(&(0..n.rank(0)? as i64).map(|axis| 2 * axis).collect::<Vec<_>>(), false));
+    };
     let mut split = Vec::new();
     let mut summed = Vec::new();
     for (dim, &repeat) in n.dims(0)?.into_iter().zip(&repeats) {
@@ -196,12 +197,74 @@ fn from_front<'b>(n: &Site<'b>, extent: Option<usize>) -> Expr<'b> {
     wide.less(n.builder().constant(flatscape_graph::Tensor::scalar(0i64))).select(wide + extent, wide)
 }
 
-fn scatter_data<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
-    match n.string("reduction", "none").as_str() {
-        "add" => ct,
-        "none" => n.builder().op(&n.node().op, &[ct, n.x(1), n.zeros_like(n.x(2))], n.node().attributes.clone()),
-        other => n.refuse(format!("its reduction is {other:?}")),
+/// With batch dimensions, the coordinates of the batch come in front of each position.
+fn gather_nd<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    let (b, mut indices) = (n.builder(), n.x(1));
+    let batch = usize::try_from(n.int("batch_dims", 0)).map_err(|_| "batch_dims is negative")?;
+    if batch > 0 {
+        let rank = n.rank(1)?;
+        let places = indices.shape().gather(b.ints(&(0..rank as i64 - 1).collect::<Vec<_>>()), 0);
+        let shape = b.concat(&[places, b.ints(&[1])], 0);
+        let mut parts: Vec<Expr<'b>> = Vec::new();
+        for axis in 0..batch {
+            let mut along = vec![1; rank];
+            along[axis] = -1;
+            let numbers = slicing::numbers(n, n.x(1), axis).reshape(&along);
+            parts.push(b.op("Expand", &[numbers, shape], Attributes::none()));
+        }
+        parts.push(indices);
+        indices = b.concat(&parts, -1);
     }
+    Ok(b.op("ScatterND", &[n.zeros_like(n.x(0)), indices, ct], [("reduction", "add".into())]))
+}
+
+fn one_hot<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+    let values = Tensor::new::<f64>(&[2], vec![0.0, 1.0]).map(|t| n.builder().constant(t.cast(ct.dtype())));
+    let Some(values) = values else { return n.refuse("its values could not be made".to_owned()) };
+    let on = n.builder().op("OneHot", &[n.x(0), n.x(1), values], n.node().attributes.clone());
+    n.or_refuse(n.y(0).rank().ok_or_else(|| "the rank of its result is unknown".to_owned()).map(|rank| {
+        let all: Vec<i64> = (0..rank as i64).collect();
+        let part = |where_: Expr<'b>| (ct * where_).sum(&all, false).reshape(&[1]);
+        n.builder().concat(&[part(one_minus(on)), part(on)], 0)
+    }))
+}
+
+fn compress<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    let positions = n.x(1).unary("NonZero").reshape(&[-1]);
+    if n.node().attributes.get("axis").is_none() {
+        let flat = slicing::put_at(n, ct, 0, 1, positions, n.x(0).unary("Size").reshape(&[1]))?;
+        return Ok(flat.reshape_like(n.x(0)));
+    }
+    let rank = n.rank(0)?;
+    let axis = n.axis(n.int("axis", 0), rank)?;
+    slicing::put_at(n, ct, axis, rank, positions, slicing::extent(n, n.x(0), axis))
+}
+
+/// x [N, C·k, L] as [N, C·k, steps…] and kernels that put tap t of channel c where t is.
+fn patches<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+    let image = n.constant_ints(1)?.ok_or("its image shape is absent")?;
+    let block = n.constant_ints(2)?.ok_or("its block shape is absent")?;
+    let (axes, taps) = (block.len(), block.iter().product::<i64>());
+    let list = |name: &str, default: i64, length: usize| n.ints(name).unwrap_or_else(|| vec![default; length]);
+    let (dilations, strides, pads) = (list("dilations", 1, axes), list("strides", 1, axes), list("pads", 0, 2 * axes));
+    let channels = n.dims(0)?[1].fixed().ok_or("the number of channels is unknown")? as i64;
+    let (mut shape, mut leftover) = (vec![0, channels], Vec::new());
+    for axis in 0..axes {
+        let room = image[axis] + pads[axis] + pads[axes + axis] - dilations[axis] * (block[axis] - 1) - 1;
+        shape.push(room / strides[axis] + 1);
+        leftover.push(room % strides[axis]);
+    }
+    let one = (0..channels * taps).map(|at| if at / taps % taps == at % taps { 1.0 } else { 0.0 }).collect();
+    let extents: Vec<usize> = [channels, 1].iter().chain(&block).map(|&d| d as usize).collect();
+    let kernels = Tensor::new::<f64>(&extents, one).ok_or("its taps could not be counted")?;
+    let operands = [n.x(0).reshape(&shape), n.builder().constant(kernels.cast(n.x(0).dtype()))];
+    let attributes = Attributes::none()
+        .with("strides", strides)
+        .with("dilations", dilations)
+        .with("pads", pads)
+        .with("output_padding", leftover)
+        .with("group", channels / taps.max(1));
+    Ok(vec![n.builder().op("ConvTranspose", &operands, attributes)])
 }
 
 /// \[N, C, H·b, W·b\] → \[N, C, H, b, W, b\] → \[N, C, b, b, H, W\] → \[N, C·b·b, H, W\].

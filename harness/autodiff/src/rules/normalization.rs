@@ -1,9 +1,9 @@
 //! Rules of normalizations. With statistics over some axes, `i = (var + ε)^(−½)`, `x̂ = (x − mean)·i` and `G = ȳ·γ`:
 //! `x̄ = i · (G − mean(G) − x̂ · mean(G·x̂))`. The statistics are computed again, since the operators do not give them.
 
-use flatscape_graph::Expr;
+use flatscape_graph::{Attributes, Dim, Expr, Tensor};
 
-use crate::rule::{Rule, vjp};
+use crate::rule::{Rule, vjp, written};
 use crate::site::Site;
 
 pub(super) const RULES: &[Rule] = &[
@@ -30,16 +30,18 @@ pub(super) const RULES: &[Rule] = &[
                 })
             },
         ],
-    ),
-    // y = γ·x̂ + β, statistics over the axes from `axis` on
+    )
+    .first_result(),
+    // y = γ·x̂ + β, statistics over the axes from `axis` on; the further results are mean and i
     vjp(
         "LayerNormalization",
         &[
-            |n, ct| n.or_refuse(trailing(n).and_then(|axes| standardized(n, ct * n.x(1), &axes))),
-            |n, ct| n.or_refuse(trailing(n).and_then(|axes| Ok(ct * statistics(n, &axes)?.0))),
-            |_, ct| ct,
+            |n, _| n.or_refuse(layer(n)),
+            |n, _| n.or_refuse(trailing(n).and_then(|axes| Ok(first(n) * statistics(n, &axes)?.0))),
+            |n, _| first(n),
         ],
-    ),
+    )
+    .all_results(),
     // y = γ·x̂ + β, statistics over the spatial axes
     vjp(
         "InstanceNormalization",
@@ -49,14 +51,21 @@ pub(super) const RULES: &[Rule] = &[
             |n, ct| per_channel(n, ct),
         ],
     ),
+    // y = x / (κ + α/n · Σ x²)^β, summed over n channels around each
+    written("LRN", local_response),
+    // y = x / ‖x‖ along an axis, 0 where x is
+    written("LpNormalization", lp),
+    // y = (x − mean) / (√var + 1e-9)
+    written("MeanVarianceNormalization", mean_variance),
 ];
 
 fn training(n: &Site<'_>) -> bool {
     n.int("training_mode", 0) != 0
 }
 
+/// In training mode the stated statistics reach the running ones alone.
 fn only_in_inference<'b>(n: &Site<'b>, formula: impl FnOnce(&Site<'b>) -> Expr<'b>) -> Expr<'b> {
-    if training(n) { n.refuse("its running statistics are differentiated in training mode".to_owned()) } else { formula(n) }
+    if training(n) { n.zeros_like(n.x(3)) } else { formula(n) }
 }
 
 /// An operand [C] with extents that broadcast against [N, C, spatial…].
@@ -101,4 +110,56 @@ fn statistics<'b>(n: &Site<'b>, axes: &[i64]) -> Result<(Expr<'b>, Expr<'b>), St
 fn standardized<'b>(n: &Site<'b>, g: Expr<'b>, axes: &[i64]) -> Result<Expr<'b>, String> {
     let (x, i) = statistics(n, axes)?;
     Ok((g - g.mean(axes, true) - x * (g * x).mean(axes, true)) * i)
+}
+
+/// The cotangent of y, or zeros where only mean or i have one.
+fn first<'b>(n: &Site<'b>) -> Expr<'b> {
+    n.ct(0).unwrap_or_else(|| n.zeros_like(n.y(0)))
+}
+
+/// Beside what y gives: mean̄ / n, and −ī · i² · x̂ / n.
+fn layer<'b>(n: &Site<'b>) -> Result<Expr<'b>, String> {
+    let axes = trailing(n)?;
+    let mut parts = Vec::new();
+    if let Some(ct) = n.ct(0) {
+        parts.push(standardized(n, ct * n.x(1), &axes)?);
+    }
+    if let Some(ct) = n.ct(1) {
+        parts.push(ct / n.elements_per(n.x(0), ct));
+    }
+    if let Some(ct) = n.ct(2) {
+        let (x, i) = statistics(n, &axes)?;
+        parts.push(-(ct * i * i / n.elements_per(n.x(0), ct) * x));
+    }
+    parts.into_iter().reduce(|a, b| a + b).ok_or_else(|| "no cotangent arrived".to_owned())
+}
+
+/// The sum over neighbouring channels is a convolution with a band of ones. It reaches ⌊(n−1)/2⌋ back and ⌈(n−1)/2⌉ on.
+fn local_response<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+    let (x, dims) = (n.x(0), n.dims(0)?);
+    let channels = dims.get(1).and_then(Dim::fixed).ok_or("the number of channels is unknown")?;
+    let size = usize::try_from(n.int("size", 1)).ok().filter(|&s| s > 0).ok_or("its size is not positive")?;
+    let (back, on) = ((size - 1) / 2, size / 2);
+    let inside = |to: usize, from: usize| if from + back >= to && from <= to + on { 1.0 } else { 0.0 };
+    let band = (0..channels * channels).map(|at| inside(at / channels, at % channels)).collect();
+    let mut shape = vec![1; dims.len()];
+    shape[..2].fill(channels);
+    let band = Tensor::new::<f64>(&shape, band).ok_or("its channels could not be counted")?;
+    let band = n.builder().constant(band.cast(x.dtype()));
+    let squares = n.builder().op("Conv", &[x * x, band], Attributes::none());
+    let scale = squares * (n.float("alpha", 1e-4) / size as f64) + n.float("bias", 1.0);
+    Ok(vec![x * scale.pow(-n.float("beta", 0.75))])
+}
+
+fn lp<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+    let x = n.x(0);
+    let op = if n.int("p", 2) == 1 { "ReduceL1" } else { "ReduceL2" };
+    let norm = x.reduce(op, &[n.int("axis", -1)], true);
+    Ok(vec![x / norm.equal(norm.scalar(0.0)).select(1.0, norm)])
+}
+
+fn mean_variance<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+    let axes = n.ints("axes").unwrap_or_else(|| vec![0, 2, 3]);
+    let centred = n.x(0) - n.x(0).mean(&axes, true);
+    Ok(vec![centred / ((centred * centred).mean(&axes, true).sqrt() + 1e-9)])
 }

@@ -1,6 +1,6 @@
 //! Slices and borders: the index arithmetic behind two rules of data movement.
 
-use flatscape_graph::{Dim, Expr, Tensor};
+use flatscape_graph::{Attribute, Attributes, DType, Dim, Expr, Tensor};
 
 use crate::site::Site;
 
@@ -15,12 +15,13 @@ struct Cut {
 }
 
 /// The cotangent at the steps of the slice, and zeros elsewhere: reversed axes are turned, steps are filled up with zeros,
-/// and one pad adds what lies before and after.
+/// and one pad adds what lies before and after. What is not known in numbers is computed.
 pub(super) fn slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let rank = n.rank(0)?;
+    let Some(cuts) = cuts(n)? else { return computed_slice(n, ct) };
     let mut ct = ct;
     let mut border = vec![0; 2 * rank];
-    for cut in cuts(n)? {
+    for cut in cuts {
         let at = cut.axis as i64;
         if cut.reversed && cut.count > 1 {
             ct = ct.slice(&[-1], &[-cut.count - 1], &[at], &[-1]);
@@ -34,6 +35,67 @@ pub(super) fn slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> 
     Ok(bordered(ct, &border))
 }
 
+/// The numbers of the elements of an axis, sliced like the axis, say where its elements came from.
+fn computed_slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+    let (rank, b) = (n.rank(0)?, n.builder());
+    let count = n.dims(1)?.first().and_then(Dim::fixed).ok_or("the number of its starts is unknown")?;
+    let axes = n.constant_ints(3)?.unwrap_or_else(|| (0..count as i64).collect());
+    let mut ct = ct;
+    for (at, &axis) in axes.iter().enumerate() {
+        let axis = n.axis(axis, rank)?;
+        let one = |i: usize| n.optional(i).map(|v| v.slice(&[at as i64], &[at as i64 + 1], &[0], &[1]));
+        let mut operands = vec![Some(numbers(n, n.x(0), axis)), one(1), one(2), Some(b.ints(&[0]))];
+        operands.extend(one(4).map(Some));
+        let operands: Vec<Expr<'b>> = operands.into_iter().flatten().map(|v| v.cast(DType::I64)).collect();
+        let positions = b.op("Slice", &operands, Attributes::none());
+        ct = put_at(n, ct, axis, rank, positions, extent(n, n.x(0), axis))?;
+    }
+    Ok(ct)
+}
+
+/// 0, 1, 2, … along an axis of a value.
+pub(super) fn numbers<'b>(n: &Site<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
+    let b = n.builder();
+    match of.dims().and_then(|d| d.get(axis)?.fixed()) {
+        Some(extent) => b.ints(&(0..extent as i64).collect::<Vec<_>>()),
+        None => {
+            let (zero, one) = (b.constant(Tensor::scalar(0i64)), b.constant(Tensor::scalar(1i64)));
+            b.op("Range", &[zero, extent(n, of, axis).reshape(&[]), one], Attributes::none())
+        }
+    }
+}
+
+/// The extent of an axis of a value, as a list of one.
+pub(super) fn extent<'b>(n: &Site<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
+    match of.dims().and_then(|d| d.get(axis)?.fixed()) {
+        Some(extent) => n.builder().ints(&[extent as i64]),
+        None => of.unary("Shape").gather(n.builder().ints(&[axis as i64]), 0),
+    }
+}
+
+/// What lies along an axis, added to zeros at these positions of an axis of this extent.
+pub(super) fn put_at<'b>(
+    n: &Site<'b>,
+    v: Expr<'b>,
+    axis: usize,
+    rank: usize,
+    positions: Expr<'b>,
+    extent: Expr<'b>,
+) -> Result<Expr<'b>, String> {
+    let b = n.builder();
+    let mut perm: Vec<i64> = (0..rank as i64).collect();
+    perm.swap(0, axis);
+    let front = v.transpose(&perm);
+    let shape = match rank {
+        1 => extent,
+        _ => b.concat(&[extent, front.shape().slice(&[1], &[i64::MAX], &[0], &[1])], 0),
+    };
+    let zero = Tensor::full(v.dtype(), &[1], 0.0);
+    let zeros = b.op("ConstantOfShape", &[shape], [("value", Attribute::Tensor(zero.into()))]);
+    let put = b.op("ScatterND", &[zeros, positions.unsqueeze(&[-1]), front], [("reduction", "add".into())]);
+    Ok(put.transpose(&perm))
+}
+
 /// [.., count, ..] → [.., count·step, ..] with every element followed by step − 1 zeros.
 fn with_zeros_between<'b>(n: &Site<'b>, ct: Expr<'b>, cut: &Cut) -> Result<Expr<'b>, String> {
     let mut dims = ct.dims().ok_or("the rank of a cotangent is unknown")?;
@@ -44,12 +106,13 @@ fn with_zeros_between<'b>(n: &Site<'b>, ct: Expr<'b>, cut: &Cut) -> Result<Expr<
     n.reshape_to(apart, &dims)
 }
 
-fn cuts(n: &Site<'_>) -> Result<Vec<Cut>, String> {
+/// The cuts, if all their numbers are known.
+fn cuts(n: &Site<'_>) -> Result<Option<Vec<Cut>>, String> {
     let dims = n.dims(0)?;
-    let starts = n.constant_ints(1)?.ok_or("its starts are absent")?;
-    let ends = n.constant_ints(2)?.ok_or("its ends are absent")?;
+    let (Some(starts), Some(ends)) = (n.known_ints(1), n.known_ints(2)) else { return Ok(None) };
     let axes = n.constant_ints(3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-    let steps = n.constant_ints(4)?.unwrap_or_else(|| vec![1; starts.len()]);
+    let steps = if n.optional(4).is_some() { n.known_ints(4) } else { Some(vec![1; starts.len()]) };
+    let Some(steps) = steps else { return Ok(None) };
     let mut cuts = Vec::new();
     for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
         let axis = n.axis(axis, dims.len())?;
@@ -58,7 +121,7 @@ fn cuts(n: &Site<'_>) -> Result<Vec<Cut>, String> {
             if start == 0 && end >= i64::from(i32::MAX) && step == 1 {
                 continue;
             }
-            return Err(format!("the extent of its axis {axis} is unknown"));
+            return Ok(None);
         };
         let (low, high) = if step > 0 { (0, extent) } else { (-1, extent - 1) };
         let within = |v: i64| (if v < 0 { v.saturating_add(extent) } else { v }).clamp(low, high);
@@ -67,43 +130,74 @@ fn cuts(n: &Site<'_>) -> Result<Vec<Cut>, String> {
         let start = if step < 0 { start.max(0) } else { start };
         let count = if step == 0 { 0 } else { ((end - start + step - step.signum()) / step).max(0) };
         if count == 0 {
-            return Err("it takes no element".to_owned());
+            return Ok(None);
         }
         let first = if step > 0 { start } else { start + (count - 1) * step };
         cuts.push(Cut { axis, extent, first, step: step.abs(), count, reversed: step < 0 });
     }
-    Ok(cuts)
+    Ok(Some(cuts))
 }
 
-/// The border that a `Pad` puts around its operand: begins of all axes, then ends.
-fn border(n: &Site<'_>) -> Result<Vec<i64>, String> {
+/// The border that a `Pad` puts around its operand: begins of all axes, then ends; `None` while it is computed.
+fn border(n: &Site<'_>) -> Result<Option<Vec<i64>>, String> {
     let rank = n.rank(0)?;
-    let stated = n.constant_ints(1)?.ok_or("its pads are absent")?;
-    let Some(axes) = n.constant_ints(3)? else { return Ok(stated) };
+    let Some(stated) = n.known_ints(1) else { return Ok(None) };
+    let Some(axes) = n.constant_ints(3)? else { return Ok(Some(stated)) };
     let mut border = vec![0; 2 * rank];
     for (at, &axis) in axes.iter().enumerate() {
         let axis = n.axis(axis, rank)?;
         let (begin, end) = stated.get(at).zip(stated.get(axes.len() + at)).ok_or("its pads do not match its axes")?;
         (border[axis], border[rank + axis]) = (*begin, *end);
     }
-    Ok(border)
+    Ok(Some(border))
 }
 
 pub(super) fn pad<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
-    let border = border(n)?;
     let mode = n.string("mode", "constant");
+    let rank = n.rank(0)?;
+    let Some(border) = border(n)? else { return computed_pad(n, ct, &mode) };
     if mode == "constant" {
         return Ok(without(ct, &border));
     }
-    let rank = n.rank(0)?;
     let dims = n.dims(0)?;
     let mut ct = ct;
     for axis in (0..rank).filter(|&axis| border[axis] != 0 || border[rank + axis] != 0) {
-        let extent = dims[axis].fixed().ok_or_else(|| format!("the extent of its axis {axis} is unknown"))? as i64;
-        let sources: Vec<i64> = (-border[axis]..extent + border[rank + axis]).map(|at| source(at, extent, &mode)).collect();
-        ct = add_to_sources(n, ct, axis, rank, &sources, extent)?;
+        ct = match dims[axis].fixed() {
+            Some(extent) => {
+                let extent = extent as i64;
+                let positions = -border[axis]..extent + border[rank + axis];
+                let sources: Vec<i64> = positions.map(|at| source(at, extent, &mode)).collect();
+                add_to_sources(n, ct, axis, rank, &sources, extent)?
+            }
+            None => {
+                let pads = n.builder().ints(&[border[axis], border[rank + axis]]);
+                put_at(n, ct, axis, rank, padded_numbers(n, axis, pads, &mode), extent(n, n.x(0), axis))?
+            }
+        };
     }
     Ok(ct)
+}
+
+/// The border as a computed value: cut off, or in the other modes added to where it came from.
+fn computed_pad<'b>(n: &Site<'b>, ct: Expr<'b>, mode: &str) -> Result<Expr<'b>, String> {
+    let (rank, b) = (n.rank(0)?, n.builder());
+    let axes = n.constant_ints(3)?.unwrap_or_else(|| (0..rank as i64).collect());
+    let mut ct = ct;
+    if mode == "constant" {
+        let operands = [Some(ct), Some(-n.x(1)), None, n.optional(3)];
+        return Ok(b.op_with_gaps("Pad", if operands[3].is_some() { &operands } else { &operands[..2] }, Attributes::none()));
+    }
+    for (at, &axis) in axes.iter().enumerate() {
+        let axis = n.axis(axis, rank)?;
+        let pads = n.x(1).gather(b.ints(&[at as i64, (axes.len() + at) as i64]), 0);
+        ct = put_at(n, ct, axis, rank, padded_numbers(n, axis, pads, mode), extent(n, n.x(0), axis))?;
+    }
+    Ok(ct)
+}
+
+/// The numbers of the elements of an axis, padded like the axis, say where its elements came from.
+fn padded_numbers<'b>(n: &Site<'b>, axis: usize, pads: Expr<'b>, mode: &str) -> Expr<'b> {
+    n.builder().op("Pad", &[numbers(n, n.x(0), axis), pads], [("mode", mode.into())])
 }
 
 /// The sum of the cotangents on the border.
@@ -112,7 +206,7 @@ pub(super) fn pad_value<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, Stri
         return Err("the value of a border that is not constant is differentiated".to_owned());
     }
     let all: Vec<i64> = (0..n.rank(0)? as i64).collect();
-    let value = ct.sum(&all, false) - without(ct, &border(n)?).sum(&all, false);
+    let value = ct.sum(&all, false) - pad(n, ct)?.sum(&all, false);
     Ok(value.reshape_like(n.x(2)))
 }
 

@@ -104,15 +104,19 @@ fn masked(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(Value
     let (a, b) = (inputs.first().copied()??, inputs.get(1).copied()??);
     [(a, b), (b, a)].into_iter().find_map(|(gradient, mask)| {
         let gradient = producer(new, gradient, POOL_GRADIENT)?;
-        let mask = producer(new, mask, "Cast")?;
         let compared = positive(new, mask)?;
         let x = gradient.input(0)?;
         (compared == x).then(|| Some((x, gradient.input(1)?, gradient.attributes.clone())))?
     })
 }
 
-/// The x of a node that computes [x > 0] as a number of the type of x.
-fn positive(new: &Graph, cast: &Node) -> Option<ValueId> {
+/// The x of which a value is [x > 0] as a number of the type of x: a comparison, or the sign of what is not negative.
+fn positive(new: &Graph, mask: ValueId) -> Option<ValueId> {
+    if let Some(sign) = producer(new, mask, "Sign") {
+        let x = sign.input(0)?;
+        return producer(new, x, "Relu").map(|_| x);
+    }
+    let cast = producer(new, mask, "Cast")?;
     let compared = producer(new, cast.input(0)?, "Greater")?;
     let (x, zero) = (compared.input(0)?, new.constant(compared.input(1)?)?);
     let to = new.dtype(x).map(flatscape_graph::ops::onnx_code);

@@ -42,6 +42,17 @@ pub(super) fn gelu(old: &mut Old) -> Renewed {
     }))
 }
 
+/// `Celu`, which not every runtime computes right: `α·elu(x/α)`.
+pub(super) fn celu(old: &mut Old) -> Renewed {
+    let x = old.x(0)?;
+    let alpha = f64::from(old.node.attributes.float("alpha", 1.0));
+    if alpha == 1.0 {
+        old.node.op = "Elu".into();
+        return Ok(None);
+    }
+    Ok(formula(old, |b| (b.expr(x) * (1.0 / alpha)).unary("Elu") * alpha))
+}
+
 /// `Swish`: `x·σ(αx)`.
 pub(super) fn swish(old: &mut Old) -> Renewed {
     let x = old.x(0)?;
@@ -146,6 +157,172 @@ fn group_norm(old: &mut Old, normalise: Grouped) -> Renewed {
         let x = b.expr(x);
         let y = normalise(b, count, x.reshape(&[0, groups, -1]), b.expr(scale), b.expr(bias), epsilon);
         y.reshape_like(x)
+    }))
+}
+
+/// `LRN` over an even number of channels, which runtimes refuse: `x/(κ + α/n·Σx²)^β` with the sum as a convolution.
+pub(super) fn even_response(old: &mut Old) -> Renewed {
+    let size = usize::try_from(old.node.attributes.int("size", 1)).map_err(|_| "its size is negative")?;
+    if !size.is_multiple_of(2) || size == 0 {
+        return Ok(None);
+    }
+    let x = old.x(0)?;
+    let shape = old.graph.shape(x).filter(|s| s.len() > 2).ok_or("the rank of x is not known")?;
+    let channels = shape[1].fixed().ok_or("the number of channels is not known")?;
+    let mut extents = vec![1; shape.len()];
+    extents[..2].fill(channels);
+    let (back, on) = ((size - 1) / 2, size / 2);
+    let near = |to: usize, from: usize| if from + back >= to && from <= to + on { 1.0 } else { 0.0 };
+    let band = (0..channels * channels).map(|at| near(at / channels, at % channels)).collect();
+    let band = Tensor::new::<f64>(&extents, band).ok_or("its channels could not be counted")?;
+    let number = |name: &str, default: f32| f64::from(old.node.attributes.float(name, default));
+    let (alpha, beta, bias) = (number("alpha", 1e-4), number("beta", 0.75), number("bias", 1.0));
+    Ok(formula(old, |b| {
+        let x = b.expr(x);
+        let squares = b.op("Conv", &[x * x, b.constant(band.cast(x.dtype()))], Attributes::none());
+        x / (squares * (alpha / size as f64) + bias).pow(beta)
+    }))
+}
+
+/// `CenterCropPad`: cuts or pads each axis on both sides, the odd element at the end.
+pub(super) fn center_crop_pad(old: &mut Old) -> Renewed {
+    let (x, wanted) = (old.x(0)?, old.x(1)?);
+    let extents = old.graph.shape(x).ok_or("the rank of x is not known")?.to_vec();
+    let wanted = old.graph.value(wanted).extents.clone().ok_or("its shape is computed")?;
+    let axes = match old.node.attributes.ints("axes") {
+        Some(axes) => axes.to_vec(),
+        None => (0..extents.len() as i64).collect(),
+    };
+    let rank = extents.len() as i64;
+    let (mut cut, mut pads) = (Vec::new(), vec![0; 2 * extents.len()]);
+    for (&axis, wanted) in axes.iter().zip(&wanted) {
+        let axis = if axis < 0 { axis + rank } else { axis } as usize;
+        let extent = extents.get(axis).ok_or("it names an axis that x does not have")?;
+        if extent.same(wanted) {
+            continue;
+        }
+        let known = extent.fixed().zip(wanted.fixed()).ok_or("an extent is not known")?;
+        let (have, want) = (known.0 as i64, known.1 as i64);
+        if have > want {
+            let start = (have - want) / 2;
+            cut.push((axis as i64, start, start + want));
+        } else {
+            pads[axis] = (want - have) / 2;
+            pads[axis + extents.len()] = want - have - pads[axis];
+        }
+    }
+    Ok(formula(old, |b| {
+        let column = |pick: fn(&(i64, i64, i64)) -> i64| cut.iter().map(pick).collect::<Vec<i64>>();
+        let x = b.expr(x);
+        let cropped = match cut.is_empty() {
+            true => x,
+            false => x.slice(&column(|c| c.1), &column(|c| c.2), &column(|c| c.0), &vec![1; cut.len()]),
+        };
+        if pads.iter().all(|&p| p == 0) && cut.is_empty() { x.unary("Identity") } else { cropped.pad_zeros(&pads) }
+    }))
+}
+
+/// `AffineGrid`: the places of the pixels, times the matrix of each sample.
+pub(super) fn affine_grid(old: &mut Old) -> Renewed {
+    let (theta, size) = (old.x(0)?, old.x(1)?);
+    let size = old.graph.value(size).extents.clone().ok_or("its size is computed")?;
+    let image: Option<Vec<usize>> = size.get(2..).and_then(|s| s.iter().map(Dim::fixed).collect());
+    let image = image.ok_or("the extents of its image are not known")?;
+    let aligned = old.node.attributes.int("align_corners", 0) != 0;
+    let place = |at: usize, extent: usize| match (aligned, extent as f64) {
+        (true, n) if n > 1.0 => 2.0 * at as f64 / (n - 1.0) - 1.0,
+        (true, _) => -1.0,
+        (false, n) => (2.0 * at as f64 + 1.0) / n - 1.0,
+    };
+    let count: usize = image.iter().product();
+    // the last axis of the image is the first coordinate
+    let coordinates = (0..count).flat_map(|at| {
+        let mut rest = at;
+        let reversed = image.iter().rev().map(move |&extent| {
+            let here = rest % extent;
+            rest /= extent;
+            place(here, extent)
+        });
+        reversed.chain([1.0])
+    });
+    let places = Tensor::new::<f64>(&[count, image.len() + 1], coordinates.collect()).ok_or("its places could not be made")?;
+    Ok(formula(old, |b| {
+        let theta = b.expr(theta);
+        let product = b.constant(places.cast(theta.dtype())).matmul(theta.transpose(&[0, 2, 1]));
+        let shape: Vec<i64> = [0].into_iter().chain(image.iter().map(|&n| n as i64)).chain([image.len() as i64]).collect();
+        product.reshape(&shape)
+    }))
+}
+
+/// `CumProd`: row i of a table holds the factors of element i, and ones.
+pub(super) fn running_product(old: &mut Old) -> Renewed {
+    let (x, axis) = (old.x(0)?, old.x(1)?);
+    let extents = old.graph.shape(x).ok_or("the rank of x is not known")?.to_vec();
+    let axis =
+        old.graph.constant(axis).and_then(|a| a.to_ints()).and_then(|a| a.first().copied()).ok_or("its axis is computed")?;
+    let rank = extents.len() as i64;
+    let axis = if axis < 0 { axis + rank } else { axis };
+    let count = usize::try_from(axis).ok().and_then(|a| extents.get(a)?.fixed()).ok_or("the extent of its axis is not known")?;
+    let flag = |name: &str| old.node.attributes.int(name, 0) != 0;
+    let (exclusive, reverse) = (flag("exclusive"), flag("reverse"));
+    let takes = |i: usize, j: usize| if reverse { j > i } else { j < i } || i == j && !exclusive;
+    let table = (0..count * count).map(|at| takes(at / count, at % count)).collect();
+    let table = Tensor::new::<bool>(&[count, count], table).ok_or("its table could not be made")?;
+    Ok(formula(old, |b| {
+        let mut perm: Vec<i64> = (0..rank).collect();
+        perm.swap(axis as usize, rank as usize - 1);
+        let lines = b.expr(x).transpose(&perm).unsqueeze(&[-2]);
+        let factors = b.constant(table).select(lines, lines.scalar(1.0));
+        factors.reduce("ReduceProd", &[-1], false).transpose(&perm)
+    }))
+}
+
+/// `Pad` that goes on at the other end: along each axis the elements by their numbers.
+pub(super) fn wrapping_pad(old: &mut Old) -> Renewed {
+    if old.node.attributes.string("mode", "constant") != "wrap" {
+        return Ok(None);
+    }
+    let x = old.x(0)?;
+    let ints = |i: usize| old.node.input(i).and_then(|v| old.graph.constant(v)).and_then(|t| t.to_ints());
+    let extents = old.graph.shape(x).ok_or("the rank of x is not known")?.to_vec();
+    let rank = extents.len() as i64;
+    let axes = match old.node.input(3) {
+        Some(_) => ints(3).ok_or("it wraps axes that are computed")?,
+        None => (0..rank).collect(),
+    };
+    let pads = ints(1).filter(|p| p.len() == 2 * axes.len()).ok_or("it wraps by computed amounts")?;
+    let mut picks = Vec::new();
+    for (at, &axis) in axes.iter().enumerate() {
+        let (before, after) = (pads[at], pads[axes.len() + at]);
+        if before == 0 && after == 0 {
+            continue;
+        }
+        let axis = if axis < 0 { axis + rank } else { axis };
+        let extent = usize::try_from(axis).ok().and_then(|a| extents.get(a)?.fixed()).filter(|&n| n > 0);
+        let extent = extent.ok_or("the extent of an axis that it wraps is not known")? as i64;
+        picks.push((axis, (-before..extent + after).map(|i| i.rem_euclid(extent)).collect::<Vec<i64>>()));
+    }
+    Ok(formula(old, |b| picks.iter().fold(b.expr(x).unary("Identity"), |x, (axis, picks)| x.gather(b.ints(picks), *axis))))
+}
+
+/// `DequantizeLinear` with a scale for each block along an axis: `(x − z)·s`, each scale as often as its block is long.
+pub(super) fn dequantized_blocks(old: &mut Old) -> Renewed {
+    let (x, scale, zero) = (old.x(0)?, old.x(1)?, old.node.input(2));
+    let extents = old.graph.shape(x).ok_or("the rank of x is not known")?;
+    let rank = extents.len() as i64;
+    let axis = old.node.attributes.int("axis", 1);
+    let axis = if axis < 0 { axis + rank } else { axis };
+    let extent = usize::try_from(axis).ok().and_then(|a| extents.get(a)?.fixed()).ok_or("the extent of its axis is not known")?;
+    let block = old.node.attributes.int("block_size", 0).max(1);
+    Ok(formula(old, |b| {
+        let scale = b.expr(scale);
+        let blocks = b.ints(&(0..extent as i64).map(|i| i / block).collect::<Vec<_>>());
+        let x = b.expr(x).cast(scale.dtype());
+        let shifted = match zero {
+            Some(zero) => x - b.expr(zero).cast(scale.dtype()).gather(blocks, axis),
+            None => x,
+        };
+        shifted * scale.gather(blocks, axis)
     }))
 }
 

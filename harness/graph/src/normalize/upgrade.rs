@@ -47,12 +47,19 @@ const UPGRADES: &[Upgrade] = &[
     (&["Scatter"], 7..=17, scatter_is_renamed),
     (&["Upsample", "Resize"], 7..=10, upsample_becomes_resize),
     (&["GroupNormalization"], 18..=20, expansions::group_norm_by_group),
+    // what no runtime has, or only in newer opsets
+    (&["LRN"], 7..=NEWEST, expansions::even_response),
+    (&["Celu"], 7..=NEWEST, expansions::celu),
+    (&["CenterCropPad"], 18..=NEWEST, expansions::center_crop_pad),
+    (&["AffineGrid"], 20..=NEWEST, expansions::affine_grid),
+    (&["CumProd"], 26..=NEWEST, expansions::running_product),
     // newer
     (&["Cast", "CastLike"], 19..=NEWEST, |old| forget(old, &["saturate", "round_mode"])),
     (&["AveragePool"], 19..=NEWEST, expansions::dilated_average),
-    (&["Pad"], 19..=NEWEST, pad_without_wrapping),
+    (&["Pad"], 19..=NEWEST, expansions::wrapping_pad),
     (&["GridSample"], 20..=NEWEST, grid_sample_modes),
-    (&["QuantizeLinear", "DequantizeLinear"], 21..=NEWEST, quantise_without_blocks),
+    (&["DequantizeLinear"], 21..=NEWEST, dequantise_blocks),
+    (&["QuantizeLinear"], 21..=NEWEST, quantise_without_blocks),
     (&["Gelu"], 20..=NEWEST, expansions::gelu),
     (&["GroupNormalization"], 21..=NEWEST, expansions::group_norm_by_channel),
     (&["RMSNormalization"], 23..=NEWEST, expansions::rms_norm),
@@ -345,11 +352,11 @@ fn forget(old: &mut Old, names: &[&str]) -> Renewed {
     Ok(None)
 }
 
-fn pad_without_wrapping(old: &mut Old) -> Renewed {
-    match old.node.attributes.string("mode", "constant") {
-        "wrap" => Err("the mode wrap has no form at opset 18".into()),
-        _ => Ok(None),
+fn dequantise_blocks(old: &mut Old) -> Renewed {
+    if old.node.attributes.int("block_size", 0) != 0 {
+        return expansions::dequantized_blocks(old);
     }
+    forget(old, &["block_size", "output_dtype"])
 }
 
 fn quantise_without_blocks(old: &mut Old) -> Renewed {

@@ -108,6 +108,12 @@ impl Window {
 pub(super) fn conv(site: &Site) -> Found {
     let (dtype, x, w, group) = operands(site)?;
     let (Some(x), Some(w)) = (x, w) else { return one(dtype, x.or(w).map(|s| batch_only(site, s.len()))) };
+    check_bias(site, &w[0])?;
+    one(dtype, Some(convolved(site, x, w, group)?))
+}
+
+/// The shape that a convolution of x by w gives.
+pub(super) fn convolved(site: &Site, x: &[Dim], w: &[Dim], group: usize) -> Result<Vec<Dim>, String> {
     if let (Some(c), Some(per_group)) = (x[1].fixed(), w[1].fixed())
         && Some(c) != per_group.checked_mul(group)
     {
@@ -119,7 +125,6 @@ pub(super) fn conv(site: &Site) -> Found {
     {
         return Err(format!("{m} output channels do not split into {group} groups"));
     }
-    check_bias(site, &w[0])?;
     let mut shape = vec![x[0].clone(), w[0].clone()];
     match kernel(site, w)? {
         None => shape.extend(vec![Dim::Unknown; x.len() - 2]),
@@ -130,7 +135,7 @@ pub(super) fn conv(site: &Site) -> Found {
             }
         }
     }
-    one(dtype, Some(shape))
+    Ok(shape)
 }
 
 /// `ConvTranspose`: x `[N,C,…]`, w `[C,M/group,…]`, b `[M]`.
@@ -198,7 +203,15 @@ type Operands<'g> = (Option<crate::DType>, Option<&'g [Dim]>, Option<&'g [Dim]>,
 fn operands<'g>(site: &Site<'g>) -> Result<Operands<'g>, String> {
     site.float(0)?;
     let dtype = site.same_dtype(0..3)?;
-    let (x, w) = (site.shape(0), site.shape(1));
+    let (x, w, group) = image_and_kernel(site, 0, 1)?;
+    Ok((dtype, x, w, group))
+}
+
+type ImageAndKernel<'g> = (Option<&'g [Dim]>, Option<&'g [Dim]>, usize);
+
+/// The shapes of x and w, which have spatial axes and one rank, and the number of groups.
+pub(super) fn image_and_kernel<'g>(site: &Site<'g>, x: usize, w: usize) -> Result<ImageAndKernel<'g>, String> {
+    let (x, w) = (site.shape(x), site.shape(w));
     for (shape, what) in [(x, "x"), (w, "w")] {
         if let Some(shape) = shape.filter(|s| s.len() < 3) {
             return Err(format!("{what} should be [N,C,…] with spatial axes and is {}", dims::show(shape)));
@@ -211,7 +224,7 @@ fn operands<'g>(site: &Site<'g>) -> Result<Operands<'g>, String> {
     }
     let group = site.attributes.int("group", 1);
     let group = usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(|| format!("group {group}"))?;
-    Ok((dtype, x, w, group))
+    Ok((x, w, group))
 }
 
 /// The extents of the kernel from `w`, checked against `kernel_shape`; `None` if neither says.

@@ -93,17 +93,17 @@ pub(super) fn one_hot(site: &Site) -> Found {
     one(dtype, Some(shape))
 }
 
-/// `Compress`: as many slices as the condition is true.
+/// `Compress`: as many slices as the condition is true, which is known if it is constant.
 pub(super) fn compress(site: &Site) -> Found {
     site.boolean(1)?;
-    let kept = site.constant(1).and_then(crate::Tensor::to_ints).map(|c| c.iter().filter(|&&c| c != 0).count());
-    let kept = kept.map_or(Dim::Unknown, Dim::Fixed);
+    let taken = site.constant(1).map(|c| c.to_f64().iter().filter(|&&v| v != 0.0).count());
+    let taken = taken.map_or(Dim::Unknown, Dim::Fixed);
     let shape = match (site.attributes.get("axis"), site.shape(0)) {
-        (None, _) => Some(vec![kept]),
+        (None, _) => Some(vec![taken]),
         (Some(_), None) => None,
         (Some(_), Some(x)) => {
             let mut shape = x.to_vec();
-            shape[site.axis("axis", 0, x.len())?] = kept;
+            shape[site.axis("axis", 0, x.len())?] = taken;
             Some(shape)
         }
     };

@@ -37,7 +37,8 @@ pub(super) fn matmul(site: &Site) -> Found {
     one(dtype, matmul_shape(a, b)?)
 }
 
-fn matmul_shape(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
+/// The shape of the product of operands of these shapes.
+pub(super) fn matmul_shape(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
     let (Some((inner, left)), Some(_)) = (a.split_last(), b.last()) else {
         return Err("a matrix product needs operands of rank 1 or more".into());
     };
@@ -55,4 +56,14 @@ fn matmul_shape(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
     shape.extend(rows);
     shape.extend(columns);
     Ok(Some(shape))
+}
+
+/// `Det`: of the last two axes.
+pub(super) fn determinant(site: &Site) -> Found {
+    let dtype = site.float(0)?;
+    let Some(x) = site.shape(0) else { return one(dtype, None) };
+    match x {
+        [batch @ .., rows, columns] if dims::agree(rows, columns).is_some() => one(dtype, Some(batch.to_vec())),
+        _ => Err(format!("x should hold square matrices and is {}", dims::show(x))),
+    }
 }

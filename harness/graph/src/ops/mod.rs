@@ -16,6 +16,7 @@ mod evaluate;
 mod functions;
 mod gather;
 mod generate;
+mod integers;
 mod linear;
 mod loss;
 mod movement;

@@ -180,3 +180,18 @@ pub(super) fn blocks(site: &Site) -> Found {
     };
     one(site.dtype(0), Some(shape))
 }
+
+/// `Col2Im`: x `[N, C·taps, L]`, the extents of the image and of the block.
+pub(super) fn col_to_im(site: &Site) -> Found {
+    let dtype = site.dtype(0);
+    let Some(x) = site.shape_of_rank(0, 3, "x")? else { return one(dtype, None) };
+    let (Some(image), Some(block)) = (site.extents(1), site.extents(2)) else { return one(dtype, None) };
+    if image.len() != block.len() {
+        return Err(format!("the image {} and the block {} differ in rank", show(image), show(block)));
+    }
+    let channels = match (dims::quotient(&x[1], &product(block)), x[1].fixed().zip(product(block).fixed())) {
+        (Dim::Unknown, Some((c, taps))) => return Err(format!("{c} channels do not divide into blocks of {taps}")),
+        (channels, _) => channels,
+    };
+    one(dtype, Some([&[x[0].clone(), channels], image].concat()))
+}

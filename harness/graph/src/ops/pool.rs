@@ -23,6 +23,27 @@ pub(super) fn global(site: &Site) -> Found {
     one(site.float(0)?, shape)
 }
 
+/// `MaxUnpool`: x, indices, the shape of the result or what the window makes of x.
+pub(super) fn max_unpool(site: &Site) -> Found {
+    site.index(1)?;
+    let dtype = site.number(0)?;
+    if let Some(stated) = site.extents(2) {
+        return one(dtype, Some(stated.to_vec()));
+    }
+    let Some(x) = spatial(site)?.filter(|_| !site.has(2)) else {
+        return one(dtype, site.shape(0).map(|x| vec![Dim::Unknown; x.len()]));
+    };
+    let kernel = sizes(&site.attributes, "kernel_shape", x.len() - 2, 1, 1)?;
+    let window = Window::read(&site.attributes, &kernel)?;
+    let mut shape = x[..2].to_vec();
+    for (axis, extent) in x[2..].iter().enumerate() {
+        let covered = |n: usize| (n.saturating_sub(1)).saturating_mul(window.strides[axis]).saturating_add(kernel[axis]);
+        let pads = window.before[axis] + window.after[axis];
+        shape.push(extent.fixed().map_or(Dim::Unknown, |n| Dim::Fixed(covered(n).saturating_sub(pads))));
+    }
+    one(dtype, Some(shape))
+}
+
 fn pooled(site: &Site) -> Result<Shape, String> {
     let stated = site.attributes.ints("kernel_shape").ok_or("kernel_shape is missing")?;
     let kernel = sizes(&site.attributes, "kernel_shape", stated.len(), 1, 1)?;

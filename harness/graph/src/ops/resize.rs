@@ -12,10 +12,18 @@ pub(super) fn resize(site: &Site) -> Found {
         Some(axes) => Site::axes(axes, x.len())?,
         None => (0..x.len()).collect(),
     };
-    if site.attributes.string("keep_aspect_ratio_policy", "stretch") != "stretch" {
-        return one(dtype, Some(vec![Dim::Unknown; x.len()]));
-    }
     let mut shape = x.to_vec();
+    let policy = site.attributes.string("keep_aspect_ratio_policy", "stretch");
+    if policy != "stretch" {
+        let bounds = site.extents(3).filter(|bounds| bounds.len() == axes.len());
+        let ratio = |(&axis, bound): (&usize, &Dim)| Some(bound.fixed()? as f64 / x[axis].fixed()? as f64);
+        let ratios: Option<Vec<f64>> = bounds.and_then(|bounds| axes.iter().zip(bounds).map(ratio).collect());
+        let larger = policy == "not_smaller";
+        let scale = ratios.and_then(|r| r.into_iter().reduce(if larger { f64::max } else { f64::min }));
+        let scaled = |n: usize| scale.map(|scale| (scale * n as f64 + 0.5).floor() as usize);
+        axes.iter().for_each(|&axis| shape[axis] = x[axis].fixed().and_then(scaled).map_or(Dim::Unknown, Dim::Fixed));
+        return one(dtype, Some(shape));
+    }
     let scales = site.constant(2).map(crate::Tensor::to_f64).filter(|s| !s.is_empty());
     match (scales, site.extents(3)) {
         (Some(scales), _) => {

@@ -82,6 +82,11 @@ pub const OPS: &[Op] = &[
     op("CastLike", 2..=2, elementwise::cast_like).folds(evaluate::cast),
     op("QuantizeLinear", 2..=3, elementwise::quantize),
     op("DequantizeLinear", 2..=3, elementwise::dequantize),
+    op("DynamicQuantizeLinear", 1..=1, integers::dynamic_quantize).results(3),
+    op("MatMulInteger", 2..=4, integers::matmul),
+    op("ConvInteger", 2..=4, integers::conv),
+    op("QLinearMatMul", 8..=8, integers::quantised_matmul),
+    op("QLinearConv", 8..=9, integers::quantised_conv),
     // reductions
     op("ReduceSum", 1..=2, reduce::reduce).folds(evaluate::reduce),
     op("ReduceMean", 1..=2, reduce::reduce).folds(evaluate::reduce),
@@ -98,6 +103,7 @@ pub const OPS: &[Op] = &[
     // matrix products
     op("Gemm", 2..=3, linear::gemm),
     op("MatMul", 2..=2, linear::matmul).folds(evaluate::matmul),
+    op("Det", 1..=1, linear::determinant),
     op("Einsum", 1..=MANY, einsum::einsum),
     // convolution, pooling
     op("Conv", 2..=3, conv::conv),
@@ -108,6 +114,7 @@ pub const OPS: &[Op] = &[
     op("GlobalMaxPool", 1..=1, pool::global),
     op("GlobalAveragePool", 1..=1, pool::global),
     op("GlobalLpPool", 1..=1, pool::global),
+    op("MaxUnpool", 2..=3, pool::max_unpool),
     // normalisation
     op("BatchNormalization", 5..=5, normalization::batch).results(3),
     op("InstanceNormalization", 3..=3, normalization::instance),
@@ -136,6 +143,7 @@ pub const OPS: &[Op] = &[
     op("TopK", 2..=2, movement::top_k).results(2),
     op("DepthToSpace", 1..=1, movement::blocks),
     op("SpaceToDepth", 1..=1, movement::blocks),
+    op("Col2Im", 3..=3, movement::col_to_im),
     op("ReverseSequence", 2..=2, movement::reverse_sequence),
     op("Resize", 1..=4, resize::resize),
     op("GridSample", 2..=2, resize::grid_sample),
