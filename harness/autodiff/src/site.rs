@@ -28,6 +28,15 @@ impl<'b> Site<'b> {
         &self.node
     }
 
+    /// The same place with another node in it: what a formula would give for other attributes or operands. Results and
+    /// cotangents stay.
+    #[must_use]
+    pub fn altered(&self, change: impl FnOnce(&mut Node)) -> Site<'b> {
+        let mut node = self.node.clone();
+        change(&mut node);
+        Site::new(self.builder, self.id, node, self.cotangents.clone())
+    }
+
     /// The operand at a position. Asking for an absent one refuses.
     pub fn x(&self, i: usize) -> Expr<'b> {
         self.optional(i).unwrap_or_else(|| self.refuse(format!("operand {} is absent", i + 1)))

@@ -28,6 +28,11 @@ pub struct Golden {
 }
 
 impl Golden {
+    /// Whether there is a double precision of it: quantisers know none.
+    pub fn has_doubles(&self) -> bool {
+        self.text.contains("double")
+    }
+
     pub fn graph(&self, precision: Precision) -> Graph {
         in_precision(&self.name, &self.text, self.opset, precision)
     }
@@ -46,8 +51,7 @@ fn golden_values_in_single_precision() {
 fn golden_values(precision: Precision, lowered: &[bool]) {
     let mut failures = Vec::new();
     for engine in engines() {
-        // quantisers know no doubles
-        for golden in all().into_iter().filter(|g| precision == Precision::Single || g.text.contains("double")) {
+        for golden in all().into_iter().filter(|g| precision == Precision::Single || g.has_doubles()) {
             for &lower in lowered {
                 let name = format!("golden/{}", golden.name);
                 let what = format!("{name} on {} in {precision:?} precision (lowered: {lower})", engine.name());

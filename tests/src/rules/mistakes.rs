@@ -11,6 +11,7 @@ mod normalization;
 mod pool;
 mod quantization;
 mod reduce;
+mod sampling;
 mod second_order;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use flatscape_autodiff::{Collapse, EachFormula, FAMILIES, Formula, Join, Kind, Rule, Rulebook, rule_for};
+use flatscape_autodiff::{Collapse, EachFormula, FAMILIES, Formula, Join, Kind, Rule, Rulebook, Written, rule_for};
 use flatscape_engine::Engine;
 use flatscape_graph::Graph;
 
@@ -40,6 +41,8 @@ enum Fault {
     Operand(usize, Formula),
     /// The formula of every operand, for operators with any number of them.
     Each(EachFormula),
+    /// What the operator is written as.
+    Written(Written),
     /// How the cotangents of two consumers become one.
     Join(Join),
     /// How broadcasting is undone.
@@ -56,6 +59,11 @@ const fn wrong_each(op: &'static str, what: &'static str, formula: EachFormula) 
     Mistake { op, what, fault: Fault::Each(formula) }
 }
 
+/// A wrong form in which an operator is written with others.
+const fn wrongly_written(op: &'static str, what: &'static str, form: Written) -> Mistake {
+    Mistake { op, what, fault: Fault::Written(form) }
+}
+
 const MISTAKES: &[&[Mistake]] = &[
     driver::MISTAKES,
     elementwise::MISTAKES,
@@ -66,6 +74,7 @@ const MISTAKES: &[&[Mistake]] = &[
     normalization::MISTAKES,
     quantization::MISTAKES,
     movement::MISTAKES,
+    sampling::MISTAKES,
     second_order::MISTAKES,
 ];
 
@@ -73,7 +82,7 @@ const MISTAKES: &[&[Mistake]] = &[
 #[test]
 fn every_mistake_is_noticed() {
     let mistakes: Vec<&Mistake> = MISTAKES.iter().copied().flatten().collect();
-    assert!(mistakes.len() >= 100, "only {} mistakes", mistakes.len());
+    assert!(mistakes.len() >= 250, "only {} mistakes", mistakes.len());
     let (candidates, engines) = (Candidate::all(), engines());
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, Result<String, String>)>> = Mutex::default();
@@ -109,7 +118,7 @@ fn mistakes_are_told_apart_and_every_family_has_one() {
     let mut seen = BTreeSet::new();
     let twice: Vec<_> = rows().map(Mistake::name).filter(|name| !seen.insert(name.clone())).collect();
     assert!(twice.is_empty(), "{twice:?}");
-    let formulas = |rule: &Rule| matches!(rule.kind, Kind::Vjp(_) | Kind::Each(_));
+    let formulas = |rule: &Rule| matches!(rule.kind, Kind::Vjp(_) | Kind::Each(_) | Kind::Written(_));
     for (family, rules) in FAMILIES.iter().filter(|(_, rules)| rules.iter().any(formulas)) {
         assert!(rules.iter().any(|r| rows().any(|m| m.op == r.op)), "no mistake in the family {family}");
     }
@@ -119,7 +128,7 @@ impl Mistake {
     fn name(&self) -> String {
         match self.fault {
             Fault::Operand(operand, _) => format!("{}, operand {}: {}", self.op, operand + 1, self.what),
-            Fault::Each(_) => format!("{}: {}", self.op, self.what),
+            Fault::Each(_) | Fault::Written(_) => format!("{}: {}", self.op, self.what),
             Fault::Join(_) | Fault::Collapse(_) => format!("driver: {}", self.what),
         }
     }
@@ -129,6 +138,7 @@ impl Mistake {
         match self.fault {
             Fault::Join(join) => book.joining(join),
             Fault::Collapse(collapse) => book.collapsing(collapse),
+            Fault::Written(form) => book.replacing(Rule { kind: Kind::Written(form), ..self.row() }),
             Fault::Each(formula) => book.replacing(Rule { kind: Kind::Each(formula), ..self.row() }),
             Fault::Operand(operand, formula) => {
                 let Kind::Vjp(formulas) = self.row().kind else { panic!("{} has no formula for each operand", self.op) };
@@ -162,12 +172,12 @@ impl Candidate {
     fn all() -> Vec<Candidate> {
         let golden = golden::all().into_iter().map(|golden| Candidate {
             name: format!("golden/{}", golden.name),
-            graph: golden.graph(Precision::Double),
+            graph: golden.graph(Precision::Single),
             expectation: Expectation::Golden(golden),
         });
         let differences = Case::all().into_iter().map(|case| Candidate {
             name: case.name.clone(),
-            graph: case.graph(Precision::Double),
+            graph: case.graph(Precision::Single),
             expectation: Expectation::Differences(case),
         });
         golden.chain(differences).collect()
@@ -177,41 +187,56 @@ impl Candidate {
         op.is_empty() || self.graph.nodes().iter().any(|n| &*n.op == op)
     }
 
-    /// The case by this book on the first engine that has the kernels, in double precision if one has. `None` if none can.
-    fn check(&self, book: &Rulebook, engines: &[Arc<dyn Engine>]) -> Option<Result<(), String>> {
-        let lacks = |engine: &dyn Engine, precision| reason(engine.name(), precision, &self.name, &self.graph).is_some();
-        let able = |precision| Some((engines.iter().find(|e| !lacks(&***e, precision))?, precision));
-        let (engine, precision) = able(Precision::Double).or_else(|| able(Precision::Single))?;
-        let run = || match &self.expectation {
-            Expectation::Golden(golden) => golden::check(book, golden, &golden.graph(precision), &**engine, precision, false),
-            Expectation::Differences(case) => differences::check(book, case, &**engine, precision),
+    /// The engines that have the kernels, in double precision if one has and `single` does not forbid it.
+    fn ways<'e>(&self, engines: &'e [Arc<dyn Engine>], single: bool) -> Vec<(&'e dyn Engine, Precision)> {
+        let (doubles, in_double) = match &self.expectation {
+            Expectation::Golden(golden) => (golden.has_doubles(), golden.graph(Precision::Double)),
+            Expectation::Differences(case) => (true, case.graph(Precision::Double)),
         };
-        Some(catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let able = |precision, graph| -> Vec<(&dyn Engine, Precision)> {
+            let able = engines.iter().filter(|e| reason(e.name(), precision, &self.name, graph).is_none());
+            able.map(|e| (&**e, precision)).collect()
+        };
+        let double = if doubles && !single { able(Precision::Double, &in_double) } else { Vec::new() };
+        if double.is_empty() { able(Precision::Single, &self.graph) } else { double }
+    }
+
+    /// The case by this book.
+    fn check(&self, book: &Rulebook, (engine, precision): (&dyn Engine, Precision)) -> Result<(), String> {
+        let run = || match &self.expectation {
+            Expectation::Golden(golden) => golden::check(book, golden, &golden.graph(precision), engine, precision, false),
+            Expectation::Differences(case) => differences::check(book, case, engine, precision),
+        };
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<String>().cloned();
             Err(said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default())
-        }))
+        })
     }
 }
 
 /// Which case notices the mistake and how, or what the cases say instead.
 fn noticed(mistake: &Mistake, candidates: &[Candidate], engines: &[Arc<dyn Engine>]) -> Result<String, String> {
     let book = mistake.book();
+    // in double precision such operators are written out before anything else
+    let single = matches!(mistake.fault, Fault::Written(_));
     let mut tried = 0;
     let mut other = BTreeSet::new();
     for candidate in candidates.iter().filter(|c| c.has(mistake.op)) {
-        let Some(outcome) = candidate.check(&book, engines) else { continue };
-        tried += 1;
-        let Err(said) = outcome else { continue };
-        let first = said.lines().next().unwrap_or_default().to_owned();
-        // an engine that cannot run what the mistake made has noticed nothing
-        if !["is off by", "elements where", "is defective", "does not check"].iter().any(|sign| said.contains(sign)) {
-            other.insert(first);
-            continue;
+        for way in candidate.ways(engines, single) {
+            tried += 1;
+            let Err(said) = candidate.check(&book, way) else { continue };
+            let first = said.lines().next().unwrap_or_default();
+            let noticed =
+                ["is off by", "elements where", "is defective", "does not check"].iter().any(|sign| said.contains(sign));
+            if !noticed {
+                // an engine that cannot run what the mistake made has noticed nothing
+                other.insert(first.to_owned());
+            } else if candidate.check(&Rulebook::standard(), way).is_ok() {
+                return Ok(format!("{} on {}: {first}", candidate.name, way.0.name()));
+            } else {
+                other.insert(format!("{} does not pass without it either", candidate.name));
+            }
         }
-        return match candidate.check(&Rulebook::standard(), engines) {
-            Some(Ok(())) => Ok(format!("{}: {first}", candidate.name)),
-            right => Err(format!("{} does not pass without it either: {right:?}", candidate.name)),
-        };
     }
-    Err(format!("{tried} cases pass or end otherwise {other:?}"))
+    Err(format!("{tried} runs pass or end otherwise {other:?}"))
 }

@@ -17,6 +17,22 @@ pub fn by_rule_of<'b>(op: &str, n: &Site<'b>, operand: usize, ct: Expr<'b>) -> E
     }
 }
 
+/// What the table writes for an operator, on the same place with another node in it.
+pub fn written_with<'b>(n: &Site<'b>, change: impl FnOnce(&mut Node)) -> Result<Vec<Expr<'b>>, String> {
+    match rule_for("", &n.node().op).map(|rule| rule.kind) {
+        Some(Kind::Written(form)) => form(&n.altered(change)),
+        _ => panic!("{} is not written with others", n.node().op),
+    }
+}
+
+/// Sets an attribute, or takes it away.
+pub fn set(node: &mut Node, name: &str, value: Option<Attribute>) {
+    match value {
+        Some(value) => drop(node.attributes.0.insert(name.to_owned(), value)),
+        None => drop(node.attributes.0.remove(name)),
+    }
+}
+
 /// The same computation with the nearest node of this operator upstream (through first operands) changed; the same value if there
 /// is none.
 pub fn edited<'b>(e: Expr<'b>, op: &str, change: &dyn Fn(&'b Builder, &mut Node)) -> Expr<'b> {
@@ -41,10 +57,7 @@ pub fn edited<'b>(e: Expr<'b>, op: &str, change: &dyn Fn(&'b Builder, &mut Node)
 
 /// With another attribute, or without it.
 pub fn with<'b>(e: Expr<'b>, op: &str, name: &str, value: Option<Attribute>) -> Expr<'b> {
-    edited(e, op, &|_, node| match &value {
-        Some(value) => drop(node.attributes.0.insert(name.to_owned(), value.clone())),
-        None => drop(node.attributes.0.remove(name)),
-    })
+    edited(e, op, &|_, node| set(node, name, value.clone()))
 }
 
 /// With begins and ends of the pads exchanged.

@@ -89,4 +89,8 @@ pub const MISTAKES: &[Mistake] = &[
     wrong("Atan", 0, "with a root", |n, ct| ct / (n.x(0) * n.x(0) + 1.0).sqrt()),
     wrong("Acosh", 0, "x² + 1", |n, ct| ct / (n.x(0) * n.x(0) + 1.0).sqrt()),
     wrong("Atanh", 0, "1 + x²", |n, ct| ct / (n.x(0) * n.x(0) + 1.0)),
+    wrong("Mod", 1, "without the sign", |n, ct| -right(n, 1, ct)),
+    wrong("Celu", 0, "α is 1", |n, ct| ct * n.x(0).min(0.0).exp()),
+    wrong("Shrink", 0, "the threshold is forgotten", |_, ct| ct),
+    wrong("Shrink", 0, "only positive numbers pass", |n, ct| ct * n.x(0).greater(n.float("lambd", 0.5)).cast(ct.dtype())),
 ];

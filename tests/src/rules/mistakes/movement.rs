@@ -1,8 +1,8 @@
 //! Mistakes of data movement: inverses, offsets, what is set and what is added.
 
-use super::altered::{edited, reversed, right, rolled, with};
-use super::{Mistake, wrong, wrong_each};
-use flatscape_graph::{Attributes, Expr};
+use super::altered::{edited, reversed, right, rolled, set, with, written_with};
+use super::{Mistake, wrong, wrong_each, wrongly_written};
+use flatscape_graph::{Attribute, Attributes, Expr};
 
 pub const MISTAKES: &[Mistake] = &[
     wrong("Reshape", 0, "one element too far", |n, ct| rolled(ct).reshape_like(n.x(0))),
@@ -93,6 +93,27 @@ pub const MISTAKES: &[Mistake] = &[
     }),
     wrong("Squeeze", 0, "reversed", |n, ct| reversed(ct.reshape(&[-1]), 0).reshape_like(n.x(0))),
     wrong("Flatten", 0, "column by column", |n, ct| ct.transpose(&[1, 0]).reshape_like(n.x(0))),
+    wrong("GatherND", 0, "the batch dimensions are forgotten", |n, ct| {
+        right(&n.altered(|node| set(node, "batch_dims", None)), 0, ct)
+    }),
+    wrong("ScatterElements", 0, "as if updates were added", |n, ct| {
+        right(&n.altered(|node| set(node, "reduction", Some("add".into()))), 0, ct)
+    }),
+    wrong("ScatterElements", 2, "as if updates were set", |n, ct| right(&n.altered(|node| set(node, "reduction", None)), 2, ct)),
+    wrong("ReverseSequence", 0, "not reversed", |_, ct| ct),
+    wrong("OneHot", 2, "on and off are exchanged", |n, ct| reversed(right(n, 2, ct), 0)),
+    wrong("Compress", 0, "one element too far", |n, ct| rolled(right(n, 0, ct))),
+    wrongly_written("Col2Im", "stride and dilation are exchanged", |n| {
+        let (strides, dilations) = (n.ints("strides"), n.ints("dilations"));
+        written_with(n, |node| {
+            set(node, "strides", dilations.map(Attribute::Ints));
+            set(node, "dilations", strides.map(Attribute::Ints));
+        })
+    }),
+    wrongly_written("Col2Im", "the patches are one place off", |n| {
+        let patches = rolled(n.x(0)).id;
+        written_with(n, |node| node.inputs[0] = Some(patches))
+    }),
 ];
 
 fn scattered<'b>(zeros: Expr<'b>, positions: Expr<'b>, ct: Expr<'b>, axis: i64) -> Expr<'b> {

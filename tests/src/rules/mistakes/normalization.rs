@@ -1,7 +1,7 @@
 //! Mistakes of normalizations: ε, the statistics that depend on x, the axes.
 
-use super::altered::{all_but_channels, channel, right};
-use super::{Mistake, wrong};
+use super::altered::{all_but_channels, channel, detached, right, set, written_with};
+use super::{Mistake, wrong, wrongly_written};
 use flatscape_autodiff::Site;
 use flatscape_graph::Expr;
 
@@ -55,6 +55,30 @@ pub const MISTAKES: &[Mistake] = &[
         standardized(n, ct * channel(n, 1), &axes, 0.0)
     }),
     wrong("InstanceNormalization", 1, "averaged over the batch", |n, ct| right(n, 1, ct) * 0.5),
+    wrong("LayerNormalization", 0, "the cotangents of its statistics are forgotten", |n, ct| match n.ct(0) {
+        Some(ct) => standardized(n, ct * n.x(1), &trailing(n), epsilon(n)),
+        None => n.zeros_like(n.x(0)) * ct.sum(&[0], true),
+    }),
+    wrongly_written("LRN", "α is not divided by the number of channels", |n| {
+        let alpha = n.float("alpha", 1e-4) * n.int("size", 1) as f64;
+        written_with(n, |node| set(node, "alpha", Some((alpha as f32).into())))
+    }),
+    wrongly_written("LRN", "a channel too many", |n| {
+        let size = n.int("size", 1) + 1;
+        written_with(n, |node| set(node, "size", Some(size.into())))
+    }),
+    wrongly_written("LRN", "the bias is 1", |n| written_with(n, |node| set(node, "bias", None))),
+    wrongly_written("LRN", "β is ½", |n| written_with(n, |node| set(node, "beta", Some(0.5f32.into())))),
+    wrongly_written("LpNormalization", "p is 2", |n| written_with(n, |node| set(node, "p", None))),
+    wrongly_written("LpNormalization", "the axis is always the last", |n| written_with(n, |node| set(node, "axis", None))),
+    wrongly_written("LpNormalization", "the norm is taken as a constant", |n| {
+        let x = detached(n.x(0));
+        let y = written_with(n, |_| {})?[0];
+        Ok(vec![n.x(0) * detached(y / x)])
+    }),
+    wrongly_written("MeanVarianceNormalization", "statistics over the batch only", |n| {
+        written_with(n, |node| set(node, "axes", Some([0].into())))
+    }),
 ];
 
 fn training(n: &Site<'_>) -> bool {

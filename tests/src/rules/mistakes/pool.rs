@@ -1,7 +1,7 @@
 //! Mistakes of pools: stale positions, ties, overlaps, what counts as inside a window.
 
-use super::altered::{right, rolled, with, with_pads_exchanged};
-use super::{Mistake, wrong};
+use super::altered::{right, rolled, set, with, with_pads_exchanged, written_with};
+use super::{Mistake, wrong, wrongly_written};
 use flatscape_autodiff::Site;
 use flatscape_graph::{Attributes, Expr, Tensor};
 
@@ -42,6 +42,16 @@ pub const MISTAKES: &[Mistake] = &[
     }),
     wrong("GlobalMaxPool", 0, "ties do not share", |n, ct| ct * n.x(0).equal(n.y(0)).cast(ct.dtype())),
     wrong("GlobalMaxPool", 0, "every pixel takes the cotangent", |_, ct| ct),
+    wrongly_written("LpPool", "p is 2", |n| written_with(n, |node| set(node, "p", None))),
+    wrongly_written("LpPool", "without the root", |n| {
+        let p = n.int("p", 2) as f64;
+        Ok(written_with(n, |_| {})?.into_iter().map(|y| if p == 1.0 { y } else { y.pow(p) }).collect())
+    }),
+    wrongly_written("GlobalLpPool", "p is 1", |n| written_with(n, |node| set(node, "p", Some(1.into())))),
+    wrongly_written("MaxUnpool", "the elements are one place off", |n| {
+        let values = rolled(n.x(0)).id;
+        written_with(n, |node| node.inputs[0] = Some(values))
+    }),
 ];
 
 /// The gradient of `MaxPool` with the positions that a pool over something else gives.

@@ -1,7 +1,7 @@
 //! Mistakes of reductions, softmax and its kin: axes, counts, ties, normalisation.
 
-use super::altered::{by_rule_of, right};
-use super::{Mistake, wrong};
+use super::altered::{by_rule_of, right, set, written_with};
+use super::{Mistake, wrong, wrongly_written};
 use flatscape_autodiff::Site;
 use flatscape_graph::Expr;
 
@@ -36,6 +36,15 @@ pub const MISTAKES: &[Mistake] = &[
     wrong("SoftmaxCrossEntropyLoss", 0, "with a sign", |n, ct| -right(n, 0, ct)),
     wrong("SoftmaxCrossEntropyLoss", 0, "divided by the logits' number", |n, ct| {
         right(n, 0, ct) / n.x(0).unary("Size").cast(ct.dtype())
+    }),
+    wrongly_written("NegativeLogLikelihoodLoss", "the weights are forgotten", |n| {
+        written_with(n, |node| node.inputs.truncate(2))
+    }),
+    wrongly_written("NegativeLogLikelihoodLoss", "summed always", |n| {
+        written_with(n, |node| set(node, "reduction", Some("sum".into())))
+    }),
+    wrongly_written("NegativeLogLikelihoodLoss", "labels that should be ignored count", |n| {
+        written_with(n, |node| set(node, "ignore_index", None))
     }),
 ];
 
