@@ -107,7 +107,7 @@ fn without_dead(proto: &mut GraphProto) {
         if let Some(&index) = producers.get(&name)
             && !std::mem::replace(&mut needed[index], true)
         {
-            open.extend(names_read(&proto.node[index]).into_iter().map(<[u8]>::to_vec));
+            open.extend(names_read(&proto.node[index]).map(<[u8]>::to_vec));
         }
     }
     let mut needed = needed.into_iter();

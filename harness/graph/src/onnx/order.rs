@@ -68,13 +68,11 @@ pub(super) fn topological(
     sources: &HashMap<&[u8], Source>,
     outside: &dyn Fn(&[u8]) -> bool,
 ) -> Result<Option<Vec<usize>>, ReadError> {
-    // for each node, the nodes that it reads
-    let mut reads: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let mut producers = Vec::new();
+    let mut sorted = true;
+    for (index, node) in nodes.iter().enumerate() {
         for input in names_read(node) {
             match sources.get(input) {
-                Some(Source::Node(producer)) => producers.push(*producer),
+                Some(Source::Node(producer)) => sorted &= *producer < index,
                 Some(_) => {}
                 None if outside(input) => {}
                 None => {
@@ -83,11 +81,13 @@ pub(super) fn topological(
                 }
             }
         }
-        reads.push(producers);
     }
-    if reads.iter().enumerate().all(|(index, producers)| producers.iter().all(|&p| p < index)) {
+    if sorted {
         return Ok(None);
     }
+    // for each node, the nodes that it reads
+    let producer = |name| if let Some(Source::Node(producer)) = sources.get(name) { Some(*producer) } else { None };
+    let reads: Vec<Vec<usize>> = nodes.iter().map(|node| names_read(node).filter_map(producer).collect()).collect();
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (index, producers) in reads.iter().enumerate() {
         producers.iter().for_each(|&p| readers[p].push(index));
@@ -109,10 +109,10 @@ pub(super) fn topological(
 }
 
 /// The names that a node and its subgraphs read.
-pub(super) fn names_read(node: &NodeProto) -> Vec<&[u8]> {
-    let mut names: Vec<&[u8]> = node.input.iter().map(Vec::as_slice).filter(|i| !i.is_empty()).collect();
-    node.attribute.iter().filter_map(|a| a.g.as_ref()).for_each(|graph| captured(graph, &mut names));
-    names
+pub(super) fn names_read(node: &NodeProto) -> impl Iterator<Item = &[u8]> {
+    let mut inner = Vec::new();
+    node.attribute.iter().filter_map(|a| a.g.as_ref()).for_each(|graph| captured(graph, &mut inner));
+    node.input.iter().map(Vec::as_slice).filter(|i| !i.is_empty()).chain(inner)
 }
 
 /// Adds the names that a subgraph reads and does not define.
