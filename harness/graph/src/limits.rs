@@ -55,7 +55,7 @@ impl Graph {
         let axes = pads.len() / 2;
         let extent = |(axis, dim): (usize, &Dim)| {
             let around = if axis < 2 { 0 } else { pads[axis - 2].max(0).saturating_add(pads[axis - 2 + axes].max(0)) };
-            (dim.fixed().unwrap_or(1) as u64).saturating_add(around as u64)
+            (least(dim) as u64).saturating_add(around as u64)
         };
         let size = self.dtype(x).map_or(4, DType::size) as u64;
         shape.iter().enumerate().map(extent).fold(size, u64::saturating_mul)
@@ -63,8 +63,17 @@ impl Graph {
 
     /// Bytes of a value whose open extents are 1.
     fn size(&self, value: ValueId) -> u64 {
-        let dims: Vec<usize> = self.shape(value).unwrap_or_default().iter().filter_map(Dim::fixed).collect();
+        let dims: Vec<usize> = self.shape(value).unwrap_or_default().iter().map(least).collect();
         bytes(self.dtype(value).unwrap_or(DType::F32), &dims)
+    }
+}
+
+/// An extent whose names are 1: of `400*N`, 400.
+fn least(dim: &Dim) -> usize {
+    match dim {
+        Dim::Fixed(n) => *n,
+        Dim::Symbol(name) => name.split('*').filter_map(|f| f.parse().ok()).fold(1, usize::saturating_mul),
+        Dim::Unknown => 1,
     }
 }
 
@@ -89,6 +98,7 @@ mod tests {
             ("s = Constant<value_ints = [1024, 1024, 300]>() c = ConstantOfShape(s) y = Add(x, c)", "1200 MB"),
             ("r = Constant<value_ints = [1, 400000000]>() y = Tile(x, r)", "Tile"),
             ("s = Constant<value_ints = [9223372036854775807, 4]>() y = Expand(x, s)", "more bytes than can be counted"),
+            ("r = Constant<value_ints = [400000000, 1]>() y = Tile(x, r)", "Tile"),
             (
                 "s = Constant<value_ints = [1024, 1024, 50]>() a = ConstantOfShape(s) b = Exp(a) y = Add(x, b)",
                 "constants of 400 MB would be made on loading",

@@ -112,7 +112,13 @@ pub fn work() {
 
 /// Ones for every input, open extents 2; `None` where a run would be large.
 fn inputs(graph: &Graph) -> Option<Vec<Buffer>> {
-    let extent = |dim: &Dim| dim.fixed().unwrap_or(2);
+    // of `400*N`, 800
+    let named = |name: &str| name.split('*').filter_map(|f| f.parse().ok()).fold(2, usize::saturating_mul);
+    let extent = |dim: &Dim| match dim {
+        Dim::Fixed(n) => *n,
+        Dim::Symbol(name) => named(name),
+        Dim::Unknown => 2,
+    };
     let mut total = 0u64;
     for (_, value) in graph.values() {
         let count = value.ty.shape.iter().flatten().map(extent).fold(8u64, |n, d| n.saturating_mul(d as u64));

@@ -71,6 +71,7 @@ pub const CASES: &[Case] = &[
     // bombs
     bomb_of("ConstantOfShape", |f| through(f, "ConstantOfShape", &["a"], &[&[1 << 15, 1 << 15]], &[])),
     bomb_of("Tile", |f| through(f, "Tile", &["h", "a"], &[&[1, 1 << 28]], &[])),
+    bomb_of("Tile", |f| through(f, "Tile", &["h", "a"], &[&[1 << 28, 1]], &[])),
     bomb_of("Expand", |f| through(f, "Expand", &["h", "a"], &[&[1 << 28, 1, 10]], &[])),
     bomb_of("Pad", |f| through(f, "Pad", &["h", "a"], &[&[0, 1 << 29, 0, 0]], &[])),
     bomb_of("Range", |f| { let m = classifier().tensor("a", &[], Data::Float(&[0.0])).tensor("b", &[], Data::Float(&[1e9])).tensor("c", &[], Data::Float(&[1.0])).node("Range", &["a", "b", "c"], "strange"); model(f, summed(m)) }),
@@ -109,6 +110,8 @@ pub const CASES: &[Case] = &[
     contradiction("more elements than there are", |f| through(f, "TopK", &["h", "a"], &[&[11]], &[]), "11 of 10"),
     contradiction("a negative number of elements", |f| through(f, "TopK", &["h", "a"], &[&[-1]], &[]), "elements is -1"),
     contradiction("a negative number of repeats", |f| through(f, "Tile", &["h", "a"], &[&[1, -1]], &[]), "repeats is -1"),
+    contradiction("a ratio that is a list", |f| { let m = classifier().tensor("a", &[0], Data::Float(&[])).node("Dropout", &["h", "a"], "strange"); model(f, summed(m)) }, "scalars"),
+    contradiction("places without an axis", |f| { let m = classifier().tensor("a", &[], Data::Int(&[1])).node("GatherND", &["h", "a"], "strange"); model(f, summed(m)) }, "no axis"),
     contradiction("a part of negative size", |f| through(f, "Split", &["h", "a"], &[&[-10]], &[number("axis", 1)]), "part is -10"),
     contradiction("padding beyond every extent", |f| through(f, "Pad", &["h", "a"], &[&[0, i64::MIN, 0, i64::MAX]], &[]), "pads by -9223372036854775808"),
     contradiction("an integer divided by 0", |f| { let m = classifier().tensor("a", &[1], Data::Int(&[0])).node_with("Cast", &["h"], "i", &[("to", 7)]).node("Div", &["i", "a"], "strange").node_with("Cast", &["strange"], "f", &[("to", 1)]).node("Add", &["h", "f"], "logits"); model(f, m.output("logits", "float[N,10]")) }, "by 0"),

@@ -258,7 +258,7 @@ fn batch_only(site: &Site, rank: usize) -> Vec<Dim> {
 }
 
 /// Beyond every kernel, step and padding; engines count up to it.
-const FAR: usize = 1 << 24;
+const FAR: usize = 1 << 20;
 /// The most elements of a window.
 const WINDOW: usize = 1 << 22;
 

@@ -152,6 +152,9 @@ pub(super) fn along_axis(site: &Site) -> Found {
 
 /// `Dropout`: `x` and the mask.
 pub(super) fn dropout(site: &Site) -> Found {
+    if let Some(list) = (1..3).filter_map(|i| site.shape(i)).find(|s| s.iter().any(|d| d.fixed().is_some_and(|n| n != 1))) {
+        return Err(format!("its ratio and its mode should be scalars, not of shape {}", dims::show(list)));
+    }
     let shape = site.ty(0).shape;
     super::several([(site.float(0)?, shape.clone()), (Some(DType::Bool), shape)])
 }

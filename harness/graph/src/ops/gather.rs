@@ -35,6 +35,9 @@ pub(super) fn gather_elements(site: &Site) -> Found {
 pub(super) fn gather_nd(site: &Site) -> Found {
     let dtype = site.dtype(0);
     let (Some(x), Some(indices)) = (site.shape(0), site.shape(1)) else { return one(dtype, None) };
+    if indices.is_empty() {
+        return Err("the indices have no axis of places".into());
+    }
     let Some((Dim::Fixed(depth), left)) = indices.split_last() else { return one(dtype, None) };
     let batch = usize::try_from(site.attributes.int("batch_dims", 0)).map_err(|_| "batch_dims is negative")?;
     let rest = batch.checked_add(*depth).and_then(|at| x.get(at..)).ok_or_else(|| too_deep(*depth, x))?;
@@ -65,6 +68,9 @@ pub(super) fn scatter_elements(site: &Site) -> Found {
 pub(super) fn scatter_nd(site: &Site) -> Found {
     reduction(site)?;
     let dtype = site.same_dtype([0, 2])?;
+    if site.shape(1).is_some_and(<[Dim]>::is_empty) {
+        return Err("the indices have no axis of places".into());
+    }
     if let (Some(x), Some((Dim::Fixed(depth), left))) = (site.shape(0), site.shape(1).and_then(<[Dim]>::split_last)) {
         let rest = x.get(*depth..).ok_or_else(|| too_deep(*depth, x))?;
         tuples_in_range(site, x)?;
