@@ -30,10 +30,10 @@ const NOT_RUN: &[OfEngine] = &[
     },
     OfEngine { engine: "ort", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: false, networks: BAYES, reason: PROBABILITIES },
-    OfEngine { engine: "ort", double: true, networks: BAYES, reason: PROBABILITIES },
+    OfEngine { engine: "tract", double: true, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "ort", double: false, networks: SATURATED, reason: DIGITS },
     OfEngine { engine: "tract", double: false, networks: SATURATED, reason: DIGITS },
-    OfEngine { engine: "ort", double: true, networks: &["sklearn/discriminant"], reason: DIGITS },
+    OfEngine { engine: "tract", double: true, networks: &["sklearn/discriminant"], reason: DIGITS },
     OfEngine { engine: "ort", double: false, networks: &["sklearn/scaled_pca_logistic"], reason: SCALES },
     OfEngine { engine: "tract", double: false, networks: &["sklearn/scaled_pca_logistic"], reason: SCALES },
 ];
