@@ -266,7 +266,7 @@ def kan():
         return layer(m, x.clamp(-0.99, 0.99), m.c2, m.b2)
 
     return Formula(
-        formula, grid=grid, first=nn.Linear(192, 8), c1=weights(8, 64), b1=weights(8, 8), c2=weights(CLASSES, 64), b2=weights(CLASSES, 8)
+        formula, grid=grid, first=nn.Linear(48, 8), c1=weights(8, 64), b1=weights(8, 8), c2=weights(CLASSES, 64), b2=weights(CLASSES, 8)
     )
 
 
@@ -277,7 +277,7 @@ def radial():
         d = (x.flatten(1)[:, None] - m.centres).pow(2).sum(-1)
         return m.head(torch.exp(-m.gamma.abs() * d))
 
-    return Formula(formula, centres=weights(12, 192), gamma=nn.Parameter(torch.full((12,), 0.01)), head=nn.Linear(12, CLASSES))
+    return Formula(formula, centres=weights(12, 48), gamma=nn.Parameter(torch.full((12,), 0.04)), head=nn.Linear(12, CLASSES))
 
 
 def prototypes():
@@ -296,7 +296,7 @@ def distances():
     def formula(m, x):
         return -torch.cdist(m.embed(x), m.centres)
 
-    return Formula(formula, embed=nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.Mish()), centres=weights(CLASSES, 12))
+    return Formula(formula, embed=nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.Mish()), centres=weights(CLASSES, 12))
 
 
 def maxout():
@@ -307,7 +307,7 @@ def maxout():
         a = torch.maximum(z[..., 0], torch.maximum(z[..., 1], z[..., 2]))
         return m.last(torch.cat([a, z.amin(-1), torch.minimum(z.sum(-1), m.bound)], 1))
 
-    return Formula(formula, first=nn.Linear(192, 24), bound=nn.Parameter(torch.zeros(8)), last=nn.Linear(24, CLASSES))
+    return Formula(formula, first=nn.Linear(48, 24), bound=nn.Parameter(torch.zeros(8)), last=nn.Linear(24, CLASSES))
 
 
 def sines():
@@ -318,7 +318,7 @@ def sines():
         z = torch.cat([z, torch.cos(m.second(z))], 1)
         return m.last(z * torch.atan(z)) + torch.log1p(z.abs()).sum(1, keepdim=True) * m.scale
 
-    return Formula(formula, first=nn.Linear(192, 12), second=nn.Linear(12, 12), last=nn.Linear(24, CLASSES), scale=weights(1, CLASSES))
+    return Formula(formula, first=nn.Linear(48, 12), second=nn.Linear(12, 12), last=nn.Linear(24, CLASSES), scale=weights(1, CLASSES))
 
 
 def focus():
@@ -412,7 +412,7 @@ def ode():
         return m.head(z)
 
     field = nn.Sequential(nn.Linear(8, 12), nn.Softplus(), nn.Linear(12, 8), nn.Tanh())
-    return Formula(formula, embed=nn.Linear(192, 8), field=field, head=nn.Linear(8, CLASSES))
+    return Formula(formula, embed=nn.Linear(48, 8), field=field, head=nn.Linear(8, CLASSES))
 
 
 def hyper():
@@ -427,8 +427,7 @@ def hyper():
     return Formula(formula, writer=nn.Linear(3, 36), first=nn.Conv2d(3, 4, 1), head=nn.Linear(256, CLASSES))
 
 
-SQUARE, ROWS, SIGNAL = (3, 8, 8), (8, 12), (2, 48)
-SCRIPT = {"do_constant_folding": False}
+PATCH, SQUARE, ROWS, SIGNAL = (3, 4, 4), (3, 8, 8), (8, 12), (2, 48)
 NETS = {
     "alexnet": Net(alexnet, (3, 12, 12), 9, batch=1),
     "vgg": Net(vgg, (3, 8, 8), 9, training=torch.onnx.TrainingMode.PRESERVE),
@@ -448,19 +447,19 @@ NETS = {
     "wavenet": Net(wavenet, (4, 16), 11),
     "volume": Net(volume, (1, 6, 8, 8), 12),
     "capsules": Net(capsules, (3, 12, 12), 13),
-    "kan": Net(kan, SQUARE, 16),
-    "radial": Net(radial, SQUARE, 18, dynamo=True),
+    "kan": Net(kan, PATCH, 16),
+    "radial": Net(radial, PATCH, 18, dynamo=True),
     "prototypes": Net(prototypes, (3, 8, 8), 11),
-    "distances": Net(distances, SQUARE, 18),
-    "maxout": Net(maxout, SQUARE, 12),
-    "sines": Net(sines, SQUARE, 20, dynamo=True),
+    "distances": Net(distances, PATCH, 18),
+    "maxout": Net(maxout, PATCH, 12),
+    "sines": Net(sines, PATCH, 20, dynamo=True),
     "focus": Net(focus, (3, 12, 12), 18),
     "mirrored": Net(mirrored, (3, 12, 12), 19),
     "activations": Net(activations, (3, 8, 8), 16),
     "largest": Net(largest, SQUARE, 17),
     "graph": Net(graph, SQUARE, 18, dynamo=True),
     "norms": Net(norms, SQUARE, 14),
-    "ode": Net(ode, SQUARE, 10),
+    "ode": Net(ode, PATCH, 10),
     "hyper": Net(hyper, SQUARE, 18, dynamo=True),
 }
 

@@ -40,7 +40,7 @@ def resnext():
     down = nn.Sequential(nn.Conv2d(8, 32, 1, 2, bias=False), nn.BatchNorm2d(32))
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        Bottleneck(8, 8, 2, down, groups=4, base_width=64), Bottleneck(32, 8, groups=2, base_width=64), head(32),
+        Bottleneck(8, 8, 2, down, groups=4, base_width=32), Bottleneck(32, 8, groups=2, base_width=32), head(32),
     )  # fmt: skip
 
 
