@@ -104,8 +104,8 @@ def options_from_command_line():
 # ---- setting up -----------------------------------------------------------------------------------------------------------
 
 
-def continue_in_virtual_environment():
-    """Install the peers where nothing else is touched, and start again with that Python."""
+def continue_in_virtual_environment(script=__file__):
+    """Install the peers where nothing else is touched, and start the script again with that Python."""
     python = VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
     wanted = [f"{name}=={version}" for name, version in PEERS.items()]
     mark = VENV / "installed.txt"
@@ -113,7 +113,7 @@ def continue_in_virtual_environment():
         venv.create(VENV, with_pip=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
         mark.write_text("\n".join(wanted))
-    raise SystemExit(subprocess.run([str(python), __file__, "--python-ready", *sys.argv[1:]]).returncode)
+    raise SystemExit(subprocess.run([str(python), script, "--python-ready", *sys.argv[1:]]).returncode)
 
 
 def missing(paths):

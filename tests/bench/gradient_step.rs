@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use flatscape_audit::functions::cross_entropy;
 use flatscape_engine::{Buffer, CompileOptions, Engine, Executable, Settings};
-use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType, normalize, onnx, simplify};
+use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, normalize, onnx, simplify};
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
@@ -52,10 +52,14 @@ fn respond(engine: &dyn Engine, options: &CompileOptions, nets: &mut HashMap<Str
             Ok(serde_json::json!({ "engine": "flatscape", "version": version, "threads": info.threads }).to_string())
         }
         ["load", net, path] => {
-            let graph = step(&std::fs::read(path)?)?;
+            let (graph, nodes) = step(&std::fs::read(path)?)?;
             let executable = engine.compile(&graph, options)?;
-            nets.insert((*net).to_owned(), Net { shape: image(&graph)?, executable });
+            nets.insert((*net).to_owned(), Net { shape: image(&graph)?, nodes, executable });
             Ok("ok".to_owned())
+        }
+        ["nodes", net] => {
+            let [logits, loss, gradient] = find(nets, net)?.nodes;
+            Ok(format!("{logits} {loss} {gradient}"))
         }
         ["run", net, batch, repeats] => {
             let (net, batch) = (find(nets, net)?, batch.parse()?);
@@ -85,6 +89,8 @@ fn find<'n>(nets: &'n HashMap<String, Net>, name: &str) -> Fallible<&'n Net> {
 struct Net {
     /// C, H, W.
     shape: Vec<usize>,
+    /// To the logits, to the loss, with the gradient.
+    nodes: [usize; 3],
     executable: Box<dyn Executable>,
 }
 
@@ -112,8 +118,8 @@ impl Net {
     }
 }
 
-/// image [N, C, H, W], labels [N] ↦ loss [N], gradient [N, C, H, W].
-fn step(file: &[u8]) -> Fallible<Graph> {
+/// image [N, C, H, W], labels [N] ↦ loss [N], gradient [N, C, H, W]; and the nodes to the logits, to the loss, and of all of it.
+fn step(file: &[u8]) -> Fallible<(Graph, [usize; 3])> {
     let model = onnx::read(file)?;
     let mut graph = normalize::normalize(&model.graph, model.opset, &normalize::Options::default())?;
     let input = *graph.inputs().first().ok_or("the model has no input")?;
@@ -127,12 +133,18 @@ fn step(file: &[u8]) -> Fallible<Graph> {
     let (loss, cotangent) = cross_entropy(&builder, builder.expr(logits), labels);
     let gradient = flatscape_autodiff::vjp(&builder, logits, cotangent.id, &[input])?;
     let gradient = gradient.first().copied().flatten().ok_or("the loss does not depend on the image")?;
-    builder.graph_mut().set_outputs(Vec::new());
-    builder.output("loss", loss);
+    let only = |name: &str, value: Expr<'_>| {
+        builder.graph_mut().set_outputs(Vec::new());
+        builder.output(name, value);
+        simplify(&builder.graph()).nodes().len()
+    };
+    let to_logits = only("logits", builder.expr(logits));
+    let to_loss = only("loss", loss);
     builder.output("gradient", builder.expr(gradient));
     let graph = simplify(&builder.into_graph());
     graph.check()?;
-    Ok(graph)
+    let nodes = [to_logits, to_loss, graph.nodes().len()];
+    Ok((graph, nodes))
 }
 
 fn image(graph: &Graph) -> Fallible<Vec<usize>> {

@@ -9,6 +9,7 @@ The protocol, the same for every contender, ours included. One request a line, o
     load NET PATH                   -> ok                 PATH is the ONNX file of NET; the networks here have the same weights by their seed
     run NET BATCH REPEATS           -> REPEATS milliseconds, one per gradient step, separated by spaces; one untimed step goes before
     grad NET BATCH IN.npy OUT.npy   -> ok                 IN: float32 [BATCH, C, H, W]; OUT: the gradient of the summed loss, same shape
+    nodes NET                       -> nodes to the logits, to the loss, with the gradient (ours only)
     info                            -> one line of JSON: {"engine": …, "version": …, "threads": …}
     quit
 
