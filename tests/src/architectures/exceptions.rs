@@ -15,11 +15,6 @@ struct OfEngine {
 /// Networks without a gradient file.
 const NOT_BUILT: &[Exception] = &[];
 
-const SATURATED: &str = "the softmax of a sample is saturated, and its Hessian-vector product is what rounding leaves";
-
-const NOT_CUT: &str = "Exp(z - ReduceLogSumExp(z)) at the end is not taken for a softmax, so its probabilities are taken for logits";
-const NOT_CUT_IN: &[&str] = &["sklearn/gaussian_bayes", "sklearn/multinomial_bayes"];
-
 /// Gradient files that an engine does not run, or not as it should.
 const NOT_RUN: &[OfEngine] = &[
     OfEngine {
@@ -28,15 +23,12 @@ const NOT_RUN: &[OfEngine] = &[
         networks: &["torch/nfnet"],
         reason: "translating a Reshape gives two nodes the same name",
     },
-<<<<<<< HEAD
     OfEngine { engine: "ort", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: true, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "ort", double: false, networks: SATURATED, reason: DIGITS },
     OfEngine { engine: "tract", double: false, networks: SATURATED, reason: DIGITS },
     OfEngine { engine: "tract", double: true, networks: &["sklearn/discriminant"], reason: DIGITS },
-    OfEngine { engine: "ort", double: false, networks: &["sklearn/scaled_pca_logistic"], reason: SCALES },
-    OfEngine { engine: "tract", double: false, networks: &["sklearn/scaled_pca_logistic"], reason: SCALES },
 ];
 
 const BAYES: &[&str] = &["sklearn/gaussian_bayes", "sklearn/multinomial_bayes"];
@@ -44,17 +36,6 @@ const PROBABILITIES: &str = "its last Exp of log-probabilities is not cut off, s
 
 const SATURATED: &[&str] = &["sklearn/discriminant", "sklearn/sgd"];
 const DIGITS: &str = "the Hessian of a saturated softmax loses its digits";
-
-const SCALES: &str = "features with scales that differ by orders of magnitude lose digits in single precision";
-=======
-    OfEngine { engine: "ort", double: false, networks: &["sklearn/discriminant", "sklearn/sgd"], reason: SATURATED },
-    OfEngine { engine: "tract", double: false, networks: &["sklearn/discriminant", "sklearn/sgd"], reason: SATURATED },
-    OfEngine { engine: "tract", double: true, networks: &["sklearn/discriminant"], reason: SATURATED },
-    OfEngine { engine: "ort", double: false, networks: NOT_CUT_IN, reason: NOT_CUT },
-    OfEngine { engine: "tract", double: false, networks: NOT_CUT_IN, reason: NOT_CUT },
-    OfEngine { engine: "tract", double: true, networks: NOT_CUT_IN, reason: NOT_CUT },
-];
->>>>>>> a285511 (Recurrent networks and those of scikit-learn leave the list of exceptions; memory as measured)
 
 /// Why there is no gradient file, if it is known that there is none.
 pub fn not_built(network: &str) -> Option<String> {
