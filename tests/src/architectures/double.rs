@@ -32,6 +32,14 @@ pub fn spelled_out(graph: &Graph) -> Result<Graph, String> {
         }
         let mut copy = Node::new(&node.op, &[], attributes(node));
         copy.inputs = inputs;
+        if &*node.op == "Resize" {
+            // the region and the scales are float32 whatever is resized
+            for at in [1, 2] {
+                if let Some(constant) = node.input(at).and_then(|v| graph.constant(v)) {
+                    copy.inputs[at] = Some(b.constant(constant.as_ref().clone()).id);
+                }
+            }
+        }
         let names: Vec<Option<&str>> = node.outputs.iter().map(|o| o.map(|v| &*graph.value(v).name)).collect();
         let results = b.graph_mut().push_named(copy, &names);
         for (old, new) in node.outputs.iter().zip(results) {

@@ -26,16 +26,10 @@ const NOT_RUN: &[OfEngine] = &[
     OfEngine { engine: "ort", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: true, networks: BAYES, reason: PROBABILITIES },
-    OfEngine { engine: "ort", double: false, networks: SATURATED, reason: DIGITS },
-    OfEngine { engine: "tract", double: false, networks: SATURATED, reason: DIGITS },
-    OfEngine { engine: "tract", double: true, networks: &["sklearn/discriminant"], reason: DIGITS },
 ];
 
 const BAYES: &[&str] = &["sklearn/gaussian_bayes", "sklearn/multinomial_bayes"];
 const PROBABILITIES: &str = "its last Exp of log-probabilities is not cut off, so probabilities stand for logits";
-
-const SATURATED: &[&str] = &["sklearn/discriminant", "sklearn/sgd"];
-const DIGITS: &str = "the Hessian of a saturated softmax loses its digits";
 
 /// Why there is no gradient file, if it is known that there is none.
 pub fn not_built(network: &str) -> Option<String> {

@@ -46,8 +46,9 @@ fn resized(n: &Site<'_>) -> Result<Vec<Axis>, String> {
     };
     let numbers = |i: usize| n.constant(i).map(|t| t.to_f64()).filter(|v| !v.is_empty());
     let scales = numbers(2);
-    if scales.is_none() && n.known_ints(3).is_none_or(|sizes| sizes.is_empty()) {
-        return Err("its sizes are computed".to_owned());
+    let no_sizes = n.optional(3).is_none() || n.known_ints(3).is_some_and(|sizes| sizes.is_empty());
+    if scales.is_none() && no_sizes {
+        return Err("its scales are computed".to_owned());
     }
     let coordinates = n.string("coordinate_transformation_mode", "half_pixel");
     if coordinates == "tf_crop_and_resize" {
