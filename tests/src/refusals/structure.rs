@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
     refused(24, "a sparse weight of a gigabyte", |f| extended(f, &[bytes(15, &bomb("v"))], &[]), "M024", "\"v\" … sparse"),
     refused(24, "a sparse constant of a gigabyte", |f| extended(f, &[bytes(1, &node("Constant", &[], &["v"], &[sparse("sparse_value", &bomb(""))]))], &[]), "M024", "node_v … sparse"),
     // operators of other houses
-    foreign("com.microsoft:FusedConv", |f| other(f, "com.microsoft:FusedConv")),
+    foreign("com.microsoft:MultiHeadAttention", |f| other(f, "com.microsoft:MultiHeadAttention")),
     foreign("com.microsoft:EPContext", |f| other(f, "com.microsoft:EPContext")),
     foreign("pyopmulti:PyOp", |f| other(f, "pyopmulti:PyOp")),
     foreign("org.pytorch.aten:ATen", |f| other(f, "org.pytorch.aten:ATen")),
