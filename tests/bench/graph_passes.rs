@@ -16,6 +16,10 @@ use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Tensor, ValueType,
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The passes, in order.
 const PASSES: [&str; 5] = ["read", "normalise", "free the batch", "differentiate", "simplify"];
 

@@ -14,6 +14,11 @@ use clap::Parser;
 use commands::Command;
 use failure::Failure;
 
+/// Passes over a graph make and drop many small things: they take 1.6 times as long with the allocator of glibc (100,000 nodes,
+/// `graph-passes`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Can this classifier be trusted when somebody pushes on its inputs, and what does the ground around its predictions look like?
 #[derive(Parser)]
 #[command(name = "flatscape", version, max_term_width = 120)]
