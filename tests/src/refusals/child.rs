@@ -39,9 +39,11 @@ pub fn run(mut command: Command, most: Duration) -> Ended {
     command.stdin(Stdio::null()).stdout(copy(&stdout)).stderr(copy(&stderr));
     let mut child = command.spawn().expect("the program starts");
     let start = Instant::now();
+    let mut held = 0;
     let (status, seconds, memory) = loop {
-        if let Some(ended) = reap(&mut child) {
-            break ended;
+        held = held.max(most_held(child.id()).unwrap_or(0));
+        if let Some((status, seconds, memory)) = reap(&mut child) {
+            break (status, seconds, if cfg!(target_os = "linux") { held } else { memory });
         }
         if start.elapsed() > most {
             let _ = child.kill();
@@ -58,6 +60,14 @@ pub fn run(mut command: Command, most: Duration) -> Ended {
         bytes
     };
     Ended { status, stdout: all(&mut stdout), stderr: all(&mut stderr), seconds, memory }
+}
+
+/// The most memory that a running program has held, in bytes, where the system says. What `wait4` says on Linux begins with what
+/// held the process that started it.
+fn most_held(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// What became of a child, if it has ended.

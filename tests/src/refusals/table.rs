@@ -178,7 +178,7 @@ pub const CASES: &[Case] = &[
     case("images of another size", |f| { model(f, good()); data(f, Images::Bytes([3, 1, 28, 28]), &[0, 1, 2]) }, "audit m.onnx --data d.npz --engine tract --threat linf:0.1 --out run", (3, "M053"), "float[N,1,8,8] … 28x28"),
     case("a layout that does not fit", nothing, "audit digits-standard --data digits -n 4 --layout nhwc --engine tract --out run", (3, "M053"), "--layout nhwc"),
     case("two layouts that fit", |f| { model(f, Model::new().input("x", "float[N,3,3,3]").node_with("Flatten", &["x"], "logits", &[("axis", 1)]).output("logits", "float[N,27]")); data(f, Images::Bytes([3, 3, 3, 3]), &[0, 1, 2]) }, "audit m.onnx --data d.npz --engine tract --threat linf:0.1 --out run", (2, "U054"), "two layouts fit … --layout nchw"),
-    case("an operator without a gradient", |f| model(f, unruled()), "grad m.onnx -o g.onnx", (3, "M026"), "no gradient rule … Shrink … node_logits … m"),
+    case("an operator without a gradient", |f| model(f, unruled()), "grad m.onnx -o g.onnx", (3, "M026"), "gradient rule … Det … node_volume … m … 8 × 8"),
     case("no gradient at all", |f| model(f, classifier().node("Sign", &["h"], "logits").output("logits", "float[N,10]")), "grad m.onnx -o g.onnx", (3, "M028"), "x … 0 everywhere … inspect"),
     // data
     case("no such data set", nothing, "audit digits-standard --data mnist --data-dir nowhere --out run", (4, "D001"), "mnist … looked in … nowhere … --data-dir … curl"),
@@ -253,9 +253,9 @@ fn external(entries: &[(&str, &str)]) -> Model {
     good().tensor("v", &[3, 4], Data::External(entries)).node("Identity", &["v"], "unused")
 }
 
-/// A classifier that can be run but has an operator without a gradient rule on its way.
+/// A classifier that ONNX Runtime can run, with an operator on its way that no gradient rule covers.
 pub fn unruled() -> Model {
-    classifier().node("Shrink", &["h"], "logits").output("logits", "float[N,10]")
+    classifier().node("Det", &["x"], "volume").node("Add", &["h", "volume"], "logits").output("logits", "float[N,10]")
 }
 
 fn data_without_labels(f: &Path) {
