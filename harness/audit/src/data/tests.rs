@@ -279,7 +279,8 @@ fn a_folder_of_images_is_read_class_by_class() {
 #[test]
 fn images_that_are_no_plain_pixels_are_refused_by_name() {
     let deep: Vec<u8> = vec![0; 8];
-    let cases: [(&str, &dyn Fn(&Path), &str); 6] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+    let cases: [Case; 6] = [
         ("D080", &|p| png(p, 1, 1, image::ColorType::Rgba8, &[1, 2, 3, 254]), "transparent"),
         ("D080", &|p| png(p, 2, 2, image::ColorType::L16, &deep), "more than 8 bits"),
         ("D081", &|p| std::fs::write(p, b"\x89PNG\r\n\x1a\nnonsense").expect("written"), "cannot be decoded"),

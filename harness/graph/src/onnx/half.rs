@@ -33,7 +33,7 @@ impl Half {
                     // fraction · 2⁻²⁴, exact in float
                     0 => (fraction as f32 * (-24f32).exp2()).to_bits(),
                     0x1f => 0x7f80_0000 | fraction << 13,
-                    _ => exponent + 112 << 23 | fraction << 13,
+                    _ => ((exponent + 112) << 23) | (fraction << 13),
                 };
                 f32::from_bits(sign | magnitude)
             }

@@ -7,10 +7,10 @@ use flatscape_graph::Expr;
 
 pub const MISTAKES: &[Mistake] = &[
     wrong("ReduceSum", 0, "the reduced axes come back in front", |_, ct| ct),
-    wrong("ReduceMean", 0, "not divided by the count", |n, ct| keep(n, ct)),
+    wrong("ReduceMean", 0, "not divided by the count", keep),
     wrong("ReduceMean", 0, "divided by all elements", |n, ct| keep(n, ct) / n.x(0).unary("Size").cast(ct.dtype())),
     wrong("ReduceSumSquare", 0, "without the factor 2", |n, ct| n.x(0) * keep(n, ct)),
-    wrong("ReduceL1", 0, "without the sign", |n, ct| keep(n, ct)),
+    wrong("ReduceL1", 0, "without the sign", keep),
     wrong("ReduceL2", 0, "not divided by the norm", |n, ct| n.x(0) * keep(n, ct)),
     wrong("ReduceL2", 0, "divided by the squared norm", |n, ct| {
         let norm = keep(n, n.y(0)).max(1e-12);
@@ -21,7 +21,7 @@ pub const MISTAKES: &[Mistake] = &[
     wrong("ReduceLogSumExp", 0, "as a mean", |n, ct| keep(n, ct) / n.elements_per(n.x(0), n.y(0))),
     wrong("ReduceProd", 0, "y / x", |n, ct| keep(n, ct) * keep(n, n.y(0)) / n.x(0)),
     wrong("ReduceMax", 0, "ties do not share", |n, ct| keep(n, ct) * reached(n)),
-    wrong("ReduceMax", 0, "the mask is forgotten", |n, ct| keep(n, ct)),
+    wrong("ReduceMax", 0, "the mask is forgotten", keep),
     wrong("ReduceMin", 0, "ties do not share", |n, ct| keep(n, ct) * reached(n)),
     wrong("ReduceMin", 0, "with a sign", |n, ct| -right(n, 0, ct)),
     wrong("Softmax", 0, "the axis is always the last", |n, ct| n.y(0) * (ct - (ct * n.y(0)).sum(&[-1], true))),

@@ -137,9 +137,9 @@ fn one_row(p: &mut Place, behind: usize) -> Option<()> {
         if !(0..operands.len()).any(holds) {
             continue;
         }
-        for i in 0..operands.len() {
+        for (i, &rank) in ranks.iter().enumerate() {
             let value = p.node.input(i)?;
-            if let Some(row) = axis(ranks[i]).and_then(|a| first_row(p.new, value, a, p.batch)) {
+            if let Some(row) = axis(rank).and_then(|a| first_row(p.new, value, a, p.batch)) {
                 p.node.inputs[i] = Some(p.new.add_constant("row", row));
             }
         }
