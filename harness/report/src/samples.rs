@@ -1,7 +1,7 @@
 //! `samples.csv`: the join of geometry and robustness, one line per model, threat model and sample. It does not know which
 //! attacks or metrics exist; they arrive as column names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,14 +65,21 @@ impl Samples {
         &self.columns
     }
 
-    /// Number of lines that were mentioned or measured.
+    /// Number of lines of `samples.csv`.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.lines().len()
     }
 
     /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The lines that stand for themselves: those without a threat model are joined to those that have one.
+    fn lines(&self) -> Vec<&(SampleKey, Vec<Option<SampleValue>>)> {
+        let threatened = self.rows.iter().filter(|(key, _)| !key.threat.is_empty());
+        let joined: BTreeSet<(&str, u64)> = threatened.map(|(key, _)| (key.model.as_str(), key.id)).collect();
+        self.rows.iter().filter(|(key, _)| !key.threat.is_empty() || !joined.contains(&(key.model.as_str(), key.id))).collect()
     }
 
     /// Per model, threat model and attack: how many samples had each outcome, in words, and the median distance.
@@ -143,14 +150,8 @@ pub(crate) struct OutcomeCount {
 /// without a threat model is joined to every line of the same model and sample that has one, and gets a line of its own only
 /// where there is none. A place where nothing was measured is an empty cell. The rules of [`crate::results_csv`] hold.
 pub fn samples_csv(samples: &Samples) -> Vec<u8> {
-    let mut with_threat: BTreeMap<(&str, u64), ()> = BTreeMap::new();
-    for (key, _) in samples.rows.iter().filter(|(key, _)| !key.threat.is_empty()) {
-        with_threat.insert((&key.model, key.id), ());
-    }
     let header = ["model", "threat", "id", "label", "prediction"].into_iter().chain(samples.columns.iter().map(String::as_str));
-    let rows =
-        samples.rows.iter().filter(|(key, _)| !key.threat.is_empty() || !with_threat.contains_key(&(key.model.as_str(), key.id)));
-    let lines = rows.map(|(key, cells)| {
+    let lines = samples.lines().into_iter().map(|(key, cells)| {
         let geometry = samples.row_places.get(&(key.model.clone(), String::new(), key.id)).map(|&place| &samples.rows[place].1);
         let mut line = vec![
             Cell::Text(key.model.as_str().into()),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flatscape_engine::{Choice, Device, Engine, Settings};
+use flatscape_engine::{Choice, Device, Engine, EngineError, Settings};
 use flatscape_graph::{Dim, Graph, Tensor};
 
 use super::compiled::{Compiled, Results};
@@ -49,7 +49,13 @@ impl<'a> Engines<'a> {
     pub fn around(main: &'a dyn Engine, settings: &Settings) -> Engines<'a> {
         let open = |choice| {
             let settings = Settings { choice, device: Device::Cpu, ..settings.clone() };
-            flatscape_engine::open(&settings).map_err(|e| format!("not available: {e}"))
+            flatscape_engine::open(&settings).map_err(|e| match e {
+                // where it was looked for is a matter of this machine
+                EngineError::LibraryMissing { .. } => {
+                    "not available: there is no ONNX Runtime; `flatscape runtime install` fetches it".to_owned()
+                }
+                other => format!("not available: {other}"),
+            })
         };
         let (tract, ort) = (open(Choice::Tract), open(Choice::Ort));
         let double = [&tract, &ort].into_iter().flatten().cloned().collect();
