@@ -124,9 +124,7 @@ pub fn run(
     }
     let Loaded { requests, models, refused } = load_models(natives, engine.as_ref(), &dataset, observer)?;
     let manifest = manifest(plan, engine.as_ref(), plugins, &dataset, &models, &refused);
-    let mut bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-    bytes.push(b'\n');
-    let directory = Directory::open(&plan.out, &bytes, plan.resume)?;
+    let directory = Directory::open(&plan.out, &pretty(&manifest)?, plan.resume)?;
     let mut run = Run {
         plan,
         engine,
@@ -143,6 +141,13 @@ pub fn run(
         suggestions: BTreeMap::new(),
     };
     run.everything()
+}
+
+/// JSON for people, ended by a new line.
+fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, IntakeError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| IntakeError::output(102, e.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// One audit under way.
@@ -246,9 +251,7 @@ impl Run<'_> {
                     let found = certificate::of_model(model, self.dataset, self.threat(), self.plan.settings.seed, &engines);
                     let spent = started.elapsed().as_millis() as f64 / 1000.0;
                     self.directory.write(&seconds, format!("{spent:.3}\n").as_bytes())?;
-                    let mut bytes = serde_json::to_vec_pretty(&found).unwrap_or_default();
-                    bytes.push(b'\n');
-                    self.directory.publish(&result, &bytes)?;
+                    self.directory.publish(&result, &pretty(&found)?)?;
                     (found, spent)
                 }
             };
@@ -256,9 +259,7 @@ impl Run<'_> {
             self.certificates.push(found);
         }
         self.manifest["certificates"] = self.certificates.iter().map(|(certificate, _)| json!(certificate)).collect();
-        let mut bytes = serde_json::to_vec_pretty(&self.manifest).unwrap_or_default();
-        bytes.push(b'\n');
-        self.directory.write(crate::directory::MANIFEST, &bytes)
+        self.directory.write(crate::directory::MANIFEST, &pretty(&self.manifest)?)
     }
 
     /// Where the clean accuracy is poor, looks for the mistake that would explain it.

@@ -15,6 +15,7 @@ mod rejected_proposals;
 mod remedied;
 mod short_of_reach;
 mod single_step_stronger;
+mod surrogate_gradient;
 mod zero_gradients;
 
 pub(crate) use loss_underflow::LEAD;
@@ -54,6 +55,7 @@ const MEASURED: &[Flag] = &[
     loss_underflow::FLAG,
     zero_gradients::FLAG,
     single_step_stronger::FLAG,
+    surrogate_gradient::FLAG,
     rejected_proposals::FLAG,
     short_of_reach::FLAG,
 ];
