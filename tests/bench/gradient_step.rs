@@ -10,9 +10,9 @@ use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use flatscape_audit::functions::cross_entropy;
 use flatscape_engine::{Buffer, CompileOptions, Engine, Executable, Settings};
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, normalize, onnx, simplify};
+use flatscape_intake::functions::cross_entropy;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 

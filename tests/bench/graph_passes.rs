@@ -8,10 +8,10 @@
 use std::error::Error;
 use std::time::Instant;
 
-use flatscape_audit::functions::cross_entropy;
 use flatscape_autodiff::vjp;
 use flatscape_graph::normalize::{self, Options};
 use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Tensor, ValueType, onnx, simplify};
+use flatscape_intake::functions::cross_entropy;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 

@@ -8,8 +8,8 @@ mod mutate;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flatscape_audit::model::admit;
 use flatscape_graph::{Graph, onnx, text};
+use flatscape_intake::model::admit;
 
 use crate::provision::{onnx_runtime_library, root};
 use mutate::Random;

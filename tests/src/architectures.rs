@@ -11,10 +11,10 @@ mod list;
 
 use std::sync::Arc;
 
-use flatscape_audit::gradient::{self, assemble};
-use flatscape_audit::model::{Intake, Native};
 use flatscape_engine::{Choice, Engine, Settings};
 use flatscape_graph::{Graph, simplify};
+use flatscape_intake::gradient::{self, assemble};
+use flatscape_intake::model::{Intake, Native};
 
 use crate::provision::{onnx_runtime_with, root};
 use crate::rules::exceptions::settle;

@@ -385,7 +385,7 @@ fn files_explain_themselves() {
         found.unwrap_or_else(|| panic!("{key} is not among {:?}", file.model.metadata)).1.clone()
     };
     let bytes = std::fs::read(nets().join(net.name).with_extension("onnx")).expect("the model");
-    assert_eq!(property("gradient.model_sha256"), flatscape_audit::files::sha256(&bytes));
+    assert_eq!(property("gradient.model_sha256"), flatscape_intake::files::sha256(&bytes));
     assert_eq!([property("gradient.of"), property("gradient.wrt"), property("gradient.order")], ["ce", "input", "1"]);
     assert!(file.model.producer.starts_with("flatscape"), "{}", file.model.producer);
 }

@@ -1,11 +1,11 @@
 //! What is read off real models, and what the tool makes of models that are fed the wrong thing. The third-party models are not
 //! part of the project; where they are missing the tests say so.
 
-use flatscape_audit::card::Preprocessing;
-use flatscape_audit::data::{Dataset, Pixels, Request};
-use flatscape_audit::inspect::Inspection;
-use flatscape_audit::model::{Intake, Model, Native, SHIPPED};
-use flatscape_audit::suggest::suggest;
+use flatscape_intake::card::Preprocessing;
+use flatscape_intake::data::{Dataset, Pixels, Request};
+use flatscape_intake::inspect::Inspection;
+use flatscape_intake::model::{Intake, Model, Native, SHIPPED};
+use flatscape_intake::suggest::suggest;
 
 use crate::provision::{onnx_runtime, root, shared_data};
 

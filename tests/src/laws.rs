@@ -33,10 +33,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-sdk", &["flatscape-abi", "flatscape-graph"]),
     ("flatscape-host", &["flatscape-abi", "flatscape-graph"]),
     ("flatscape-standard", &["flatscape-sdk"]),
-    ("flatscape-audit", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-report"]),
+    ("flatscape-intake", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph"]),
+    ("flatscape-measure", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake"]),
+    (
+        "flatscape-audit",
+        &[
+            "flatscape-autodiff",
+            "flatscape-engine",
+            "flatscape-graph",
+            "flatscape-host",
+            "flatscape-intake",
+            "flatscape-measure",
+            "flatscape-report",
+        ],
+    ),
     (
         "flatscape-cli",
-        &["flatscape-audit", "flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-report"],
+        &[
+            "flatscape-audit",
+            "flatscape-autodiff",
+            "flatscape-engine",
+            "flatscape-graph",
+            "flatscape-host",
+            "flatscape-intake",
+            "flatscape-measure",
+            "flatscape-report",
+        ],
     ),
 ];
 

@@ -4,16 +4,16 @@
 
 use std::path::Path;
 
-use flatscape_audit::card::Preprocessing;
-use flatscape_audit::data::{Dataset, Request};
-use flatscape_audit::gradient::{self, assemble};
-use flatscape_audit::model::{Intake, Model, Native};
-use flatscape_audit::request;
-use flatscape_audit::shard::{Bench, Settings, Work};
-use flatscape_audit::threats::ThreatModel;
-use flatscape_audit::verify::Outcome;
 use flatscape_engine::{CompileOptions, Engine};
 use flatscape_graph::{Graph, Tensor};
+use flatscape_intake::card::Preprocessing;
+use flatscape_intake::data::{Dataset, Request};
+use flatscape_intake::gradient::{self, assemble};
+use flatscape_intake::model::{Intake, Model, Native};
+use flatscape_measure::prepared::{Prepared, Settings, Work};
+use flatscape_measure::request;
+use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::Outcome;
 
 use crate::provision::{onnx_runtime, plugins, shared_data, tract};
 
@@ -84,7 +84,7 @@ fn under_pgd(engine: &dyn Engine, model: &Model, data: &Dataset, eps: &str, imag
     let work = Work::Component(request::Request::parse("pgd:steps=20,restarts=1").expect("a request"));
     let settings = Settings { seed: 0, batch_size: 64 };
     let bench =
-        Bench::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{}: {e}", model.name));
+        Prepared::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{}: {e}", model.name));
     let found = bench.compute(0..images, &mut |_, _| {}).unwrap_or_else(|e| panic!("{}: {e}", model.name));
     found.get("outcome").expect("a column")
 }

@@ -3,17 +3,17 @@
 
 use std::path::Path;
 
-use flatscape_audit::card::Preprocessing;
-use flatscape_audit::data::{Dataset, Pixels, Request};
-use flatscape_audit::functions::cross_entropy;
-use flatscape_audit::model::{Intake, Model, Task};
-use flatscape_audit::request;
-use flatscape_audit::shard::{Bench, Settings, Work};
-use flatscape_audit::threats::ThreatModel;
-use flatscape_audit::verify::Outcome;
 use flatscape_autodiff::vjp;
 use flatscape_engine::{CompileOptions, Engine};
 use flatscape_graph::{Builder, DType, Graph, Tensor, ValueType, onnx, text};
+use flatscape_intake::card::Preprocessing;
+use flatscape_intake::data::{Dataset, Pixels, Request};
+use flatscape_intake::functions::cross_entropy;
+use flatscape_intake::model::{Intake, Model, Task};
+use flatscape_measure::prepared::{Prepared, Settings, Work};
+use flatscape_measure::request;
+use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::Outcome;
 
 use crate::provision::{engines, onnx_runtime, plugins, root, tract};
 use crate::wire::{self, Data};
@@ -231,7 +231,7 @@ fn try_load(
     flags: &[(&str, &str)],
     data: &Dataset,
     engine: &dyn Engine,
-) -> Result<Model, flatscape_audit::intake::IntakeError> {
+) -> Result<Model, flatscape_intake::refusal::Refusal> {
     let path = folder.join("twin.onnx");
     std::fs::write(&path, bytes).expect("a temporary folder can be written");
     let flag = |name: &str| flags.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
@@ -290,7 +290,7 @@ fn held(engine: &dyn Engine, model: &Model, data: &Dataset) -> usize {
     let threat = ThreatModel::parse("linf:0.1", false).expect("a radius");
     let work = Work::Component(request::Request::parse("pgd:steps=5,restarts=1").expect("a request"));
     let settings = Settings { seed: 0, batch_size: 32 };
-    let bench = Bench::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{e}"));
+    let bench = Prepared::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{e}"));
     let found = bench.compute(0..data.len(), &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}"));
     found.get::<u8>("outcome").expect("a column").iter().filter(|&&o| o == Outcome::Held as u8).count()
 }

@@ -14,20 +14,23 @@ use flatscape_report as report;
 use serde_json::json;
 
 use crate::certificate::{self, Certificate, Engines};
-use crate::conduct::misconduct;
-use crate::data::{self, Dataset};
 use crate::directory::Directory;
-use crate::files;
-use crate::findings::Findings;
-use crate::intake::{Class, IntakeError};
 use crate::landscape::{self, Landscapes};
-use crate::model::{self, Model, Native, Read, SHIPPED};
-use crate::request::Request;
-use crate::shard::{Bench, Description, ModelRequest, Settings, Shard, ShardError, Work, offered};
-use crate::suggest::suggest;
+use crate::violations::violations;
+use flatscape_intake::data::{self, Dataset};
+use flatscape_intake::files;
+use flatscape_intake::model::{self, Model, ModelRequest, Native, Read, SHIPPED};
+use flatscape_intake::number::number;
+use flatscape_intake::refusal::{Class, Refusal};
+use flatscape_measure::findings::Findings;
+use flatscape_measure::prepared::{MeasureError, Prepared, Settings, Work, of_host, offered};
+use flatscape_measure::request::Request;
+
+use crate::job::{Description, Shard};
 use crate::summary::{Certified, Context, ModelFacts, Part, Refused, Summary, summarise};
-use crate::threats::{ThreatModel, number};
 use crate::witness;
+use flatscape_intake::suggest::suggest;
+use flatscape_measure::threats::ThreatModel;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -78,7 +81,7 @@ pub struct Ending {
     /// All rows.
     pub summary: Summary,
     /// What went wrong on the way, in the order in which it happened.
-    pub faults: Vec<IntakeError>,
+    pub faults: Vec<Refusal>,
     /// Whether it was interrupted.
     pub interrupted: bool,
     /// The names of the models that were audited.
@@ -113,13 +116,13 @@ pub fn run(
     plugins: &Plugins,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<Ending, IntakeError> {
+) -> Result<Ending, Refusal> {
     let Read { models: natives, dataset, request } = model::read(&plan.models, &plan.data)?;
     let plan = &Plan { data: request, ..plan.clone() };
     dataset.notes.iter().for_each(|n| observer.note(n));
     for (kind, requests) in [(Kind::Attack, &plan.attacks), (Kind::Metric, &plan.metrics)] {
         for request in requests {
-            plugins.component(kind, &request.id)?.arguments(&request.arguments)?;
+            plugins.component(kind, &request.id).and_then(|c| c.arguments(&request.arguments)).map_err(of_host)?;
         }
     }
     let Loaded { requests, models, refused } = load_models(natives, engine.as_ref(), &dataset, observer)?;
@@ -144,8 +147,8 @@ pub fn run(
 }
 
 /// JSON for people, ended by a new line.
-fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, IntakeError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| IntakeError::output(102, e.to_string()))?;
+fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Refusal::output(102, e.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -158,7 +161,7 @@ struct Run<'a> {
     dataset: &'a Dataset,
     models: &'a [Model],
     requests: &'a [ModelRequest],
-    refused: &'a [(Refused, IntakeError)],
+    refused: &'a [(Refused, Refusal)],
     directory: &'a Directory,
     manifest: serde_json::Value,
     certificates: Vec<(Certificate, f64)>,
@@ -169,11 +172,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn everything(&mut self) -> Result<Ending, IntakeError> {
+    fn everything(&mut self) -> Result<Ending, Refusal> {
         self.remedied_graphs()?;
         self.certify()?;
         let mut parts = self.parts();
-        let mut faults: Vec<IntakeError> = self.refused.iter().map(|(_, error)| error.clone()).collect();
+        let mut faults: Vec<Refusal> = self.refused.iter().map(|(_, error)| error.clone()).collect();
         let count = parts.len();
         let total = count * self.ranges().len();
         for index in 0..count {
@@ -183,7 +186,7 @@ impl Run<'_> {
             let what = self.describe(&parts[index]);
             self.observer.begin(&what, index, count);
             if let Err(error) = self.part(&mut parts, index) {
-                let refusal = IntakeError::from(error);
+                let refusal = Refusal::from(error);
                 self.observer.note(&format!("{what}: {refusal}"));
                 parts[index].fault = Some((refusal.id(), refusal.what.clone()));
                 faults.push(refusal);
@@ -191,7 +194,7 @@ impl Run<'_> {
             if parts[index].work == Work::Clean {
                 self.suggest(&parts[index]);
             }
-            if let Some(fault) = self.misconduct(&parts[index]) {
+            if let Some(fault) = self.violations(&parts[index]) {
                 self.observer.note(&format!("{what}: {fault}"));
                 faults.push(fault);
             }
@@ -213,7 +216,7 @@ impl Run<'_> {
             ) {
                 Ok(drawn) => surfaces = drawn,
                 Err(error) => {
-                    let refusal = IntakeError::from(error);
+                    let refusal = Refusal::from(error);
                     self.observer.note(&format!("landscapes: {refusal}"));
                     faults.push(refusal);
                 }
@@ -232,7 +235,7 @@ impl Run<'_> {
     }
 
     /// The gradient certificate of every model: computed, or taken where it is there; then it stands in the manifest.
-    fn certify(&mut self) -> Result<(), IntakeError> {
+    fn certify(&mut self) -> Result<(), Refusal> {
         let engines = Engines::around(self.engine.as_ref(), &self.plan.engines);
         for (place, model) in self.models.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) {
@@ -285,7 +288,7 @@ impl Run<'_> {
     }
 
     /// What remedies made of the models, as files that one can inspect and run.
-    fn remedied_graphs(&self) -> Result<(), IntakeError> {
+    fn remedied_graphs(&self) -> Result<(), Refusal> {
         for (index, model) in self.models.iter().enumerate() {
             for (remedy, graph) in model.remedied_graphs() {
                 let sha: String = model.sha256.chars().take(8).collect();
@@ -327,10 +330,10 @@ impl Run<'_> {
     }
 
     /// Computes the shards of a part, or takes those that are there. After every shard the tables are on disk.
-    fn part(&mut self, parts: &mut [Part], index: usize) -> Result<(), ShardError> {
+    fn part(&mut self, parts: &mut [Part], index: usize) -> Result<(), MeasureError> {
         let slug = self.slug(&parts[index]);
         let n = self.dataset.len();
-        let mut bench: Option<Bench> = None;
+        let mut bench: Option<Prepared> = None;
         for (start, end) in self.ranges() {
             if self.stop.load(Ordering::Relaxed) {
                 break;
@@ -351,7 +354,7 @@ impl Run<'_> {
                     let bench = match &bench {
                         Some(bench) => bench,
                         None => {
-                            let made = bench.insert(Bench::new(
+                            let made = bench.insert(Prepared::new(
                                 self.engine.as_ref(),
                                 self.plugins,
                                 model,
@@ -387,11 +390,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn misconduct(&self, part: &Part) -> Option<IntakeError> {
+    fn violations(&self, part: &Part) -> Option<Refusal> {
         let Work::Component(request) = &part.work else { return None };
         let plugin = &offered(self.plugins, &request.id).ok()?.plugin;
         let file = plugin.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        misconduct(part, &request.id, &crate::intake::escape(&file))
+        violations(part, &request.id, &flatscape_intake::refusal::escape(&file))
     }
 
     /// Says which model files are not what they were when they were read. Nothing that was computed depends on them any more.
@@ -410,7 +413,11 @@ impl Run<'_> {
     fn pass_on_notes(&mut self) {
         for (path, note) in self.plugins.take_notes() {
             let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            self.observer.note(&format!("{}: {}", crate::intake::escape(&file), crate::intake::escape(&note.words)));
+            self.observer.note(&format!(
+                "{}: {}",
+                flatscape_intake::refusal::escape(&file),
+                flatscape_intake::refusal::escape(&note.words)
+            ));
         }
     }
 
@@ -418,7 +425,7 @@ impl Run<'_> {
         Description { model: self.requests[model].clone(), data: self.plan.data.clone(), settings: self.plan.settings, shard }
     }
 
-    fn tables(&self, parts: &[Part]) -> Result<Summary, IntakeError> {
+    fn tables(&self, parts: &[Part]) -> Result<Summary, Refusal> {
         let info = self.engine.info();
         let context = Context {
             dataset: self.dataset.name.clone(),
@@ -450,18 +457,13 @@ impl Run<'_> {
             })
             .collect();
         let refused: Vec<Refused> = self.refused.iter().map(|(refused, _)| refused.clone()).collect();
-        let summary = summarise(&context, &facts, parts, &refused).map_err(|e| IntakeError::output(102, e.to_string()))?;
+        let summary = summarise(&context, &facts, parts, &refused).map_err(|e| Refusal::output(102, e.to_string()))?;
         self.directory.write("results.csv", &report::results_csv(&summary.records))?;
         self.directory.write("samples.csv", &report::samples_csv(&summary.samples))?;
         Ok(summary)
     }
 
-    fn page(
-        &self,
-        summary: &Summary,
-        surfaces: Vec<report::Surface>,
-        partial: Option<(usize, usize)>,
-    ) -> Result<(), IntakeError> {
+    fn page(&self, summary: &Summary, surfaces: Vec<report::Surface>, partial: Option<(usize, usize)>) -> Result<(), Refusal> {
         let page = report::Page {
             title: format!(
                 "{} under attack, on {}",
@@ -479,7 +481,7 @@ impl Run<'_> {
             certificates: self.certificates.iter().map(|(certificate, _)| rows_of(certificate)).collect(),
             manifest: self.manifest.clone(),
         };
-        let html = report::html(&page).map_err(|e| IntakeError::output(94, e.to_string()))?;
+        let html = report::html(&page).map_err(|e| Refusal::output(94, e.to_string()))?;
         self.directory.write("report.html", html.as_bytes())
     }
 
@@ -496,7 +498,7 @@ impl Run<'_> {
             Work::Component(request) => (request.id.as_str(), request.spelled()),
         };
         let threat = part.threat.as_ref().map(ThreatModel::text).unwrap_or_default();
-        let hash = crate::files::sha256(format!("{spelled}\n{threat}").as_bytes());
+        let hash = flatscape_intake::files::sha256(format!("{spelled}\n{threat}").as_bytes());
         format!("{}.{id}-{}", stem(part.model, model), &hash[..8])
     }
 
@@ -576,18 +578,18 @@ fn headlines(records: &[report::Record], part: &Part, model: &str) -> Vec<String
 struct Loaded {
     requests: Vec<ModelRequest>,
     models: Vec<Model>,
-    refused: Vec<(Refused, IntakeError)>,
+    refused: Vec<(Refused, Refusal)>,
 }
 
 fn load_models(
-    natives: Vec<(ModelRequest, Result<Native, IntakeError>)>,
+    natives: Vec<(ModelRequest, Result<Native, Refusal>)>,
     engine: &dyn Engine,
     dataset: &Dataset,
     observer: &mut dyn Observer,
-) -> Result<Loaded, IntakeError> {
+) -> Result<Loaded, Refusal> {
     let mut requests = Vec::new();
     let mut models = Vec::new();
-    let mut refused: Vec<(Refused, IntakeError)> = Vec::new();
+    let mut refused: Vec<(Refused, Refusal)> = Vec::new();
     for (request, native) in natives {
         match native.and_then(|native| Model::fit(native, &request.intake, dataset, engine)) {
             Ok(model) => {
@@ -614,7 +616,7 @@ fn manifest(
     plugins: &Plugins,
     dataset: &Dataset,
     models: &[Model],
-    refused: &[(Refused, IntakeError)],
+    refused: &[(Refused, Refusal)],
 ) -> serde_json::Value {
     let used = |id: &str| plan.attacks.iter().chain(&plan.metrics).any(|r| r.id == id);
     let components: Vec<_> = plugins

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::files::show;
-use crate::intake::IntakeError;
+use flatscape_intake::files::show;
+use flatscape_intake::refusal::Refusal;
 
 /// A directory that this process alone writes into.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ impl Directory {
     /// # Errors
     /// `O095`: the directory cannot be made or written. `R096`: it holds something else, or a run and `resume` was not asked for.
     /// `R097`: another process has it. `R101`: the run in it was started with other options.
-    pub fn open(path: &Path, manifest: &[u8], resume: bool) -> Result<Directory, IntakeError> {
+    pub fn open(path: &Path, manifest: &[u8], resume: bool) -> Result<Directory, Refusal> {
         let cannot = |error: &std::io::Error| {
-            IntakeError::output(95, format!("the output directory {} cannot be written: {error}", show(path)))
+            Refusal::output(95, format!("the output directory {} cannot be written: {error}", show(path)))
                 .help("choose another place with --out")
         };
         fs::create_dir_all(path).map_err(|e| cannot(&e))?;
@@ -43,7 +43,7 @@ impl Directory {
         let foreign = !manifest_path.exists() && entries.iter().any(|e| *e != lock_path);
         if foreign {
             let why = format!("the output directory {} is not empty and holds no run of flatscape", show(path));
-            return Err(IntakeError::state(96, why).help("nothing was touched; choose another place with --out"));
+            return Err(Refusal::state(96, why).help("nothing was touched; choose another place with --out"));
         }
         let lock =
             File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(|e| cannot(&e))?;
@@ -54,7 +54,7 @@ impl Directory {
                 show(path),
                 if holder.is_empty() { String::new() } else { format!(" by process {}", holder.trim()) }
             );
-            return Err(IntakeError::state(97, why).help("wait until that run has ended, or choose another place with --out"));
+            return Err(Refusal::state(97, why).help("wait until that run has ended, or choose another place with --out"));
         }
         let directory = Directory { path: path.to_owned(), _lock: lock };
         let note = format!("{}\n", std::process::id());
@@ -68,12 +68,12 @@ impl Directory {
                 } else {
                     "choose another place with --out"
                 };
-                return Err(IntakeError::state(96, why).help(help));
+                return Err(Refusal::state(96, why).help(help));
             }
             Ok(found) => {
                 if let Some(difference) = difference(&found, manifest) {
                     let why = format!("the run in {} was started with other options: {difference}", show(path));
-                    return Err(IntakeError::state(101, why)
+                    return Err(Refusal::state(101, why)
                         .help("repeat the command of its manifest.json, or choose another place with --out"));
                 }
             }
@@ -96,7 +96,7 @@ impl Directory {
     ///
     /// # Errors
     /// `O094`: it could not be written.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), IntakeError> {
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let temporary = self.store(name, bytes)?;
         temporary.persist(self.path.join(name)).map_err(|e| self.failed(name, &e.error))?;
         Ok(())
@@ -106,7 +106,7 @@ impl Directory {
     ///
     /// # Errors
     /// `O094`: it could not be written.
-    pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), IntakeError> {
+    pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let target = self.path.join(name);
         match self.store(name, bytes)?.persist_noclobber(&target) {
             Ok(_) => Ok(()),
@@ -115,7 +115,7 @@ impl Directory {
         }
     }
 
-    fn store(&self, name: &str, bytes: &[u8]) -> Result<tempfile::NamedTempFile, IntakeError> {
+    fn store(&self, name: &str, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Refusal> {
         let target = self.path.join(name);
         let folder = target.parent().unwrap_or(&self.path);
         let attempt = || -> std::io::Result<tempfile::NamedTempFile> {
@@ -128,8 +128,8 @@ impl Directory {
         attempt().map_err(|e| self.failed(name, &e))
     }
 
-    fn failed(&self, name: &str, error: &std::io::Error) -> IntakeError {
-        IntakeError::output(94, format!("{} could not be written to {}: {error}", name, show(&self.path)))
+    fn failed(&self, name: &str, error: &std::io::Error) -> Refusal {
+        Refusal::output(94, format!("{} could not be written to {}: {error}", name, show(&self.path)))
             .help("what is already there is kept; make room and repeat the command with --resume")
     }
 }

@@ -5,14 +5,15 @@ use flatscape_engine::Engine;
 use flatscape_host::Plugins;
 use flatscape_report::{Axis, Surface, shared_range, surface_csv, surface_svg, surfaces_svg};
 
-use crate::data::Dataset;
 use crate::directory::Directory;
-use crate::findings::{Findings, FindingsError};
-use crate::intake::{IntakeError, escape};
-use crate::model::Model;
-use crate::request::Request;
-use crate::shard::{Bench, Settings, ShardError, Work};
-use crate::threats::{ThreatModel, number};
+use flatscape_intake::data::Dataset;
+use flatscape_intake::model::Model;
+use flatscape_intake::number::number;
+use flatscape_intake::refusal::{Refusal, escape};
+use flatscape_measure::findings::{Findings, FindingsError};
+use flatscape_measure::prepared::{MeasureError, Prepared, Settings, Work};
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
 
 /// The metric that computes landscapes.
 const COMPONENT: &str = "likelihood-landscape";
@@ -57,10 +58,10 @@ impl Directions {
     ///
     /// # Errors
     /// A usage error that names those there are.
-    pub fn parse(text: &str) -> Result<Directions, IntakeError> {
+    pub fn parse(text: &str) -> Result<Directions, Refusal> {
         DIRECTIONS.iter().find(|d| d.1 == text).map(|d| d.0).ok_or_else(|| {
             let names: Vec<&str> = DIRECTIONS.iter().map(|d| d.1).collect();
-            IntakeError::usage(91, format!("{:?} are no directions that this version knows", escape(text)))
+            Refusal::usage(91, format!("{:?} are no directions that this version knows", escape(text)))
                 .help(format!("there are {}", names.join(" and ")))
         })
     }
@@ -89,9 +90,9 @@ impl Grid {
     ///
     /// # Errors
     /// A usage error: not three numbers, not symmetric, an even number of points.
-    pub fn parse(text: &str) -> Result<Grid, IntakeError> {
+    pub fn parse(text: &str) -> Result<Grid, Refusal> {
         let wrong = |why: &str| {
-            IntakeError::usage(89, format!("the grid {:?} {why}", escape(text)))
+            Refusal::usage(89, format!("the grid {:?} {why}", escape(text)))
                 .help("write FROM:TO:POINTS, for example -8/255:8/255:41")
         };
         let parts: Vec<&str> = text.split(':').collect();
@@ -138,11 +139,11 @@ pub fn draw(
     dataset: &Dataset,
     threat: &ThreatModel,
     settings: Settings,
-) -> Result<Vec<Surface>, ShardError> {
+) -> Result<Vec<Surface>, MeasureError> {
     let samples = match wanted.samples {
         Samples::One(index) if index >= dataset.len() => {
             let what = format!("there is no image {index}: {} has {} here", dataset.name, dataset.len());
-            return Err(IntakeError::usage(92, what).into());
+            return Err(Refusal::usage(92, what).into());
         }
         Samples::One(index) => vec![index],
         Samples::FirstCorrect(0) => return Ok(Vec::new()),
@@ -166,7 +167,7 @@ pub fn draw(
         let values = wanted.grid.values(threat);
         let mut by_model: Vec<Vec<Surface>> = Vec::new();
         for (index, model) in models.iter().enumerate() {
-            let bench = Bench::new(engine, plugins, model, dataset, &work, threat, settings)?;
+            let bench = Prepared::new(engine, plugins, model, dataset, &work, threat, settings)?;
             let mut own = Vec::new();
             for &sample in &samples {
                 let found = bench.compute(sample..sample + 1, &mut |_, _| {})?;
@@ -200,9 +201,9 @@ pub fn draw(
 ///
 /// # Errors
 /// A file could not be written.
-pub fn write(directory: &Directory, surfaces: &[Surface]) -> Result<Vec<String>, IntakeError> {
+pub fn write(directory: &Directory, surfaces: &[Surface]) -> Result<Vec<String>, Refusal> {
     let mut names = Vec::new();
-    let mut keep = |name: String, bytes: &[u8]| -> Result<(), IntakeError> {
+    let mut keep = |name: String, bytes: &[u8]| -> Result<(), Refusal> {
         directory.write(&name, bytes)?;
         names.push(name);
         Ok(())
@@ -222,7 +223,7 @@ pub fn write(directory: &Directory, surfaces: &[Surface]) -> Result<Vec<String>,
     Ok(names)
 }
 
-fn grid(found: &Findings, name: &str) -> Result<Vec<f64>, ShardError> {
+fn grid(found: &Findings, name: &str) -> Result<Vec<f64>, MeasureError> {
     match found.tensor(name) {
         Some(tensor) => Ok(tensor.to_f64()),
         None => Err(FindingsError::Column(name.to_owned()).into()),
@@ -238,11 +239,11 @@ fn first_correct(
     dataset: &Dataset,
     threat: &ThreatModel,
     settings: Settings,
-) -> Result<Vec<usize>, ShardError> {
+) -> Result<Vec<usize>, MeasureError> {
     let looked = dataset.len().min(200);
     let mut right = vec![true; looked];
     for model in models {
-        let bench = Bench::new(engine, plugins, model, dataset, &Work::Clean, threat, settings)?;
+        let bench = Prepared::new(engine, plugins, model, dataset, &Work::Clean, threat, settings)?;
         let found = bench.compute(0..looked, &mut |_, _| {})?;
         let labels = found.get::<i64>("label")?;
         for (slot, (p, y)) in right.iter_mut().zip(found.get::<i64>("prediction")?.into_iter().zip(labels)) {

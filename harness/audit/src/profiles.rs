@@ -1,8 +1,8 @@
 //! Sets of attacks and metrics under a name, and the radius that people mean when they name a data set and no threat model.
 
-use crate::intake::{IntakeError, escape, nearest};
-use crate::request::Request;
-use crate::threats::ThreatModel;
+use flatscape_intake::refusal::{Refusal, escape, nearest};
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
 
 /// A set of components under a name.
 pub struct Profile {
@@ -42,17 +42,17 @@ pub const PROFILES: &[Profile] = &[
 
 impl Profile {
     /// Its attacks.
-    pub fn attacks(&self) -> Result<Vec<Request>, IntakeError> {
+    pub fn attacks(&self) -> Result<Vec<Request>, Refusal> {
         self.attacks.iter().map(|text| Request::parse(text)).collect()
     }
 
     /// Its metrics.
-    pub fn metrics(&self) -> Result<Vec<Request>, IntakeError> {
+    pub fn metrics(&self) -> Result<Vec<Request>, Refusal> {
         self.metrics.iter().map(|text| Request::parse(text)).collect()
     }
 
     /// Its threat model, where it has one of its own.
-    pub fn threat(&self) -> Result<Option<ThreatModel>, IntakeError> {
+    pub fn threat(&self) -> Result<Option<ThreatModel>, Refusal> {
         self.threat.map(|text| ThreatModel::parse(text, false)).transpose()
     }
 }
@@ -61,11 +61,11 @@ impl Profile {
 ///
 /// # Errors
 /// A usage error that names those there are.
-pub fn profile(name: &str) -> Result<&'static Profile, IntakeError> {
+pub fn profile(name: &str) -> Result<&'static Profile, Refusal> {
     PROFILES.iter().find(|p| p.name == name).ok_or_else(|| {
         let names: Vec<&str> = PROFILES.iter().map(|p| p.name).collect();
         let meant = nearest(name, names.iter().copied()).map_or(String::new(), |n| format!("; did you mean {n}?"));
-        IntakeError::usage(91, format!("no profile is called {:?}", escape(name)))
+        Refusal::usage(91, format!("no profile is called {:?}", escape(name)))
             .help(format!("there are {}{meant}", names.join(", ")))
     })
 }
@@ -78,10 +78,10 @@ const DEFAULT_THREATS: &[(&str, &str)] =
 ///
 /// # Errors
 /// A usage error for data without a usual radius.
-pub fn default_threat(data: &str) -> Result<ThreatModel, IntakeError> {
+pub fn default_threat(data: &str) -> Result<ThreatModel, Refusal> {
     match DEFAULT_THREATS.iter().find(|(name, _)| *name == data) {
         Some((_, text)) => ThreatModel::parse(text, false),
-        None => Err(IntakeError::usage(89, format!("there is no usual radius for {:?}", escape(data)))
+        None => Err(Refusal::usage(89, format!("there is no usual radius for {:?}", escape(data)))
             .help("say which perturbations are meant, for example --threat linf:8/255")),
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use flatscape_report::{Doubt, Record, SampleKey, SampleValue, Samples};
 
 use crate::certificate::Certificate;
-use crate::findings::{Findings, FindingsError};
-use crate::flags::{AttackEvidence, Evidence, FLAGS, LEAD, gradient_certificate, gradients_disagree};
-use crate::hazards::Found;
-use crate::request::Request;
-use crate::shard::Work;
+use crate::flags::{AttackEvidence, Evidence, LEAD, gradient_certificate, gradients_disagree};
 use crate::statistics::{Interval, Mean, clopper_pearson};
-use crate::threats::ThreatModel;
-use crate::verify::Outcome;
+use flatscape_intake::hazards::Found;
+use flatscape_measure::findings::{Findings, FindingsError};
+use flatscape_measure::prepared::Work;
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::Outcome;
 
 /// What all rows of an audit share.
 #[derive(Clone, Debug)]
@@ -405,20 +405,19 @@ impl Rows<'_> {
             }
         }
         for (text, case) in &cases {
-            for flag in FLAGS {
-                let Some(evidence) = (flag.judge)(case) else { continue };
-                found.entry(text.clone()).or_default().push(flag.code.to_owned());
+            for (doubt, evidence) in case.justified() {
+                found.entry(text.clone()).or_default().push(doubt.code.to_owned());
                 // what holds without any attack is told once
-                if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == flag.code)) {
+                if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == doubt.code)) {
                     continue;
                 }
-                summary.unreliable |= case.is_grave(flag);
+                summary.unreliable |= case.is_grave(&doubt);
                 let place = if text.is_empty() { self.model.name.clone() } else { format!("{} under {text}", self.model.name) };
                 summary.doubts.push(Doubt {
-                    code: flag.code.into(),
-                    raised_if: flag.raised_if.into(),
-                    explanation: flag.explanation.into(),
-                    advice: flag.advice.into(),
+                    code: doubt.code.into(),
+                    raised_if: doubt.raised_if.into(),
+                    explanation: doubt.explanation.into(),
+                    advice: doubt.advice.into(),
                     raised_for: format!("{place}: {evidence}"),
                 });
             }

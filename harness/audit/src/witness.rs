@@ -1,19 +1,19 @@
 //! The adversarial examples of a run as files: for every attack an `.npz` with the points, their clean originals and labels,
 //! so that anybody can check them again without any attack code.
 
-use crate::data::Dataset;
 use crate::directory::Directory;
-use crate::findings::{Findings, FindingsError};
-use crate::intake::IntakeError;
-use crate::model::Model;
 use crate::summary::Part;
+use flatscape_intake::data::Dataset;
+use flatscape_intake::model::Model;
+use flatscape_intake::refusal::Refusal;
+use flatscape_measure::findings::{Findings, FindingsError};
 
 /// Writes the witnesses of one attack; nothing where it broke nothing.
 ///
 /// # Errors
 /// The file could not be written, or the findings lack their witnesses.
-pub fn write(directory: &Directory, slug: &str, part: &Part, model: &Model, dataset: &Dataset) -> Result<(), IntakeError> {
-    let damaged = |e: FindingsError| IntakeError::output(102, e.to_string());
+pub fn write(directory: &Directory, slug: &str, part: &Part, model: &Model, dataset: &Dataset) -> Result<(), Refusal> {
+    let damaged = |e: FindingsError| Refusal::output(102, e.to_string());
     let Some(points) = part.findings.tensor("witness_x") else { return Ok(()) };
     let ids: Vec<u64> = part.findings.get::<i64>("witness_id").map_err(damaged)?.into_iter().map(|id| id as u64).collect();
     if ids.is_empty() {

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use flatscape_audit::intake::{IntakeError, escape};
 use flatscape_engine::EngineError;
 use flatscape_host::HostError;
+use flatscape_intake::refusal::{Refusal, escape};
 use serde_json::json;
 
 /// The end of a command.
@@ -13,7 +13,7 @@ use serde_json::json;
 pub struct Failure {
     /// The exit code.
     pub code: u8,
-    error: IntakeError,
+    error: Refusal,
 }
 
 impl fmt::Display for Failure {
@@ -22,8 +22,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<IntakeError> for Failure {
-    fn from(error: IntakeError) -> Failure {
+impl From<Refusal> for Failure {
+    fn from(error: Refusal) -> Failure {
         Failure { code: error.class.exit_code(), error }
     }
 }
@@ -36,13 +36,13 @@ impl From<EngineError> for Failure {
             Device { .. } => 108,
             _ => 6,
         };
-        IntakeError::engine(number, error.to_string()).into()
+        Refusal::engine(number, error.to_string()).into()
     }
 }
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Failure {
-        IntakeError::from(error).into()
+        flatscape_measure::prepared::of_host(error).into()
     }
 }
 
@@ -56,7 +56,7 @@ impl From<clap::Error> for Failure {
             .map(|p| p.trim().trim_start_matches("tip: ").split('\n').map(str::trim).collect::<Vec<_>>().join(" "))
             .filter(|p| !p.is_empty())
             .collect();
-        IntakeError::usage(2, printable(what)).help(printable(&help.join("; "))).into()
+        Refusal::usage(2, printable(what)).help(printable(&help.join("; "))).into()
     }
 }
 
@@ -72,22 +72,22 @@ fn escape_line(line: &str) -> String {
 impl Failure {
     /// The command line asks for something that cannot be.
     pub fn usage(sentence: impl fmt::Display) -> Failure {
-        IntakeError::usage(91, sentence.to_string()).into()
+        Refusal::usage(91, sentence.to_string()).into()
     }
 
     /// The engine or the device is not there.
     pub fn engine(sentence: impl fmt::Display) -> Failure {
-        IntakeError::engine(109, sentence.to_string()).into()
+        Refusal::engine(109, sentence.to_string()).into()
     }
 
     /// Something could not be read or written.
     pub fn output(sentence: impl fmt::Display) -> Failure {
-        IntakeError::output(94, sentence.to_string()).into()
+        Refusal::output(94, sentence.to_string()).into()
     }
 
     /// `{"error": {"id", "class", "what", "help"}}`.
     pub fn json(&self) -> serde_json::Value {
-        let IntakeError { class, what, help, .. } = &self.error;
+        let Refusal { class, what, help, .. } = &self.error;
         json!({ "error": { "id": self.error.id(), "class": class, "what": what, "help": help } })
     }
 }

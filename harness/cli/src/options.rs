@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use flatscape_audit::data::{self, Split};
-use flatscape_audit::files::Limits;
-use flatscape_audit::intake::IntakeError;
-use flatscape_audit::model::{Intake, Task};
 use flatscape_engine::{Choice, Device, Engine, EngineError, Settings, open, runtime};
 use flatscape_host::{Plugins, Search, WorkerCommand};
+use flatscape_intake::data::{self, Split};
+use flatscape_intake::files::Limits;
+use flatscape_intake::model::{Intake, Task};
+use flatscape_intake::refusal::Refusal;
 
 use crate::failure::Failure;
 
@@ -121,9 +121,9 @@ pub struct DataOptions {
 
 impl DataOptions {
     /// As the audit crate wants it.
-    pub fn request(&self) -> Result<data::Request, IntakeError> {
+    pub fn request(&self) -> Result<data::Request, Refusal> {
         let split = Split::parse(&self.split)
-            .ok_or_else(|| IntakeError::usage(91, format!("{:?} is no split", self.split)).help("there are test and train"))?;
+            .ok_or_else(|| Refusal::usage(91, format!("{:?} is no split", self.split)).help("there are test and train"))?;
         Ok(data::Request {
             data: self.data.clone(),
             split,
@@ -182,7 +182,7 @@ pub struct ReadingOptions {
 
 impl ReadingOptions {
     /// As the audit crate wants it, with nothing stated about pixels.
-    pub fn intake(&self) -> Result<Intake, IntakeError> {
+    pub fn intake(&self) -> Result<Intake, Refusal> {
         Ok(Intake {
             output: self.output.clone(),
             task: self.task.as_deref().map(Task::parse).transpose()?,

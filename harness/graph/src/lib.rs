@@ -44,7 +44,7 @@ pub use limits::{CONSTANT_BYTES, CONSTANT_FACTOR, VALUE_BYTES};
 pub use name::shown;
 pub use simplify::simplify;
 pub use subgraph::Subgraph;
-pub use tensor::{DType, Element, Tensor};
+pub use tensor::{DType, Element, Tensor, rows};
 
 /// The one opset that normalised graphs and everything written by flatscape use.
 pub const OPSET: i64 = 18;

@@ -242,3 +242,7 @@ impl Tensor {
             .map(Tensor::from))
     }
 }
+/// The chosen rows of a host tensor, along its first axis.
+pub fn rows(tensor: &Tensor, chosen: &[usize]) -> Tensor {
+    with_array!(tensor, a => Tensor::from(a.select(ndarray::Axis(0), chosen)))
+}

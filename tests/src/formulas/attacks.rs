@@ -1,9 +1,10 @@
 //! fgsm and pgd where the best point is known on paper; starts, restarts and targets.
 
-use flatscape_audit::attack::{Keep, argmax};
-use flatscape_audit::threats::ThreatModel;
-use flatscape_audit::verify::{Verifier, admissible};
 use flatscape_engine::Engine;
+use flatscape_intake::scores::argmax;
+use flatscape_measure::attack::Keep;
+use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::{Verifier, admissible};
 
 use super::toy::{How, LAST, LIN_TOY, Toy, boxed, close, dot, norm, point, threat};
 use crate::provision::{engines, plugins, tract};

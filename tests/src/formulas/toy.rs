@@ -1,14 +1,14 @@
 //! Models small enough for paper, and components of the standard plugins applied to them the way a shard does it.
 
-use flatscape_audit::attack::{Attack, Batch, Keep, Proposal};
-use flatscape_audit::link::Link;
-use flatscape_audit::metric::{Measured, Metric};
-use flatscape_audit::request::Request;
-use flatscape_audit::shard::numbers;
-use flatscape_audit::threats::ThreatModel;
 use flatscape_engine::Engine;
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType};
 use flatscape_host::{Component, Kind, Program, Role, Task};
+use flatscape_measure::attack::{Attack, Batch, Keep, Proposal};
+use flatscape_measure::link::Link;
+use flatscape_measure::metric::{Measured, Metric};
+use flatscape_measure::prepared::numbers;
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
 
 use crate::provision::plugins;
 

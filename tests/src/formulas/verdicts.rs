@@ -1,7 +1,7 @@
 //! What the judge believes: proposals that are not allowed, points where the model gives no number, and a ball of radius 0.
 
-use flatscape_audit::attack::Keep;
-use flatscape_audit::verify::{Outcome, Rejection, Verifier};
+use flatscape_measure::attack::Keep;
+use flatscape_measure::verify::{Outcome, Rejection, Verifier};
 
 use super::toy::{How, LAST, Toy, boxed, linear};
 use crate::provision::engines;

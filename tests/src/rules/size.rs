@@ -1,9 +1,9 @@
 //! How much a gradient adds to a graph: nodes after simplification, of whole networks.
 
-use flatscape_audit::gradient::{Request, assemble};
-use flatscape_audit::model::Intake;
-use flatscape_audit::model::Native;
 use flatscape_graph::simplify;
+use flatscape_intake::gradient::{Request, assemble};
+use flatscape_intake::model::Intake;
+use flatscape_intake::model::Native;
 
 use super::directory;
 

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use flatscape_graph::{Graph, Tensor, text};
 
-use super::ground::{Engines, samples};
+use super::points::{Engines, samples};
 use super::{Certificate, Other, Scalar, Subject, Variable, WALK, certify};
-use crate::data::Dataset;
-use crate::link::{Link, LinkError, Point};
-use crate::model::{Given, Model};
-use crate::remedies::objective;
-use crate::threats::ThreatModel;
+use flatscape_intake::data::Dataset;
+use flatscape_intake::model::{Given, Model};
+use flatscape_intake::remedies::objective;
+use flatscape_measure::link::{Link, LinkError, Point};
+use flatscape_measure::threats::ThreatModel;
 
 /// Certifies the gradient of a model on the first images of a data set.
 pub fn of_model(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64, engines: &Engines) -> Certificate {

@@ -10,10 +10,10 @@ pub(super) const CHECK: Check = Check {
     what: "the gradient against that of the same graph in double precision, with every operator in its plain form",
     counts: true,
     slopes: false,
-    measure: |ground, site| {
-        let double = ground.double.as_ref().map_err(String::clone)?;
-        let expected = ground.gradient_of(double, &site.x)?;
+    measure: |points, site| {
+        let double = points.double.as_ref().map_err(String::clone)?;
+        let expected = points.gradient_of(double, &site.x)?;
         let tolerance = Tolerance { noun: "samples", error: 0.02, of: "‖∇‖", share: 0.05, median: 1e-3 };
-        Ok(Some(distances(ground, site, &expected).judged(ground, String::new(), &tolerance)))
+        Ok(Some(distances(points, site, &expected).judged(points, String::new(), &tolerance)))
     },
 };

@@ -2,7 +2,7 @@
 //! called too large where it is so with confidence: one kink among a few samples is no mistake of a gradient.
 
 use super::Finding;
-use super::ground::Ground;
+use super::points::Points;
 use crate::statistics::clopper_pearson;
 
 /// Relative errors with the samples they belong to.
@@ -40,16 +40,16 @@ impl Errors {
     }
 
     /// The finding.
-    pub(super) fn judged(mut self, ground: &Ground, directions: String, tolerance: &Tolerance) -> Finding {
+    pub(super) fn judged(mut self, points: &Points, directions: String, tolerance: &Tolerance) -> Finding {
         self.all.sort_by(|a, b| a.1.total_cmp(&b.1));
         let count = self.all.len();
         let beyond = self.all.iter().filter(|(_, error)| *error > tolerance.error).count();
         let median = self.all.get(count.saturating_sub(1) / 2).map_or(f64::NAN, |e| e.1);
         let (worst, largest) = self.all.last().copied().unwrap_or((0, f64::NAN));
-        let whose = ground.subject.ids.get(worst).map_or(String::new(), |id| format!(" at sample {id}"));
+        let whose = points.subject.ids.get(worst).map_or(String::new(), |id| format!(" at sample {id}"));
         let noun = tolerance.noun;
         Finding {
-            samples: ground.subject.blocks,
+            samples: points.subject.blocks,
             directions,
             threshold: format!(
                 "at most {} of the {noun} beyond {} of {}, the median within {}",

@@ -6,20 +6,20 @@ use std::collections::HashMap;
 use flatscape_engine::{CompileOptions, Engine};
 use flatscape_graph::{DType, Dim, Tensor, ValueType, onnx};
 
-use super::ground::{Engines, samples};
+use super::points::{Engines, samples};
 use super::subject::WALK;
 use super::{Certificate, Scalar, Subject, Variable, certify};
-use crate::data::Dataset;
-use crate::gradient::{Gradient, Of, Request, WithRespectTo};
-use crate::model::{Native, Outputs, Pixels, identity};
-use crate::random::{Law, Place, fill};
+use flatscape_intake::data::Dataset;
+use flatscape_intake::gradient::{Gradient, Of, Request, WithRespectTo};
+use flatscape_intake::model::{Native, Outputs, Pixels, identity};
+use flatscape_intake::random::{Law, Place, fill};
 
 /// Samples of noise, where there are no images.
 const NOISE: usize = 16;
 
 /// The points at which a file is certified.
 #[derive(Clone, Debug)]
-pub struct Points {
+pub struct FilePoints {
     /// The first input of the model, in its own units or those of the stated preprocessing.
     pub x: Tensor,
     /// Labels, one per sample.
@@ -30,7 +30,7 @@ pub struct Points {
     pub what: String,
 }
 
-impl Points {
+impl FilePoints {
     /// The first images of a data set as the model wants them: with the stated preprocessing, if the file has it inside; else
     /// with that of its card done here.
     ///
@@ -42,7 +42,7 @@ impl Points {
         request: &Request,
         data: &Dataset,
         engine: &dyn Engine,
-    ) -> Result<Points, String> {
+    ) -> Result<FilePoints, String> {
         let count = batch(gradient, samples(&gradient.forward, data.len()));
         let ids: Vec<u64> = (0..count as u64).map(|i| i % data.len().max(1) as u64).collect();
         let part = data.gather(&ids);
@@ -58,20 +58,20 @@ impl Points {
             first.host().map_err(|e| e.to_string())?
         };
         let what = format!("of {} ({})", data.name, data.split.name());
-        Ok(Points { x, labels: part.y, ids: part.ids, what })
+        Ok(FilePoints { x, labels: part.y, ids: part.ids, what })
     }
 
     /// Noise between 0 and 1, and labels in turn.
     ///
     /// # Errors
     /// A clause: an extent of the input is not known.
-    pub fn noise(gradient: &Gradient, seed: u64) -> Result<Points, String> {
+    pub fn noise(gradient: &Gradient, seed: u64) -> Result<FilePoints, String> {
         let count = batch(gradient, samples(&gradient.forward, NOISE));
         let input = gradient.graph.inputs().first().map(|&i| gradient.graph.value(i).ty.clone()).unwrap_or_default();
         let shape = inner(&input)
             .ok_or_else(|| format!("the input is {input}, and noise needs known extents; give images with --data"))?;
         let ids: Vec<u64> = (0..count as u64).collect();
-        Ok(Points {
+        Ok(FilePoints {
             x: noise(count, &shape, seed, "input", input.dtype.unwrap_or(DType::F32)),
             labels: (0..count as i64).map(|i| i % gradient.classes.unwrap_or(1).max(1) as i64).collect(),
             ids,
@@ -86,7 +86,7 @@ pub fn of_file(
     bytes: &[u8],
     gradient: &Gradient,
     request: &Request,
-    points: &Points,
+    points: &FilePoints,
     seed: u64,
     engines: &Engines,
 ) -> Certificate {
@@ -101,7 +101,7 @@ fn subject(
     bytes: &[u8],
     gradient: &Gradient,
     request: &Request,
-    points: &Points,
+    points: &FilePoints,
     seed: u64,
 ) -> Result<Subject, String> {
     let graph = onnx::read(bytes).map_err(|e| e.to_string())?.graph;

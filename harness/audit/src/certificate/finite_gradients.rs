@@ -12,17 +12,17 @@ pub(super) const CHECK: Check = Check {
     what: "samples whose gradient has an entry that is infinite or no number",
     counts: true,
     slopes: false,
-    measure: |ground, site| {
-        let size = ground.subject.size().max(1);
+    measure: |points, site| {
+        let size = points.subject.size().max(1);
         let gradient = &site.gradient_at_exact;
         let broken = gradient.chunks(size).filter(|g| g.iter().any(|v| !v.is_finite())).count();
         let entries = gradient.iter().filter(|v| !v.is_finite()).count() as f64 / gradient.len().max(1) as f64;
         Ok(Some(Finding {
-            samples: ground.subject.blocks,
+            samples: points.subject.blocks,
             directions: String::new(),
             threshold: format!("at most {} of the samples", percent(ALLOWED)),
-            measured: format!("{broken} of {} samples; {} of the entries", ground.subject.blocks, percent(entries)),
-            holds: !exceeds(broken, ground.subject.blocks, ALLOWED),
+            measured: format!("{broken} of {} samples; {} of the entries", points.subject.blocks, percent(entries)),
+            holds: !exceeds(broken, points.subject.blocks, ALLOWED),
         }))
     },
 };

@@ -16,10 +16,10 @@ pub(super) const CHECK: Check = Check {
     what: "the gradient that came with the model against our own",
     counts: false,
     slopes: false,
-    measure: |ground, site| {
-        let (Some(other), Some(compiled)) = (&ground.subject.other, &ground.other) else { return Ok(None) };
-        let theirs = ground.gradient_from(compiled.as_ref().map_err(String::clone)?, &other.output, &site.x)?;
-        let size = ground.subject.size().max(1);
+    measure: |points, site| {
+        let (Some(other), Some(compiled)) = (&points.subject.other, &points.other) else { return Ok(None) };
+        let theirs = points.gradient_from(compiled.as_ref().map_err(String::clone)?, &other.output, &site.x)?;
+        let size = points.subject.size().max(1);
         let mut pairs: Vec<(usize, f64, f64)> = Vec::new();
         for (block, (a, b)) in site.gradient.chunks(size).zip(theirs.chunks(size)).enumerate() {
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -34,7 +34,7 @@ pub(super) const CHECK: Check = Check {
         let beyond = pairs.iter().filter(|p| p.1 > TOLERATED).count();
         let Some(&(worst, error, cosine)) = pairs.last() else { return Ok(None) };
         let median = pairs[(pairs.len() - 1) / 2].1;
-        let id = ground.subject.ids.get(worst).copied().unwrap_or(worst as u64);
+        let id = points.subject.ids.get(worst).copied().unwrap_or(worst as u64);
         Ok(Some(Finding {
             samples: pairs.len(),
             directions: String::new(),

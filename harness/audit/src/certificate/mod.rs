@@ -9,8 +9,8 @@ mod errors;
 mod file;
 mod finite_gradients;
 mod given_gradients;
-mod ground;
 mod hessian;
+mod points;
 mod products;
 mod scalar;
 mod second_engine;
@@ -25,8 +25,8 @@ mod zero_gradients;
 use serde::{Deserialize, Serialize};
 
 pub use audited::of_model;
-pub use file::{Points, of_file};
-pub use ground::{Engines, Ground, Site};
+pub use file::{FilePoints, of_file};
+pub use points::{Engines, Points, Site};
 pub use scalar::Scalar;
 pub use subject::{Other, Subject, Variable, WALK};
 
@@ -41,7 +41,7 @@ pub struct Check {
     /// Whether it is about slopes, which a surrogate that somebody asked for does not have.
     pub slopes: bool,
     /// The answer at one place; `None` where the question is not asked, an error is a clause that says why there is no answer.
-    pub(crate) measure: fn(&Ground, &Site) -> Result<Option<Finding>, String>,
+    pub(crate) measure: fn(&Points, &Site) -> Result<Option<Finding>, String>,
 }
 
 /// All checks, in the order of the tables.
@@ -221,14 +221,14 @@ pub fn certify(subject: &Subject, engines: &Engines) -> Certificate {
         surrogate: subject.surrogate,
         rows: Vec::new(),
     };
-    let ground = match Ground::prepare(subject, engines) {
-        Ok(ground) => ground,
+    let points = match Points::prepare(subject, engines) {
+        Ok(points) => points,
         Err(why) => return certificate.refused(&why),
     };
     for check in CHECKS {
-        for site in &ground.sites {
+        for site in &points.sites {
             let row = blank(check, site.name);
-            certificate.rows.extend(match (check.measure)(&ground, site) {
+            certificate.rows.extend(match (check.measure)(&points, site) {
                 Ok(None) => None,
                 Ok(Some(found)) => Some(Row {
                     directions: found.directions,

@@ -5,11 +5,11 @@ use flatscape_autodiff::vjp;
 use flatscape_graph::{Builder, Graph, ValueId};
 
 use super::errors::{Errors, Tolerance};
-use super::ground::{Ground, Site};
+use super::points::{Points, Site};
 use super::slopes::slope;
 use super::subject::Variable;
 use super::{Check, Finding, Scalar};
-use crate::random::Law;
+use flatscape_intake::random::Law;
 
 /// Name of the cotangent of the values.
 pub(super) const COTANGENT: &str = "certificate_cotangent";
@@ -29,17 +29,17 @@ pub(super) const BY_DIFFERENCES: Check = Check {
     what: "⟨Jᵀȳ, v⟩ against ⟨ȳ, Jv⟩ for random ȳ, with Jv by central differences of the values",
     counts: true,
     slopes: true,
-    measure: |ground, site| {
-        let ct = random(ground, site);
-        let (pulled, _) = ground.product(&site.x, &ct, &vec![0.0; site.x.len()])?;
+    measure: |points, site| {
+        let ct = random(points, site);
+        let (pulled, _) = points.product(&site.x, &ct, &vec![0.0; site.x.len()])?;
         let scalar = Scalar::Weighted(ct);
         let mut errors = Errors::default();
         for direction in &site.directions {
-            for block in 0..ground.subject.blocks {
-                let claimed = ground.dot(&pulled, &direction.v, block);
-                let scale = ground.scale(site, &pulled, block);
+            for block in 0..points.subject.blocks {
+                let claimed = points.dot(&pulled, &direction.v, block);
+                let scale = points.scale(site, &pulled, block);
                 let of_step = |step| {
-                    let expected = slope(step, &|values, block| scalar.of(values, block), block, ground.subject.blocks);
+                    let expected = slope(step, &|values, block| scalar.of(values, block), block, points.subject.blocks);
                     let difference = (claimed - expected).abs();
                     let error = if difference == 0.0 { 0.0 } else { difference / scale.max(expected.abs()) };
                     if error.is_nan() { f64::INFINITY } else { error }
@@ -47,9 +47,9 @@ pub(super) const BY_DIFFERENCES: Check = Check {
                 errors.push(block, direction.steps.iter().map(of_step).fold(f64::INFINITY, f64::min));
             }
         }
-        let (error, median) = if ground.precise.is_ok() { (0.01, 1e-3) } else { (0.05, 0.02) };
+        let (error, median) = if points.precise.is_ok() { (0.01, 1e-3) } else { (0.05, 0.02) };
         let tolerance = Tolerance { noun: "pairs", error, of: "max(‖Jᵀȳ‖, |⟨ȳ, Jv⟩|)", share: 0.05, median };
-        Ok(Some(errors.judged(ground, ground.directions(site), &tolerance)))
+        Ok(Some(errors.judged(points, points.directions(site), &tolerance)))
     },
 };
 
@@ -59,29 +59,29 @@ pub(super) const TWICE: Check = Check {
     what: "⟨Jᵀȳ, v⟩ against ⟨ȳ, Jv⟩ for random ȳ, with Jv by differentiating Jᵀȳ in ȳ",
     counts: true,
     slopes: false,
-    measure: |ground, site| Ok(Some(twice(ground, site)?)),
+    measure: |points, site| Ok(Some(twice(points, site)?)),
 };
 
-fn twice(ground: &Ground, site: &Site) -> Result<Finding, String> {
-    let ct = random(ground, site);
+fn twice(points: &Points, site: &Site) -> Result<Finding, String> {
+    let ct = random(points, site);
     let mut errors = Errors::default();
     let mut laws = Vec::new();
     for law in ["Gaussian", "sign"] {
         let Some(direction) = site.directions.iter().find(|d| d.law == law) else { continue };
-        let (pulled, pushed) = ground.product(&site.x, &ct, &direction.v)?;
+        let (pulled, pushed) = points.product(&site.x, &ct, &direction.v)?;
         let pushed = pushed.ok_or("the reverse pass cannot be differentiated once more")?;
-        for block in 0..ground.subject.blocks {
-            let scale = ground.scale(site, &pulled, block);
-            errors.add(block, ground.dot(&pulled, &direction.v, block), ground.dot(&ct, &pushed, block), scale);
+        for block in 0..points.subject.blocks {
+            let scale = points.scale(site, &pulled, block);
+            errors.add(block, points.dot(&pulled, &direction.v, block), points.dot(&ct, &pushed, block), scale);
         }
         laws.push(format!("1 {law}"));
     }
     let tolerance = Tolerance { noun: "pairs", error: 1e-3, of: "max(‖Jᵀȳ‖, |⟨ȳ, Jv⟩|)", share: 0.05, median: 1e-4 };
-    Ok(errors.judged(ground, laws.join(", "), &tolerance))
+    Ok(errors.judged(points, laws.join(", "), &tolerance))
 }
 
-fn random(ground: &Ground, site: &Site) -> Vec<f64> {
-    ground.noise(Law::Normal, site.name, 2000, site.values.len() / ground.subject.blocks.max(1))
+fn random(points: &Points, site: &Site) -> Vec<f64> {
+    points.noise(Law::Normal, site.name, 2000, site.values.len() / points.subject.blocks.max(1))
 }
 
 /// The graph of both products. Without J·v where the reverse pass cannot be differentiated.

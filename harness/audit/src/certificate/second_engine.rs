@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::errors::{Errors, Tolerance};
-use super::ground::{Ground, Site};
+use super::points::{Points, Site};
 
 /// ‖g − g'‖ / ‖g'‖ per sample.
 pub(super) const CHECK: Check = Check {
@@ -10,17 +10,17 @@ pub(super) const CHECK: Check = Check {
     what: "the gradient against that of the same graph on another engine",
     counts: true,
     slopes: false,
-    measure: |ground, site| {
-        let other = ground.second.as_ref().map_err(String::clone)?;
-        let expected = ground.gradient_of(other, &site.x)?;
+    measure: |points, site| {
+        let other = points.second.as_ref().map_err(String::clone)?;
+        let expected = points.gradient_of(other, &site.x)?;
         let tolerance = Tolerance { noun: "samples", error: 0.02, of: "‖∇‖", share: 0.05, median: 1e-3 };
-        Ok(Some(distances(ground, site, &expected).judged(ground, String::new(), &tolerance)))
+        Ok(Some(distances(points, site, &expected).judged(points, String::new(), &tolerance)))
     },
 };
 
 /// Relative distances of the gradient in use from another one, per sample.
-pub(super) fn distances(ground: &Ground, site: &Site, expected: &[f64]) -> Errors {
-    let size = ground.subject.size().max(1);
+pub(super) fn distances(points: &Points, site: &Site, expected: &[f64]) -> Errors {
+    let size = points.subject.size().max(1);
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
     let mut errors = Errors::default();
     for (block, (g, e)) in site.gradient.chunks(size).zip(expected.chunks(size)).enumerate() {

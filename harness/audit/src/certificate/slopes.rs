@@ -5,7 +5,7 @@
 //! that is wrong agrees at neither.
 
 use super::errors::{Errors, Tolerance};
-use super::ground::{Direction, Ground, Site, Step};
+use super::points::{Direction, Points, Site, Step};
 use super::{Check, Finding, Scalar};
 
 /// ⟨∇loss, v⟩ = (loss(x + hv) − loss(x − hv)) / 2h
@@ -14,9 +14,9 @@ pub(super) const LOSS: Check = Check {
     what: "the gradient along a direction against the central difference of what is differentiated",
     counts: true,
     slopes: true,
-    measure: |ground, site| {
-        let scalar = &ground.subject.scalar;
-        Ok(Some(compare(ground, site, &site.gradient, &|values, block| scalar.of(values, block))))
+    measure: |points, site| {
+        let scalar = &points.subject.scalar;
+        Ok(Some(compare(points, site, &site.gradient, &|values, block| scalar.of(values, block))))
     },
 };
 
@@ -26,17 +26,17 @@ pub(super) const MARGIN: Check = Check {
     what: "the gradient of the strongest rival's lead along a direction against its central difference",
     counts: true,
     slopes: true,
-    measure: |ground, site| {
-        let Some(weights) = margin_weights(ground, site) else { return Ok(None) };
-        let (gradient, _) = ground.product(&site.x, &weights, &vec![0.0; site.x.len()])?;
+    measure: |points, site| {
+        let Some(weights) = margin_weights(points, site) else { return Ok(None) };
+        let (gradient, _) = points.product(&site.x, &weights, &vec![0.0; site.x.len()])?;
         let scalar = Scalar::Weighted(weights);
-        Ok(Some(compare(ground, site, &gradient, &|values, block| scalar.of(values, block))))
+        Ok(Some(compare(points, site, &gradient, &|values, block| scalar.of(values, block))))
     },
 };
 
 /// e_rival − e_label of every row of logits; `None` where the values are no logits of samples.
-pub(super) fn margin_weights(ground: &Ground, site: &Site) -> Option<Vec<f64>> {
-    let labels = ground.subject.labels.as_ref().filter(|_| ground.subject.batched)?;
+pub(super) fn margin_weights(points: &Points, site: &Site) -> Option<Vec<f64>> {
+    let labels = points.subject.labels.as_ref().filter(|_| points.subject.batched)?;
     let classes = site.values.len() / labels.len().max(1);
     let mut weights = vec![0.0; site.values.len()];
     for (row, (&label, z)) in labels.iter().zip(site.values.chunks(classes.max(1))).enumerate() {
@@ -56,13 +56,13 @@ pub(super) fn slope(step: &Step, scalar: &dyn Fn(&[f64], usize) -> f64, block: u
     (scalar(&step.above[rows.clone()], block) - scalar(&step.below[rows], block)) / (2.0 * step.h)
 }
 
-fn compare(ground: &Ground, site: &Site, gradient: &[f64], scalar: &dyn Fn(&[f64], usize) -> f64) -> Finding {
-    let blocks = ground.subject.blocks;
+fn compare(points: &Points, site: &Site, gradient: &[f64], scalar: &dyn Fn(&[f64], usize) -> f64) -> Finding {
+    let blocks = points.subject.blocks;
     let mut errors = Errors::default();
     for Direction { v, steps, .. } in &site.directions {
         for block in 0..blocks {
-            let claimed = ground.dot(gradient, v, block);
-            let scale = ground.scale(site, gradient, block);
+            let claimed = points.dot(gradient, v, block);
+            let scale = points.scale(site, gradient, block);
             let off = |step: &Step| {
                 let slope = slope(step, scalar, block, blocks);
                 let difference = (claimed - slope).abs();
@@ -72,11 +72,11 @@ fn compare(ground: &Ground, site: &Site, gradient: &[f64], scalar: &dyn Fn(&[f64
             errors.push(block, steps.iter().map(|s| nan_last(off(s))).fold(f64::INFINITY, f64::min));
         }
     }
-    let precise = ground.precise.is_ok();
+    let precise = points.precise.is_ok();
     let tolerance = if precise {
         Tolerance { noun: "pairs", error: 0.01, of: "max(‖∇‖, |slope|)", share: 0.05, median: 1e-3 }
     } else {
         Tolerance { noun: "pairs", error: 0.05, of: "max(‖∇‖, |slope|), in float32", share: 0.1, median: 0.02 }
     };
-    errors.judged(ground, ground.directions(site), &tolerance)
+    errors.judged(points, points.directions(site), &tolerance)
 }

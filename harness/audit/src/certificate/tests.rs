@@ -7,8 +7,8 @@ use flatscape_engine::{Choice, Engine, Settings, open};
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, simplify};
 
 use super::*;
-use crate::functions::cross_entropy;
-use crate::random::{Law, Place, fill};
+use flatscape_intake::functions::cross_entropy;
+use flatscape_intake::random::{Law, Place, fill};
 
 const SIDE: usize = 6;
 const CLASSES: usize = 4;

@@ -1,9 +1,9 @@
 //! Whether the gradient still says something at the distance that an attack walks: the slope of the margin over a hundredth and
-//! over a quarter of the radius, along random signs. A model can have a correct gradient that is worthless, if its ground is
+//! over a quarter of the radius, along random signs. A model can have a correct gradient that is worthless, if its points is
 //! shattered finer than any step.
 
 use super::errors::{Errors, Tolerance};
-use super::ground::{Ground, Site};
+use super::points::{Points, Site};
 use super::slopes::{margin_weights, slope};
 use super::{Check, Finding, Scalar};
 
@@ -16,7 +16,7 @@ pub(super) const NEAR: Check = Check {
     what: "the gradient of the margin against its difference over a hundredth of the radius",
     counts: true,
     slopes: true,
-    measure: |ground, site| over(ground, site, 0, &Tolerance { noun: "pairs", error: 0.5, of: SCALE, share: 0.05, median: 0.2 }),
+    measure: |points, site| over(points, site, 0, &Tolerance { noun: "pairs", error: 0.5, of: SCALE, share: 0.05, median: 0.2 }),
 };
 
 /// Over ε/4. Undefended residual nets reach 30 % at 8/255; where the gradient says nothing it is above 60 %.
@@ -25,26 +25,26 @@ pub(super) const FAR: Check = Check {
     what: "the gradient of the margin against its difference over a quarter of the radius",
     counts: true,
     slopes: true,
-    measure: |ground, site| over(ground, site, 1, &Tolerance { noun: "pairs", error: 0.5, of: SCALE, share: 0.35, median: 0.6 }),
+    measure: |points, site| over(points, site, 1, &Tolerance { noun: "pairs", error: 0.5, of: SCALE, share: 0.35, median: 0.6 }),
 };
 
-fn over(ground: &Ground, site: &Site, which: usize, tolerance: &Tolerance) -> Result<Option<Finding>, String> {
-    let Some(reach) = ground.subject.reach else { return Ok(None) };
-    let Some(weights) = margin_weights(ground, site) else { return Ok(None) };
+fn over(points: &Points, site: &Site, which: usize, tolerance: &Tolerance) -> Result<Option<Finding>, String> {
+    let Some(reach) = points.subject.reach else { return Ok(None) };
+    let Some(weights) = margin_weights(points, site) else { return Ok(None) };
     if reach == 0.0 {
         return Err("the radius is 0".to_owned());
     }
-    let (gradient, _) = ground.product(&site.x, &weights, &vec![0.0; site.x.len()])?;
+    let (gradient, _) = points.product(&site.x, &weights, &vec![0.0; site.x.len()])?;
     let scalar = Scalar::Weighted(weights);
     let mut errors = Errors::default();
     for (v, step) in site.directions.iter().filter_map(|d| d.reaches.get(which)) {
         // only the entries that are moved have a say
         let moved: Vec<f64> = gradient.iter().zip(v).map(|(g, v)| if *v == 0.0 { 0.0 } else { *g }).collect();
-        for block in 0..ground.subject.blocks {
-            let expected = slope(step, &|values, block| scalar.of(values, block), block, ground.subject.blocks);
-            errors.add(block, ground.dot(&moved, v, block), expected, ground.scale(site, &moved, block));
+        for block in 0..points.subject.blocks {
+            let expected = slope(step, &|values, block| scalar.of(values, block), block, points.subject.blocks);
+            errors.add(block, points.dot(&moved, v, block), expected, points.scale(site, &moved, block));
         }
     }
     let count = site.directions.iter().filter(|d| !d.reaches.is_empty()).count();
-    Ok(Some(errors.judged(ground, format!("{count} sign"), tolerance)))
+    Ok(Some(errors.judged(points, format!("{count} sign"), tolerance)))
 }

@@ -1,7 +1,7 @@
 //! Where the gradient is zero, nothing that follows it moves.
 
 use super::errors::{exceeds, percent};
-use super::ground::{Ground, Site};
+use super::points::{Points, Site};
 use super::{Check, Finding};
 
 /// Below this nothing that float32 holds has a direction left.
@@ -17,10 +17,10 @@ pub(super) const CHECK: Check = Check {
     what: "samples whose gradient is zero everywhere",
     counts: true,
     slopes: false,
-    measure: |ground, site| {
-        let size = ground.subject.size().max(1);
+    measure: |points, site| {
+        let size = points.subject.size().max(1);
         let gradient = &site.gradient_at_exact;
-        let asked = still_right(ground, site);
+        let asked = still_right(points, site);
         let zero = |g: &[f64]| g.iter().all(|v| v.abs() < NOTHING);
         let count = gradient.chunks(size).zip(&asked).filter(|(g, asked)| **asked && zero(g)).count();
         let entries = gradient.iter().filter(|v| **v == 0.0).count() as f64 / gradient.len().max(1) as f64;
@@ -37,9 +37,9 @@ pub(super) const CHECK: Check = Check {
 };
 
 /// The samples that an attack would still move.
-fn still_right(ground: &Ground, site: &Site) -> Vec<bool> {
-    let labels = ground.subject.labels.as_ref().filter(|_| site.name == "iterate" && ground.subject.batched);
-    let Some(labels) = labels else { return vec![true; ground.subject.blocks] };
+fn still_right(points: &Points, site: &Site) -> Vec<bool> {
+    let labels = points.subject.labels.as_ref().filter(|_| site.name == "iterate" && points.subject.batched);
+    let Some(labels) = labels else { return vec![true; points.subject.blocks] };
     let classes = (site.values.len() / labels.len().max(1)).max(1);
     let right = |(z, &y): (&[f64], &i64)| {
         let own = z.get(y as usize).copied().unwrap_or(f64::NAN);

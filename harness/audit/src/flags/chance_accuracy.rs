@@ -1,14 +1,16 @@
 //! The clean accuracy is that of guessing.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
-    code: "chance-accuracy",
-    unreliable: true,
-    raised_if: "the clean accuracy is no better than guessing: at most 1.5/classes, on at least 20 samples",
-    explanation: "A model that predicts at random on clean images is usually fed the wrong thing: another scale, mean and std, channel order, \
-                  layout or label order. Everything measured on it describes the mistake, not the model.",
-    advice: "Check --scale, --mean, --std, --layout and --label-offset against the place where the model was trained.",
+    doubt: Doubt {
+        code: "chance-accuracy",
+        unreliable: true,
+        raised_if: "the clean accuracy is no better than guessing: at most 1.5/classes, on at least 20 samples",
+        explanation: "A model that predicts at random on clean images is usually fed the wrong thing: another scale, mean and std, channel order, \
+                      layout or label order. Everything measured on it describes the mistake, not the model.",
+        advice: "Check --scale, --mean, --std, --layout and --label-offset against the place where the model was trained.",
+    },
     judge: |evidence| {
         let accuracy = evidence.correct as f64 / evidence.n.max(1) as f64;
         let chance = accuracy <= 1.5 / evidence.classes.max(1) as f64;

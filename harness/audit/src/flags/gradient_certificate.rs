@@ -1,17 +1,19 @@
 //! The gradient that attacks follow is not the gradient of the model.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 /// What stands in the column `flags`.
 pub const CODE: &str = "gradient-certificate";
 
 pub(super) const FLAG: Flag = Flag {
-    code: CODE,
-    unreliable: true,
-    raised_if: "a check of the gradient certificate fails: slopes, the dot-product identity, a second engine, float64, zero or infinite gradients",
-    explanation: "Attacks by gradient walk where the gradient points. If it is not the slope of the model, or the slope means nothing at the \
-                  distance of a step, they walk astray, and a high robust accuracy says nothing.",
-    advice: "Read the certificate in report.html: zero gradients mean saturation or rounding, a failing slope means a surrogate or a masked \
-             gradient, a failing slope-near or slope-far a shattered one. Attack with a loss on margins, and without gradients.",
+    doubt: Doubt {
+        code: CODE,
+        unreliable: true,
+        raised_if: "a check of the gradient certificate fails: slopes, the dot-product identity, a second engine, float64, zero or infinite gradients",
+        explanation: "Attacks by gradient walk where the gradient points. If it is not the slope of the model, or the slope means nothing at the \
+                      distance of a step, they walk astray, and a high robust accuracy says nothing.",
+        advice: "Read the certificate in report.html: zero gradients mean saturation or rounding, a failing slope means a surrogate or a masked \
+                 gradient, a failing slope-near or slope-far a shattered one. Attack with a loss on margins, and without gradients.",
+    },
     judge: |evidence| evidence.certificate.filter(|c| c.passed() == Some(false)).map(|c| c.sentence()),
 };

@@ -1,14 +1,16 @@
 //! The loss is zero because the model is sure.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
-    code: "loss-underflow",
-    unreliable: true,
-    raised_if: "more than 1 % of the samples are right by a margin of more than 87 logits, and no attack ascends the margin",
-    explanation: "exp(−87) is the smallest normal number of float32: cross-entropy and its gradient are zero there, attacks that ascend it stand still, and the model \
-                  looks robust because its logits are large.",
-    advice: "Attack the margin between logits instead: --remedy margin.",
+    doubt: Doubt {
+        code: "loss-underflow",
+        unreliable: true,
+        raised_if: "more than 1 % of the samples are right by a margin of more than 87 logits, and no attack ascends the margin",
+        explanation: "exp(−87) is the smallest normal number of float32: cross-entropy and its gradient are zero there, attacks that ascend it stand still, and the model \
+                      looks robust because its logits are large.",
+        advice: "Attack the margin between logits instead: --remedy margin.",
+    },
     judge: |evidence| {
         let share = evidence.underflowing as f64 / evidence.n.max(1) as f64;
         let blind = !evidence.attacks.is_empty() && !evidence.attacks.iter().any(|a| a.arguments.contains("loss=margin"));

@@ -1,6 +1,5 @@
-//! Doubts, as data: what raises each one, what it means and what to do. One file and one row per doubt. A doubt never changes
-//! a number; it says whether to believe it. What is read off the graph before anything runs is a row of
-//! [`crate::hazards::HAZARDS`], which brings its doubt with it; there is one table of doubts, [`FLAGS`].
+//! Doubts that come of running: what raises each one. One file and one row per doubt. What is read off the graph before anything
+//! runs is a row of [`HAZARDS`], which brings its doubt with it; [`doubts`] lists both.
 
 mod batch_dependent;
 mod chance_accuracy;
@@ -20,29 +19,23 @@ mod zero_gradients;
 
 pub(crate) use loss_underflow::LEAD;
 
-use crate::certificate::Certificate;
-use crate::hazards::{Found, HAZARDS};
-use crate::threats::ThreatModel;
+use flatscape_intake::doubt::Doubt;
+use flatscape_intake::hazards::{Found, HAZARDS};
+use flatscape_measure::threats::ThreatModel;
 
-/// A doubt about a result.
+use crate::certificate::Certificate;
+
+/// A doubt that comes of running a model, and how it is judged.
 #[derive(Clone, Copy)]
 pub struct Flag {
-    /// What stands in the column `flags`.
-    pub code: &'static str,
-    /// Whether the number should not be trusted at all: the program then ends with exit code 9.
-    pub unreliable: bool,
-    /// What raises it.
-    pub raised_if: &'static str,
-    /// What it means.
-    pub explanation: &'static str,
-    /// What to do about it.
-    pub advice: &'static str,
+    /// The doubt.
+    pub doubt: Doubt,
     /// The evidence in words, if the doubt is justified.
     pub judge: fn(&Evidence) -> Option<String>,
 }
 
 /// Doubts that come of running a model, in the order of the report.
-const MEASURED: &[Flag] = &[
+pub const FLAGS: &[Flag] = &[
     remedied::FLAG,
     not_repeatable::FLAG,
     order_dependent::FLAG,
@@ -61,21 +54,13 @@ const MEASURED: &[Flag] = &[
 ];
 
 /// All doubts, in the order of the report: those that come of running, then the hazards.
-pub static FLAGS: &[Flag] = &assemble();
-
-const fn assemble() -> [Flag; MEASURED.len() + HAZARDS.len()] {
-    let mut all = [MEASURED[0]; MEASURED.len() + HAZARDS.len()];
-    let mut row = 0;
-    while row < all.len() {
-        all[row] = if row < MEASURED.len() { MEASURED[row] } else { HAZARDS[row - MEASURED.len()].flag };
-        row += 1;
-    }
-    all
+pub fn doubts() -> impl Iterator<Item = Doubt> {
+    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt))
 }
 
 /// The doubt of that code.
-pub fn flag(code: &str) -> Option<&'static Flag> {
-    FLAGS.iter().find(|f| f.code == code)
+pub fn doubt(code: &str) -> Option<Doubt> {
+    doubts().find(|d| d.code == code)
 }
 
 /// What is known about one model under one threat model.
@@ -111,15 +96,22 @@ pub struct Evidence<'a> {
 
 impl Evidence<'_> {
     /// The cause of a hazard that the model has, in words.
-    pub(crate) fn hazard(&self, code: &str) -> Option<String> {
+    fn hazard(&self, code: &str) -> Option<String> {
         let found = self.hazards.iter().find(|h| h.code == code)?;
         let answered = if found.answered { "; answered by the remedy that was asked for" } else { "" };
         Some(format!("{}{answered}", found.cause))
     }
 
+    /// The justified doubts with their evidence, in the order of the report.
+    pub fn justified(&self) -> Vec<(Doubt, String)> {
+        let flags = FLAGS.iter().map(|flag| (flag.doubt, (flag.judge)(self)));
+        let hazards = HAZARDS.iter().map(|hazard| (hazard.doubt, self.hazard(hazard.doubt.code)));
+        flags.chain(hazards).filter_map(|(doubt, evidence)| Some((doubt, evidence?))).collect()
+    }
+
     /// Whether a doubt, once justified, says that the numbers should not be trusted.
-    pub fn is_grave(&self, flag: &Flag) -> bool {
-        flag.unreliable && !self.hazards.iter().any(|h| h.code == flag.code && h.answered)
+    pub fn is_grave(&self, doubt: &Doubt) -> bool {
+        doubt.unreliable && !self.hazards.iter().any(|h| h.code == doubt.code && h.answered)
     }
 }
 

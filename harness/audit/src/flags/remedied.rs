@@ -1,13 +1,15 @@
 //! The model or its gradient was changed because somebody asked for it.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
-    code: "remedied",
-    unreliable: false,
-    raised_if: "--remedy was given",
-    explanation: "A remedy of the gradient changes what attacks see, never what is verified; a remedy of the model changes what is audited, and the numbers are those of \
-                  the changed model and not of the file.",
-    advice: "Say so beside the numbers; the graphs lie in the folder remedies of the run directory.",
+    doubt: Doubt {
+        code: "remedied",
+        unreliable: false,
+        raised_if: "--remedy was given",
+        explanation: "A remedy of the gradient changes what attacks see, never what is verified; a remedy of the model changes what is audited, and the numbers are those of \
+                      the changed model and not of the file.",
+        advice: "Say so beside the numbers; the graphs lie in the folder remedies of the run directory.",
+    },
     judge: |evidence| (!evidence.remedies.is_empty()).then(|| evidence.remedies.join("; ")),
 };

@@ -1,13 +1,15 @@
 //! The steps of an attack cannot reach the edge of the ball.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
-    code: "short-of-reach",
-    unreliable: false,
-    raised_if: "alpha · steps < eps for an attack that walks in steps",
-    explanation: "Such an attack cannot cross the ball it is allowed to use; a random start hides this only in part.",
-    advice: "Take alpha ≈ 2.5 · eps / steps, the default.",
+    doubt: Doubt {
+        code: "short-of-reach",
+        unreliable: false,
+        raised_if: "alpha · steps < eps for an attack that walks in steps",
+        explanation: "Such an attack cannot cross the ball it is allowed to use; a random start hides this only in part.",
+        advice: "Take alpha ≈ 2.5 · eps / steps, the default.",
+    },
     judge: |evidence| {
         let eps = evidence.threat?.eps;
         evidence.attacks.iter().find_map(|attack| {

@@ -1,14 +1,16 @@
 //! One step does better than many.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
-    code: "single-step-stronger",
-    unreliable: true,
-    raised_if: "fgsm breaks more samples than pgd at the same radius, by more than 0.5 % of the samples",
-    explanation: "An iterative attack contains the single step; if it does worse, the gradient misleads it, and both numbers are too high \
-                  (Carlini et al. 2019, «On evaluating adversarial robustness»).",
-    advice: "Use more steps, a smaller step, restarts, and an attack without gradients.",
+    doubt: Doubt {
+        code: "single-step-stronger",
+        unreliable: true,
+        raised_if: "fgsm breaks more samples than pgd at the same radius, by more than 0.5 % of the samples",
+        explanation: "An iterative attack contains the single step; if it does worse, the gradient misleads it, and both numbers are too high \
+                      (Carlini et al. 2019, «On evaluating adversarial robustness»).",
+        advice: "Use more steps, a smaller step, restarts, and an attack without gradients.",
+    },
     judge: |evidence| {
         let best = |id: &str| evidence.attacks.iter().filter(|a| a.id == id).map(|a| a.robust).min();
         let (single, iterated) = (best("fgsm")?, best("pgd")?);

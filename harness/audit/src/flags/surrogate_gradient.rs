@@ -1,17 +1,19 @@
 //! Attacks followed a gradient that is not the model's, and samples still stand.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 /// The remedy that puts another gradient in the place of the model's.
 const SURROGATE: &str = "straight-through";
 
 pub(super) const FLAG: Flag = Flag {
-    code: "surrogate-gradient",
-    unreliable: true,
-    raised_if: "a hazard was answered by a straight-through gradient, and every attack leaves samples standing",
-    explanation: "The gradient that was followed is not that of the model. What it breaks is broken, for the untouched model judges; what it leaves \
-                  standing may only have been led the wrong way (Athalye, Carlini and Wagner 2018, «Obfuscated gradients give a false sense of security»).",
-    advice: "Attack with more steps and restarts, and without gradients, before this number is called robustness.",
+    doubt: Doubt {
+        code: "surrogate-gradient",
+        unreliable: true,
+        raised_if: "a hazard was answered by a straight-through gradient, and every attack leaves samples standing",
+        explanation: "The gradient that was followed is not that of the model. What it breaks is broken, for the untouched model judges; what it leaves \
+                      standing may only have been led the wrong way (Athalye, Carlini and Wagner 2018, «Obfuscated gradients give a false sense of security»).",
+        advice: "Attack with more steps and restarts, and without gradients, before this number is called robustness.",
+    },
     judge: |evidence| {
         let hazard = evidence.hazards.iter().find(|h| h.unreliable && h.answered && h.remedies.contains(&SURROGATE))?;
         let standing = evidence.attacks.iter().map(|a| a.robust).min().filter(|&n| n > 0)?;
@@ -23,7 +25,7 @@ pub(super) const FLAG: Flag = Flag {
 mod tests {
     use super::super::{AttackEvidence, Evidence};
     use super::*;
-    use crate::hazards::Found;
+    use flatscape_intake::hazards::Found;
 
     #[test]
     fn what_a_surrogate_leaves_standing_is_doubted() {

@@ -1,14 +1,16 @@
 //! The gradient is zero, so an attack by gradient sees nothing.
 
-use super::Flag;
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
-    code: "zero-gradients",
-    unreliable: true,
-    raised_if: "more than 5 % of the input gradients that an attack looked at are zero everywhere (largest entry below 1e-12) or no number",
-    explanation: "Where the gradient vanishes an attack that follows it stands still, and the robust accuracy it reports says nothing. \
-                  Saturated outputs, rounding and thresholds do this.",
-    advice: "Do not trust this number; attack with a loss on margins or without gradients, and look for rounding or a saturated softmax in the model.",
+    doubt: Doubt {
+        code: "zero-gradients",
+        unreliable: true,
+        raised_if: "more than 5 % of the input gradients that an attack looked at are zero everywhere (largest entry below 1e-12) or no number",
+        explanation: "Where the gradient vanishes an attack that follows it stands still, and the robust accuracy it reports says nothing. \
+                      Saturated outputs, rounding and thresholds do this.",
+        advice: "Do not trust this number; attack with a loss on margins or without gradients, and look for rounding or a saturated softmax in the model.",
+    },
     judge: |evidence| {
         let share = |bad: u64, all: u64| bad as f64 / all.max(1) as f64;
         let worst = evidence.attacks.iter().filter(|a| a.gradients > 0).max_by(|a, b| {

@@ -5,14 +5,15 @@ use std::str::FromStr;
 
 use clap::Args;
 use flatscape_audit::audit::{Ending, Plan, run};
-use flatscape_audit::card::Preprocessing;
-use flatscape_audit::intake::IntakeError;
 use flatscape_audit::landscape::Landscapes;
-use flatscape_audit::model::{GivenRequest, Intake};
 use flatscape_audit::profiles;
-use flatscape_audit::request::Request;
-use flatscape_audit::shard::{ModelRequest, Settings};
-use flatscape_audit::threats::{ThreatModel, number};
+use flatscape_intake::card::Preprocessing;
+use flatscape_intake::model::{GivenRequest, Intake, ModelRequest};
+use flatscape_intake::number::number;
+use flatscape_intake::refusal::Refusal;
+use flatscape_measure::prepared::Settings;
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -58,7 +59,7 @@ pub struct Audit {
     /// How many images get their landscape drawn
     #[arg(long, default_value_t = 1, value_name = "K")]
     landscapes: usize,
-    /// A gradient graph that came with the model, to be checked against ours (see harness/audit/GRADIENTS.md)
+    /// A gradient graph that came with the model, to be checked against ours (see harness/intake/GRADIENTS.md)
     #[arg(long, value_name = "FILE")]
     gradients: Option<String>,
     /// The output of that graph which holds the gradient; grad_<input> if absent
@@ -95,16 +96,16 @@ impl Audit {
     }
 
     /// The gradient graph that came with the model.
-    fn given(&self) -> Result<Option<GivenRequest>, IntakeError> {
+    fn given(&self) -> Result<Option<GivenRequest>, Refusal> {
         let used = self.use_gradients == "theirs";
         match &self.gradients {
             Some(_) if self.models.len() > 1 => {
                 let what = format!("--gradients is about one model, and there are {}", self.models.len());
-                Err(IntakeError::usage(93, what).help("audit them one by one"))
+                Err(Refusal::usage(93, what).help("audit them one by one"))
             }
             Some(file) => Ok(Some(GivenRequest { file: file.clone(), output: self.gradients_output.clone(), used })),
             None if used => {
-                Err(IntakeError::usage(93, "--use-gradients theirs: there are none").help("name the file with --gradients FILE"))
+                Err(Refusal::usage(93, "--use-gradients theirs: there are none").help("name the file with --gradients FILE"))
             }
             None => Ok(None),
         }
@@ -196,7 +197,7 @@ pub(super) fn finish(
 }
 
 /// The flags about preprocessing as the audit crate wants them.
-pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
+pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, Refusal> {
     let field = |name: &str| match name {
         "scale" => options.scale.clone(),
         "mean" => options.mean.clone(),
@@ -206,7 +207,7 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, IntakeError> {
         "crop" => options.crop.clone(),
         _ => None,
     };
-    let remedies = flatscape_audit::remedies::parse(&options.remedy)?;
+    let remedies = flatscape_intake::remedies::parse(&options.remedy)?;
     Ok(Intake { preprocessing: Preprocessing::parse(field)?, remedies, ..options.reading.intake()? })
 }
 

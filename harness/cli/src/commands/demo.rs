@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use flatscape_audit::audit::Plan;
-use flatscape_audit::data;
 use flatscape_audit::landscape::{Grid, Landscapes};
-use flatscape_audit::model::{Intake, SHIPPED};
-use flatscape_audit::request::Request;
-use flatscape_audit::shard::{ModelRequest, Settings};
-use flatscape_audit::threats::ThreatModel;
 use flatscape_engine::Choice;
+use flatscape_intake::data;
+use flatscape_intake::model::ModelRequest;
+use flatscape_intake::model::{Intake, SHIPPED};
+use flatscape_measure::prepared::Settings;
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
 
 use super::audit::{command_line, finish};
 use crate::failure::Failure;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flatscape_audit::certificate::{Engines, Points, of_file};
-use flatscape_audit::data::{self, Dataset, Split};
-use flatscape_audit::files::publish;
-use flatscape_audit::gradient::{Gradient, Of, Request, Source, assemble, join};
-use flatscape_audit::intake::IntakeError;
-use flatscape_audit::model::{Native, Whole};
+use flatscape_audit::certificate::{Engines, FilePoints, of_file};
+use flatscape_intake::data::{self, Dataset, Split};
+use flatscape_intake::files::publish;
+use flatscape_intake::gradient::{Gradient, Of, Request, Source, assemble, join};
+use flatscape_intake::model::{Native, Whole};
+use flatscape_intake::refusal::Refusal;
 
 use super::audit::intake;
 use crate::failure::Failure;
@@ -104,10 +104,10 @@ impl Grad {
     ) -> Result<u8, Failure> {
         let engine = self.engine.open()?;
         let points = match (&self.data, native) {
-            (None, _) => Points::noise(gradient, self.seed),
+            (None, _) => FilePoints::noise(gradient, self.seed),
             (Some(_), None) => {
                 let what = format!("{name} is no classifier of images, so --data has no place in it");
-                return Err(IntakeError::usage(93, what).help("without --data the check takes noise").into());
+                return Err(Refusal::usage(93, what).help("without --data the check takes noise").into());
             }
             (Some(data), Some(native)) => {
                 let request_of_data = data::Request {
@@ -120,10 +120,10 @@ impl Grad {
                     preparation: None,
                 };
                 let data = Dataset::load(&request_of_data)?;
-                Points::images(gradient, native, request, &data, engine.as_ref())
+                FilePoints::images(gradient, native, request, &data, engine.as_ref())
             }
         };
-        let points = points.map_err(|why| IntakeError::usage(93, format!("--check: {why}")))?;
+        let points = points.map_err(|why| Refusal::usage(93, format!("--check: {why}")))?;
         let settings = self.engine.settings();
         let engines = Engines::around(engine.as_ref(), &settings);
         let found = of_file(name, bytes, gradient, request, &points, self.seed, &engines);

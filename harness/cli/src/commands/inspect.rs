@@ -1,9 +1,9 @@
 //! `flatscape inspect`: what a model is, before anything is run.
 
 use clap::Args;
-use flatscape_audit::inspect::{Inspection, gradient_text};
-use flatscape_audit::intake::escape;
-use flatscape_audit::model::Native;
+use flatscape_intake::inspect::{Inspection, gradient_text};
+use flatscape_intake::model::Native;
+use flatscape_intake::refusal::escape;
 
 use crate::failure::Failure;
 use crate::options::ReadingOptions;

@@ -6,10 +6,11 @@ use clap::Args;
 
 use flatscape_audit::directory::Directory;
 use flatscape_audit::landscape::{self, Directions, Landscapes};
-use flatscape_audit::model::{self, Model, Read};
 use flatscape_audit::profiles;
-use flatscape_audit::shard::{ModelRequest, Settings};
-use flatscape_audit::threats::ThreatModel;
+use flatscape_intake::model::ModelRequest;
+use flatscape_intake::model::{self, Model, Read};
+use flatscape_measure::prepared::Settings;
+use flatscape_measure::threats::ThreatModel;
 use serde_json::json;
 
 use super::audit::{command_line, intake};
@@ -80,7 +81,7 @@ impl Landscape {
         let settings = Settings { seed: self.seed, batch_size: 64 };
         let wanted = Landscapes { samples: landscape::Samples::One(self.sample), directions: vec![directions], grid };
         let surfaces = landscape::draw(&wanted, engine.as_ref(), &plugins, &models, &dataset, &threat, settings)
-            .map_err(flatscape_audit::intake::IntakeError::from)?;
+            .map_err(flatscape_intake::refusal::Refusal::from)?;
         let manifest = json!({
             "flatscape": env!("CARGO_PKG_VERSION"), "command": command_line(), "seed": self.seed, "engine": engine.info(),
             "data": { "name": dataset.name, "sha256": dataset.sha256 }, "sample": self.sample,

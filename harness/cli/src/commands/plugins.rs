@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use flatscape_audit::intake::{IntakeError, escape};
-use flatscape_audit::rehearsal;
 use flatscape_graph::{onnx, text};
 use flatscape_host::{Component, Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin, parse_component};
+use flatscape_intake::refusal::{Refusal, escape};
+use flatscape_measure::dry_run;
 
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
@@ -94,7 +94,7 @@ impl PluginsCommand {
                 }
             };
             let ran: Vec<_> =
-                report.programs.iter().map(|p| (p.component.id.clone(), rehearsal::run(engine.as_ref(), p))).collect();
+                report.programs.iter().map(|p| (p.component.id.clone(), dry_run::run(engine.as_ref(), p))).collect();
             for (component, result) in ran {
                 let (pass, sentence) = match result {
                     Ok(sentence) => (true, sentence),
@@ -132,7 +132,7 @@ fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
 }
 
 fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
-    let component = flatscape_audit::shard::offered(plugins, name)?;
+    let component = flatscape_measure::prepared::offered(plugins, name)?;
     println!("{} ({})", component.id, component.kind.name());
     println!("  {}", escape(&component.summary));
     println!("  source   {}", component.source);
@@ -156,10 +156,10 @@ fn parameter(param: &Param) -> String {
 /// The program as it is for a small image of ten classes: its graphs as ONNX and as text.
 fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, Failure> {
     let (name, pairs) = parse_component(written)?;
-    let component: &Component = flatscape_audit::shard::offered(plugins, &name)?;
+    let component: &Component = flatscape_measure::prepared::offered(plugins, &name)?;
     let program = plugins.build(component, &component.arguments(&pairs)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
     let failed = |path: &Path, e: std::io::Error| {
-        Failure::from(IntakeError::output(94, format!("{} could not be written: {e}", path.display())))
+        Failure::from(Refusal::output(94, format!("{} could not be written: {e}", path.display())))
     };
     std::fs::create_dir_all(out).map_err(|e| failed(out, e))?;
     for (place, (role, graph)) in program.graphs.iter().enumerate() {

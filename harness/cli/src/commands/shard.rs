@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flatscape_audit::files;
-use flatscape_audit::intake::IntakeError;
-use flatscape_audit::shard::Description;
+use flatscape_audit::job::Description;
+use flatscape_intake::files;
+use flatscape_intake::refusal::Refusal;
 
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
@@ -29,7 +29,7 @@ impl ShardCommand {
     /// Runs it.
     pub fn run(self) -> Result<u8, Failure> {
         let description = files::read(&self.description, 1 << 24)
-            .map_err(|e| IntakeError::usage(102, format!("the description of the shard: {e}")))?;
+            .map_err(|e| Refusal::usage(102, format!("the description of the shard: {e}")))?;
         let engine = self.engine.open()?;
         let plugins = self.plugins.load()?;
         let findings = Description::compute(&description.bytes, engine.as_ref(), &plugins)?;

@@ -1,0 +1,135 @@
+//! Hazards: what can be read off a model before any attack that makes a gradient useless, an answer vary or a number mean
+//! something else. One file and one row per hazard; each row is a doubt too. Nothing is run here.
+
+mod baked_normalisation;
+mod baked_resize;
+mod batch_mixing;
+mod batch_norm_in_training;
+mod bounded_output;
+mod dropout_in_training;
+mod inner_optimisation;
+mod integer_cast;
+mod logit_scale;
+mod lost_pixels;
+mod no_gradient;
+mod position;
+mod quantiser;
+mod random;
+mod reading;
+mod rounding;
+mod selection;
+mod sign;
+mod step;
+#[cfg(test)]
+mod tests;
+mod tree_ensemble;
+mod winner_take_all;
+
+use flatscape_graph::Graph;
+use serde::Serialize;
+
+pub(crate) use baked_normalisation::KNOWN as NORMALISATIONS;
+pub use reading::Reading;
+pub(crate) use step::{COMPARISONS, steps};
+
+use crate::doubt::Doubt;
+
+/// A hazard: how a graph is read for it, and the doubt that it becomes.
+#[derive(Clone, Copy)]
+pub struct Hazard {
+    /// The doubt: its code, what it means, what to do, and whether a number measured beside it can be trusted.
+    pub doubt: Doubt,
+    /// Remedies by name ([`crate::remedies::REMEDIES`]) that answer it.
+    pub remedies: &'static [&'static str],
+    /// What of it the graph shows.
+    find: fn(&Reading) -> Option<Cause>,
+}
+
+/// What was found in a graph.
+pub struct Cause {
+    /// A clause that names the nodes.
+    what: String,
+    /// The nodes, described: `Round (node "/quantise/Round")`.
+    nodes: Vec<String>,
+}
+
+/// All hazards, in the order of the report: what hides the gradient, what makes answers vary, what distorts the loss, what
+/// happens to pixels.
+pub const HAZARDS: &[Hazard] = &[
+    rounding::HAZARD,
+    sign::HAZARD,
+    integer_cast::HAZARD,
+    quantiser::HAZARD,
+    position::HAZARD,
+    step::HAZARD,
+    winner_take_all::HAZARD,
+    selection::HAZARD,
+    tree_ensemble::HAZARD,
+    inner_optimisation::HAZARD,
+    no_gradient::HAZARD,
+    random::HAZARD,
+    dropout_in_training::HAZARD,
+    batch_norm_in_training::HAZARD,
+    batch_mixing::HAZARD,
+    bounded_output::HAZARD,
+    logit_scale::HAZARD,
+    baked_normalisation::HAZARD,
+    baked_resize::HAZARD,
+    lost_pixels::HAZARD,
+];
+
+/// A hazard that a model has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The code of the hazard, as in the column `flags`.
+    pub code: &'static str,
+    /// Whether numbers measured beside it are not to be trusted.
+    pub unreliable: bool,
+    /// A clause that names the nodes.
+    pub cause: String,
+    /// The nodes, described.
+    pub nodes: Vec<String>,
+    /// What it means.
+    pub consequence: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// The names of the remedies that can be asked for with `--remedy`.
+    pub remedies: &'static [&'static str],
+    /// Whether a remedy that was asked for has answered it.
+    pub answered: bool,
+}
+
+/// The hazards between the first input and the first output of a graph.
+pub fn hazards(graph: &Graph) -> Vec<Found> {
+    let Some(reading) = Reading::of(graph) else { return Vec::new() };
+    let row = |hazard: &Hazard| {
+        let Cause { what, nodes } = (hazard.find)(&reading)?;
+        Some(Found {
+            code: hazard.doubt.code,
+            unreliable: hazard.doubt.unreliable,
+            cause: what,
+            nodes,
+            consequence: hazard.doubt.explanation,
+            remedy: hazard.doubt.advice,
+            remedies: hazard.remedies,
+            answered: false,
+        })
+    };
+    HAZARDS.iter().filter_map(row).collect()
+}
+
+/// The nodes before the logits that draw random numbers, dropout in training mode among them.
+pub(crate) fn drawing<'a>(reading: &Reading<'a>) -> Vec<&'a flatscape_graph::Node> {
+    reading.needed().filter(|n| random::OPS.contains(&&*n.op) || dropout_in_training::is_training(reading, n)).collect()
+}
+
+/// Marks the hazards that remedies have answered: those of `asked` that the graph which attacks differentiate no longer has,
+/// and those of the loss, which is no part of it.
+pub fn answer(found: &mut [Found], asked: &[String], twin: Option<&Graph>) {
+    let left = twin.map(hazards);
+    for hazard in found {
+        let mut answers = hazard.remedies.iter().filter(|r| asked.iter().any(|a| a == *r));
+        let gone = left.as_ref().is_some_and(|left| !left.iter().any(|l| l.code == hazard.code));
+        hazard.answered = answers.any(|name| gone || crate::remedies::is_of_loss(name));
+    }
+}

@@ -1,0 +1,157 @@
+//! Programs of a few lines and what is read off them.
+
+use flatscape_graph::{Graph, normalize, text};
+
+use super::{Found, hazards};
+
+/// What is read off a program at opset 18, in its normal form.
+fn found(program: &str) -> Vec<Found> {
+    hazards(&normal(program))
+}
+
+fn normal(program: &str) -> Graph {
+    let graph = text::parse(program).unwrap_or_else(|e| panic!("{e} in {program}"));
+    let graph = normalize::normalize(&graph, 18, &normalize::Options::default()).unwrap_or_else(|e| panic!("{e} in {program}"));
+    graph.check().unwrap_or_else(|e| panic!("{e} in {program}"));
+    graph
+}
+
+/// Programs from images x to logits z, and the codes of what stands in them.
+const CASES: &[(&str, &[&str])] = &[
+    // what hides the gradient
+    ("(float[N,4] x) => (float[N,2] z) <float[4,2] w = {1,2,3,4,5,6,7,8}> { r = Round(x)  z = MatMul(r, w) }", &["rounding", "no-gradient"]),
+    (
+        "(float[N,4] x) => (float[N,2] z) <float[4,2] w = {1,2,3,4,5,6,7,8}> { r = Floor(x)  s = Add(x, r)  z = MatMul(s, w) }",
+        &["rounding"],
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Sign(x)  z = MatMul(r, w) }", &["sign", "no-gradient"]),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { i = Cast<to = 6>(x)  f = Cast<to = 1>(i)  z = MatMul(f, w) }",
+        &["integer-cast", "no-gradient"],
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Hardmax(x)  z = MatMul(r, w) }", &["position", "no-gradient"]),
+    // a staircase as a number, and by choice
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0.5}> { b = Greater(x, t)  f = Cast<to = 1>(b)  z = MatMul(f, w) }",
+        &["step", "no-gradient"],
+    ),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float t = {0.5}, float one = {1}, float zero = {0}> { b = Less(x, t)  f = Where(b, one, zero)  z = Add(x, f) }",
+        &["step"],
+    ),
+    // a rectifier by hand is none
+    ("(float[N,2] x) => (float[N,2] z) <float t = {0.5}> { b = Greater(x, t)  f = Cast<to = 1>(b)  z = Mul(x, f) }", &[]),
+    ("(float[N,2] x) => (float[N,2] z) <float t = {0.5}, float o = {0}> { b = Greater(x, t)  z = Where(b, x, o) }", &[]),
+    (
+        "(float[N,8] x) => (float[N,8] z) <int64[1] k = {3}, int64[1] a = {1}> {
+            v, i = TopK(x, k)  t = ReduceMin(v, a)  b = GreaterOrEqual(x, t)  f = Cast<to = 1>(b)  z = Mul(x, f) }",
+        &["winner-take-all"],
+    ),
+    // what makes answers vary
+    ("(float[N,2] x) => (float[N,2] z) { n = RandomNormalLike(x)  z = Add(x, n) }", &["random"]),
+    ("(float[N,2] x) => (float[N,2] z) <float r = {0.5}, bool t = {1}> { z = Dropout(x, r, t) }", &["dropout-in-training"]),
+    ("(float[N,2] x) => (float[N,2] z) <float r = {0.5}> { z = Dropout(x, r) }", &[]),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2] o = {1, 1}, float[2] n = {0, 0}> {
+            z, m, v = BatchNormalization<training_mode = 1>(x, o, n, n, o) }",
+        &["batch-norm-in-training"],
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <int64[1] a = {0}> { m = ReduceMean(x, a)  z = Sub(x, m) }", &["batch-mixing"]),
+    ("(float[N,2] x) => (float[N,2] z) <int64[1] a = {1}> { m = ReduceMean(x, a)  z = Sub(x, m) }", &[]),
+    ("(float[N,2] x) => (float[N,2] z) { z = Softmax<axis = 0>(x) }", &["batch-mixing"]),
+    // what distorts the loss
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {2}> { y = MatMul(x, w)  p = Softmax(y)  z = Mul(p, k) }", &["bounded-output"]),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {1000}> { y = MatMul(x, w)  z = Mul(y, k) }", &["logit-scale"]),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {0.001}> { y = MatMul(x, w)  z = Div(y, k) }", &["logit-scale"]),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {10}> { y = MatMul(x, w)  z = Mul(y, k) }", &[]),
+    // what happens to pixels
+    (
+        "(float[N,1,4,4] x) => (float[N,1,2,2] z) <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}, float m = {0.1307}, float s = {0.3081}> {
+            c = Sub(x, m)  u = Div(c, s)  z = Conv(u, w) }",
+        &["baked-normalisation"],
+    ),
+    (
+        "(float[N,1,8,8] x) => (float[N,1,2,2] z) <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}, float[4] k = {1, 1, 0.5, 0.5}> {
+            u = Resize<mode = \"linear\">(x, , k)  z = Conv(u, w) }",
+        &["baked-resize"],
+    ),
+    (
+        "(float[N,1,8,8] x) => (float[N,1,2,2] z) <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}, int64[2] b = {2, 2}, int64[2] e = {6, 6}, int64[2] a = {2, 3}> {
+            u = Slice(x, b, e, a)  z = Conv(u, w) }",
+        &["lost-pixels"],
+    ),
+    (
+        "(float[N,1,8,8] x) => (float[N,1,3,3] z) <float[1,1,2,2] w = {1,2,3,4}> { z = Conv<strides = [3, 3]>(x, w) }",
+        &["lost-pixels"],
+    ),
+    // what looks like a hazard and is none: sign(u)·|u|³, the largest values, a stride that another layer makes good
+    ("(float[N,2] x) => (float[N,2] z) <float c = {3}> { s = Sign(x)  a = Abs(x)  p = Pow(a, c)  z = Mul(s, p) }", &[]),
+    ("(float[N,8] x) => (float[N,3] z) <int64[1] k = {3}> { z, i = TopK(x, k) }", &[]),
+    ("(float[N,8] x) => (float[N,3] z) <int64[1] k = {3}> { v, i = TopK(x, k)  z = GatherElements<axis = 1>(x, i) }", &[]),
+    (
+        "(float[N,1,8,8] x) => (float[N,1,4,4] z) <float[1,1,1,1] w = {1}, float[1,1,2,2] v = {1,2,3,4}> {
+            a = Conv<strides = [2, 2]>(x, w)  b = Conv<strides = [2, 2]>(x, v)  z = Add(a, b) }",
+        &[],
+    ),
+    // and what is ordinary, images of bytes among it
+    (
+        "(uint8[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {255}> { f = Cast<to = 1>(x)  u = Div(f, k)  r = Relu(u)  z = MatMul(r, w) }",
+        &["baked-normalisation"],
+    ),
+    (
+        "(float[N,1,8,8] x) => (float[N,1] z) <float[1,1,2,2] w = {1,2,3,4}, int64[2] s = {0, -1}, float[9,1] v = {1,2,3,4,5,6,7,8,9}> {
+            c = Conv<strides = [2, 2]>(x, w)  r = Relu(c)  p = MaxPool<kernel_shape = [2, 2]>(r)  f = Reshape(p, s)  z = MatMul(f, v) }",
+        &[],
+    ),
+];
+
+#[test]
+fn every_hazard_is_found_and_nothing_else() {
+    for (program, codes) in CASES {
+        let all = found(program);
+        let found: Vec<&str> = all.iter().map(|f| f.code).collect();
+        assert_eq!(found, *codes, "{program}\n{all:#?}");
+    }
+}
+
+/// What cannot be written as a short program at opset 18 is listed; every other row has a case.
+#[test]
+fn every_row_has_a_case() {
+    const ELSEWHERE: &[&str] = &["quantiser", "selection", "tree-ensemble", "inner-optimisation"];
+    for hazard in super::HAZARDS {
+        let code = hazard.doubt.code;
+        let seen = CASES.iter().any(|(_, codes)| codes.contains(&code));
+        assert!(seen != ELSEWHERE.contains(&code), "{code}");
+        assert!(hazard.remedies.iter().all(|r| crate::remedies::REMEDIES.iter().any(|k| k.name == *r)), "{code}");
+    }
+}
+
+#[test]
+fn causes_name_the_nodes_and_the_numbers() {
+    let program = "(float[N,2] x) => (float[N,2] z) <float k = {4}, float[2,2] w = {1,2,3,4}> { u = Mul(x, k)  r = Round(u)  q = Div(r, k)  z = MatMul(q, w) }";
+    let all = found(program);
+    assert!(all[0].cause.contains("in steps of 0.25"), "{}", all[0].cause);
+    assert_eq!(all[0].nodes.len(), 1);
+    let program = "(float[N,3,4,4] x) => (float[N,1,2,2] z) <float[1,3,3,3] w, float[1,3,1,1] m = {123.675, 116.28, 103.53}, float[1,3,1,1] s = {58.395, 57.12, 57.375}> {
+        c = Sub(x, m)  u = Div(c, s)  z = Conv(u, w) }";
+    let weights = vec!["0.1"; 27].join(",");
+    let all = found(&program.replace("w,", &format!("w = {{{weights}}},")));
+    assert!(all[0].cause.contains("the numbers of ImageNet for pixels in 0..255"), "{}", all[0].cause);
+}
+
+/// Whether a gradient passes a quantiser is a matter of the rules; that it is one is not.
+#[test]
+fn quantisers_are_named() {
+    let program = "(float[N,2] x) => (float[N,2] z) <float s = {0.1}, uint8 p = {0}> { q = QuantizeLinear(x, s, p)  z = DequantizeLinear(q, s, p) }";
+    let all = found(program);
+    assert!(all[0].code == "quantiser" && !all[0].unreliable, "{all:?}");
+}
+
+/// A batch that is fixed to one image has nobody to mix with.
+#[test]
+fn a_batch_of_one_mixes_nothing() {
+    let mixing =
+        |n: &str| format!("(float[{n},2] x) => (float[{n},2] z) <int64[1] a = {{0}}> {{ m = ReduceMean(x, a)  z = Sub(x, m) }}");
+    assert!(found(&mixing("1")).is_empty());
+    assert_eq!(found(&mixing("8"))[0].code, "batch-mixing");
+}

@@ -1,0 +1,357 @@
+//! A model as the audit sees it: pixels in [0,1] in, logits out, any batch, with everything that was done to the file written
+//! down. Knows files, cards and data sets; nothing of attacks.
+
+mod admit;
+mod answer;
+mod batch;
+mod configuration;
+mod given;
+mod native;
+mod pixels;
+mod proof;
+mod request;
+mod source;
+mod steadiness;
+mod whole;
+
+use flatscape_engine::{CompileOptions, Engine};
+use flatscape_graph::{Dim, Graph, Tensor, normalize, shown};
+
+pub use admit::admit;
+pub use answer::{Task, rows_of_logits};
+pub use batch::{Agreement, TOLERANCE, compare, noise};
+pub use given::identity;
+pub use given::{Given, GivenRequest};
+pub use native::{Interface, Native};
+pub use pixels::{Outputs, Pixels};
+pub use request::ModelRequest;
+pub use source::{SHIPPED, Shipped};
+pub use steadiness::Steadiness;
+pub use whole::Whole;
+
+use crate::card::{Card, Preprocessing};
+use crate::data::{self, Dataset, Preparation};
+use crate::files::Limits;
+use crate::hazards::{self, Found};
+use crate::number::number;
+use crate::refusal::Refusal;
+use crate::remedies::{self, Remedied};
+
+/// Images on which the batch is tried, at most.
+const TRIED: usize = 8;
+
+/// What is known about a model from outside its file.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Intake {
+    /// The output that holds the logits, for models that have several.
+    pub output: Option<String>,
+    /// Preprocessing from flags; wins over the card, which wins over metadata and the files of other libraries.
+    pub preprocessing: Preprocessing,
+    /// What its file may take.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Remedies by name that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
+    /// A gradient graph that came with the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<GivenRequest>,
+    /// What the output says about an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// Values of inputs that are no image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<(String, f64)>,
+}
+
+impl Intake {
+    /// Reads `NAME=NUMBER` as `--input` takes it. The name may hold `=` itself.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn parse_input(text: &str) -> Result<(String, f64), Refusal> {
+        let wrong = |why: &str| Refusal::usage(89, format!("--input {}: {why}", shown(text))).help("write NAME=NUMBER");
+        let (name, value) = text.rsplit_once('=').ok_or_else(|| wrong("there is no ="))?;
+        match value {
+            "true" => Ok((name.to_owned(), 1.0)),
+            "false" => Ok((name.to_owned(), 0.0)),
+            value => number(value).map(|v| (name.to_owned(), v)).map_err(|why| wrong(&format!("the value {why}"))),
+        }
+    }
+}
+
+/// A classifier of images.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The name in its card, or the stem of its file.
+    pub name: String,
+    /// Its path, or that it was shipped.
+    pub source: String,
+    /// SHA-256 of the model file.
+    pub sha256: String,
+    /// Input `x` float[N,C,H,W] in pixel units, output `logits` float[N,K].
+    pub graph: Graph,
+    /// The model in its own terms.
+    pub native: Native,
+    /// Its card, completed by metadata.
+    pub card: Card,
+    /// How pixels become its input.
+    pub pixels: Pixels,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// How many logits.
+    pub classes: usize,
+    /// Names of the classes, from the card or the data set; empty where nobody named them.
+    pub class_names: Vec<String>,
+    /// What the run of images alone and together gave.
+    pub batch: Agreement,
+    /// Whether two runs of the same images agree, also in another order.
+    pub steadiness: Steadiness,
+    /// What was read off the file that makes gradients or numbers doubtful.
+    pub hazards: Vec<Found>,
+    /// What attacks see instead of the model, where that was asked for.
+    pub remedied: Remedied,
+    /// The remedy that made another model of it, where one did.
+    pub changed: Option<&'static str>,
+    /// What was changed because it was asked for, as sentences.
+    pub remedies: Vec<String>,
+    /// The gradient graph that came with it.
+    pub given: Option<Given>,
+    /// What was done to the file, as sentences.
+    pub facts: Vec<String>,
+}
+
+impl Model {
+    /// Reads the model of that name or at that path and fits it to the data, which must have the size of its input.
+    ///
+    /// # Errors
+    /// As for [`Native::with`] and [`Model::fit`].
+    pub fn load(source: &str, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, Refusal> {
+        Model::fit(Native::with(source, intake, labels_of(data))?, intake, data, engine)
+    }
+
+    /// Fits a model to the data and tries by running whether its batch is free and its logits choose what its output chooses.
+    ///
+    /// # Errors
+    /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
+    pub fn fit(mut native: Native, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, Refusal> {
+        if let data::Pixels::Pictures(_) = data.pixels {
+            let what = format!(
+                "data set {}: its images have different sizes, and nothing says how {} wants them",
+                data.name, native.name
+            );
+            return Err(Refusal::data(80, what).help("say it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
+        }
+        labels_fit(&native, data)?;
+        let changed = native.remedy(&intake.remedies);
+        let mut remedies: Vec<String> = changed.iter().map(|(_, said)| said.clone()).collect();
+        let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
+        let pixels = Pixels::settle(&native, &stated, data.shape)?;
+        native = on_engine(native, &pixels, data, engine)?;
+        let (steadiness, batch) = settle_batch(&mut native, &pixels, data, engine)?;
+        if native.cut.is_none() && intake.task != Some(Task::Binary) && batch.probabilities && !proof::is_affine(&native.graph) {
+            native = proof::logarithms(&native)?;
+        }
+        let (runs, extent) = native.runnable()?;
+        let graph = pixels.before(runs, extent, data.shape, Outputs::Logits)?;
+        let mut facts = native.facts.clone();
+        facts.push(preprocessing_fact(&pixels, &native));
+        facts.push(batch_fact(&native, &batch));
+        facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
+        let mut hazards = hazards::hazards(runs);
+        let remedied = remedies::of_gradient(&graph, &intake.remedies);
+        hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());
+        remedies.extend(remedied.sentences.iter().cloned());
+        facts.extend(remedies.iter().chain(&remedied.idle).cloned());
+        let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
+        facts.extend(given.as_ref().map(given_fact));
+        let class_names =
+            if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
+        Ok(Model {
+            name: native.name.clone(),
+            source: native.source.clone(),
+            sha256: native.sha256.clone(),
+            graph,
+            card: native.card.clone(),
+            pixels,
+            shape: data.shape,
+            classes: native.classes,
+            class_names,
+            batch,
+            steadiness,
+            hazards,
+            remedied,
+            changed: changed.map(|(name, _)| name),
+            remedies,
+            given,
+            facts,
+            native,
+        })
+    }
+}
+
+impl Model {
+    /// What the remedies that were asked for made of it: the changed model, and what attacks see, all in pixel units.
+    pub fn remedied_graphs(&self) -> Vec<(&'static str, Graph)> {
+        let changed = self.changed.map(|name| (name, self.graph.clone()));
+        changed.into_iter().chain(self.remedied.graphs()).collect()
+    }
+}
+
+/// How many classes the data has, where it names them.
+fn labels_of(data: &Dataset) -> Option<usize> {
+    (!data.class_names.is_empty()).then(|| data.class_names.len() + usize::try_from(data.label_offset).unwrap_or(0))
+}
+
+/// The models as they were asked for, each read or refused, and the data as they want it.
+pub struct Read {
+    /// In the order in which they were asked for.
+    pub models: Vec<(ModelRequest, Result<Native, Refusal>)>,
+    /// The data, prepared.
+    pub dataset: Dataset,
+    /// The request that gives this data alone.
+    pub request: data::Request,
+}
+
+/// Reads models, and data that is resized and cropped where flags or files beside the models say so and the images do not have the
+/// size of the input already.
+///
+/// # Errors
+/// What [`Dataset::load`] and [`Dataset::prepared`] refuse; a usage error where two models want different images.
+pub fn read(requests: &[ModelRequest], data: &data::Request) -> Result<Read, Refusal> {
+    let dataset = Dataset::load(data)?;
+    let one = |request: &ModelRequest| (request.clone(), Native::with(&request.source, &request.intake, labels_of(&dataset)));
+    let models: Vec<(ModelRequest, Result<Native, Refusal>)> = requests.iter().map(one).collect();
+    if data.preparation.is_some() {
+        return Ok(Read { models, dataset, request: data.clone() });
+    }
+    let mut chosen: Option<(&str, Option<Preparation>)> = None;
+    for (request, native) in &models {
+        let Ok(native) = native else { continue };
+        let wanted = preparation(native, &request.intake, dataset.shape);
+        match chosen {
+            None => chosen = Some((&native.name, wanted)),
+            Some((first, other)) if other != wanted => {
+                let say = |p: Option<Preparation>| p.map_or_else(|| "as they are".to_owned(), |p| format!("by {}", p.text()));
+                let what = format!("{first} takes the images {}, {} takes them {}", say(other), native.name, say(wanted));
+                return Err(
+                    Refusal::usage(93, what).help("audit them one after the other, or state --resize and --crop for both")
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let preparation = chosen.and_then(|(_, wanted)| wanted);
+    let dataset = match preparation {
+        Some(preparation) => dataset.prepared(preparation)?,
+        None => dataset,
+    };
+    Ok(Read { models, dataset, request: data::Request { preparation, ..data.clone() } })
+}
+
+/// What is stated about the size of images, unless they have the size of the input.
+fn preparation(native: &Native, intake: &Intake, shape: [usize; 3]) -> Option<Preparation> {
+    let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
+    let &input = native.graph.inputs().first()?;
+    let inner: Option<Vec<usize>> = native.graph.shape(input).and_then(|s| s.iter().skip(1).map(Dim::fixed).collect());
+    let fits = inner.is_some_and(|inner| inner.iter().product::<usize>() == shape.iter().product::<usize>());
+    let wanted = Preparation { resize: stated.resize, crop: stated.crop };
+    (!fits && (wanted.resize.is_some() || wanted.crop.is_some())).then_some(wanted)
+}
+
+/// The model as the engine can run it: in float32 where it lacks an operator for `double`.
+fn on_engine(native: Native, pixels: &Pixels, data: &Dataset, engine: &dyn Engine) -> Result<Native, Refusal> {
+    if !normalize::has_double(&native.graph) {
+        return Ok(native);
+    }
+    let (runs, extent) = native.runnable()?;
+    let graph = pixels.before(runs, extent, data.shape, Outputs::Logits)?;
+    let Err(why) = engine.compile(&graph, &CompileOptions::default()) else { return Ok(native) };
+    let mut narrowed = native
+        .changed(normalize::in_float32)
+        .map_err(|e| Refusal::model(56, format!("{}: it has no form in float32: {e}", native.name)))?;
+    let why = why.to_string();
+    let why = why.lines().next().unwrap_or_default();
+    narrowed.facts.push(format!("computed in float32, not in double: {} cannot run it in double ({why})", engine.name()));
+    Ok(narrowed)
+}
+
+/// Frees the batch if that can be done, and shows by running that every image is answered on its own; otherwise the batch of the
+/// file stays, and what is shown is that the place in it does not matter.
+fn settle_batch(
+    native: &mut Native,
+    pixels: &Pixels,
+    data: &Dataset,
+    engine: &dyn Engine,
+) -> Result<(Steadiness, Agreement), Refusal> {
+    let name = native.name.clone();
+    let named = |e: Refusal| Refusal { what: format!("{name}: {}", e.what), ..e };
+    let size = native.fixed_batch.unwrap_or(1);
+    let images = first_images(data, if size > TRIED { 2 * size } else { TRIED / size * size });
+    let alone = |native: &Native| pixels.before(&native.graph, Dim::Fixed(size), data.shape, Outputs::Logits);
+    if let Ok(any) = native.any_batch() {
+        let together = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
+        let few = if native.fixed_batch.is_some() { alone(native)? } else { together.clone() };
+        let steadiness = steadiness::measure(engine, &together, &first_images(data, TRIED)).map_err(named)?;
+        let found = compare(engine, &few, size, &together, &images).map_err(named)?;
+        // where two runs of the same images differ, nothing is learned about the batch
+        if found.holds() || native.fixed_batch.is_none() || !steadiness.repeats() {
+            return Ok((steadiness, found));
+        }
+        let why = format!("with a free batch the logits differ by {:.1e} (relative; {TOLERANCE:e} is allowed)", found.difference);
+        native.keep_batch(why);
+    }
+    // without a batch in the file there is nothing to fall back on
+    native.runnable()?;
+    let graph = alone(native)?;
+    let steadiness = steadiness::measure(engine, &graph, &first_images(data, size)).map_err(named)?;
+    Ok((steadiness, batch::reordered(engine, &graph, size, &images).map_err(named)?))
+}
+
+/// The first images of the data, over again where there are fewer.
+fn first_images(data: &Dataset, count: usize) -> Tensor {
+    let ids: Vec<u64> = (0..count as u64).map(|i| i % data.len() as u64).collect();
+    data.gather(&ids).x
+}
+
+/// The labels must be classes of the model, and where the data set knows its classes there must be as many logits.
+fn labels_fit(native: &Native, data: &Dataset) -> Result<(), Refusal> {
+    let k = native.classes as i64;
+    let known = (!data.class_names.is_empty()).then(|| data.class_names.len() as i64 + data.label_offset);
+    if data.largest_label() < k && known.is_none_or(|n| n == k) {
+        return Ok(());
+    }
+    let last = known.map_or(data.largest_label(), |n| n - 1);
+    let what = format!("{} has {k} classes, {} has the labels {}..{last}", native.name, data.name, data.label_offset);
+    let error = Refusal::data(61, what);
+    Err(if k == last + 2 && data.label_offset == 0 {
+        error.help("does class 0 of the model stand for the background? then say --label-offset 1")
+    } else {
+        error.help("choose the data set that the model was trained for")
+    })
+}
+
+fn given_fact(given: &Given) -> String {
+    let role = if given.used { "is what attacks follow" } else { "is compared with ours, which attacks follow" };
+    format!("the gradient graph {} (sha256 {}) {role}", given.name, given.sha256)
+}
+
+fn preprocessing_fact(pixels: &Pixels, native: &Native) -> String {
+    let input = native.interface.inputs.first().map_or("", |(_, ty)| ty);
+    let how = if pixels.layout_stated { "as stated" } else { "the only layout that fits" };
+    format!("pixels in [0, 1] become its input {input} by {} ({how})", pixels.text())
+}
+
+fn batch_fact(native: &Native, found: &Agreement) -> String {
+    let verdict =
+        if found.holds() { "the same logits" } else { "different logits: an answer depends on the other images in the batch" };
+    let (images, difference) = (found.images, found.difference);
+    if let (Some(why), Some(n)) = (native.kept_because(), native.fixed_batch) {
+        return format!(
+            "its batch of {n} cannot be made free ({why}), so images run in batches of {n}, the last one filled up with copies: \
+             {images} images in two orders give {verdict} (largest relative difference {difference:.1e})"
+        );
+    }
+    let alone = native.fixed_batch.map_or(String::new(), |n| format!("its batch of {n} was made free: "));
+    format!("{alone}{images} images in small batches and together give {verdict} (largest relative difference {difference:.1e})")
+}

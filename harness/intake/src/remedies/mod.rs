@@ -1,0 +1,177 @@
+//! Remedies: graph rewrites that answer hazards, each asked for by name and none by itself. A remedy of the gradient changes what
+//! attacks differentiate and never what is verified; a remedy of the model changes what is audited, and says so loudly. One
+//! file and one row per remedy.
+
+mod average;
+mod eval_mode;
+pub(crate) mod logits;
+mod margin;
+mod straight_through;
+#[cfg(test)]
+mod tests;
+
+use flatscape_autodiff::{vjp, without_marks};
+use flatscape_graph::{Builder, DType, Graph, ValueType, simplify};
+
+use crate::functions::cross_entropy;
+use crate::refusal::{Refusal, escape, nearest};
+
+pub use margin::objective;
+
+/// What a remedy changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// What is audited: the verdict is that of the changed model.
+    Model,
+    /// What attacks see and differentiate: every adversarial example is still verified by the untouched model.
+    Gradient,
+    /// What attacks ascend where they bring no loss of their own.
+    Loss,
+}
+
+/// A remedy.
+#[derive(Debug)]
+pub struct Remedy {
+    /// What people type.
+    pub name: &'static str,
+    /// One line of help.
+    pub summary: &'static str,
+    /// What it changes.
+    pub changes: Changes,
+    /// The rewritten graph and what was done, as a clause; `None` where there is nothing to do.
+    rewrite: fn(&Graph) -> Option<(Graph, String)>,
+}
+
+/// All remedies, in the order in which they are applied.
+pub const REMEDIES: &[Remedy] = &[eval_mode::REMEDY, logits::REMEDY, straight_through::REMEDY, average::REMEDY, margin::REMEDY];
+
+/// Reads `straight-through,margin`, or `all`.
+///
+/// # Errors
+/// A usage error that names the remedies there are.
+pub fn parse(text: &str) -> Result<Vec<String>, Refusal> {
+    let mut asked = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let names = || REMEDIES.iter().map(|r| r.name);
+        if name != "all" && !names().any(|n| n == name) {
+            let known = names().collect::<Vec<_>>().join(", ");
+            let meant = nearest(name, names()).map_or(String::new(), |n| format!("; did you mean {n}?"));
+            return Err(Refusal::usage(91, format!("no remedy is called {:?}", escape(name)))
+                .help(format!("there are {known} and all{meant}")));
+        }
+        asked.extend(names().filter(|n| name == "all" || *n == name).map(str::to_owned));
+    }
+    let order = |name: &String| REMEDIES.iter().position(|r| r.name == name);
+    asked.sort_by_key(order);
+    asked.dedup();
+    Ok(asked)
+}
+
+/// What became of a model because somebody asked for it.
+#[derive(Clone, Debug, Default)]
+pub struct Remedied {
+    /// What attacks see and differentiate, where that is not the model itself.
+    pub twin: Option<Graph>,
+    /// Whether attacks without a loss of their own ascend the margin.
+    pub margin: bool,
+    /// What was done, as sentences.
+    pub sentences: Vec<String>,
+    /// What was asked for and found nothing to do, as sentences.
+    pub idle: Vec<String>,
+    /// The names of the remedies that found something to do, and the graphs as they were after each.
+    steps: Vec<(&'static Remedy, Graph)>,
+}
+
+/// Applies the remedy of the model that is among `asked`: its name, the changed graph and a sentence; `None` where none was asked
+/// for or it finds nothing to do.
+pub fn of_model(graph: &Graph, asked: &[String]) -> Option<(&'static str, Graph, String)> {
+    let remedy = wanted(asked).find(|r| r.changes == Changes::Model)?;
+    let (graph, what) = (remedy.rewrite)(graph)?;
+    let said = format!("--remedy {}: THE MODEL WAS CHANGED: {what}; the numbers are not those of the file", remedy.name);
+    Some((remedy.name, graph, said))
+}
+
+/// Applies the remedies of the gradient and of the loss that are among `asked` to a model with logits first.
+pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
+    let mut done = Remedied::default();
+    for remedy in wanted(asked) {
+        let now = done.twin.as_ref().unwrap_or(graph);
+        match remedy.changes {
+            Changes::Model => {}
+            Changes::Gradient => match (remedy.rewrite)(now) {
+                Some((twin, what)) => {
+                    done.sentences.push(format!("--remedy {}: {what}; the verdict is that of the untouched model", remedy.name));
+                    done.steps.push((remedy, twin.clone()));
+                    done.twin = Some(twin);
+                }
+                None => done.idle.push(format!("--remedy {}: there is nothing in this model that it would change", remedy.name)),
+            },
+            Changes::Loss => {
+                done.margin = true;
+                let what = "attacks without a loss of their own ascend the margin between logits";
+                done.sentences.push(format!("--remedy {}: {what} and not cross-entropy", remedy.name));
+                done.steps.push((remedy, now.clone()));
+            }
+        }
+    }
+    done
+}
+
+impl Remedied {
+    /// The remedies that found something to do, each with a graph of standard operators that can be inspected and run: for a
+    /// remedy that cuts the model, the model; otherwise the model with the gradient that attacks then see (inputs as the
+    /// model's and `label`, outputs `logits`, `loss`, `grad_<input>`).
+    pub fn graphs(&self) -> Vec<(&'static str, Graph)> {
+        let graph = |(remedy, graph): &(&'static Remedy, Graph)| {
+            let written = if remedy.name == logits::REMEDY.name {
+                Some(simplify(&without_marks(graph.clone())))
+            } else {
+                gradient(graph, remedy.changes == Changes::Loss)
+            };
+            Some((remedy.name, written?))
+        };
+        self.steps.iter().filter_map(graph).collect()
+    }
+}
+
+/// The model with the loss that is ascended and its gradient; `None` where it cannot be differentiated.
+fn gradient(graph: &Graph, of_margin: bool) -> Option<Graph> {
+    let input = *graph.inputs().first()?;
+    let name = graph.value(input).name.to_string();
+    let batch = graph.shape(input)?.first()?.clone();
+    let logits = graph.outputs().first()?.value;
+    let b = Builder::new(graph.clone());
+    let label = b.input("label", ValueType::new(DType::I64, vec![batch]));
+    let logits = b.expr(logits);
+    let (loss, y, ct) = if of_margin {
+        let loss = crate::functions::margin(&b, logits, label);
+        let ones = loss.scalar(1.0).expand_like(loss);
+        (loss, loss.id, ones.id)
+    } else {
+        let (loss, ct) = cross_entropy(&b, logits, label);
+        (loss, logits.id, ct.id)
+    };
+    b.output("loss", loss);
+    let found = vjp(&b, y, ct, &[input]).ok()?;
+    let gradient = found.first().copied().flatten().map_or_else(|| b.expr(input) * 0.0, |id| b.expr(id));
+    b.output(&format!("grad_{name}"), gradient);
+    let graph = simplify(&without_marks(b.into_graph()));
+    graph.check().is_ok().then_some(graph)
+}
+
+/// Whether the remedy of that name changes the loss and no graph.
+pub(crate) fn is_of_loss(name: &str) -> bool {
+    REMEDIES.iter().any(|r| r.name == name && r.changes == Changes::Loss)
+}
+
+fn wanted(asked: &[String]) -> impl Iterator<Item = &'static Remedy> + '_ {
+    REMEDIES.iter().filter(|r| asked.iter().any(|a| a == r.name))
+}
+
+/// `3 nodes (Round (node "a"), …)`.
+fn listed(nodes: &[String]) -> String {
+    const NAMED: usize = 3;
+    let more = if nodes.len() > NAMED { ", …" } else { "" };
+    let plural = if nodes.len() == 1 { "node" } else { "nodes" };
+    format!("{} {plural} ({}{more})", nodes.len(), nodes[..nodes.len().min(NAMED)].join(", "))
+}

@@ -1,0 +1,87 @@
+//! Runs a program on a small linear classifier, to see that it runs at all and stays where it may be: what `plugins check` asks
+//! of every engine. A real model is not needed for that.
+
+use flatscape_engine::Engine;
+use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType};
+use flatscape_host::{CheckedProgram, Iterates, Kind, Role, Task};
+
+use crate::attack::{Attack, AttackError, Batch, Keep};
+use crate::link::Link;
+use crate::metric::Metric;
+use crate::prepared::numbers;
+use crate::threats::{ThreatModel, norm};
+use crate::verify::admissible;
+use flatscape_intake::random::{Law, Place, fill};
+
+/// Samples in the rehearsal.
+const SAMPLES: usize = 4;
+
+/// Runs one program and says what happened.
+///
+/// # Errors
+/// It could not be linked, compiled or run.
+pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, AttackError> {
+    let CheckedProgram { component, arguments, task, program } = checked;
+    let model = linear(task);
+    let threat = threat(task);
+    let numbers = numbers(arguments);
+    let link = Link {
+        model: &model,
+        objective: program.graph(Role::Objective),
+        cotangent: program.graph(Role::Cotangent),
+        given: None,
+        threat: &threat,
+        targeted: task.targeted,
+        arguments: &numbers,
+        steps: program.steps,
+    };
+    let batch = batch(task);
+    if component.kind == Kind::Metric {
+        let metric = Metric::compile(engine, &link, program, &component.id, 64)?;
+        let found = metric.run(&batch, 0, &mut |_| {})?;
+        let finite = found.columns.values().chain(found.surfaces.values().flatten()).flatten().all(|v| v.is_finite());
+        let names: Vec<&str> = found.columns.keys().chain(found.surfaces.keys()).map(String::as_str).collect();
+        let verdict = if finite { "finite numbers" } else { "numbers that are not all finite" };
+        return Ok(format!("gives {} on a linear classifier, {verdict}", names.join(", ")));
+    }
+    let attack = Attack::compile(engine, &link, program, &component.id, component.iterates == Iterates::Free)?;
+    let proposals = attack.run(&batch, 0, 0, Keep::Last)?;
+    let clean = batch.x0.to_vec::<f32>().unwrap_or_default();
+    let origins = clean.chunks(task.pixels());
+    let inside = proposals
+        .iter()
+        .zip(origins)
+        .filter(|(p, x0)| p.x.as_ref().is_some_and(|x| admissible(&threat, x0, x).is_none()))
+        .count();
+    Ok(format!("{inside} of {SAMPLES} proposals on a linear classifier lie in ball and box"))
+}
+
+/// z = Wx with keyed random weights.
+fn linear(task: &Task) -> Graph {
+    let [c, h, w] = task.shape;
+    let builder = Builder::new(Graph::new("linear"));
+    let x = builder.input("x", ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)]));
+    let mut weights = vec![0f32; task.pixels() * task.classes];
+    fill(Law::Normal, Place::new(0, "rehearsal", "weights"), &mut weights);
+    let weights = Tensor::new(&[task.pixels(), task.classes], weights).unwrap_or_else(|| Tensor::scalar(0f32));
+    let logits = x.reshape(&[0, -1]).matmul(builder.constant(weights));
+    builder.output("logits", logits);
+    builder.into_graph()
+}
+
+fn threat(task: &Task) -> ThreatModel {
+    let norm = norm(&task.norm).unwrap_or(&crate::threats::THREATS[0]);
+    ThreatModel { norm, eps: task.eps, spelling: task.eps.to_string(), lo: task.lo as f32, hi: task.hi as f32 }
+}
+
+fn batch(task: &Task) -> Batch {
+    let mut pixels = vec![0f32; task.pixels() * SAMPLES];
+    fill(Law::Uniform, Place::new(0, "rehearsal", "pixels"), &mut pixels);
+    let (low, high) = (task.lo as f32, task.hi as f32);
+    pixels.iter_mut().for_each(|v| *v = low + (high - low) * (*v + 1.0) / 2.0);
+    let [c, h, w] = task.shape;
+    let x0 = Tensor::new(&[SAMPLES, c, h, w], pixels).unwrap_or_else(|| Tensor::scalar(0f32));
+    let y: Vec<i64> = (0..SAMPLES as i64).map(|i| i % task.classes as i64).collect();
+    let target = y.iter().map(|label| (label + 1) % task.classes as i64).collect();
+    Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target }
+}

@@ -1,0 +1,216 @@
+//! Runs a metric's program: `init`, then probes streamed in any batch, then `emit`. Sums are kept in f64 on the host.
+
+use std::collections::BTreeMap;
+
+use flatscape_engine::Engine;
+use flatscape_graph::{Tensor, rows};
+use flatscape_host::{Program, Role};
+
+use crate::attack::{AttackError, Batch, host};
+use crate::link::{Link, Point};
+use crate::stage::{Draw, Stage, StageError, Step, Values};
+
+/// A metric program linked to a model and compiled.
+pub struct Metric {
+    component: String,
+    init: Option<Stage>,
+    probe: Option<Stage>,
+    emit: Stage,
+    probes: u32,
+    /// Rows per run of the probe graph.
+    batch_size: usize,
+}
+
+/// What a metric found on a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// `col_<name>`: one value per sample.
+    pub columns: BTreeMap<String, Vec<f64>>,
+    /// `vec_<name>`: one row per sample.
+    pub vectors: BTreeMap<String, Vec<Vec<f64>>>,
+    /// `surface_<name>`: g·g values per sample, row-major.
+    pub surfaces: BTreeMap<String, Vec<Vec<f64>>>,
+    /// Evaluations of the model per sample.
+    pub forwards: u64,
+    /// Reverse passes per sample.
+    pub backwards: u64,
+}
+
+/// One observed quantity: its running statistics per sample, and all of it where `emit` wants that.
+struct Observed {
+    inner: Vec<usize>,
+    sum: Vec<f64>,
+    max: Vec<f64>,
+    all: Option<Vec<f64>>,
+}
+
+impl Metric {
+    /// Links and compiles. `batch_size` bounds the rows of one run.
+    pub fn compile(
+        engine: &dyn Engine,
+        link: &Link,
+        program: &Program,
+        component: &str,
+        batch_size: usize,
+    ) -> Result<Metric, AttackError> {
+        let clean =
+            |graph| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, Point::Clean, false, &[])?)?) };
+        let init = program.graph(Role::Init).map(clean).transpose()?;
+        let probe = match (program.graph(Role::Probe), program.graph(Role::Observe)) {
+            (Some(probe), Some(observe)) => Some(Stage::compile(engine, &link.probe(probe, observe)?)?),
+            _ => None,
+        };
+        let Some(emit) = program.graph(Role::Emit) else {
+            return Err(StageError::Missing { name: "emit".into() }.into());
+        };
+        let emit = clean(emit)?;
+        Ok(Metric { component: component.to_owned(), init, probe, emit, probes: program.probes, batch_size: batch_size.max(1) })
+    }
+
+    /// How many points around each sample are looked at; 0 where the metric looks at the sample alone.
+    pub fn probes(&self) -> u32 {
+        if self.probe.is_some() { self.probes } else { 0 }
+    }
+
+    /// Measures a batch. `progress` is told after every run how many probe rows are done.
+    pub fn run(&self, batch: &Batch, seed: u64, progress: &mut dyn FnMut(usize)) -> Result<Measured, AttackError> {
+        let draw = |step| Draw { seed, component: &self.component, restart: 0, step };
+        let mut values = Values::default();
+        let column = |data: &[i64]| Tensor::new(&[data.len()], data.to_vec()).unwrap_or_else(|| Tensor::ints(data));
+        values.put("x0", self.emit.upload(&batch.x0)?);
+        values.put("y", self.emit.upload(&column(&batch.y))?);
+        let mut measured = Measured::default();
+        if let Some(init) = &self.init {
+            let mut given = init.run(&values, &batch.ids, &draw(Step::All(0)))?;
+            (measured.forwards, measured.backwards) = (init.forwards, init.backwards);
+            for name in given.names() {
+                if let Some(value) = given.take(&name) {
+                    values.put(&name, value);
+                }
+            }
+        }
+        if let Some(probe) = &self.probe {
+            measured.forwards += probe.forwards * u64::from(self.probes);
+            measured.backwards += probe.backwards * u64::from(self.probes);
+            for (name, observed) in self.observe(probe, batch, &values, &draw, progress)? {
+                observed.publish(&name, batch.len(), self.probes as usize, &self.emit, &mut values)?;
+            }
+        }
+        let given = self.emit.run(&values, &batch.ids, &draw(Step::All(0)))?;
+        measured.forwards += self.emit.forwards;
+        measured.backwards += self.emit.backwards;
+        for name in given.names() {
+            let tensor = host(&given, &name)?;
+            if tensor.shape().first() != Some(&batch.len()) {
+                return Err(StageError::Result { name }.into());
+            }
+            let data = tensor.to_f64();
+            let per_sample = data.len() / batch.len().max(1);
+            let split = || data.chunks(per_sample.max(1)).map(<[f64]>::to_vec).collect::<Vec<_>>();
+            if let Some(name) = name.strip_prefix("col_") {
+                measured.columns.insert(name.to_owned(), data);
+            } else if let Some(name) = name.strip_prefix("vec_") {
+                measured.vectors.insert(name.to_owned(), split());
+            } else if let Some(name) = name.strip_prefix("surface_") {
+                measured.surfaces.insert(name.to_owned(), split());
+            }
+        }
+        Ok(measured)
+    }
+
+    /// Streams all (sample, probe) rows through the probe graph.
+    fn observe<'a>(
+        &'a self,
+        probe: &Stage,
+        batch: &Batch,
+        values: &Values,
+        draw: &dyn Fn(Step<'a>) -> Draw<'a>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<BTreeMap<String, Observed>, AttackError> {
+        let by_row = probe.inputs.iter().any(|(name, ty)| name == "i" && ty.shape.as_ref().is_some_and(|s| s.len() == 1));
+        let total = batch.len() * self.probes as usize;
+        // With a scalar `i` a run is all samples at one probe; with one `i` per row it is any run of rows, sample by sample.
+        let size = if by_row { self.batch_size } else { batch.len() };
+        let place = |row: usize| {
+            if by_row { (row / self.probes as usize, row % self.probes as usize) } else { (row % batch.len(), row / batch.len()) }
+        };
+        let mut host_values: BTreeMap<String, Tensor> = BTreeMap::new();
+        for (name, _) in &probe.inputs {
+            if let Some(buffer) = values.get(name) {
+                host_values.insert(name.clone(), buffer.host().map_err(AttackError::Engine)?);
+            }
+        }
+        let mut found: BTreeMap<String, Observed> = BTreeMap::new();
+        for start in (0..total).step_by(size.max(1)) {
+            let places: Vec<(usize, usize)> = (start..total.min(start + size)).map(place).collect();
+            let samples: Vec<usize> = places.iter().map(|p| p.0).collect();
+            let ids: Vec<u64> = samples.iter().map(|&s| batch.ids[s]).collect();
+            let indices: Vec<u32> = places.iter().map(|p| p.1 as u32).collect();
+            let mut fed = Values::default();
+            for (name, tensor) in &host_values {
+                fed.put(name, probe.upload(&rows(tensor, &samples))?);
+            }
+            let i: Vec<i64> = indices.iter().map(|&i| i64::from(i)).collect();
+            fed.put("i", probe.upload(&if by_row { Tensor::ints(&i) } else { Tensor::scalar(i[0]) })?);
+            let step = Step::Probes(&indices);
+            let keyed = Draw { step, ..draw(Step::All(0)) };
+            let given = probe.run(&fed, &ids, &keyed)?;
+            for name in given.names() {
+                let Some(short) = name.strip_prefix("obs_") else { continue };
+                let tensor = host(&given, &name)?;
+                let wanted = self.emit.reads(&name);
+                found
+                    .entry(short.to_owned())
+                    .or_insert_with(|| Observed::new(&tensor, batch.len(), self.probes as usize, wanted))
+                    .add(&tensor, &places, self.probes as usize);
+            }
+            progress(start + places.len());
+        }
+        Ok(found)
+    }
+}
+
+impl Observed {
+    fn new(first: &Tensor, samples: usize, probes: usize, all: bool) -> Observed {
+        let inner = first.shape().get(1..).unwrap_or_default().to_vec();
+        let size = inner.iter().product::<usize>() * samples;
+        Observed { inner, sum: vec![0.0; size], max: vec![f64::NEG_INFINITY; size], all: all.then(|| vec![0.0; size * probes]) }
+    }
+
+    fn add(&mut self, tensor: &Tensor, places: &[(usize, usize)], probes: usize) {
+        let width = self.inner.iter().product::<usize>().max(1);
+        let data = tensor.to_f64();
+        for (row, &(sample, probe)) in data.chunks(width).zip(places) {
+            for (offset, &value) in row.iter().enumerate() {
+                let at = sample * width + offset;
+                self.sum[at] += value;
+                // a NaN must not vanish in a maximum
+                self.max[at] = if value.is_nan() || self.max[at].is_nan() { f64::NAN } else { self.max[at].max(value) };
+                if let Some(all) = &mut self.all {
+                    all[(sample * probes + probe) * width + offset] = value;
+                }
+            }
+        }
+    }
+
+    /// Gives `emit` what it reads: sums, means and maxima over the probes, or every observation.
+    fn publish(self, name: &str, samples: usize, probes: usize, emit: &Stage, values: &mut Values) -> Result<(), AttackError> {
+        let mut shape = vec![samples];
+        shape.extend(&self.inner);
+        let mut every = vec![samples, probes];
+        every.extend(&self.inner);
+        let mean = self.sum.iter().map(|v| v / probes as f64).collect();
+        let mut give = |name: String, shape: &[usize], data: Option<Vec<f64>>| -> Result<(), AttackError> {
+            let Some((_, ty)) = emit.inputs.iter().find(|(n, _)| *n == name) else { return Ok(()) };
+            let tensor =
+                data.and_then(|data| Tensor::new(shape, data)).ok_or_else(|| StageError::Result { name: name.clone() })?;
+            values.put(&name, emit.upload(&tensor.cast(ty.dtype.unwrap_or(tensor.dtype())))?);
+            Ok(())
+        };
+        give(format!("obs_{name}_sum"), &shape, Some(self.sum))?;
+        give(format!("obs_{name}_mean"), &shape, Some(mean))?;
+        give(format!("obs_{name}_max"), &shape, Some(self.max))?;
+        give(format!("obs_{name}"), &every, self.all)?;
+        Ok(())
+    }
+}
