@@ -193,7 +193,7 @@ impl Rows<'_> {
 
     /// 1 where the gradient certificate holds, 0 where it does not; no row where there is none.
     fn certificate(&self, doubts: &Doubts, summary: &mut Summary) {
-        let Some(Certified { certificate, seconds, threat }) = &self.model.certificate else { return };
+        let Some(Certified { certificate, threat, .. }) = &self.model.certificate else { return };
         let Some(passed) = certificate.passed() else { return };
         let about = |code: &&String| [gradient_certificate::CODE, gradients_disagree::CODE].contains(&code.as_str());
         summary.records.push(Record {
@@ -206,7 +206,6 @@ impl Rows<'_> {
             eps: Some(threat.eps),
             metric: "gradient_certificate".into(),
             value: Some(f64::from(u8::from(passed))),
-            seconds: *seconds,
             flags: doubts.get("").into_iter().flatten().filter(about).cloned().collect(),
             ..blank(self.context)
         });
@@ -229,7 +228,6 @@ impl Rows<'_> {
             args,
             threat: part.threat.as_ref().map(ThreatModel::text).unwrap_or_default(),
             eps: part.threat.as_ref().map(|t| t.eps),
-            seconds: part.seconds,
             ..blank(self.context)
         }
     }
@@ -286,9 +284,8 @@ impl Rows<'_> {
     fn union(&self, threat: &ThreatModel, doubts: &Doubts, summary: &mut Summary) -> Result<(), FindingsError> {
         let parts: Vec<&&Part> =
             self.attacks().filter(|p| p.threat.as_ref().is_some_and(|t| t.text() == threat.text())).collect();
-        let (mut forwards, mut backwards, mut seconds) = (0, 0, 0.0);
+        let (mut forwards, mut backwards) = (0, 0);
         for part in &parts {
-            seconds += part.seconds;
             forwards += part.findings.get::<i64>("forwards")?.iter().sum::<i64>();
             backwards += part.findings.get::<i64>("backwards")?.iter().sum::<i64>();
         }
@@ -312,7 +309,6 @@ impl Rows<'_> {
             eps: Some(threat.eps),
             forwards: forwards as u64,
             backwards: backwards as u64,
-            seconds,
             flags: doubts.get(&threat.text()).cloned().unwrap_or_default(),
             ..blank(self.context)
         };

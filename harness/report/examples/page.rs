@@ -88,11 +88,11 @@ fn records() -> Vec<Record> {
             ci_high: Some(value + half),
             forwards: 21_000,
             backwards: 20_000,
-            seconds: 1.25,
             engine: "tract 0.23".to_owned(),
             device: "cpu".to_owned(),
             seed: 0,
             flags: if model == "synthetic-standard" && component == "pgd" { vec!["Q03".to_owned()] } else { Vec::new() },
+            ..Record::default()
         };
         records.push(row("", "", None, "clean_accuracy", clean, 0.009));
         for level in [4.0, 8.0] {

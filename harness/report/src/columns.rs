@@ -36,11 +36,12 @@ pub const COLUMNS: &[Column] = &[
     column("ci_high",           "upper end of the 95 % interval",                                        |r| number(r.ci_high),          |r, s| maybe(&mut r.ci_high, s)),
     column("forwards",          "forward evaluations of the model, in samples",                          |r| integer(r.forwards),        |r, s| whole(&mut r.forwards, s)),
     column("backwards",         "gradient evaluations of the model, in samples",                         |r| integer(r.backwards),       |r, s| whole(&mut r.backwards, s)),
-    column("seconds",           "wall time that the component took",                                     |r| Cell::Number(r.seconds),    |r, s| real(&mut r.seconds, s)),
     column("engine",            "engine that ran the model, with its version",                           |r| text(&r.engine),            |r, s| put(&mut r.engine, s)),
     column("device",            "device that the engine ran on",                                         |r| text(&r.device),            |r, s| put(&mut r.device, s)),
     column("seed",              "seed of the run",                                                       |r| integer(r.seed),            |r, s| whole(&mut r.seed, s)),
     column("flags",             "codes of the doubts and errors raised for this row, joined by `;`",     |r| joined(&r.flags),           |r, s| split(&mut r.flags, s)),
+    column("plugin",            "id of the plugin that offers the component; empty for what the program computes itself", |r| text(&r.plugin), |r, s| put(&mut r.plugin, s)),
+    column("plugin_sha256",     "SHA-256 of the plugin file, hexadecimal",                               |r| text(&r.plugin_sha256),     |r, s| put(&mut r.plugin_sha256, s)),
 ];
 
 /// `results.csv`: the header and one line per record. RFC 4180 quoting, lines end in LF, text guarded against formulas, numbers
@@ -117,11 +118,6 @@ fn whole(slot: &mut u64, written: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn real(slot: &mut f64, written: &str) -> Result<(), &'static str> {
-    *slot = written.parse().map_err(|_| "a number")?;
-    Ok(())
-}
-
 fn maybe(slot: &mut Option<f64>, written: &str) -> Result<(), &'static str> {
     *slot = if written.is_empty() { None } else { Some(written.parse().map_err(|_| "a number or empty")?) };
     Ok(())
@@ -138,7 +134,7 @@ mod tests {
 
     /// The header as the command line's contract spells it.
     const CONTRACT: &str = "model,model_sha256,dataset,split,n,component,component_version,args,threat,eps,metric,value,ci_low,ci_high,\
-                            forwards,backwards,seconds,engine,device,seed,flags\n";
+                            forwards,backwards,engine,device,seed,flags,plugin,plugin_sha256\n";
 
     #[test]
     fn the_header_is_the_contract() {
@@ -204,11 +200,12 @@ mod tests {
                 ci_high: self.maybe(),
                 forwards: self.next(),
                 backwards: self.next(),
-                seconds: self.number(),
                 engine: self.text(),
                 device: self.text(),
                 seed: self.next(),
                 flags: (0..self.next() % 3).map(|_| self.text().replace(';', "")).filter(|flag| !flag.is_empty()).collect(),
+                plugin: self.text(),
+                plugin_sha256: self.text(),
             }
         }
     }
@@ -253,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_bad_cell_is_named_by_line_and_column() {
-        let text = String::from_utf8(results_csv(&[Record::default()])).unwrap().replace(",0,0,0,", ",0,many,0,");
+        let text = String::from_utf8(results_csv(&[Record::default()])).unwrap().replace(",0,0,,,0", ",0,many,,,0");
         let error = read_results(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(error, "line 2, column `backwards`: \"many\" is not a whole number");
     }

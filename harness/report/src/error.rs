@@ -7,7 +7,9 @@ pub enum ReportError {
     #[error("this is not well-formed CSV: {0}; write the results again or restore the file")]
     Csv(#[from] csv::Error),
     /// A column that every row needs is absent.
-    #[error("the results have no column `{column}`: they were not written by this program, or were cut by another one")]
+    #[error(
+        "the table has no column `{column}`: it was written by another version of this program, or was altered; make it again"
+    )]
     MissingColumn {
         /// The name as it stands in [`crate::COLUMNS`].
         column: &'static str,
@@ -23,6 +25,20 @@ pub enum ReportError {
         found: String,
         /// What should stand there, with its article.
         expected: &'static str,
+    },
+    /// Two columns have one name.
+    #[error("the column `{column}` stands there twice; write the samples again or restore the file")]
+    RepeatedColumn {
+        /// Its name, as it may be shown.
+        column: String,
+    },
+    /// Two lines are about the same thing.
+    #[error("line {line}: the {what} stands there twice; write the samples again or restore the file")]
+    RepeatedLine {
+        /// Line in the file, from 1; the header is line 1.
+        line: u64,
+        /// What the line is about, as it may be shown.
+        what: String,
     },
     /// The page's template failed; a bug in this crate.
     #[error("the report page could not be filled in: {0}")]

@@ -21,6 +21,7 @@ mod svg;
 mod table;
 mod text;
 mod ticks;
+mod times;
 mod verdict;
 
 pub use cell::Cell;
@@ -31,8 +32,9 @@ pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
 pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, Page, Partial, html};
 pub use record::Record;
-pub use samples::{SampleKey, SampleValue, Samples, samples_csv};
+pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
 pub use surface::{Axis, Surface, shared_range, surface_csv};
 pub use table::{Table, TableCell, TableRow, tables};
 pub use text::{eps_text, percent, quantity, rate, shown};
+pub use times::{Time, read_times, times_csv};
 pub use verdict::{Rate, Verdict, verdicts};

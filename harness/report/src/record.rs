@@ -27,10 +27,10 @@ pub struct Record {
     pub ci_high: Option<f64>,
     pub forwards: u64,
     pub backwards: u64,
-    #[serde(with = "crate::float::one")]
-    pub seconds: f64,
     pub engine: String,
     pub device: String,
     pub seed: u64,
     pub flags: Vec<String>,
+    pub plugin: String,
+    pub plugin_sha256: String,
 }

@@ -1,12 +1,14 @@
 //! `samples.csv`: the join of geometry and robustness, one line per model, threat model and sample. It does not know which
 //! attacks or metrics exist; they arrive as column names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cell::{Cell, csv_bytes};
+use crate::cell::{Cell, csv_bytes, unguard};
+use crate::error::ReportError;
 use crate::float::shortest;
+use crate::text::shown;
 
 /// What a line of `samples.csv` is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,13 +34,44 @@ pub enum SampleValue {
     Text(String),
 }
 
-/// The lines and columns of `samples.csv`, in order of first appearance.
+/// The lines and columns of `samples.csv`, in order of first appearance. Storing a value, writing and reading take time linear
+/// in the number of values.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     columns: Vec<String>,
-    column_places: BTreeMap<String, usize>,
-    rows: Vec<(SampleKey, Vec<Option<SampleValue>>)>,
-    row_places: BTreeMap<(String, String, u64), usize>,
+    column_places: HashMap<String, usize>,
+    rows: Vec<Row>,
+    /// Number of a model and of a threat model, in order of first appearance.
+    groups: HashMap<String, HashMap<String, usize>>,
+    group_count: usize,
+    row_places: HashMap<(usize, u64), usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    key: SampleKey,
+    cells: Vec<Option<SampleValue>>,
+}
+
+/// One line of `samples.csv`, with what was measured without a threat model joined to it.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleLine<'a> {
+    row: &'a Row,
+    /// What was measured on the same sample without a threat model.
+    shared: Option<&'a Row>,
+}
+
+impl<'a> SampleLine<'a> {
+    /// What the line is about.
+    pub fn key(&self) -> &'a SampleKey {
+        &self.row.key
+    }
+
+    /// The value in the column at `place` of [`Samples::columns`]; `None` where nothing was measured.
+    pub fn value(&self, place: usize) -> Option<&'a SampleValue> {
+        let cell = |row: &'a Row| row.cells.get(place).and_then(Option::as_ref);
+        cell(self.row).or_else(|| self.shared.and_then(cell))
+    }
 }
 
 impl Samples {
@@ -48,7 +81,7 @@ impl Samples {
     pub fn set(&mut self, key: &SampleKey, column: &str, value: SampleValue) {
         let column = self.column_place(column);
         let row = self.row_place(key);
-        let cells = &mut self.rows[row].1;
+        let cells = &mut self.rows[row].cells;
         if cells.len() <= column {
             cells.resize(column + 1, None);
         }
@@ -65,9 +98,14 @@ impl Samples {
         &self.columns
     }
 
+    /// Place of a column in [`Samples::columns`]; `None` if there is no such column.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.column_places.get(name).copied()
+    }
+
     /// Number of lines of `samples.csv`.
     pub fn len(&self) -> usize {
-        self.lines().len()
+        self.lines().count()
     }
 
     /// Whether there is no line.
@@ -75,28 +113,45 @@ impl Samples {
         self.rows.is_empty()
     }
 
-    /// The lines that stand for themselves: those without a threat model are joined to those that have one.
-    fn lines(&self) -> Vec<&(SampleKey, Vec<Option<SampleValue>>)> {
-        let threatened = self.rows.iter().filter(|(key, _)| !key.threat.is_empty());
-        let joined: BTreeSet<(&str, u64)> = threatened.map(|(key, _)| (key.model.as_str(), key.id)).collect();
-        self.rows.iter().filter(|(key, _)| !key.threat.is_empty() || !joined.contains(&(key.model.as_str(), key.id))).collect()
+    /// The lines of `samples.csv`. What was measured without a threat model is joined to every line of the same model and
+    /// sample that has one, and is a line of its own only where there is none.
+    pub fn lines(&self) -> impl Iterator<Item = SampleLine<'_>> {
+        let threatened = self.rows.iter().filter(|row| !row.key.threat.is_empty());
+        let joined: HashSet<(&str, u64)> = threatened.map(|row| (row.key.model.as_str(), row.key.id)).collect();
+        self.rows.iter().filter_map(move |row| {
+            let own = row.key.threat.is_empty();
+            if own && joined.contains(&(row.key.model.as_str(), row.key.id)) {
+                return None;
+            }
+            let shared = if own { None } else { self.unthreatened(&row.key) };
+            Some(SampleLine { row, shared })
+        })
+    }
+
+    fn unthreatened(&self, key: &SampleKey) -> Option<&Row> {
+        let group = *self.groups.get(&key.model)?.get("")?;
+        self.row_places.get(&(group, key.id)).map(|&place| &self.rows[place])
     }
 
     /// Per model, threat model and attack: how many samples had each outcome, in words, and the median distance.
     pub(crate) fn outcomes(&self) -> Vec<OutcomeCount> {
+        let attacks: Vec<(usize, &str, Option<usize>)> = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter_map(|(place, name)| Some((place, name.strip_suffix(".outcome")?)))
+            .map(|(place, attack)| (place, attack, self.column(&format!("{attack}.distance"))))
+            .collect();
         let mut counts: Vec<OutcomeCount> = Vec::new();
-        let mut places: BTreeMap<(&str, &str, usize), usize> = BTreeMap::new();
+        let mut places: HashMap<(&str, &str, usize), usize> = HashMap::new();
         let mut distances: Vec<Vec<f64>> = Vec::new();
-        for (key, cells) in &self.rows {
-            for (column, cell) in cells.iter().enumerate() {
-                let (Some(SampleValue::Text(outcome)), Some(attack)) = (cell, self.columns[column].strip_suffix(".outcome"))
-                else {
-                    continue;
-                };
-                let place = *places.entry((&key.model, &key.threat, column)).or_insert_with(|| {
+        for row in &self.rows {
+            for &(column, attack, distance) in &attacks {
+                let Some(Some(SampleValue::Text(outcome))) = row.cells.get(column) else { continue };
+                let place = *places.entry((&row.key.model, &row.key.threat, column)).or_insert_with(|| {
                     counts.push(OutcomeCount {
-                        model: key.model.clone(),
-                        threat: key.threat.clone(),
+                        model: row.key.model.clone(),
+                        threat: row.key.threat.clone(),
                         attack: attack.to_owned(),
                         outcomes: BTreeMap::new(),
                         median_distance: None,
@@ -105,8 +160,7 @@ impl Samples {
                     counts.len() - 1
                 });
                 *counts[place].outcomes.entry(outcome.clone()).or_default() += 1;
-                let distance = self.column_places.get(&format!("{attack}.distance")).and_then(|&column| cells.get(column));
-                if let Some(Some(SampleValue::Number(distance))) = distance
+                if let Some(Some(SampleValue::Number(distance))) = distance.and_then(|column| row.cells.get(column))
                     && distance.is_finite()
                 {
                     distances[place].push(*distance);
@@ -130,10 +184,20 @@ impl Samples {
     }
 
     fn row_place(&mut self, key: &SampleKey) -> usize {
-        *self.row_places.entry((key.model.clone(), key.threat.clone(), key.id)).or_insert_with(|| {
-            self.rows.push((key.clone(), Vec::new()));
+        let group = self.group(key);
+        *self.row_places.entry((group, key.id)).or_insert_with(|| {
+            self.rows.push(Row { key: key.clone(), cells: Vec::new() });
             self.rows.len() - 1
         })
+    }
+
+    fn group(&mut self, key: &SampleKey) -> usize {
+        if let Some(&group) = self.groups.get(&key.model).and_then(|threats| threats.get(&key.threat)) {
+            return group;
+        }
+        self.groups.entry(key.model.clone()).or_default().insert(key.threat.clone(), self.group_count);
+        self.group_count += 1;
+        self.group_count - 1
     }
 }
 
@@ -146,28 +210,89 @@ pub(crate) struct OutcomeCount {
     pub(crate) median_distance: Option<f64>,
 }
 
+/// The columns that say what a line is about.
+const KEYS: [&str; 5] = ["model", "threat", "id", "label", "prediction"];
+
 /// `samples.csv`: keys `model, threat, id, label, prediction`, then the columns in order of first appearance. What was measured
 /// without a threat model is joined to every line of the same model and sample that has one, and gets a line of its own only
 /// where there is none. A place where nothing was measured is an empty cell. The rules of [`crate::results_csv`] hold.
 pub fn samples_csv(samples: &Samples) -> Vec<u8> {
-    let header = ["model", "threat", "id", "label", "prediction"].into_iter().chain(samples.columns.iter().map(String::as_str));
-    let lines = samples.lines().into_iter().map(|(key, cells)| {
-        let geometry = samples.row_places.get(&(key.model.clone(), String::new(), key.id)).map(|&place| &samples.rows[place].1);
-        let mut line = vec![
+    let header = KEYS.into_iter().chain(samples.columns.iter().map(String::as_str));
+    let lines = samples.lines().map(|line| {
+        let key = line.key();
+        let mut cells = vec![
             Cell::Text(key.model.as_str().into()),
             Cell::Text(key.threat.as_str().into()),
             Cell::Integer(key.id.into()),
             Cell::Integer(key.label.into()),
             key.prediction.map_or(Cell::Missing, |class| Cell::Integer(class.into())),
         ];
-        line.extend((0..samples.columns.len()).map(|column| {
-            let own = cells.get(column).and_then(Option::as_ref);
-            let shared = || geometry.and_then(|cells| cells.get(column)).and_then(Option::as_ref);
-            own.or_else(shared).map_or(Cell::Missing, written)
-        }));
-        line
+        cells.extend((0..samples.columns.len()).map(|place| line.value(place).map_or(Cell::Missing, written)));
+        cells
     });
     csv_bytes(header.map(|name| Cell::Text(name.into())), lines)
+}
+
+/// Reads `samples.csv`: [`samples_csv`] of what it returns gives the same bytes again. A cell that is written as a number is a
+/// number, except in a column that ends in `.outcome`; an empty cell is no measurement.
+///
+/// # Errors
+/// Malformed CSV, columns that do not begin with the five keys, a column or a line that stands there twice, a key that is not
+/// a whole number.
+pub fn read_samples(bytes: &[u8]) -> Result<Samples, ReportError> {
+    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
+    let header = reader.headers()?.clone();
+    if let Some((_, column)) = KEYS.into_iter().enumerate().find(|&(place, key)| header.get(place) != Some(key)) {
+        return Err(ReportError::MissingColumn { column });
+    }
+    let mut samples = Samples::default();
+    for (place, name) in header.iter().skip(KEYS.len()).enumerate() {
+        if samples.column_place(unguard(name)) != place {
+            return Err(ReportError::RepeatedColumn { column: shown(name) });
+        }
+    }
+    for line in reader.records() {
+        let line = line?;
+        let number = line.position().map_or(0, csv::Position::line);
+        let key = sample_key(&line, number)?;
+        let row = samples.rows.len();
+        if samples.row_place(&key) != row {
+            return Err(ReportError::RepeatedLine {
+                line: number,
+                what: shown(&format!("sample {} of {} under {:?}", key.id, key.model, key.threat)),
+            });
+        }
+        let cells = line.iter().skip(KEYS.len()).zip(&samples.columns).map(|(cell, column)| read_cell(cell, column));
+        samples.rows[row].cells = cells.collect();
+    }
+    Ok(samples)
+}
+
+fn sample_key(line: &csv::StringRecord, number: u64) -> Result<SampleKey, ReportError> {
+    let bad = |place: usize, expected: &'static str| ReportError::BadCell {
+        line: number,
+        column: KEYS[place],
+        found: shown(&line[place]),
+        expected,
+    };
+    Ok(SampleKey {
+        model: unguard(&line[0]).to_owned(),
+        threat: unguard(&line[1]).to_owned(),
+        id: line[2].parse().map_err(|_| bad(2, "a whole number"))?,
+        label: line[3].parse().map_err(|_| bad(3, "a whole number"))?,
+        prediction: match &line[4] {
+            "" => None,
+            class => Some(class.parse().map_err(|_| bad(4, "a whole number or empty"))?),
+        },
+    })
+}
+
+fn read_cell(cell: &str, column: &str) -> Option<SampleValue> {
+    if cell.is_empty() {
+        return None;
+    }
+    let number = cell.parse::<f64>().ok().filter(|&value| !column.ends_with(".outcome") && shortest(value) == cell);
+    Some(number.map_or_else(|| SampleValue::Text(unguard(cell).to_owned()), SampleValue::Number))
 }
 
 fn written(value: &SampleValue) -> Cell<'_> {
@@ -232,5 +357,63 @@ mod tests {
         assert_eq!(counts.len(), 1);
         assert_eq!(counts[0].outcomes, BTreeMap::from([("broken".into(), 2), ("held".into(), 1)]));
         assert_eq!(counts[0].median_distance, Some(0.2));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_to_the_same_bytes() {
+        let mut samples = Samples::default();
+        let texts = ["held", "=1+1", "7", "-7", "NaN", "a,\"b\"\r\nc", "'@x", "\u{202e}"];
+        let numbers = [0.1, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e-300, -3.0];
+        for (id, (text, number)) in texts.iter().zip(numbers.iter().cycle()).enumerate() {
+            let key = SampleKey { prediction: None, ..key("=a", "linf:1", id as u64) };
+            samples.set(&key, "@pgd.outcome", SampleValue::Text((*text).into()));
+            samples.set(&key, "logp", SampleValue::Number(*number));
+            samples.set(&key, "word", SampleValue::Text((*text).into()));
+        }
+        samples.set(&key("=a", "", 3), "phi", SampleValue::Number(-2.5));
+        samples.set(&key("b", "", 3), "phi", SampleValue::Number(-1.5));
+        let bytes = samples_csv(&samples);
+        let back = read_samples(&bytes).unwrap();
+        assert_eq!(String::from_utf8_lossy(&samples_csv(&back)), String::from_utf8_lossy(&bytes));
+        assert_eq!(back.columns(), samples.columns());
+        let line = back.lines().nth(3).unwrap();
+        assert_eq!(line.key(), &SampleKey { prediction: None, ..key("=a", "linf:1", 3) });
+        assert_eq!(line.value(back.column("@pgd.outcome").unwrap()), Some(&SampleValue::Text("-7".into())));
+        assert_eq!(line.value(back.column("phi").unwrap()), Some(&SampleValue::Number(-2.5)));
+        assert_eq!(back.lines().next().unwrap().value(3), None);
+        let empty = samples_csv(&Samples::default());
+        assert_eq!(samples_csv(&read_samples(&empty).unwrap()), empty);
+    }
+
+    #[test]
+    fn an_altered_samples_file_is_refused_in_a_sentence() {
+        let says = |text: &str| read_samples(text.as_bytes()).unwrap_err().to_string();
+        let head = "model,threat,id,label,prediction";
+        assert!(says("").contains("no column `model`"));
+        assert!(says("model,threat,label,id,prediction\n").contains("no column `id`"));
+        assert!(says(&format!("{head},x,x\n")).contains("`x` stands there twice"));
+        assert_eq!(
+            says(&format!("{head}\na,,0,1,1\na,,0,1,1\n")),
+            "line 3: the sample 0 of a under \"\" stands there twice; write the samples again or restore the file"
+        );
+        assert_eq!(says(&format!("{head}\na,,-1,1,1\n")), "line 2, column `id`: \"-1\" is not a whole number");
+        assert_eq!(says(&format!("{head}\na,,1,1,x\n")), "line 2, column `prediction`: \"x\" is not a whole number or empty");
+        assert!(says(&format!("{head}\na,,1\n")).contains("not well-formed CSV"));
+    }
+
+    #[test]
+    fn ten_thousand_samples_with_ten_columns_are_joined_to_every_line() {
+        let mut samples = Samples::default();
+        for column in 0..10 {
+            for id in 0..10_000 {
+                samples.set(&key("a", "", id), &format!("metric-{column}"), SampleValue::Number(id as f64));
+                samples.set(&key("a", "linf:1", id), &format!("attack-{column}.outcome"), SampleValue::Text("held".into()));
+            }
+        }
+        assert_eq!(samples.len(), 10_000);
+        assert!(samples.lines().all(|line| (0..20).all(|place| line.value(place).is_some())));
+        assert!(samples.outcomes().iter().all(|count| count.outcomes["held"] == 10_000));
+        let bytes = samples_csv(&samples);
+        assert_eq!(samples_csv(&read_samples(&bytes).unwrap()), bytes);
     }
 }

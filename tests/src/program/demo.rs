@@ -16,7 +16,7 @@ const MODELS: [&str; 4] = ["digits-standard", "digits-adversarial", "digits-jaco
 fn the_tables_are_those_of_the_contract() {
     let text = demo().text("results.csv");
     let header = "model,model_sha256,dataset,split,n,component,component_version,args,threat,eps,metric,value,ci_low,ci_high,\
-                  forwards,backwards,seconds,engine,device,seed,flags";
+                  forwards,backwards,engine,device,seed,flags,plugin,plugin_sha256";
     assert_eq!(text.lines().next(), Some(header));
     let rows = table(&text);
     for model in MODELS {

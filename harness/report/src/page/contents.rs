@@ -178,7 +178,7 @@ struct Outcome {
 #[derive(Serialize)]
 struct Row {
     words: [String; 5],
-    numbers: [String; 6],
+    numbers: [String; 5],
     flags: String,
 }
 
@@ -389,14 +389,7 @@ fn row(record: &Record) -> Row {
     let (value, interval) = cell.map_or_else(|| ("–".to_owned(), String::new()), |cell| (cell.value, cell.interval));
     Row {
         words: [shown(&record.model), data, threat, component, shown(&record.metric)],
-        numbers: [
-            value,
-            interval,
-            record.n.to_string(),
-            record.forwards.to_string(),
-            record.backwards.to_string(),
-            significant(record.seconds, 3),
-        ],
+        numbers: [value, interval, record.n.to_string(), record.forwards.to_string(), record.backwards.to_string()],
         flags: shown(&record.flags.join(" ")),
     }
 }
