@@ -85,7 +85,10 @@ fn under_pgd(engine: &dyn Engine, model: &Model, data: &Dataset, eps: &str, imag
     let settings = Settings { seed: 0, batch_size: 64 };
     let bench =
         Prepared::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{}: {e}", model.name));
-    let found = bench.compute(0..images, &mut |_, _| {}).unwrap_or_else(|e| panic!("{}: {e}", model.name));
+    let found = bench
+        .compute(0..images, None, &mut |_, _| {}, &std::sync::atomic::AtomicBool::new(false))
+        .unwrap_or_else(|e| panic!("{}: {e}", model.name))
+        .findings;
     found.get("outcome").expect("a column")
 }
 

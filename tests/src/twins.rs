@@ -291,7 +291,10 @@ fn held(engine: &dyn Engine, model: &Model, data: &Dataset) -> usize {
     let work = Work::Component(request::Request::parse("pgd:steps=5,restarts=1").expect("a request"));
     let settings = Settings { seed: 0, batch_size: 32 };
     let bench = Prepared::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{e}"));
-    let found = bench.compute(0..data.len(), &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}"));
+    let found = bench
+        .compute(0..data.len(), None, &mut |_, _| {}, &std::sync::atomic::AtomicBool::new(false))
+        .unwrap_or_else(|e| panic!("{e}"))
+        .findings;
     found.get::<u8>("outcome").expect("a column").iter().filter(|&&o| o == Outcome::Held as u8).count()
 }
 

@@ -1,85 +1,96 @@
-//! The run directory: who may write into it, and how a file becomes visible — under a temporary name, synced, and published
-//! whole. Knows paths and bytes, nothing of audits.
+//! The run directory: who may write into it, how a file becomes visible (under a temporary name, synced, published whole), and
+//! how one is read that somebody else may have prepared. Knows paths and bytes, nothing of audits.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use flatscape_intake::files::show;
 use flatscape_intake::refusal::Refusal;
 
-/// A directory that this process alone writes into.
-#[derive(Debug)]
-pub struct Directory {
-    path: PathBuf,
-    /// Held for as long as the run lasts; the system lets go of it when the process ends, however it ends.
-    _lock: File,
-}
-
 /// The file that says what the directory is.
 pub const MANIFEST: &str = "manifest.json";
 
-/// Fields of the manifest in which one run may differ from itself.
-const UNLIKE: [&str; 2] = ["command", "certificates"];
+/// The file whose lock says that a process uses the directory.
+const LOCK: &str = "lock";
+
+/// The largest file of a run directory that is read, in bytes.
+const LARGEST: u64 = 1 << 31;
+
+/// A directory that this process alone writes into, or that it reads while nobody writes.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    /// Held for as long as the run lasts; the system lets go of it when the process ends, however it ends. Absent in workers,
+    /// whose parent holds it, and where a read-only directory has none.
+    _lock: Option<File>,
+}
 
 impl Directory {
-    /// Opens a directory for a run. A new or empty one gets `manifest`; one that holds a run is only opened with `resume`, and
-    /// only if its manifest is the same but for the field `command`, since one run can be spelled in several ways, and for
-    /// `certificates`, which are found on the way.
+    /// Opens a directory to write a run into: a new one, an empty one, or one that holds a run of flatscape.
     ///
     /// # Errors
-    /// `O095`: the directory cannot be made or written. `R096`: it holds something else, or a run and `resume` was not asked for.
-    /// `R097`: another process has it. `R101`: the run in it was started with other options.
-    pub fn open(path: &Path, manifest: &[u8], resume: bool) -> Result<Directory, Refusal> {
-        let cannot = |error: &std::io::Error| {
+    /// `O095`: the directory cannot be made or written. `R096`: it holds something else. `R097`: another process uses it.
+    /// `R103`: one of its entries is a link, or is not a file or folder.
+    pub fn to_write(path: &Path) -> Result<Directory, Refusal> {
+        let cannot = |error: std::io::Error| {
             Refusal::output(95, format!("the output directory {} cannot be written: {error}", show(path)))
                 .help("choose another place with --out")
         };
-        fs::create_dir_all(path).map_err(|e| cannot(&e))?;
-        let entries: Vec<PathBuf> =
-            fs::read_dir(path).map_err(|e| cannot(&e))?.filter_map(|e| e.ok().map(|e| e.path())).collect();
-        let lock_path = path.join("lock");
-        let manifest_path = path.join(MANIFEST);
-        let foreign = !manifest_path.exists() && entries.iter().any(|e| *e != lock_path);
-        if foreign {
+        fs::create_dir_all(path).map_err(cannot)?;
+        let entries: Vec<PathBuf> = fs::read_dir(path).and_then(|e| e.map(|e| e.map(|e| e.path())).collect()).map_err(cannot)?;
+        let is_run = entries.iter().any(|e| e.ends_with(MANIFEST));
+        if !is_run && entries.iter().any(|e| !e.ends_with(LOCK)) {
             let why = format!("the output directory {} is not empty and holds no run of flatscape", show(path));
             return Err(Refusal::state(96, why).help("nothing was touched; choose another place with --out"));
         }
-        let lock =
-            File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(|e| cannot(&e))?;
-        if lock.try_lock().is_err() {
-            let holder = fs::read_to_string(&lock_path).unwrap_or_default();
-            let why = format!(
-                "the output directory {} is in use{}",
-                show(path),
-                if holder.is_empty() { String::new() } else { format!(" by process {}", holder.trim()) }
-            );
-            return Err(Refusal::state(97, why).help("wait until that run has ended, or choose another place with --out"));
+        entries.iter().try_for_each(|entry| plain(entry))?;
+        let lock_path = path.join(LOCK);
+        let lock = File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(path)),
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
-        let directory = Directory { path: path.to_owned(), _lock: lock };
         let note = format!("{}\n", std::process::id());
-        directory._lock.set_len(0).and_then(|()| (&directory._lock).write_all(note.as_bytes())).map_err(|e| cannot(&e))?;
-        match fs::read(&manifest_path) {
-            Ok(found) if !resume => {
-                let why = format!("the output directory {} holds a run already", show(path));
-                let same = difference(&found, manifest).is_none();
-                let help = if same {
-                    "add --resume to go on with it, or choose another place with --out"
-                } else {
-                    "choose another place with --out"
-                };
-                return Err(Refusal::state(96, why).help(help));
-            }
-            Ok(found) => {
-                if let Some(difference) = difference(&found, manifest) {
-                    let why = format!("the run in {} was started with other options: {difference}", show(path));
-                    return Err(Refusal::state(101, why)
-                        .help("repeat the command of its manifest.json, or choose another place with --out"));
-                }
-            }
-            Err(_) => directory.write(MANIFEST, manifest)?,
+        lock.set_len(0).and_then(|()| (&lock).write_all(note.as_bytes())).map_err(cannot)?;
+        Ok(Directory { path: path.to_owned(), _lock: Some(lock) })
+    }
+
+    /// Opens a run to read it, and keeps others from writing meanwhile.
+    ///
+    /// # Errors
+    /// `R096`: there is no run. `R097`: a process writes into it. `R103`: as for [`Directory::to_write`].
+    pub fn to_read(path: &Path) -> Result<Directory, Refusal> {
+        let no_run = |why: &str| {
+            Refusal::state(96, format!("{} {why}", show(path))).help("name the run directory of an audit, the value of its --out")
+        };
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries.filter_map(|e| e.ok().map(|e| e.path())).collect::<Vec<_>>(),
+            Err(error) => return Err(no_run(&format!("is not a run directory: {error}"))),
+        };
+        if !entries.iter().any(|e| e.ends_with(MANIFEST)) {
+            return Err(no_run("is not a run directory: it has no manifest.json"));
         }
-        Ok(directory)
+        entries.iter().try_for_each(|entry| plain(entry))?;
+        let lock = File::open(path.join(LOCK)).ok();
+        match lock.as_ref().map(File::try_lock_shared) {
+            Some(Err(TryLockError::WouldBlock)) => Err(in_use(path)),
+            _ => Ok(Directory { path: path.to_owned(), _lock: lock }),
+        }
+    }
+
+    /// The directory of a parent process that holds the lock.
+    ///
+    /// # Errors
+    /// `R096`, `R103`: as for [`Directory::to_read`].
+    pub fn of_parent(path: &Path) -> Result<Directory, Refusal> {
+        if !path.join(MANIFEST).is_file() {
+            return Err(Refusal::state(96, format!("{} is not a run directory: it has no manifest.json", show(path))));
+        }
+        let entries = fs::read_dir(path).map_err(|e| Refusal::state(96, format!("{} cannot be read: {e}", show(path))))?;
+        entries.filter_map(Result::ok).try_for_each(|entry| plain(&entry.path()))?;
+        Ok(Directory { path: path.to_owned(), _lock: None })
     }
 
     /// Where it is.
@@ -87,9 +98,52 @@ impl Directory {
         &self.path
     }
 
-    /// The bytes of a file in it, if it is there.
-    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.path.join(name)).ok()
+    /// The bytes of a regular file in it; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// `R103`: it is a link, not a regular file, or too large. `R104`: it cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let path = self.path.join(name);
+        let unread = |e: std::io::Error| Refusal::state(104, format!("{name} in {} cannot be read: {e}", show(&self.path)));
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unread(error)),
+            Ok(found) if !found.is_file() => return Err(not_plain(&path)),
+            Ok(found) if found.len() > LARGEST => {
+                let why = format!("{name} in {} has {} bytes, more than any file of a run", show(&self.path), found.len());
+                return Err(Refusal::state(103, why).help("remove it and repeat the command with --resume"));
+            }
+            Ok(_) => {}
+        }
+        let mut bytes = Vec::new();
+        File::open(&path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes)).map_err(unread)?;
+        Ok(Some(bytes))
+    }
+
+    /// The names of the regular files in one of its folders, in order; none if the folder is not there.
+    ///
+    /// # Errors
+    /// `R103`: an entry is a link or not a regular file. `R104`: the folder cannot be read.
+    pub fn list(&self, folder: &str) -> Result<Vec<String>, Refusal> {
+        let unread = |e: std::io::Error| Refusal::state(104, format!("{folder} in {} cannot be read: {e}", show(&self.path)));
+        let entries = match fs::read_dir(self.path.join(folder)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(unread)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(unread)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(".part-") {
+                continue;
+            }
+            if !entry.file_type().map_err(unread)?.is_file() {
+                return Err(not_plain(&entry.path()));
+            }
+            names.push(name);
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Writes a file whole or not at all, in the place of a former one.
@@ -97,41 +151,80 @@ impl Directory {
     /// # Errors
     /// `O094`: it could not be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
-        let temporary = self.store(name, bytes)?;
-        temporary.persist(self.path.join(name)).map_err(|e| self.failed(name, &e.error))?;
-        Ok(())
-    }
-
-    /// Writes a result that is never overwritten; if it is there already, it stays as it is.
-    ///
-    /// # Errors
-    /// `O094`: it could not be written.
-    pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
-        let target = self.path.join(name);
-        match self.store(name, bytes)?.persist_noclobber(&target) {
-            Ok(_) => Ok(()),
-            Err(_) if target.exists() => Ok(()),
-            Err(error) => Err(self.failed(name, &error.error)),
-        }
-    }
-
-    fn store(&self, name: &str, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Refusal> {
         let target = self.path.join(name);
         let folder = target.parent().unwrap_or(&self.path);
-        let attempt = || -> std::io::Result<tempfile::NamedTempFile> {
+        let attempt = || -> std::io::Result<()> {
             fs::create_dir_all(folder)?;
             let mut file = tempfile::Builder::new().prefix(".part-").permissions_like_a_file().tempfile_in(folder)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
-            Ok(file)
+            file.persist(&target)?;
+            Ok(())
         };
-        attempt().map_err(|e| self.failed(name, &e))
+        attempt().map_err(|error| self.failed(name, &error))
+    }
+
+    /// Adds a line to a file, which is made if it is not there. Readers ignore an incomplete last line.
+    ///
+    /// # Errors
+    /// `O094`: it could not be written.
+    pub fn append(&self, name: &str, line: &str) -> Result<(), Refusal> {
+        let attempt = || File::options().create(true).append(true).open(self.path.join(name))?.write_all(line.as_bytes());
+        attempt().map_err(|error| self.failed(name, &error))
+    }
+
+    /// Moves a file that does not belong here into the folder `set-aside`, under a name that is free.
+    ///
+    /// # Errors
+    /// `O094`: it could not be moved.
+    pub fn set_aside(&self, name: &str) -> Result<String, Refusal> {
+        let stem = name.replace('/', "-");
+        let mut names = (1u32..).map(|k| format!("set-aside/{stem}.{k}"));
+        let free = names.find(|n| fs::symlink_metadata(self.path.join(n)).is_err()).unwrap_or(stem);
+        let attempt = || -> std::io::Result<()> {
+            fs::create_dir_all(self.path.join("set-aside"))?;
+            fs::rename(self.path.join(name), self.path.join(&free))
+        };
+        attempt().map_err(|error| self.failed(name, &error))?;
+        Ok(free)
+    }
+
+    /// Removes a file; it is no fault if there is none.
+    ///
+    /// # Errors
+    /// `O094`: it could not be removed.
+    pub fn remove(&self, name: &str) -> Result<(), Refusal> {
+        match fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.failed(name, &error)),
+            _ => Ok(()),
+        }
     }
 
     fn failed(&self, name: &str, error: &std::io::Error) -> Refusal {
         Refusal::output(94, format!("{} could not be written to {}: {error}", name, show(&self.path)))
             .help("what is already there is kept; make room and repeat the command with --resume")
     }
+}
+
+fn in_use(path: &Path) -> Refusal {
+    let holder: String = fs::read_to_string(path.join(LOCK)).map(|s| s.trim().chars().take(12).collect()).unwrap_or_default();
+    let by = if holder.is_empty() { String::new() } else { format!(" by process {holder}") };
+    Refusal::state(97, format!("the run directory {} is in use{by}", show(path)))
+        .help("wait until that run has ended, or choose another place with --out")
+}
+
+/// Whether an entry of a run directory is a regular file, or a folder: nothing is followed in a directory that somebody else may
+/// have made.
+fn plain(entry: &Path) -> Result<(), Refusal> {
+    match fs::symlink_metadata(entry) {
+        Ok(found) if found.is_file() || found.is_dir() => Ok(()),
+        _ => Err(not_plain(entry)),
+    }
+}
+
+fn not_plain(entry: &Path) -> Refusal {
+    Refusal::state(103, format!("{} is a link, a pipe or a device; a run directory holds files and folders only", show(entry)))
+        .help("remove it, or choose another place with --out")
 }
 
 /// Result files are read by others: not the private permissions of temporary files.
@@ -151,47 +244,56 @@ impl Readable for tempfile::Builder<'_, '_> {
     }
 }
 
-/// The fields in which two manifests differ, in words; `None` if it is at most those in [`UNLIKE`].
-fn difference(found: &[u8], wanted: &[u8]) -> Option<String> {
-    if found == wanted {
-        return None;
-    }
-    let read = |bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok();
-    let (Some(found), Some(wanted)) = (read(found), read(wanted)) else { return Some("its manifest cannot be read".into()) };
-    let (Some(a), Some(b)) = (found.as_object(), wanted.as_object()) else { return Some("its manifest is no object".into()) };
-    let keys = a.keys().chain(b.keys().filter(|k| !a.contains_key(*k)));
-    let differing: Vec<&str> =
-        keys.filter(|k| !UNLIKE.contains(&k.as_str()) && a.get(*k) != b.get(*k)).map(String::as_str).collect();
-    (!differing.is_empty()).then(|| format!("{} differ", differing.join(", ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_belongs_to_one_run_of_one_kind() {
+    fn a_directory_belongs_to_one_process() {
         let root = tempfile::tempdir().expect("a folder");
         let path = root.path().join("run");
-        let first = Directory::open(&path, b"{\"seed\":1}", false).expect("a new directory");
-        assert_eq!(Directory::open(&path, b"{\"seed\":1}", true).expect_err("in use").id(), "R097");
-        first.publish("shards/a.npz", b"one").expect("published");
-        first.publish("shards/a.npz", b"two").expect("kept");
-        assert_eq!(first.read("shards/a.npz").as_deref(), Some(&b"one"[..]));
+        let first = Directory::to_write(&path).expect("a new directory");
+        first.write(MANIFEST, b"{}").expect("written");
+        assert_eq!(Directory::to_write(&path).expect_err("in use").id(), "R097");
+        assert_eq!(Directory::to_read(&path).expect_err("in use").id(), "R097");
+        first.write("shards/a.npz", b"one").expect("written");
+        assert_eq!(first.set_aside("shards/a.npz").expect("moved"), "set-aside/shards-a.npz.1");
+        assert_eq!(first.read("shards/a.npz").expect("readable"), None);
         drop(first);
-        assert_eq!(Directory::open(&path, b"{\"seed\":1}", false).expect_err("holds a run").id(), "R096");
-        let other = Directory::open(&path, b"{\"seed\":2}", true).expect_err("other options");
-        assert_eq!((other.id().as_str(), other.what.contains("seed differ")), ("R101", true));
-        drop(Directory::open(&path, b"{\"seed\":1}", true).expect("resumed"));
-        Directory::open(&path, b"{\"seed\":1,\"command\":\"again --resume\"}", true).expect("the same run, spelled otherwise");
+        let reader = Directory::to_read(&path).expect("free again");
+        assert_eq!(reader.list("set-aside").expect("a list"), ["shards-a.npz.1"]);
     }
 
     #[test]
     fn what_is_not_ours_is_not_touched() {
         let root = tempfile::tempdir().expect("a folder");
         fs::write(root.path().join("thesis.tex"), "everything").expect("a file");
-        assert_eq!(Directory::open(root.path(), b"{}", true).expect_err("not ours").id(), "R096");
+        assert_eq!(Directory::to_write(root.path()).expect_err("not ours").id(), "R096");
+        assert_eq!(Directory::to_read(root.path()).expect_err("not a run").id(), "R096");
         let file = root.path().join("thesis.tex");
-        assert_eq!(Directory::open(&file, b"{}", false).expect_err("a file").id(), "O095");
+        assert_eq!(Directory::to_write(&file).expect_err("a file").id(), "O095");
+        assert_eq!(Directory::to_read(&file).expect_err("a file").id(), "R096");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_not_followed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let precious = root.path().join("precious");
+        fs::write(&precious, "keep").expect("a file");
+        for name in ["lock", "shards", "manifest.json"] {
+            let run = root.path().join(format!("run-{name}"));
+            fs::create_dir(&run).expect("a folder");
+            fs::write(run.join(MANIFEST), "{}").expect("a file");
+            let _ = fs::remove_file(run.join(name));
+            std::os::unix::fs::symlink(&precious, run.join(name)).expect("a link");
+            assert_eq!(Directory::to_write(&run).expect_err("a link").id(), "R103", "{name}");
+        }
+        assert_eq!(fs::read_to_string(&precious).expect("still there"), "keep");
+        let run = Directory::to_write(&root.path().join("run")).expect("a directory");
+        fs::create_dir(run.path().join("shards")).expect("a folder");
+        std::os::unix::fs::symlink(&precious, run.path().join("shards/a.npz")).expect("a link");
+        assert_eq!(run.read("shards/a.npz").expect_err("a link").id(), "R103");
+        assert_eq!(run.list("shards").expect_err("a link").id(), "R103");
     }
 }

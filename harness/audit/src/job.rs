@@ -1,62 +1,138 @@
-//! The unit of work: one component on one model over one range of samples, with everything needed to compute it. A shard runs
-//! alone from its description and gives the same bytes; who computes which shard is nobody's business here.
+//! The unit of work: one component on one model over one range of samples. A job is a file, written before the first one is
+//! computed; computing it needs that file and the files it names, nothing else. Who computes which job is decided elsewhere.
 
-use flatscape_engine::Engine;
-use flatscape_host::Plugins;
-use flatscape_intake::data::{self, Dataset};
-use flatscape_intake::model::{Model, ModelRequest};
+use flatscape_intake::data;
+use flatscape_intake::files::sha256;
+use flatscape_intake::model::ModelRequest;
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::findings::Findings;
-use flatscape_measure::prepared::{Prepared, Settings, Work};
-use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::prepared::Settings;
+use flatscape_measure::request::Request;
 use serde::{Deserialize, Serialize};
 
-/// The description of a shard: a file from which it can be computed again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shard {
-    /// What is applied.
+use crate::landscape::LandscapeRequest;
+use crate::manifest::{PluginFacts, pretty};
+
+/// Everything needed to compute one result: the content of `jobs/NAME.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The stem of its files: model, component, a hash of what it does, and the range.
+    pub name: String,
+    /// What is computed.
     pub work: Work,
-    /// The threat model as written; attacks need one, metrics read its radius.
+    /// The model, and the SHA-256 of its file.
+    pub model: ModelRequest,
+    /// SHA-256 of the model's file.
+    pub model_sha256: String,
+    /// The labelled images.
+    pub data: data::Request,
+    /// SHA-256 of the split as read.
+    pub data_sha256: String,
+    /// Seed and batch size.
+    pub settings: Settings,
+    /// The engine, by name and version, and its device.
+    pub engine: String,
+    /// The threat model as written; metrics and landscapes read its radius.
     pub threat: String,
     /// First sample, in canonical order.
     pub start: usize,
     /// One past the last sample.
     pub end: usize,
+    /// The plugin that offers the component.
+    pub plugin: Option<PluginFacts>,
+    /// Jobs whose results this one reads; they come first.
+    pub after: Vec<String>,
 }
 
-/// A shard with everything needed to compute it: the content of its description file.
+/// What a job computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Description {
-    /// The model.
-    pub model: ModelRequest,
-    /// The labelled images.
-    pub data: data::Request,
-    /// Seed and batch size.
-    pub settings: Settings,
-    /// What is computed.
-    pub shard: Shard,
+#[serde(rename_all = "kebab-case", tag = "kind", content = "request")]
+pub enum Work {
+    /// Whether the gradient is the slope of the loss.
+    Certificate,
+    /// The graphs that remedies made, as ONNX files.
+    Remedies,
+    /// Predictions on the clean points.
+    Clean,
+    /// Preprocessing that would serve the model better, where the clean accuracy (of the jobs in `after`) is poor.
+    Suggestions,
+    /// An attack: on all correct samples, or with `after` on those that none of these jobs broke.
+    Attack(Request),
+    /// A metric.
+    Metric(Request),
+    /// Surfaces around images that all models of the run classify correctly (of the jobs in `after`).
+    Landscape(LandscapeRequest),
 }
 
-impl Description {
-    /// The bytes of the description file.
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+impl Work {
+    /// The word for it in file names.
+    pub fn word(&self) -> String {
+        match self {
+            Work::Certificate => "certificate".to_owned(),
+            Work::Remedies => "remedies".to_owned(),
+            Work::Clean => "clean".to_owned(),
+            Work::Suggestions => "suggestions".to_owned(),
+            Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
+            Work::Landscape(request) => format!("landscape-{}", request.directions.name()),
+        }
     }
 
-    /// Reads a description file and computes the shard, alone.
+    /// The component that it runs.
+    pub fn component(&self) -> Option<&Request> {
+        match self {
+            Work::Attack(request) | Work::Metric(request) => Some(request),
+            _ => None,
+        }
+    }
+}
+
+impl Job {
+    /// The bytes of its file.
     ///
     /// # Errors
-    /// The description is damaged, or what it names is refused or fails.
-    pub fn compute(bytes: &[u8], engine: &dyn Engine, plugins: &Plugins) -> Result<Findings, Refusal> {
-        let description: Description =
-            serde_json::from_slice(bytes).map_err(|e| Refusal::usage(102, format!("this is no description of a shard: {e}")))?;
-        let dataset = Dataset::load(&description.data)?;
-        let model = Model::load(&description.model.source, &description.model.intake, &dataset, engine)?;
-        let Shard { work, threat, start, end } = &description.shard;
-        let threat = ThreatModel::parse(threat, true)?;
-        let bench = Prepared::new(engine, plugins, &model, &dataset, work, &threat, description.settings)?;
-        Ok(bench.compute(*start..*end, &mut |_, _| {})?)
+    /// `O102`: it cannot be written as JSON.
+    pub fn bytes(&self) -> Result<Vec<u8>, Refusal> {
+        pretty(self)
     }
+
+    /// SHA-256 of its file: what a result names.
+    ///
+    /// # Errors
+    /// `O102`: it cannot be written as JSON.
+    pub fn hash(&self) -> Result<String, Refusal> {
+        Ok(sha256(&self.bytes()?))
+    }
+
+    /// Reads a job file.
+    ///
+    /// # Errors
+    /// `U102`: not a job file.
+    pub fn parse(bytes: &[u8]) -> Result<Job, Refusal> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            Refusal::usage(102, format!("not a job file: {e}")).help("name a file of the folder jobs in a run directory")
+        })
+    }
+
+    /// Where its result lies in the run directory.
+    pub fn result(&self) -> String {
+        format!("shards/{}.npz", self.name)
+    }
+
+    /// Where the reason lies why it has no result.
+    pub fn fault(&self) -> String {
+        format!("shards/{}.fault.json", self.name)
+    }
+
+    /// What its result answers, without the range: jobs with equal parts make one row.
+    pub fn part(&self) -> (&Work, &str, &str) {
+        (&self.work, &self.model_sha256, &self.threat)
+    }
+}
+
+/// Why a job has no result, as a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// SHA-256 of the job's file.
+    pub job: String,
+    /// The refusal.
+    pub refusal: Refusal,
 }

@@ -1,25 +1,28 @@
 //! Landscapes: asks the metric `likelihood-landscape` for surfaces around chosen images, the same directions for every model,
 //! and lays them out as data and as pictures on one scale. Knows the names of that metric's surfaces, not how it finds them.
 
-use flatscape_engine::Engine;
-use flatscape_host::Plugins;
-use flatscape_report::{Axis, Surface, shared_range, surface_csv, surface_svg, surfaces_svg};
+use std::sync::atomic::AtomicBool;
 
-use crate::directory::Directory;
+use flatscape_graph::Tensor;
 use flatscape_intake::data::Dataset;
-use flatscape_intake::model::Model;
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::findings::{Findings, FindingsError};
-use flatscape_measure::prepared::{MeasureError, Prepared, Settings, Work};
+use flatscape_measure::prepared::{MeasureError, Prepared};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
+use flatscape_report::{Axis, Surface, shared_range, surface_csv, surface_svg, surfaces_svg};
+use serde::{Deserialize, Serialize};
+
+use crate::directory::Directory;
+use crate::job::{Job, Work};
+use crate::stored::{Stored, result_in};
 
 /// The metric that computes landscapes.
 const COMPONENT: &str = "likelihood-landscape";
 
 /// Which landscapes are drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Landscapes {
     /// Around which images.
     pub samples: Samples,
@@ -30,16 +33,18 @@ pub struct Landscapes {
 }
 
 /// Around which images landscapes are drawn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Samples {
     /// This one.
     One(usize),
-    /// The first so many that every model classifies correctly.
+    /// The first images, this many, that every model classifies correctly.
     FirstCorrect(usize),
 }
 
 /// The two directions of a landscape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Directions {
     /// Two orthogonal random sign vectors (Lin et al. 2020, Fig. 1).
     Random,
@@ -66,13 +71,18 @@ impl Directions {
         })
     }
 
+    /// What people type.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
     fn row(self) -> &'static (Directions, &'static str, &'static str, &'static str) {
         DIRECTIONS.iter().find(|d| d.0 == self).unwrap_or(&DIRECTIONS[0])
     }
 }
 
 /// A square grid around the image: from −extent to extent in pixel units, an odd number of points so that the image is one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     /// Half the width; `None` takes the radius of the threat model.
     pub extent: Option<f64>,
@@ -108,15 +118,55 @@ impl Grid {
         }
         Ok(Grid { extent: Some(to), points })
     }
+}
 
-    fn values(&self, threat: &ThreatModel) -> Vec<f64> {
-        let extent = self.extent.unwrap_or(threat.eps);
+/// The landscapes of one model along two directions: what one job computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LandscapeRequest {
+    /// The directions.
+    pub directions: Directions,
+    /// Half the width of the grid, in pixel units.
+    pub extent: f64,
+    /// Points along each direction, odd.
+    pub points: usize,
+    /// Around which images.
+    pub samples: Samples,
+}
+
+impl LandscapeRequest {
+    /// The metric with its arguments.
+    pub fn component(&self) -> Request {
+        Request {
+            id: COMPONENT.to_owned(),
+            arguments: vec![
+                ("directions".into(), self.directions.name().into()),
+                ("grid".into(), self.points.to_string()),
+                ("extent".into(), self.extent.to_string()),
+            ],
+            target: None,
+            at: None,
+            survivors: false,
+        }
+    }
+
+    /// The coordinates along each direction, in pixel units.
+    fn values(&self) -> Vec<f64> {
         let last = (self.points - 1) as f64;
-        (0..self.points).map(|i| extent * (2.0 * i as f64 / last - 1.0)).collect()
+        (0..self.points).map(|i| self.extent * (2.0 * i as f64 / last - 1.0)).collect()
     }
 }
 
 impl Landscapes {
+    /// One request per kind of directions.
+    pub fn requests(&self, threat: &ThreatModel) -> Vec<LandscapeRequest> {
+        if self.samples == Samples::FirstCorrect(0) {
+            return Vec::new();
+        }
+        let extent = self.grid.extent.unwrap_or(threat.eps);
+        let one = |&directions| LandscapeRequest { directions, extent, points: self.grid.points, samples: self.samples };
+        self.directions.iter().map(one).collect()
+    }
+
     /// What an audit draws: both kinds of directions around the first images that all models get right.
     pub fn of_audit(count: usize) -> Landscapes {
         Landscapes {
@@ -127,72 +177,136 @@ impl Landscapes {
     }
 }
 
-/// Computes the surfaces, image by image, the models of one image side by side.
+/// Images among which the first correct ones are looked for.
+pub const LOOKED: usize = 200;
+
+/// The images of a request: those that all models of the run classify correctly; the first ones where there are none.
 ///
 /// # Errors
-/// No plugin offers the metric, or it fails.
-pub fn draw(
-    wanted: &Landscapes,
-    engine: &dyn Engine,
-    plugins: &Plugins,
-    models: &[Model],
+/// There is no such image, or a result of the clean points is missing or does not fit its job.
+pub fn samples(
+    request: &LandscapeRequest,
     dataset: &Dataset,
-    threat: &ThreatModel,
-    settings: Settings,
-) -> Result<Vec<Surface>, MeasureError> {
-    let samples = match wanted.samples {
+    directory: &Directory,
+    clean: &[Job],
+) -> Result<Vec<usize>, Refusal> {
+    let count = match request.samples {
         Samples::One(index) if index >= dataset.len() => {
             let what = format!("there is no image {index}: {} has {} here", dataset.name, dataset.len());
-            return Err(Refusal::usage(92, what).into());
+            return Err(Refusal::usage(92, what));
         }
-        Samples::One(index) => vec![index],
-        Samples::FirstCorrect(0) => return Ok(Vec::new()),
-        Samples::FirstCorrect(count) => first_correct(count, engine, plugins, models, dataset, threat, settings)?,
+        Samples::One(index) => return Ok(vec![index]),
+        Samples::FirstCorrect(count) => count,
     };
-    let extent = wanted.grid.extent.unwrap_or(threat.eps);
-    let mut surfaces = Vec::new();
-    for directions in &wanted.directions {
-        let (_, name, first, second) = directions.row();
-        let request = Request {
-            id: COMPONENT.to_owned(),
-            arguments: vec![
-                ("directions".into(), (*name).into()),
-                ("grid".into(), wanted.grid.points.to_string()),
-                ("extent".into(), extent.to_string()),
-            ],
-            target: None,
-            at: None,
+    let looked = dataset.len().min(LOOKED);
+    let mut right = vec![true; looked];
+    for job in clean {
+        let found = match result_in(directory, job)? {
+            Some(Ok(found)) => found,
+            Some(Err(why)) => return Err(Refusal::state(106, format!("{} {why}", job.result()))),
+            None => return Err(Refusal::state(105, format!("{} is missing, and landscapes read it", job.result()))),
         };
-        let work = Work::Component(request);
-        let values = wanted.grid.values(threat);
-        let mut by_model: Vec<Vec<Surface>> = Vec::new();
-        for (index, model) in models.iter().enumerate() {
-            let bench = Prepared::new(engine, plugins, model, dataset, &work, threat, settings)?;
-            let mut own = Vec::new();
-            for &sample in &samples {
-                let found = bench.compute(sample..sample + 1, &mut |_, _| {})?;
-                own.push(Surface {
-                    id: format!("m{:04}-s{sample:06}-{name}", index + 1),
-                    model: model.name.clone(),
-                    title: model.name.clone(),
-                    kind: "likelihood".into(),
-                    sample_id: sample as u64,
-                    label: dataset.labels[sample],
-                    x_axis: Axis { name: (*first).into(), values: values.clone() },
-                    y_axis: Axis { name: (*second).into(), values: values.clone() },
-                    z: grid(&found, "surface_delta_logp")?,
-                    loss: grid(&found, "surface_loss")?,
-                    predicted: grid(&found, "surface_predicted")?.into_iter().map(|c| c as i64).collect(),
-                    range: None,
-                });
+        let column = |name: &str| found.get::<i64>(name).map_err(|e| Refusal::state(106, e.to_string()));
+        for ((id, label), prediction) in column("id")?.into_iter().zip(column("label")?).zip(column("prediction")?) {
+            if let Some(slot) = usize::try_from(id).ok().and_then(|id| right.get_mut(id)) {
+                *slot &= label == prediction;
             }
-            by_model.push(own);
-        }
-        for place in 0..samples.len() {
-            surfaces.extend(by_model.iter().map(|own| own[place].clone()));
         }
     }
-    Ok(surfaces)
+    let common: Vec<usize> = (0..looked).filter(|&i| right[i]).take(count).collect();
+    Ok(if common.is_empty() { (0..count.min(looked)).collect() } else { common })
+}
+
+/// The columns of a landscape's findings that hold a surface each.
+const SURFACES: [&str; 3] = ["surface_delta_logp", "surface_loss", "surface_predicted"];
+
+/// Computes the surfaces around images: columns `id` and `label` [k], and `surface_…` [k, points²].
+///
+/// # Errors
+/// The metric fails, or the run was asked to stop.
+pub fn compute(
+    prepared: &Prepared,
+    samples: &[usize],
+    progress: &mut dyn FnMut(usize, usize),
+    stop: &AtomicBool,
+) -> Result<Findings, MeasureError> {
+    let mut result = Findings::default();
+    let mut labels: Vec<i64> = Vec::new();
+    let mut surfaces: Vec<Vec<f64>> = vec![Vec::new(); SURFACES.len()];
+    for (done, &sample) in samples.iter().enumerate() {
+        let found = prepared.compute(sample..sample + 1, None, &mut |_, _| {}, stop)?;
+        if let Some(fault) = found.fault {
+            return Err(fault);
+        }
+        labels.extend(found.findings.get::<i64>("label")?);
+        for (name, all) in SURFACES.iter().zip(&mut surfaces) {
+            all.extend(grid(&found.findings, name)?);
+        }
+        progress(done + 1, samples.len());
+    }
+    result.column("id", samples.iter().map(|&s| s as i64).collect());
+    result.column("label", labels);
+    for (name, all) in SURFACES.iter().zip(surfaces) {
+        let width = all.len() / samples.len().max(1);
+        result.array(name, &[samples.len(), width], all);
+    }
+    Ok(result)
+}
+
+/// The surfaces of a run, image by image, the models of one image side by side.
+///
+/// # Errors
+/// A result does not fit its job, or cannot be read.
+pub fn surfaces(stored: &Stored) -> Result<Vec<Surface>, Refusal> {
+    let mut groups: Vec<(LandscapeRequest, Vec<Vec<Surface>>)> = Vec::new();
+    for job in &stored.jobs {
+        let Work::Landscape(request) = &job.work else { continue };
+        let Some(found) = stored.sound(job)? else { continue };
+        let Some(model) = stored.manifest.models.iter().position(|m| m.request == job.model) else { continue };
+        let own = of_model(stored, model, request, &found).map_err(|e| Refusal::state(106, e.to_string()))?;
+        match groups.iter_mut().find(|(r, _)| r == request) {
+            Some((_, models)) => models.push(own),
+            None => groups.push((request.clone(), vec![own])),
+        }
+    }
+    let mut all = Vec::new();
+    for (_, models) in groups {
+        let images = models.iter().map(Vec::len).max().unwrap_or(0);
+        for place in 0..images {
+            all.extend(models.iter().filter_map(|own| own.get(place).cloned()));
+        }
+    }
+    Ok(all)
+}
+
+fn of_model(stored: &Stored, model: usize, request: &LandscapeRequest, found: &Findings) -> Result<Vec<Surface>, FindingsError> {
+    let (_, name, first, second) = request.directions.row();
+    let facts = &stored.manifest.models[model];
+    let values = request.values();
+    let ids = found.get::<i64>("id")?;
+    let labels = found.get::<i64>("label")?;
+    let [z, loss, predicted] = SURFACES.map(|name| grid(found, name));
+    let (z, loss, predicted) = (z?, loss?, predicted?);
+    let width = values.len() * values.len();
+    let surface = |(place, (id, label)): (usize, (i64, i64))| {
+        let own = place * width..(place + 1) * width;
+        let short = || FindingsError::Column("surface".to_owned());
+        Ok(Surface {
+            id: format!("m{:04}-s{id:06}-{name}", model + 1),
+            model: facts.name.clone(),
+            title: facts.name.clone(),
+            kind: "likelihood".into(),
+            sample_id: id as u64,
+            label,
+            x_axis: Axis { name: (*first).into(), values: values.clone() },
+            y_axis: Axis { name: (*second).into(), values: values.clone() },
+            z: z.get(own.clone()).ok_or_else(short)?.to_vec(),
+            loss: loss.get(own.clone()).ok_or_else(short)?.to_vec(),
+            predicted: predicted.get(own).ok_or_else(short)?.iter().map(|&c| c as i64).collect(),
+            range: None,
+        })
+    };
+    ids.into_iter().zip(labels).enumerate().map(surface).collect()
 }
 
 /// Writes every surface as data and as a picture, and the models of one image and one kind of directions side by side, on one
@@ -223,35 +337,8 @@ pub fn write(directory: &Directory, surfaces: &[Surface]) -> Result<Vec<String>,
     Ok(names)
 }
 
-fn grid(found: &Findings, name: &str) -> Result<Vec<f64>, MeasureError> {
-    match found.tensor(name) {
-        Some(tensor) => Ok(tensor.to_f64()),
-        None => Err(FindingsError::Column(name.to_owned()).into()),
-    }
-}
-
-/// The first images that all models classify correctly; the first images of all where there are none.
-fn first_correct(
-    count: usize,
-    engine: &dyn Engine,
-    plugins: &Plugins,
-    models: &[Model],
-    dataset: &Dataset,
-    threat: &ThreatModel,
-    settings: Settings,
-) -> Result<Vec<usize>, MeasureError> {
-    let looked = dataset.len().min(200);
-    let mut right = vec![true; looked];
-    for model in models {
-        let bench = Prepared::new(engine, plugins, model, dataset, &Work::Clean, threat, settings)?;
-        let found = bench.compute(0..looked, &mut |_, _| {})?;
-        let labels = found.get::<i64>("label")?;
-        for (slot, (p, y)) in right.iter_mut().zip(found.get::<i64>("prediction")?.into_iter().zip(labels)) {
-            *slot &= p == y;
-        }
-    }
-    let common: Vec<usize> = (0..looked).filter(|&i| right[i]).take(count).collect();
-    Ok(if common.is_empty() { (0..count.min(looked)).collect() } else { common })
+fn grid(found: &Findings, name: &str) -> Result<Vec<f64>, FindingsError> {
+    found.tensor(name).map(Tensor::to_f64).ok_or_else(|| FindingsError::Column(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -263,7 +350,8 @@ mod tests {
         let grid = Grid::parse("-8/255:8/255:41").expect("a grid");
         assert_eq!(grid, Grid { extent: Some(8.0 / 255.0), points: 41 });
         let threat = ThreatModel::parse("linf:0.1", false).expect("a threat model");
-        assert_eq!(grid.values(&threat)[20], 0.0);
+        let wanted = Landscapes { samples: Samples::One(0), directions: vec![Directions::Random], grid };
+        assert_eq!(wanted.requests(&threat)[0].values()[20], 0.0);
         for bad in ["", "-1:1", "-1:2:11", "-1:1:10", "1:-1:11", "-0.1:0.1:x"] {
             assert_eq!(Grid::parse(bad).expect_err(bad).class.exit_code(), 2);
         }

@@ -1,16 +1,28 @@
 //! Jobs become rows and a run directory: planning, executing, certificates, doubts, numbers with intervals.
 //!
-//! This crate knows how everything fits together and has the engines to ask. It has no command line, draws no picture, and
-//! contains no attack and no metric: those arrive as plugins.
+//! A [`plan`] becomes a [`manifest`] once its files are read, and the manifest becomes [`job`]s, all written before the first one
+//! is computed. [`compute`] turns a job into a result, [`execute`] decides who does it. Tables, pages and verdicts are made of the
+//! directory alone ([`stored`], [`rows`], [`publish`]).
+//!
+//! This crate has no command line, draws no picture, and contains no attack and no metric: those arrive as plugins.
 
 pub mod audit;
 pub mod certificate;
+pub mod compute;
 pub mod directory;
+pub mod execute;
 pub mod flags;
 pub mod job;
 pub mod landscape;
+pub mod ledger;
+pub mod manifest;
+pub mod plan;
 pub mod profiles;
+pub mod publish;
+pub mod requirement;
+pub mod result;
+pub mod rows;
 pub mod statistics;
-pub mod summary;
+pub mod stored;
 pub mod violations;
 pub mod witness;

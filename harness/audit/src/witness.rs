@@ -1,40 +1,81 @@
 //! The adversarial examples of a run as files: for every attack an `.npz` with the points, their clean originals and labels,
 //! so that anybody can check them again without any attack code.
 
-use crate::directory::Directory;
-use crate::summary::Part;
 use flatscape_intake::data::Dataset;
-use flatscape_intake::model::Model;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::{Findings, FindingsError};
 
-/// Writes the witnesses of one attack; nothing where it broke nothing.
+use crate::job::{Job, Work};
+use crate::manifest::Manifest;
+use crate::stored::Stored;
+
+/// The columns of an attack's findings that its witnesses take over, besides the points.
+const ABOUT: [&str; 2] = ["distance", "adv_prediction"];
+
+/// The witness files of a run: name and bytes, one per attack that broke something.
 ///
 /// # Errors
-/// The file could not be written, or the findings lack their witnesses.
-pub fn write(directory: &Directory, slug: &str, part: &Part, model: &Model, dataset: &Dataset) -> Result<(), Refusal> {
-    let damaged = |e: FindingsError| Refusal::output(102, e.to_string());
-    let Some(points) = part.findings.tensor("witness_x") else { return Ok(()) };
-    let ids: Vec<u64> = part.findings.get::<i64>("witness_id").map_err(damaged)?.into_iter().map(|id| id as u64).collect();
-    if ids.is_empty() {
-        return Ok(());
+/// `R103` to `R106`: results are missing or do not fit their jobs.
+pub fn files(stored: &Stored, dataset: &Dataset) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
+    let attacks: Vec<&Job> = stored.jobs.iter().filter(|job| matches!(job.work, Work::Attack(_))).collect();
+    let mut files = Vec::new();
+    for group in attacks.chunk_by(|a, b| a.part() == b.part() && a.model == b.model) {
+        let mut found = Vec::new();
+        for job in group {
+            if let Some(findings) = stored.sound(job)? {
+                found.push(witnesses(&findings).map_err(|e| Refusal::state(106, e.to_string()))?);
+            }
+        }
+        let joined = Findings::concat(found).map_err(|e| Refusal::state(106, e.to_string()))?;
+        if let Some(bytes) = file(&stored.manifest, group[0], joined, dataset).map_err(|e| Refusal::output(102, e.to_string()))? {
+            files.push((name(group[0]), bytes));
+        }
     }
+    Ok(files)
+}
+
+/// The file of an attack's witnesses: the name of its jobs without the range.
+pub fn name(job: &Job) -> String {
+    let stem = job.name.rsplit_once('.').map_or(job.name.as_str(), |(stem, _)| stem);
+    format!("witness/{stem}.npz")
+}
+
+/// The rows of an attack's findings that have a point.
+fn witnesses(findings: &Findings) -> Result<Findings, FindingsError> {
+    let all = findings.get::<i64>("id")?;
+    let ids = findings.get::<i64>("witness_id")?;
+    let rows: Vec<usize> = (0..all.len()).filter(|&row| ids.binary_search(&all[row]).is_ok()).collect();
+    let mut kept = Findings::default();
+    kept.column("id", ids);
+    for name in ABOUT {
+        let column = findings.tensor(name).ok_or_else(|| FindingsError::Column(name.to_owned()))?;
+        kept.0.insert(name.to_owned(), flatscape_graph::rows(column, &rows));
+    }
+    for name in ["witness_x", "witness_z"] {
+        if let Some(points) = findings.tensor(name) {
+            kept.0.insert(name.to_owned(), points.clone());
+        }
+    }
+    Ok(kept)
+}
+
+fn file(manifest: &Manifest, job: &Job, mut joined: Findings, dataset: &Dataset) -> Result<Option<Vec<u8>>, FindingsError> {
+    if joined.tensor("id").is_none_or(|ids| ids.shape() == [0]) {
+        return Ok(None);
+    }
+    let ids: Vec<u64> = joined.get::<i64>("id")?.into_iter().map(|id| id as u64).collect();
     let clean = dataset.gather(&ids);
-    let mut file = Findings::default();
-    file.column("id", ids.iter().map(|&id| id as i64).collect());
-    file.column("label", clean.y);
-    file.0.insert("x0".into(), clean.x);
-    file.0.insert("x_adv".into(), points.clone());
-    let all = part.findings.get::<i64>("id").map_err(damaged)?;
-    let predicted = part.findings.get::<i64>("adv_prediction").map_err(damaged)?;
-    let distances = part.findings.get::<f64>("distance").map_err(damaged)?;
-    let row = |id: u64| all.iter().position(|&i| i == id as i64).unwrap_or(0);
-    file.column("prediction", ids.iter().map(|&id| predicted[row(id)]).collect::<Vec<i64>>());
-    file.column("distance", ids.iter().map(|&id| distances[row(id)]).collect::<Vec<f64>>());
-    if let Some(threat) = &part.threat {
-        file.column("eps", vec![threat.eps]);
+    for (from, to) in [("witness_x", "x_adv"), ("witness_z", "z"), ("adv_prediction", "prediction")] {
+        if let Some(points) = joined.0.remove(from) {
+            joined.0.insert(to.to_owned(), points);
+        }
     }
-    let hash: Vec<u8> = model.sha256.bytes().collect();
-    file.column("model_sha256", hash);
-    directory.write(&format!("witness/{slug}.npz"), &file.encode().map_err(damaged)?)
+    joined.column("label", clean.y);
+    joined.0.insert("x0".into(), clean.x);
+    if let Some(threat) = manifest.threats.iter().find(|t| t.written == job.threat) {
+        joined.column("eps", vec![threat.eps]);
+    }
+    joined.column("threat", job.threat.bytes().collect());
+    joined.column("model_sha256", job.model_sha256.bytes().collect());
+    joined.encode().map(Some)
 }

@@ -45,6 +45,20 @@ impl EngineOptions {
         }
     }
 
+    /// The same options as words of a command line, for a worker: one of several shares the threads with the others.
+    pub fn arguments(&self, workers: usize) -> Vec<String> {
+        let threads = match self.threads {
+            0 => self.settings().thread_count().div_ceil(workers.max(1)),
+            threads => threads,
+        };
+        let mut words = vec!["--engine".to_owned(), self.engine.name().to_owned()];
+        words.extend(["--device".to_owned(), self.device.to_string(), "--threads".to_owned(), threads.to_string()]);
+        if let Some(library) = &self.ort_lib {
+            words.extend(["--ort-lib".to_owned(), library.display().to_string()]);
+        }
+        words
+    }
+
     /// Every engine there is, each opened or with the reason why not.
     pub fn all(&self) -> [(&'static str, Opened); 2] {
         let one = |choice| open(&Settings { choice, ..self.settings() });
@@ -72,6 +86,15 @@ pub struct PluginOptions {
 }
 
 impl PluginOptions {
+    /// The same options as words of a command line, for a worker.
+    pub fn arguments(&self) -> Vec<String> {
+        let files = self.plugins.iter().flat_map(|file| ["--plugin".to_owned(), file.display().to_string()]);
+        let mut words: Vec<String> = files.collect();
+        words.extend(self.insecure_plugin_perms.then(|| "--insecure-plugin-perms".to_owned()));
+        words.extend(self.in_process_plugins.then(|| "--in-process-plugins".to_owned()));
+        words
+    }
+
     /// Finds and loads them.
     pub fn load(&self) -> Result<Plugins, Failure> {
         let search = Search { insecure_permissions: self.insecure_plugin_perms, ..Search::from_environment(&self.plugins) };

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use flatscape_audit::audit::Observer;
+use flatscape_audit::ledger::Observer;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows how an audit goes.

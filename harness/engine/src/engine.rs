@@ -22,6 +22,17 @@ pub enum Choice {
     Tract,
 }
 
+impl Choice {
+    /// What people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Choice::Auto => "auto",
+            Choice::Ort => "ort",
+            Choice::Tract => "tract",
+        }
+    }
+}
+
 impl FromStr for Choice {
     type Err = String;
     fn from_str(text: &str) -> Result<Choice, String> {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// Who has to act, which decides the exit code of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// The command line or the card contradicts itself or is misspelled: exit code 2.
@@ -51,7 +51,7 @@ impl Class {
 }
 
 /// A refusal: `error[M031]: sentence`, and a line of help where there is a way out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub struct Refusal {
     /// Who has to act.
     pub class: Class,

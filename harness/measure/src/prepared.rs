@@ -2,6 +2,7 @@
 //! range, and where the findings go, is decided elsewhere.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatscape_engine::Engine;
 use flatscape_graph::{Graph, Tensor};
@@ -33,6 +34,15 @@ pub enum Work {
     Component(Request),
 }
 
+/// What was found on some samples.
+#[derive(Debug)]
+pub struct Measured {
+    /// One row per sample.
+    pub findings: Findings,
+    /// A fault of the component that did not keep what it had found from counting.
+    pub fault: Option<MeasureError>,
+}
+
 /// Why a shard has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
@@ -53,6 +63,9 @@ pub enum MeasureError {
     /// The result could not be stored.
     #[error(transparent)]
     Stored(#[from] Refusal),
+    /// The run was asked to stop; nothing of the range is kept.
+    #[error("the run was asked to stop")]
+    Interrupted,
 }
 
 /// What the plugin host refused, as everything else is refused.
@@ -73,6 +86,7 @@ impl From<MeasureError> for Refusal {
         match error {
             MeasureError::Plugin(error) => of_host(error),
             MeasureError::Stored(error) => error,
+            MeasureError::Interrupted => Refusal::state(108, sentence).help("repeat the command with --resume"),
             MeasureError::Findings(_) => Refusal::output(102, sentence),
             MeasureError::Attack { source, .. } => match source {
                 AttackError::Link(LinkError::Differentiate(_)) => Refusal::model(26, sentence),
@@ -208,23 +222,40 @@ impl<'a> Prepared<'a> {
         Ok(Prepared { model, dataset, threat: threat.clone(), settings, verifier, tool, notes })
     }
 
-    /// Computes a range of samples.
-    pub fn compute(&self, range: Range<usize>, progress: Progress) -> Result<Findings, MeasureError> {
+    /// Computes samples of a range: all of them, or those of `only`, positions in the data set in ascending order. `stop` is
+    /// looked at before every batch.
+    ///
+    /// # Errors
+    /// The component or the engine fails, or (`MeasureError::Interrupted`) `stop` was set.
+    pub fn compute(
+        &self,
+        range: Range<usize>,
+        only: Option<&[usize]>,
+        progress: Progress,
+        stop: &AtomicBool,
+    ) -> Result<Measured, MeasureError> {
+        let every: Vec<usize> = range.collect();
+        let samples = only.unwrap_or(&every);
         let mut all: Vec<Findings> = Vec::new();
-        let total = range.len();
-        for start in range.clone().step_by(self.settings.batch_size) {
-            let end = range.end.min(start + self.settings.batch_size);
-            let batch = self.batch(start..end);
-            let done = start - range.start;
-            let mut inner = |share: f64| progress(done + (share * batch.len() as f64) as usize, total);
+        let mut done = 0;
+        // a batch without samples gives the columns where there is nothing to compute
+        let batches = samples.chunks(self.settings.batch_size).chain(samples.is_empty().then_some(samples));
+        for chosen in batches {
+            if stop.load(Ordering::Relaxed) {
+                return Err(MeasureError::Interrupted);
+            }
+            let batch = self.batch(chosen);
+            let mut inner = |share: f64| progress(done + (share * batch.len() as f64) as usize, samples.len());
             all.push(self.batch_findings(&batch, &mut inner)?);
-            progress(end - range.start, total);
+            done += chosen.len();
+            progress(done, samples.len());
         }
-        Ok(Findings::concat(all)?)
+        Ok(Measured { findings: Findings::concat(all)?, fault: None })
     }
 
-    fn batch(&self, range: Range<usize>) -> Batch {
-        let part = self.dataset.batch(range);
+    fn batch(&self, chosen: &[usize]) -> Batch {
+        let ids: Vec<u64> = chosen.iter().map(|&i| i as u64).collect();
+        let part = self.dataset.gather(&ids);
         Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y }
     }
 

@@ -18,6 +18,9 @@ pub struct Request {
     pub target: Option<Target>,
     /// `at=…`, an argument of the host: the points that a metric looks at.
     pub at: Option<At>,
+    /// `on=survivors`, an argument of the host: an attack runs on the samples that no attack before it has broken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub survivors: bool,
 }
 
 /// The class that a targeted attack aims at.
@@ -47,6 +50,11 @@ pub enum At {
     Adversarial(Box<Request>),
 }
 
+/// A short name for each request of a plan: the id, and what tells it apart.
+pub fn labels(requests: &[Request]) -> Vec<String> {
+    requests.iter().map(|r| r.id.clone()).collect()
+}
+
 impl Request {
     /// Reads `ID[:k=v,...]`.
     ///
@@ -54,7 +62,7 @@ impl Request {
     /// Usage errors: an argument without `=`, an unknown target, an `at` that is neither `clean` nor `adv:ATTACK`.
     pub fn parse(text: &str) -> Result<Request, Refusal> {
         let (id, rest) = text.split_once(':').unwrap_or((text, ""));
-        let mut request = Request { id: id.trim().to_owned(), arguments: Vec::new(), target: None, at: None };
+        let mut request = Request { id: id.trim().to_owned(), arguments: Vec::new(), target: None, at: None, survivors: false };
         for pair in rest.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
                 let why = format!("{:?} in {:?} has no value", escape(pair), escape(text));

@@ -118,10 +118,8 @@ impl Evidence<'_> {
 /// What one attack left behind.
 #[derive(Clone, Debug, Default)]
 pub struct AttackEvidence {
-    /// Id of the component.
-    pub id: String,
-    /// Its arguments as written.
-    pub arguments: String,
+    /// How tables call it.
+    pub label: String,
     /// Samples left standing.
     pub robust: u64,
     /// Samples with a point in ball and box where the model gives no number.
@@ -134,6 +132,10 @@ pub struct AttackEvidence {
     pub zero_gradients: u64,
     /// Of these, with an entry that is no number.
     pub broken_gradients: u64,
-    /// Step length and number of steps, where the attack has such parameters.
-    pub steps: Option<(f64, u32)>,
+    /// Whether it ascends an objective of its own instead of cross-entropy.
+    pub own_objective: bool,
+    /// Number of steps of its program; absent where it keeps its control flow to itself.
+    pub program_steps: Option<u32>,
+    /// Length of a step in pixel units, where the attack has such a parameter.
+    pub step_length: Option<f64>,
 }

@@ -12,6 +12,6 @@ pub(super) const FLAG: Flag = Flag {
     },
     judge: |evidence| {
         let worst = evidence.attacks.iter().max_by_key(|a| a.nan_in_ball)?;
-        (worst.nan_in_ball > 0).then(|| format!("{} samples under {}", worst.nan_in_ball, worst.id))
+        (worst.nan_in_ball > 0).then(|| format!("{} samples under {}", worst.nan_in_ball, worst.label))
     },
 };

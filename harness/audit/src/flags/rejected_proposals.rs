@@ -12,6 +12,6 @@ pub(super) const FLAG: Flag = Flag {
     },
     judge: |evidence| {
         let worst = evidence.attacks.iter().max_by_key(|a| a.rejected)?;
-        (worst.rejected > 0).then(|| format!("{} proposals of {} were dropped", worst.rejected, worst.id))
+        (worst.rejected > 0).then(|| format!("{} proposals of {} were dropped", worst.rejected, worst.label))
     },
 };

@@ -13,9 +13,9 @@ pub(super) const FLAG: Flag = Flag {
     judge: |evidence| {
         let eps = evidence.threat?.eps;
         evidence.attacks.iter().find_map(|attack| {
-            let (alpha, steps) = attack.steps?;
+            let (alpha, steps) = attack.step_length.zip(attack.program_steps)?;
             (alpha * f64::from(steps) < eps * (1.0 - 1e-9))
-                .then(|| format!("{}: {steps} steps of {alpha} for eps {eps}", attack.id))
+                .then(|| format!("{}: {steps} steps of {alpha} for eps {eps}", attack.label))
         })
     },
 };

@@ -18,6 +18,6 @@ pub(super) const FLAG: Flag = Flag {
                 .total_cmp(&share(b.zero_gradients + b.broken_gradients, b.gradients))
         })?;
         let found = share(worst.zero_gradients + worst.broken_gradients, worst.gradients);
-        (found > 0.05).then(|| format!("{:.1} % of the gradients under {}", 100.0 * found, worst.id))
+        (found > 0.05).then(|| format!("{:.1} % of the gradients under {}", 100.0 * found, worst.label))
     },
 };

@@ -1,15 +1,15 @@
 //! `flatscape audit`: attack, verify, measure, report.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::Args;
-use flatscape_audit::audit::{Ending, Plan, run};
+use flatscape_audit::audit::{Execution, run};
 use flatscape_audit::landscape::Landscapes;
+use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
+use flatscape_audit::requirement::Requirement;
 use flatscape_intake::card::Preprocessing;
 use flatscape_intake::model::{GivenRequest, Intake, ModelRequest};
-use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
@@ -78,7 +78,10 @@ pub struct Audit {
     /// Go on with an interrupted run
     #[arg(long)]
     resume: bool,
-    /// A condition on every model, for example 'robust_accuracy>=0.40'; the exit code is 1 where it does not hold
+    /// Worker processes that compute the jobs; 1 computes in this process, 0 waits for workers that run elsewhere
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
+    jobs: u32,
+    /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 where it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
     /// Print the rows as JSON instead of a table
@@ -92,7 +95,9 @@ impl Audit {
         let plan = self.plan()?;
         let engine = self.engine.open()?;
         let plugins = self.plugins.load()?;
-        finish(&plan, &engine, &plugins, &self.requirements, self.json)
+        let wanted =
+            Wanted { out: self.out.clone(), resume: self.resume, requirements: self.requirements.clone(), json: self.json };
+        finish(&plan, &wanted, &self.engine, &self.plugins, &engine, &plugins)
     }
 
     /// The gradient graph that came with the model.
@@ -136,7 +141,7 @@ impl Audit {
         }
         let options = json!({
             "intake": intake, "label_offset": data.label_offset, "allow_fewer": data.allow_fewer, "landscapes": self.landscapes,
-            "threads": self.engine.threads, "requirements": self.requirements.iter().map(Requirement::text).collect::<Vec<_>>(),
+            "threads": self.engine.threads,
         });
         Ok(Plan {
             models: self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect(),
@@ -144,34 +149,58 @@ impl Audit {
             threats,
             attacks,
             metrics,
-            landscapes: Landscapes::of_audit(self.landscapes),
+            landscapes: Some(Landscapes::of_audit(self.landscapes)),
+            only_landscapes: false,
             settings: Settings { seed: self.seed, batch_size: self.batch_size as usize },
             shard_size: self.shard_size as usize,
-            out: self.out.clone(),
-            resume: self.resume,
-            engines: self.engine.settings(),
+            workers: self.jobs as usize,
             command: command_line(),
             options,
+            requirements: self.requirements.iter().map(Requirement::text).collect(),
         })
     }
+}
+
+/// What is wanted of a run besides its plan.
+pub(super) struct Wanted {
+    /// The run directory.
+    pub out: PathBuf,
+    /// Whether to go on with a run that is there.
+    pub resume: bool,
+    /// Conditions on the results.
+    pub requirements: Vec<Requirement>,
+    /// Whether rows are printed as JSON.
+    pub json: bool,
 }
 
 /// Runs a plan, prints the table, chooses the exit code.
 pub(super) fn finish(
     plan: &Plan,
+    wanted: &Wanted,
+    engine_options: &EngineOptions,
+    plugin_options: &PluginOptions,
     engine: &std::sync::Arc<dyn flatscape_engine::Engine>,
     plugins: &flatscape_host::Plugins,
-    requirements: &[Requirement],
-    as_json: bool,
 ) -> Result<u8, Failure> {
     let interruption = Interruption::listen();
-    let mut bar = Bar::new(as_json);
-    let ending = run(plan, engine, plugins, &mut bar, &interruption.asked)?;
-    for failed in ending.certificates.iter().filter(|c| c.passed() == Some(false)) {
+    let mut bar = Bar::new(wanted.json);
+    let program = std::env::current_exe().map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?;
+    let mut arguments = engine_options.arguments(plan.workers);
+    arguments.extend(plugin_options.arguments());
+    let execution = Execution {
+        out: wanted.out.clone(),
+        resume: wanted.resume,
+        engines: engine_options.settings(),
+        worker: (program, arguments),
+        required: wanted.requirements.iter().map(|r| r.metric.clone()).collect(),
+    };
+    let ending = run(plan, &execution, engine, plugins, &mut bar, &interruption.asked)?;
+    drop(bar);
+    for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
         let line = format!("UNRELIABLE: {}", failed.sentence());
-        if as_json { eprintln!("{line}") } else { println!("{line}") }
+        if wanted.json { eprintln!("{line}") } else { println!("{line}") }
     }
-    if as_json {
+    if wanted.json {
         let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
         println!("{rows}");
     } else {
@@ -183,12 +212,14 @@ pub(super) fn finish(
             println!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
         }
     }
-    eprintln!("report: {}", plan.out.join("report.html").display());
+    eprintln!("report: {}", wanted.out.join("report.html").display());
     if ending.interrupted {
         eprintln!("interrupted: what was finished is kept; add --resume to go on");
         return Ok(interruption.exit_code());
     }
-    let unmet = unmet(&ending, requirements);
+    let judged = wanted.requirements.iter().flat_map(|r| r.judge(&ending.summary.records, &ending.models));
+    let unmet: Vec<String> =
+        judged.filter(|j| !j.holds).map(|j| format!("{}: {} does not hold, {}", j.model, j.text, j.found)).collect();
     unmet.iter().for_each(|line| eprintln!("{line}"));
     Ok(match ending.exit_code() {
         0 if !unmet.is_empty() => 1,
@@ -218,67 +249,4 @@ pub(super) fn command_line() -> String {
         if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     };
     std::iter::once("flatscape".to_owned()).chain(std::env::args().skip(1).map(quoted)).collect::<Vec<_>>().join(" ")
-}
-
-/// `robust_accuracy>=0.40`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Requirement {
-    metric: String,
-    at_least: bool,
-    value: f64,
-}
-
-impl FromStr for Requirement {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Requirement, String> {
-        let (at_least, parts) = match (text.split_once(">="), text.split_once("<=")) {
-            (Some(parts), _) => (true, parts),
-            (None, Some(parts)) => (false, parts),
-            (None, None) => return Err("write METRIC>=VALUE or METRIC<=VALUE".into()),
-        };
-        let value = number(parts.1).map_err(|why| format!("{:?} {why}", parts.1))?;
-        Ok(Requirement { metric: parts.0.trim().to_owned(), at_least, value })
-    }
-}
-
-impl Requirement {
-    fn text(&self) -> String {
-        format!("{}{}{}", self.metric, if self.at_least { ">=" } else { "<=" }, self.value)
-    }
-}
-
-/// The conditions that do not hold, as sentences. Of several rows the worst one counts; a missing one is not met.
-fn unmet(ending: &Ending, requirements: &[Requirement]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for requirement in requirements {
-        for model in &ending.models {
-            let values = ending
-                .summary
-                .records
-                .iter()
-                .filter(|r| r.model == *model && r.metric == requirement.metric)
-                .filter_map(|r| r.value);
-            let worst = if requirement.at_least { values.reduce(f64::min) } else { values.reduce(f64::max) };
-            let holds = worst.is_some_and(|v| if requirement.at_least { v >= requirement.value } else { v <= requirement.value });
-            if !holds {
-                let found = worst.map_or_else(|| "it was not measured".to_owned(), |v| format!("it is {v}"));
-                lines.push(format!("{model}: {} does not hold, {found}", requirement.text()));
-            }
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requirements_are_read_as_people_write_them() {
-        let read: Requirement = "robust_accuracy>=0.40".parse().expect("a requirement");
-        assert_eq!(read, Requirement { metric: "robust_accuracy".into(), at_least: true, value: 0.4 });
-        assert!("robust_accuracy".parse::<Requirement>().is_err());
-        assert!("robust_accuracy>=x".parse::<Requirement>().is_err());
-    }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flatscape_audit::audit::Plan;
 use flatscape_audit::landscape::{Grid, Landscapes};
+use flatscape_audit::plan::Plan;
 use flatscape_engine::Choice;
 use flatscape_intake::data;
 use flatscape_intake::model::ModelRequest;
@@ -13,7 +13,7 @@ use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 
-use super::audit::{command_line, finish};
+use super::audit::{Wanted, command_line, finish};
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
 
@@ -37,16 +37,17 @@ impl Demo {
             threats: vec![ThreatModel::parse("linf:0.1", false)?],
             attacks: vec![Request::parse("fgsm")?, Request::parse("pgd:steps=20")?],
             metrics: vec![Request::parse("phi:grid=11,directions=1")?, Request::parse("ams")?, Request::parse("logp")?],
-            landscapes: Landscapes { grid: Grid { extent: Some(0.4), points: 41 }, ..Landscapes::of_audit(1) },
+            landscapes: Some(Landscapes { grid: Grid { extent: Some(0.4), points: 41 }, ..Landscapes::of_audit(1) }),
+            only_landscapes: false,
             settings: Settings { seed: 0, batch_size: 64 },
             shard_size: 500,
-            out: self.out.unwrap_or_else(fresh),
-            resume: false,
-            engines: options.settings(),
+            workers: 1,
             command: command_line(),
             options: serde_json::Value::Null,
+            requirements: Vec::new(),
         };
-        finish(&plan, &engine, &plugins, &[], false)
+        let wanted = Wanted { out: self.out.unwrap_or_else(fresh), resume: false, requirements: Vec::new(), json: false };
+        finish(&plan, &wanted, &options, &PluginOptions::default(), &engine, &plugins)
     }
 }
 

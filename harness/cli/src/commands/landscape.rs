@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use flatscape_audit::directory::Directory;
-use flatscape_audit::landscape::{self, Directions, Landscapes};
+use flatscape_audit::audit::{Execution, run};
+use flatscape_audit::landscape::{self, Directions, Landscapes, Samples};
+use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
 use flatscape_intake::model::ModelRequest;
-use flatscape_intake::model::{self, Model, Read};
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::threats::ThreatModel;
 use serde_json::json;
@@ -16,6 +16,8 @@ use serde_json::json;
 use super::audit::{command_line, intake};
 use crate::failure::Failure;
 use crate::options::{DataOptions, EngineOptions, IntakeOptions, PluginOptions};
+use crate::progress::Bar;
+use crate::signals::Interruption;
 
 /// Draw the landscape around one image for several models.
 #[derive(Args, Debug)]
@@ -67,31 +69,43 @@ impl Landscape {
         };
         let grid =
             self.grid.as_deref().map(landscape::Grid::parse).transpose()?.unwrap_or_else(|| landscape::Grid::around(threat.eps));
-        let data = self.data.request()?;
         let intake = intake(&self.intake)?;
-        let requests: Vec<ModelRequest> =
-            self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect();
-        let Read { models, dataset, .. } = model::read(&requests, &data)?;
-        let engine = self.engine.open()?;
-        let plugins = self.plugins.load()?;
-        let models = models
-            .into_iter()
-            .map(|(_, native)| Model::fit(native?, &intake, &dataset, engine.as_ref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let settings = Settings { seed: self.seed, batch_size: 64 };
-        let wanted = Landscapes { samples: landscape::Samples::One(self.sample), directions: vec![directions], grid };
-        let surfaces = landscape::draw(&wanted, engine.as_ref(), &plugins, &models, &dataset, &threat, settings)
-            .map_err(flatscape_intake::refusal::Refusal::from)?;
-        let manifest = json!({
-            "flatscape": env!("CARGO_PKG_VERSION"), "command": command_line(), "seed": self.seed, "engine": engine.info(),
-            "data": { "name": dataset.name, "sha256": dataset.sha256 }, "sample": self.sample,
-            "models": models.iter().map(|m| json!({ "name": m.name, "sha256": m.sha256 })).collect::<Vec<_>>(),
-        });
-        let bytes = serde_json::to_vec_pretty(&manifest).map_err(Failure::output)?;
-        let directory = Directory::open(&self.out, &bytes, true)?;
-        for path in landscape::write(&directory, &surfaces)? {
-            println!("{}", self.out.join(path).display());
+        let plan = Plan {
+            models: self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect(),
+            data: self.data.request()?,
+            threats: vec![threat],
+            attacks: Vec::new(),
+            metrics: Vec::new(),
+            landscapes: Some(Landscapes { samples: Samples::One(self.sample), directions: vec![directions], grid }),
+            only_landscapes: true,
+            settings: Settings { seed: self.seed, batch_size: 64 },
+            shard_size: 1,
+            workers: 1,
+            command: command_line(),
+            options: json!({ "intake": intake, "threads": self.engine.threads }),
+            requirements: Vec::new(),
+        };
+        let (engine, plugins) = (self.engine.open()?, self.plugins.load()?);
+        let interruption = Interruption::listen();
+        let execution = Execution {
+            out: self.out.clone(),
+            resume: true,
+            engines: self.engine.settings(),
+            worker: (PathBuf::new(), Vec::new()),
+            required: Vec::new(),
+        };
+        let ending = run(&plan, &execution, &engine, &plugins, &mut Bar::new(true), &interruption.asked)?;
+        if ending.interrupted {
+            return Ok(interruption.exit_code());
         }
+        if let Some(fault) = ending.faults.first() {
+            return Err(fault.clone().into());
+        }
+        let folder = self.out.join("landscapes");
+        let entries = std::fs::read_dir(&folder).map_err(Failure::output)?;
+        let mut paths: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(Failure::output)?;
+        paths.sort();
+        paths.iter().for_each(|path| println!("{}", path.display()));
         Ok(0)
     }
 }

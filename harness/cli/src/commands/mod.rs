@@ -8,8 +8,10 @@ mod inspect;
 mod landscape;
 mod plugin_worker;
 mod plugins;
+mod report;
 mod runtime;
 mod shard;
+mod worker;
 
 use clap::Subcommand;
 
@@ -28,14 +30,18 @@ pub enum Command {
     Audit(audit::Audit),
     /// Draw the landscape around one image for several models
     Landscape(landscape::Landscape),
+    /// Write the tables and pages of a run again, from its directory alone
+    Report(report::Report),
     /// Attacks and metrics: list, show, check, new, emit
     Plugins(plugins::PluginsCommand),
     /// ONNX Runtime: install, status
     Runtime(runtime::Runtime),
     /// Say what is used and why, and what is missing
     Doctor(doctor::Doctor),
-    /// Compute one shard from its description file, alone
+    /// Compute one job from its file, alone
     Shard(shard::ShardCommand),
+    /// Compute open jobs of a run directory, beside other workers
+    Worker(worker::Worker),
     /// The process in which plugin code runs
     #[command(hide = true)]
     PluginWorker(plugin_worker::PluginWorker),
@@ -50,10 +56,12 @@ impl Command {
             Command::Grad(c) => c.run(),
             Command::Audit(c) => c.run(),
             Command::Landscape(c) => c.run(),
+            Command::Report(c) => c.run(),
             Command::Plugins(c) => c.run(),
             Command::Runtime(c) => c.run(),
             Command::Doctor(c) => c.run(),
             Command::Shard(c) => c.run(),
+            Command::Worker(c) => c.run(),
             Command::PluginWorker(c) => c.run(),
         }
     }

@@ -1,21 +1,24 @@
-//! `flatscape shard`: one shard from its description file, alone; the same bytes as in the audit that wrote the description.
+//! `flatscape shard`: one job from its file, alone; the same bytes as in the audit that wrote the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use flatscape_audit::job::Description;
+use flatscape_audit::compute::{Kept, Unfinished, Workshop};
+use flatscape_audit::directory::Directory;
+use flatscape_audit::job::Job;
 use flatscape_intake::files;
 use flatscape_intake::refusal::Refusal;
 
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
 
-/// Compute one shard from its description file, alone.
+/// Compute one job from its file, alone.
 #[derive(Args, Debug)]
 pub struct ShardCommand {
-    /// A description: `shards/….json` of a run directory
+    /// A job: a file of the folder `jobs` of a run directory
     #[arg(value_name = "FILE")]
-    description: PathBuf,
+    job: PathBuf,
     /// Where the result goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -28,13 +31,28 @@ pub struct ShardCommand {
 impl ShardCommand {
     /// Runs it.
     pub fn run(self) -> Result<u8, Failure> {
-        let description = files::read(&self.description, 1 << 24)
-            .map_err(|e| Refusal::usage(102, format!("the description of the shard: {e}")))?;
-        let engine = self.engine.open()?;
-        let plugins = self.plugins.load()?;
-        let findings = Description::compute(&description.bytes, engine.as_ref(), &plugins)?;
-        let bytes = findings.encode().map_err(Failure::output)?;
+        let file = files::read(&self.job, 1 << 24).map_err(|e| Refusal::usage(102, format!("the job file: {e}")))?;
+        let job = Job::parse(&file.bytes)?;
+        let (engine, plugins) = (self.engine.open()?, self.plugins.load()?);
+        let settings = self.engine.settings();
+        // a job that reads other results finds them in the run directory that its file lies in
+        let run = self.job.parent().and_then(Path::parent).filter(|_| !job.after.is_empty());
+        let scratch = tempfile::tempdir().map_err(Failure::output)?;
+        let directory = match run {
+            Some(run) => Directory::of_parent(if run.as_os_str().is_empty() { Path::new(".") } else { run })?,
+            None => Directory::to_write(scratch.path())?,
+        };
+        let workshop = Workshop::new(std::slice::from_ref(&job), &engine, &settings, &plugins, &directory);
+        let never = AtomicBool::new(false);
+        let computed = workshop.compute(&mut Kept::default(), &job, &mut |_, _| {}, &never).map_err(|end| match end {
+            Unfinished::Refused(refusal) => refusal,
+            Unfinished::Stopped => Refusal::state(108, "the job was asked to stop"),
+        })?;
+        let bytes = computed.findings.encode().map_err(Failure::output)?;
         files::publish(&self.out, &bytes)?;
-        Ok(0)
+        match computed.fault {
+            Some(fault) => Err(fault.into()),
+            None => Ok(0),
+        }
     }
 }

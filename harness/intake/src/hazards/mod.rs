@@ -99,23 +99,42 @@ pub struct Found {
     pub answered: bool,
 }
 
+impl<'de> serde::Deserialize<'de> for Found {
+    /// Reads what [`Found`] is written as; what its hazard means comes from [`HAZARDS`].
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Found, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Written {
+            code: String,
+            cause: String,
+            nodes: Vec<String>,
+            answered: bool,
+        }
+        let Written { code, cause, nodes, answered } = Written::deserialize(from)?;
+        let hazard = HAZARDS.iter().find(|h| h.doubt.code == code);
+        let hazard = hazard.ok_or_else(|| serde::de::Error::custom(format!("there is no hazard {code:?}")))?;
+        Ok(Found { nodes, answered, ..hazard.found(Cause { what: cause, nodes: Vec::new() }) })
+    }
+}
+
+impl Hazard {
+    fn found(&self, cause: Cause) -> Found {
+        Found {
+            code: self.doubt.code,
+            unreliable: self.doubt.unreliable,
+            cause: cause.what,
+            nodes: cause.nodes,
+            consequence: self.doubt.explanation,
+            remedy: self.doubt.advice,
+            remedies: self.remedies,
+            answered: false,
+        }
+    }
+}
+
 /// The hazards between the first input and the first output of a graph.
 pub fn hazards(graph: &Graph) -> Vec<Found> {
     let Some(reading) = Reading::of(graph) else { return Vec::new() };
-    let row = |hazard: &Hazard| {
-        let Cause { what, nodes } = (hazard.find)(&reading)?;
-        Some(Found {
-            code: hazard.doubt.code,
-            unreliable: hazard.doubt.unreliable,
-            cause: what,
-            nodes,
-            consequence: hazard.doubt.explanation,
-            remedy: hazard.doubt.advice,
-            remedies: hazard.remedies,
-            answered: false,
-        })
-    };
-    HAZARDS.iter().filter_map(row).collect()
+    HAZARDS.iter().filter_map(|hazard| (hazard.find)(&reading).map(|cause| hazard.found(cause))).collect()
 }
 
 /// The nodes before the logits that draw random numbers, dropout in training mode among them.

@@ -1,0 +1,297 @@
+//! Computes jobs: from a job and the files it names to its result. What several jobs share (data, models, compiled programs) is
+//! loaded once and kept. Publishes nothing.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use flatscape_engine::Engine;
+use flatscape_graph::onnx;
+use flatscape_host::Plugins;
+use flatscape_intake::data::Dataset;
+use flatscape_intake::model::{Model, ModelRequest};
+use flatscape_intake::refusal::Refusal;
+use flatscape_intake::suggest::suggest;
+use flatscape_measure::findings::Findings;
+use flatscape_measure::prepared::{self, MeasureError, Prepared};
+use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::Outcome;
+
+use crate::certificate::{self, Engines};
+use crate::directory::Directory;
+use crate::job::{Job, Work};
+use crate::landscape;
+use crate::manifest::{engine_name, pretty};
+use crate::result::{put_text, seal};
+use crate::stored::result_in;
+
+/// Everything that jobs of one run share.
+pub struct Workshop<'a> {
+    /// Runs the graphs.
+    pub engine: &'a Arc<dyn Engine>,
+    /// How further engines are opened, for certificates.
+    pub engines: &'a flatscape_engine::Settings,
+    /// Attacks and metrics.
+    pub plugins: &'a Plugins,
+    /// Where the results lie that jobs name in `after`.
+    pub directory: &'a Directory,
+    dataset: OnceCell<Dataset>,
+    models: Vec<(ModelRequest, OnceCell<Model>)>,
+}
+
+/// What computing a job gave.
+#[derive(Debug)]
+pub struct Computed {
+    /// The result, which names its job.
+    pub findings: Findings,
+    /// What a reader should know about how it was computed, as clauses.
+    pub notes: Vec<String>,
+    /// A fault of the component that did not keep what it had found from counting.
+    pub fault: Option<Refusal>,
+}
+
+/// A program that is linked and compiled, and what it was compiled for.
+#[derive(Default)]
+pub struct Kept<'w>(Option<(String, Prepared<'w>)>);
+
+/// Where a job stands, for progress bars: rows done of rows to do.
+pub type Progress<'p> = &'p mut dyn FnMut(usize, usize);
+
+/// Why a job was not finished.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// It was refused, or failed.
+    Refused(Refusal),
+    /// The run was asked to stop.
+    Stopped,
+}
+
+impl From<Refusal> for Unfinished {
+    fn from(refusal: Refusal) -> Unfinished {
+        Unfinished::Refused(refusal)
+    }
+}
+
+impl From<MeasureError> for Unfinished {
+    fn from(error: MeasureError) -> Unfinished {
+        match error {
+            MeasureError::Interrupted => Unfinished::Stopped,
+            other => Unfinished::Refused(other.into()),
+        }
+    }
+}
+
+impl<'a> Workshop<'a> {
+    /// A workshop for these jobs, which have one data set; nothing is loaded yet.
+    pub fn new(
+        jobs: &[Job],
+        engine: &'a Arc<dyn Engine>,
+        engines: &'a flatscape_engine::Settings,
+        plugins: &'a Plugins,
+        directory: &'a Directory,
+    ) -> Workshop<'a> {
+        let mut models: Vec<(ModelRequest, OnceCell<Model>)> = Vec::new();
+        for job in jobs {
+            if !models.iter().any(|(request, _)| *request == job.model) {
+                models.push((job.model.clone(), OnceCell::new()));
+            }
+        }
+        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), models }
+    }
+
+    /// Hands over what is loaded already.
+    #[must_use]
+    pub fn with(self, dataset: Dataset, loaded: Vec<(ModelRequest, Model)>) -> Workshop<'a> {
+        // a cell that was just made is empty, so nothing is refused here
+        let _ = self.dataset.set(dataset);
+        for (request, model) in loaded {
+            if let Some((_, cell)) = self.models.iter().find(|(r, _)| *r == request) {
+                let _ = cell.set(model);
+            }
+        }
+        self
+    }
+
+    /// The data of a job.
+    fn dataset(&self, job: &Job) -> Result<&Dataset, Refusal> {
+        let dataset = match self.dataset.get() {
+            Some(dataset) => dataset,
+            None => {
+                let loaded = Dataset::load(&job.data)?;
+                self.dataset.get_or_init(|| loaded)
+            }
+        };
+        unchanged("data", &dataset.name, &job.data_sha256, &dataset.sha256)?;
+        Ok(dataset)
+    }
+
+    /// The model of a job.
+    fn model(&self, job: &Job) -> Result<&Model, Refusal> {
+        let (request, cell) =
+            self.models.iter().find(|(request, _)| *request == job.model).ok_or_else(|| {
+                Refusal::usage(102, format!("the job {} is about a model that this run does not have", job.name))
+            })?;
+        let model = match cell.get() {
+            Some(model) => model,
+            None => {
+                let loaded = Model::load(&request.source, &request.intake, self.dataset(job)?, self.engine.as_ref())?;
+                cell.get_or_init(|| loaded)
+            }
+        };
+        unchanged("model", &model.name, &job.model_sha256, &model.sha256)?;
+        Ok(model)
+    }
+
+    /// Computes a job.
+    ///
+    /// # Errors
+    /// The job does not fit what it names, or its component fails; or the run was asked to stop.
+    pub fn compute<'w>(
+        &'w self,
+        kept: &mut Kept<'w>,
+        job: &Job,
+        progress: Progress,
+        stop: &AtomicBool,
+    ) -> Result<Computed, Unfinished> {
+        self.same_engine(job)?;
+        self.same_plugin(job)?;
+        let mut computed = Computed { findings: Findings::default(), notes: Vec::new(), fault: None };
+        match &job.work {
+            Work::Certificate => {
+                let engines = Engines::around(self.engine.as_ref(), self.engines);
+                let threat = ThreatModel::parse(&job.threat, true)?;
+                let found = certificate::of_model(self.model(job)?, self.dataset(job)?, &threat, job.settings.seed, &engines);
+                put_text(&mut computed.findings, "certificate", &pretty(&found)?);
+            }
+            Work::Remedies => {
+                for (remedy, graph) in self.model(job)?.remedied_graphs() {
+                    computed.findings.column(&format!("onnx_{remedy}"), onnx::write(&graph));
+                }
+            }
+            Work::Suggestions => {
+                let found = self.suggestions(job)?;
+                put_text(&mut computed.findings, "suggestions", &pretty(&found)?);
+            }
+            Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
+            Work::Landscape(request) => {
+                let samples = landscape::samples(request, self.dataset(job)?, self.directory, &self.all(job)?)?;
+                let component = request.component();
+                let work = prepared::Work::Component(component);
+                let threat = ThreatModel::parse(&job.threat, true)?;
+                let prepared = self.prepare(job, &work, &threat)?;
+                computed.findings = landscape::compute(&prepared, &samples, progress, stop)?;
+            }
+        }
+        computed.findings = seal(computed.findings, &job.hash()?);
+        Ok(computed)
+    }
+
+    /// The jobs that a job names in `after`, read from the run directory.
+    fn all(&self, job: &Job) -> Result<Vec<Job>, Refusal> {
+        let read = |name: &String| {
+            let file = format!("jobs/{name}.json");
+            let missing = || Refusal::state(105, format!("{file} is missing, and the job {} reads its result", job.name));
+            Job::parse(&self.directory.read(&file)?.ok_or_else(missing)?)
+        };
+        job.after.iter().map(read).collect()
+    }
+
+    /// The results of the jobs that a job names in `after`.
+    fn results(&self, job: &Job) -> Result<Vec<Findings>, Refusal> {
+        let sound = |earlier: &Job| match result_in(self.directory, earlier)? {
+            Some(Ok(findings)) => Ok(findings),
+            Some(Err(why)) => Err(Refusal::state(106, format!("{} {why}", earlier.result()))),
+            None => Err(Refusal::state(105, format!("{} is missing, and the job {} reads it", earlier.result(), job.name))),
+        };
+        self.all(job)?.iter().map(sound).collect()
+    }
+
+    fn prepare(&self, job: &Job, work: &prepared::Work, threat: &ThreatModel) -> Result<Prepared<'_>, Unfinished> {
+        let (model, dataset) = (self.model(job)?, self.dataset(job)?);
+        Ok(Prepared::new(self.engine.as_ref(), self.plugins, model, dataset, work, threat, job.settings)?)
+    }
+
+    fn measure<'w>(
+        &'w self,
+        kept: &mut Kept<'w>,
+        job: &Job,
+        computed: &mut Computed,
+        progress: Progress,
+        stop: &AtomicBool,
+    ) -> Result<(), Unfinished> {
+        let work = match job.work.component() {
+            Some(request) => prepared::Work::Component(request.clone()),
+            None => prepared::Work::Clean,
+        };
+        let key = format!("{:?} {:?}", job.part(), job.model);
+        if kept.0.as_ref().is_none_or(|(of, _)| *of != key) {
+            kept.0 = None;
+            let prepared = self.prepare(job, &work, &ThreatModel::parse(&job.threat, true)?)?;
+            computed.notes.clone_from(&prepared.notes);
+            kept.0 = Some((key, prepared));
+        }
+        let Some((_, prepared)) = &kept.0 else { return Ok(()) };
+        let chosen = if job.after.is_empty() { None } else { Some(standing(job, &self.results(job)?)?) };
+        let measured = prepared.compute(job.start..job.end, chosen.as_deref(), progress, stop)?;
+        computed.findings = measured.findings;
+        computed.fault = measured.fault.map(Refusal::from);
+        Ok(())
+    }
+
+    fn suggestions(&self, job: &Job) -> Result<Vec<String>, Refusal> {
+        /// The clean accuracy below which the usual mistakes of preprocessing are tried.
+        const POOR: f64 = 0.5;
+        let (mut right, mut n) = (0usize, 0usize);
+        for clean in self.results(job)? {
+            let column = |name: &str| clean.get::<i64>(name).map_err(|e| Refusal::state(106, e.to_string()));
+            let (labels, predictions) = (column("label")?, column("prediction")?);
+            right += labels.iter().zip(&predictions).filter(|(y, p)| y == p).count();
+            n += labels.len();
+        }
+        let accuracy = right as f64 / n.max(1) as f64;
+        if n == 0 || accuracy >= POOR {
+            return Ok(Vec::new());
+        }
+        suggest(self.engine.as_ref(), self.model(job)?, self.dataset(job)?, accuracy)
+    }
+
+    fn same_engine(&self, job: &Job) -> Result<(), Refusal> {
+        let here = engine_name(&self.engine.info());
+        if here == job.engine {
+            return Ok(());
+        }
+        let what = format!("the job {} is for the engine {}, and this is {here}", job.name, job.engine);
+        Err(Refusal::state(107, what).help("name the engine and the library of the run: --engine, --ort-lib, --device"))
+    }
+
+    fn same_plugin(&self, job: &Job) -> Result<(), Refusal> {
+        let (Some(plugin), Some(request)) = (&job.plugin, job.work.component()) else { return Ok(()) };
+        let component = prepared::offered(self.plugins, &request.id).map_err(prepared::of_host)?;
+        unchanged("plugin", &plugin.file, &plugin.sha256, &component.plugin.sha256)
+    }
+}
+
+/// The correct samples of a job's range that no earlier attack broke, by position in the data set.
+fn standing(job: &Job, earlier: &[Findings]) -> Result<Vec<usize>, Refusal> {
+    let mut standing = vec![true; job.end - job.start];
+    for findings in earlier {
+        let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());
+        let ids = findings.get::<i64>("id").map_err(damaged)?;
+        let codes = findings.get::<u8>("outcome").map_err(damaged)?;
+        for (id, code) in ids.into_iter().zip(codes) {
+            let place = usize::try_from(id).ok().and_then(|id| id.checked_sub(job.start));
+            if let Some(slot) = place.and_then(|p| standing.get_mut(p)) {
+                *slot &= code == Outcome::Held as u8;
+            }
+        }
+    }
+    Ok((job.start..job.end).filter(|id| standing[id - job.start]).collect())
+}
+
+fn unchanged(what: &str, name: &str, planned: &str, found: &str) -> Result<(), Refusal> {
+    if planned == found {
+        return Ok(());
+    }
+    let sentence = format!("the {what} {name} has changed since the run was planned: its SHA-256 was {planned} and is {found}");
+    Err(Refusal::state(107, sentence).help("start a new run with --out, or bring the former file back"))
+}

@@ -1,0 +1,144 @@
+//! Who computes which job: this process, worker processes, or somebody else. Every executor publishes the same files; they differ
+//! in where the work is done and in how a death is noticed.
+
+mod external;
+mod inline;
+mod processes;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use flatscape_intake::files::sha256;
+use flatscape_intake::refusal::Refusal;
+use serde::{Deserialize, Serialize};
+
+use crate::compute::{Computed, Kept, Unfinished, Workshop};
+use crate::directory::Directory;
+use crate::job::{Fault, Job};
+use crate::manifest::pretty;
+use crate::stored::{Receipt, receipt_name, result_in};
+
+pub use external::External;
+pub use inline::Inline;
+pub use processes::{Processes, work};
+
+/// Is told what happens to jobs, which it knows by their position in the plan.
+pub trait Sink {
+    /// Work on a job begins.
+    fn begin(&mut self, job: usize);
+    /// Rows done of rows to do in a job.
+    fn progress(&mut self, job: usize, done: usize, total: usize);
+    /// A sentence worth a line.
+    fn note(&mut self, sentence: &str);
+    /// A job has a result on disk.
+    ///
+    /// # Errors
+    /// `O094`: the time that it took could not be recorded.
+    fn done(&mut self, job: usize, done: Done) -> Result<(), Refusal>;
+    /// A job has no result; the reason is on disk.
+    fn refused(&mut self, job: usize, refusal: Refusal);
+}
+
+/// A job that was finished.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// SHA-256 of the result's file.
+    pub result: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// A fault of the component on the way.
+    pub fault: Option<Refusal>,
+}
+
+/// Computes jobs.
+pub trait Executor {
+    /// Computes those of `jobs` that are pending, in an order in which every job comes after those that it names. Returns when all
+    /// are finished or refused, or soon after `stop` was set.
+    ///
+    /// # Errors
+    /// Only what keeps every job from being computed: a file cannot be written, workers cannot be started.
+    fn execute(&mut self, jobs: &[Job], pending: &[usize], sink: &mut dyn Sink, stop: &AtomicBool) -> Result<(), Refusal>;
+}
+
+/// What became of a job in the hands of one process.
+enum Ended {
+    Done(Done),
+    Refused(Refusal),
+    Stopped,
+}
+
+/// Computes one job and publishes its result, or the reason why there is none.
+fn compute_and_publish<'w>(
+    workshop: &'w Workshop,
+    kept: &mut Kept<'w>,
+    job: &Job,
+    progress: &mut dyn FnMut(usize, usize),
+    note: &mut dyn FnMut(&str),
+    stop: &AtomicBool,
+) -> Result<Ended, Refusal> {
+    let started = Instant::now();
+    match workshop.compute(kept, job, progress, stop) {
+        Ok(computed) => {
+            computed.notes.iter().for_each(|sentence| note(sentence));
+            let fault = computed.fault.clone();
+            let result = publish(workshop.directory, job, computed, note)?;
+            Ok(Ended::Done(Done { result, seconds: started.elapsed().as_secs_f64(), fault }))
+        }
+        Err(Unfinished::Stopped) => Ok(Ended::Stopped),
+        Err(Unfinished::Refused(refusal)) => {
+            publish_fault(workshop.directory, job, &refusal)?;
+            Ok(Ended::Refused(refusal))
+        }
+    }
+}
+
+/// Writes a result and the receipt that vouches for it; whatever lay there is set aside.
+fn publish(directory: &Directory, job: &Job, computed: Computed, note: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
+    let bytes = computed.findings.encode().map_err(|e| Refusal::output(102, e.to_string()))?;
+    let receipt = Receipt { job: job.hash()?, result: sha256(&bytes) };
+    if let Some(found) = directory.read(&job.result())?
+        && found != bytes
+    {
+        let place = directory.set_aside(&job.result())?;
+        note(&format!(
+            "{} appeared while it was being computed and was not written by this run: it is now {place}",
+            job.result()
+        ));
+    }
+    directory.write(&job.result(), &bytes)?;
+    directory.write(&receipt_name(job), &pretty(&receipt)?)?;
+    match &computed.fault {
+        Some(fault) => publish_fault(directory, job, fault)?,
+        None => directory.remove(&job.fault())?,
+    }
+    Ok(receipt.result)
+}
+
+/// Writes the reason why a job has no result, or only a part of it.
+fn publish_fault(directory: &Directory, job: &Job, refusal: &Refusal) -> Result<(), Refusal> {
+    directory.write(&job.fault(), &pretty(&Fault { job: job.hash()?, refusal: refusal.clone() })?)
+}
+
+/// Whether the jobs that a job follows have results; a refusal says which has none and will have none.
+enum Ready {
+    Yes,
+    NotYet,
+    Never(Refusal),
+}
+
+fn ready(directory: &Directory, job: &Job, jobs: &[Job]) -> Result<Ready, Refusal> {
+    let mut ready = Ready::Yes;
+    for earlier in job.after.iter().filter_map(|name| jobs.iter().find(|j| j.name == *name)) {
+        if matches!(result_in(directory, earlier)?, Some(Ok(_))) {
+            continue;
+        }
+        if directory.read(&earlier.fault())?.is_some() {
+            let what = format!("the job {} reads the result of {}, which has none", job.name, earlier.name);
+            return Ok(Ready::Never(
+                Refusal::state(105, what).help("mend what kept the earlier job from finishing, and --resume"),
+            ));
+        }
+        ready = Ready::NotYet;
+    }
+    Ok(ready)
+}

@@ -1,0 +1,327 @@
+//! What a run is about: written before the first job is computed, read by everything that is made from a run directory. Knows
+//! facts, not how they were found.
+
+use flatscape_engine::EngineInfo;
+use flatscape_host::Kind;
+use flatscape_intake::data;
+use flatscape_intake::hazards::Found;
+use flatscape_intake::model::{Model, ModelRequest};
+use flatscape_intake::refusal::Refusal;
+use flatscape_measure::prepared::Settings;
+use flatscape_measure::request::Request;
+use flatscape_measure::threats::ThreatModel;
+use serde::{Deserialize, Serialize};
+
+use crate::landscape::Landscapes;
+
+/// The version of the run directory. A directory of another version is refused.
+pub const FORMAT: u32 = 2;
+
+/// The content of `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the directory ([`FORMAT`]).
+    pub format: u32,
+    /// Version of the program.
+    pub flatscape: String,
+    /// The command as typed.
+    pub command: String,
+    /// Every option that is not a field of its own, as the command line gave it.
+    pub options: serde_json::Value,
+    /// Seed and batch size, which every job shares.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Samples per job.
+    pub shard_size: usize,
+    /// Worker processes; 1 computes in the process of the audit.
+    pub workers: usize,
+    /// How random numbers are keyed.
+    pub random_numbers: String,
+    /// The engine that runs the graphs.
+    pub engine: EngineInfo,
+    /// Whether plugin code runs in the process of the program, for debugging.
+    pub plugins_in_process: bool,
+    /// The labelled images.
+    pub data: DataFacts,
+    /// The models that are audited, in the order of the report.
+    pub models: Vec<ModelFacts>,
+    /// The models that were refused.
+    pub refused: Vec<RefusedModel>,
+    /// Norms and radii.
+    pub threats: Vec<ThreatFacts>,
+    /// The attacks, each under every threat model that it serves.
+    pub attacks: Vec<Component>,
+    /// The metrics, at the radius of the first threat model.
+    pub metrics: Vec<Component>,
+    /// The surfaces.
+    pub landscapes: Option<Landscapes>,
+    /// Whether the run is about surfaces alone.
+    pub only_landscapes: bool,
+    /// Conditions on the results, as typed.
+    pub requirements: Vec<String>,
+    /// How intervals are computed.
+    pub intervals: String,
+}
+
+/// The labelled images of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// The request that gives this data alone.
+    pub request: data::Request,
+    /// Name.
+    pub name: String,
+    /// `test` or `train`.
+    pub split: String,
+    /// Number of images.
+    pub n: usize,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// SHA-256 of the split as read.
+    pub sha256: String,
+    /// The files and the SHA-256 of each.
+    pub files: Vec<(String, String)>,
+    /// Where it came from, in words.
+    pub source: String,
+    /// What is done to the images first, in words.
+    pub preparation: Option<String>,
+    /// What a reader should know, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// A model as rows and pages speak of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// The request that gives this model alone.
+    pub request: ModelRequest,
+    /// Display name.
+    pub name: String,
+    /// Its path, or that it was shipped.
+    pub source: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// Names of the classes; empty where nothing names them.
+    pub class_names: Vec<String>,
+    /// How pixels become its input, in words.
+    pub preprocessing: String,
+    /// Whether it takes integers: the verdict is then about points stored as 8-bit pixels.
+    pub takes_integers: bool,
+    /// What was done to the file, as sentences.
+    pub facts: Vec<String>,
+    /// What was read off its graph.
+    pub hazards: Vec<Found>,
+    /// What was changed because the user asked for it, as sentences.
+    pub remedies: Vec<String>,
+    /// Whether attacks ascend the margin instead of cross-entropy.
+    pub margin: bool,
+    /// How far logits of images alone and together differ, where that is more than rounding.
+    pub batch_difference: Option<f64>,
+    /// How far two runs of the same images differ, where they do.
+    pub repeat_difference: Option<f64>,
+    /// How far logits differ where images come in another order, where that is more than rounding.
+    pub order_difference: Option<f64>,
+}
+
+/// A model that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedModel {
+    /// Display name.
+    pub name: String,
+    /// SHA-256 of the file; empty where it could not be read.
+    pub sha256: String,
+    /// Id of the refusal, e.g. `M031`.
+    pub id: String,
+    /// The sentence.
+    pub why: String,
+}
+
+/// A threat model as it was written and as it is computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreatFacts {
+    /// As written, e.g. `linf:8/255`.
+    pub written: String,
+    /// The norm.
+    pub norm: String,
+    /// Radius in pixel units.
+    pub eps: f64,
+    /// Smallest pixel.
+    pub lo: f32,
+    /// Largest pixel.
+    pub hi: f32,
+    /// The distance up to which a point counts as inside.
+    pub tolerated: f64,
+}
+
+/// An attack or a metric of the plan, and the plugin that offers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Component {
+    /// As the user asked for it.
+    pub request: Request,
+    /// How tables and columns call it: the id, and the arguments that tell it apart.
+    pub label: String,
+    /// The arguments as written.
+    pub written: String,
+    /// Every argument, defaults included, in declared order.
+    pub complete: String,
+    /// `attack` or `metric`.
+    pub kind: String,
+    /// Whether it looks for the smallest perturbation: one run then answers for every radius.
+    pub minimal: bool,
+    /// The threat models (as written) that it serves; empty for a metric.
+    pub serves: Vec<String>,
+    /// Whether it ascends an objective of its own instead of cross-entropy.
+    pub own_objective: bool,
+    /// Number of steps of its program; absent where it keeps its control flow to itself.
+    pub program_steps: Option<u32>,
+    /// The argument `alpha`, in pixel units: by convention the length of a step.
+    pub step_length: Option<f64>,
+    /// The plugin.
+    pub plugin: PluginFacts,
+}
+
+/// A plugin file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginFacts {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The file's name, without its folder.
+    pub file: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Reads `manifest.json`.
+    ///
+    /// # Errors
+    /// `R098`: not a manifest of this version.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, Refusal> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: Option<u32>,
+            flatscape: Option<String>,
+        }
+        let not_one = |why: String| {
+            Refusal::state(98, format!("manifest.json is not the manifest of a run: {why}"))
+                .help("name a run directory of flatscape")
+        };
+        let version: Version = serde_json::from_slice(bytes).map_err(|e| not_one(e.to_string()))?;
+        if version.format != Some(FORMAT) {
+            let Some(by) = version.flatscape else { return Err(not_one("it has no version".to_owned())) };
+            let format = version.format.unwrap_or(1);
+            let what = format!("the run was written by flatscape {by} in format {format}; this version reads format {FORMAT}");
+            return Err(Refusal::state(98, what).help("read it with the version that wrote it, or repeat the audit"));
+        }
+        serde_json::from_slice(bytes).map_err(|e| not_one(e.to_string()))
+    }
+
+    /// The bytes of `manifest.json`.
+    ///
+    /// # Errors
+    /// `O102`: it cannot be written as JSON.
+    pub fn bytes(&self) -> Result<Vec<u8>, Refusal> {
+        pretty(self)
+    }
+
+    /// The threat model whose radius metrics, certificates and landscapes take.
+    ///
+    /// # Errors
+    /// `R098`: there is none, or it cannot be read.
+    pub fn first_threat(&self) -> Result<ThreatModel, Refusal> {
+        let first = self.threats.first().ok_or_else(|| Refusal::state(98, "the manifest names no threat model"))?;
+        first.model()
+    }
+
+    /// How files call a model: its position and the beginning of its hash.
+    pub fn stem(&self, model: usize) -> String {
+        let sha: String = self.models[model].sha256.chars().take(8).collect();
+        format!("m{:04}-{sha}", model + 1)
+    }
+
+    /// The names of the fields in which another manifest asks for other results; empty if the two runs are the same.
+    pub fn differences(&self, other: &Manifest) -> Vec<String> {
+        /// Fields that change no result: how the command was spelled, and who computes.
+        const FREE: &[&str] = &["command", "workers", "requirements"];
+        let fields = |m: &Manifest| -> serde_json::Map<String, serde_json::Value> {
+            let mut value = serde_json::to_value(m).ok().and_then(|v| v.as_object().cloned()).unwrap_or_default();
+            if let Some(engine) = value.get_mut("engine").and_then(|e| e.as_object_mut()) {
+                engine.remove("threads");
+            }
+            value
+        };
+        let (a, b) = (fields(self), fields(other));
+        a.iter()
+            .filter(|(key, value)| !FREE.contains(&key.as_str()) && b.get(*key) != Some(value))
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+}
+
+impl ThreatFacts {
+    /// The facts of a threat model.
+    pub fn of(threat: &ThreatModel) -> ThreatFacts {
+        ThreatFacts {
+            written: threat.text(),
+            norm: threat.norm.name.to_owned(),
+            eps: threat.eps,
+            lo: threat.lo,
+            hi: threat.hi,
+            tolerated: threat.tolerated(),
+        }
+    }
+
+    /// The threat model again.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn model(&self) -> Result<ThreatModel, Refusal> {
+        ThreatModel::parse(&self.written, true)
+    }
+}
+
+impl ModelFacts {
+    /// The facts of a loaded model.
+    pub fn of(request: &ModelRequest, model: &Model) -> ModelFacts {
+        let beyond = |holds: bool, difference: f64| (!holds).then_some(difference);
+        ModelFacts {
+            request: request.clone(),
+            name: model.name.clone(),
+            source: model.source.clone(),
+            sha256: model.sha256.clone(),
+            classes: model.classes,
+            class_names: model.class_names.clone(),
+            preprocessing: model.pixels.text(),
+            takes_integers: model.native.integer_pixels.is_some(),
+            facts: model.facts.clone(),
+            hazards: model.hazards.clone(),
+            remedies: model.remedies.clone(),
+            margin: model.remedied.margin,
+            batch_difference: beyond(model.batch.holds() || !model.steadiness.repeats(), model.batch.difference),
+            repeat_difference: beyond(model.steadiness.repeats(), model.steadiness.repeat),
+            order_difference: beyond(model.steadiness.keeps_order(), model.steadiness.order),
+        }
+    }
+}
+
+/// The engine as jobs name it.
+pub fn engine_name(info: &EngineInfo) -> String {
+    format!("{} {} on {}", info.name, info.version, info.device)
+}
+
+/// What a kind of component is called in the manifest.
+pub fn kind_name(kind: Kind) -> &'static str {
+    if kind == Kind::Metric { "metric" } else { "attack" }
+}
+
+/// JSON for people, ended by a new line.
+///
+/// # Errors
+/// `O102`: it cannot be written as JSON.
+pub fn pretty(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Refusal::output(102, e.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,364 @@
+//! What an audit is asked to do, what is known once its files are read, and the jobs that follow. Asks plugins what they serve,
+//! and computes nothing.
+
+use flatscape_engine::Engine;
+use flatscape_host::{Blame, Component, Goal, Kind, Plugins, Role, Task};
+use flatscape_intake::data::{self, Dataset};
+use flatscape_intake::model::{Model, ModelRequest};
+use flatscape_intake::number::number;
+use flatscape_intake::refusal::Refusal;
+use flatscape_measure::prepared::{Settings, of_host};
+use flatscape_measure::request::{At, Request, Target};
+use flatscape_measure::threats::ThreatModel;
+
+use crate::job::{Job, Work};
+use crate::landscape::{LOOKED, Landscapes};
+use crate::manifest::engine_name;
+use crate::manifest::{self, DataFacts, FORMAT, Manifest, ModelFacts, PluginFacts, RefusedModel, ThreatFacts};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The models, in the order of the report.
+    pub models: Vec<ModelRequest>,
+    /// The labelled images.
+    pub data: data::Request,
+    /// Norms and radii.
+    pub threats: Vec<ThreatModel>,
+    /// Attacks, each under every threat model that it serves.
+    pub attacks: Vec<Request>,
+    /// Metrics, at the radius of the first threat model.
+    pub metrics: Vec<Request>,
+    /// Surfaces to draw.
+    pub landscapes: Option<Landscapes>,
+    /// Whether only the surfaces are wanted: no clean accuracy, no certificate.
+    pub only_landscapes: bool,
+    /// Seed and batch size.
+    pub settings: Settings,
+    /// Samples per job.
+    pub shard_size: usize,
+    /// Worker processes.
+    pub workers: usize,
+    /// The command as typed, for the manifest.
+    pub command: String,
+    /// Every other option, for the manifest.
+    pub options: serde_json::Value,
+    /// Conditions on the results, as typed.
+    pub requirements: Vec<String>,
+}
+
+/// A manifest, and what it was made from: the files that are open, so that they need not be read again.
+pub struct Intaken {
+    /// What is known.
+    pub manifest: Manifest,
+    /// The data.
+    pub dataset: Dataset,
+    /// The models that were accepted.
+    pub models: Vec<(ModelRequest, Model)>,
+    /// The refusals of the others, in the order of [`Manifest::refused`].
+    pub refused: Vec<Refusal>,
+    /// Columns that the metrics give, without the prefix `col_`.
+    pub columns: Vec<String>,
+}
+
+impl Plan {
+    /// What is known about the models and the data that were read, and about the components that are asked for.
+    ///
+    /// # Errors
+    /// Usage errors: a component that does not exist, an argument that is wrong, an attack that serves none of the threat models.
+    pub fn manifest(
+        &self,
+        engine: &dyn Engine,
+        plugins: &Plugins,
+        dataset: Dataset,
+        models: Vec<(ModelRequest, Model)>,
+        refused: Vec<(RefusedModel, Refusal)>,
+    ) -> Result<Intaken, Refusal> {
+        let (refused_models, refusals) = refused.into_iter().unzip();
+        let mut columns = Vec::new();
+        let asked = Asked { plan: self, plugins, model: models.first().map(|(_, m)| m) };
+        let attacks = asked.components(Kind::Attack, &self.attacks, &mut columns)?;
+        let metrics = asked.components(Kind::Metric, &self.metrics, &mut columns)?;
+        let manifest = Manifest {
+            format: FORMAT,
+            flatscape: env!("CARGO_PKG_VERSION").to_owned(),
+            command: self.command.clone(),
+            options: self.options.clone(),
+            settings: self.settings,
+            shard_size: self.shard_size,
+            workers: self.workers,
+            random_numbers: "Philox4x64-10 keyed by seed, stream, sample, component, restart, step".to_owned(),
+            engine: engine.info(),
+            plugins_in_process: plugins.in_process(),
+            data: data_facts(&self.data, &dataset),
+            models: models.iter().map(|(request, model)| ModelFacts::of(request, model)).collect(),
+            refused: refused_models,
+            threats: self.threats.iter().map(ThreatFacts::of).collect(),
+            attacks,
+            metrics,
+            landscapes: self.landscapes.clone(),
+            only_landscapes: self.only_landscapes,
+            requirements: self.requirements.clone(),
+            intervals: "rates: Clopper-Pearson 95 %; means: Student t 95 %".to_owned(),
+        };
+        Ok(Intaken { manifest, dataset, models, refused: refusals, columns })
+    }
+}
+
+fn data_facts(request: &data::Request, dataset: &Dataset) -> DataFacts {
+    DataFacts {
+        request: request.clone(),
+        name: dataset.name.clone(),
+        split: dataset.split.name().to_owned(),
+        n: dataset.len(),
+        shape: dataset.shape,
+        sha256: dataset.sha256.clone(),
+        files: dataset.files.clone(),
+        source: dataset.source.clone(),
+        preparation: request.preparation.map(|p| p.text()),
+        notes: dataset.notes.clone(),
+    }
+}
+
+/// What a plugin answered about a component.
+#[derive(Default)]
+struct Answer {
+    /// The threat models that it serves, as written.
+    serves: Vec<String>,
+    program_steps: Option<u32>,
+    own_objective: bool,
+}
+
+/// What plugins are asked while a run is planned.
+struct Asked<'a> {
+    plan: &'a Plan,
+    plugins: &'a Plugins,
+    /// Whose shape and classes are in the task.
+    model: Option<&'a Model>,
+}
+
+impl Asked<'_> {
+    fn components(
+        &self,
+        kind: Kind,
+        requests: &[Request],
+        columns: &mut Vec<String>,
+    ) -> Result<Vec<manifest::Component>, Refusal> {
+        let labels = flatscape_measure::request::labels(requests);
+        let mut all: Vec<manifest::Component> = Vec::new();
+        for (request, label) in requests.iter().zip(labels) {
+            // a component that is asked for twice in the same way is computed once
+            if all.iter().any(|c| c.request == *request) {
+                continue;
+            }
+            all.push(self.component(kind, request, label, columns)?);
+        }
+        Ok(all)
+    }
+
+    fn component(
+        &self,
+        kind: Kind,
+        request: &Request,
+        label: String,
+        columns: &mut Vec<String>,
+    ) -> Result<manifest::Component, Refusal> {
+        let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
+        let arguments = component.arguments(&request.arguments).map_err(of_host)?;
+        if let Some(At::Adversarial(attack)) = &request.at {
+            let inner = self.plugins.component(Kind::Attack, &attack.id).map_err(of_host)?;
+            inner.arguments(&attack.arguments).map_err(of_host)?;
+        }
+        let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
+        let Answer { serves, program_steps, own_objective } = self.served(component, request, columns)?;
+        Ok(manifest::Component {
+            serves,
+            request: request.clone(),
+            label,
+            written: request.spelled(),
+            complete: arguments.complete(),
+            kind: manifest::kind_name(kind).to_owned(),
+            minimal: kind == Kind::Attack && component.goal == Goal::Minimal,
+            own_objective,
+            program_steps,
+            step_length: find("alpha"),
+            plugin: PluginFacts {
+                id: component.plugin.id.clone(),
+                version: component.plugin.version.clone(),
+                file: component.plugin.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+                sha256: component.plugin.sha256.clone(),
+            },
+        })
+    }
+
+    /// The threat models that a component serves, and the number of steps of its program. A component whose plugin fails when it
+    /// is asked serves them all: its jobs then say why they have no result.
+    fn served(&self, component: &Component, request: &Request, columns: &mut Vec<String>) -> Result<Answer, Refusal> {
+        let threats = if component.kind == Kind::Metric { &self.plan.threats[..1] } else { &self.plan.threats[..] };
+        let Some(model) = self.model.filter(|_| component.builds) else {
+            return Ok(Answer { serves: threats.iter().map(ThreatModel::text).collect(), ..Answer::default() });
+        };
+        let arguments = component.arguments(&request.arguments).map_err(of_host)?;
+        let mut answer = Answer::default();
+        let mut refusal = None;
+        for threat in threats {
+            let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
+            task.targeted = request.target.is_some_and(|t| t != Target::None);
+            (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
+            match self.plugins.build(component, &arguments, &task) {
+                Ok(program) => {
+                    let outputs = program.graph(Role::Emit).map(|g| g.outputs().to_vec()).unwrap_or_default();
+                    columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
+                    answer.program_steps = Some(program.steps);
+                    answer.own_objective = program.graph(Role::Objective).is_some();
+                    answer.serves.push(threat.text());
+                }
+                Err(error) if error.id == "P25" => refusal = Some(of_host(error)),
+                Err(error) if error.blame == Blame::User => return Err(of_host(error)),
+                Err(_) => answer.serves.push(threat.text()),
+            }
+        }
+        match refusal {
+            Some(refusal) if answer.serves.is_empty() => Err(refusal),
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// All jobs of a run, in the order in which one process computes them: certificates, then per model the clean points, the attacks
+/// under each threat model, the metrics; landscapes last. A pure function of the manifest.
+///
+/// # Errors
+/// `R098`: a threat model of the manifest cannot be read.
+pub fn jobs(manifest: &Manifest) -> Result<Vec<Job>, Refusal> {
+    let first = manifest.first_threat()?;
+    let planner = Planner { manifest, first: first.text() };
+    let models = 0..manifest.models.len();
+    let mut jobs = Vec::new();
+    if !manifest.only_landscapes {
+        for model in models.clone() {
+            if !manifest.models[model].remedies.is_empty() {
+                jobs.push(planner.job(model, Work::Remedies, &planner.first, (0, 0), None));
+            }
+            jobs.push(planner.job(model, Work::Certificate, &planner.first, (0, 0), None));
+        }
+        for model in models.clone() {
+            planner.measurements(model, &mut jobs)?;
+        }
+    }
+    let looked = |job: &&Job| job.work == Work::Clean && job.start < LOOKED;
+    let clean: Vec<String> = jobs.iter().filter(looked).map(|job| job.name.clone()).collect();
+    for request in manifest.landscapes.iter().flat_map(|l| l.requests(&first)) {
+        for model in models.clone() {
+            let mut job = planner.job(model, Work::Landscape(request.clone()), &planner.first, (0, 0), None);
+            job.after.clone_from(&clean);
+            jobs.push(job);
+        }
+    }
+    Ok(jobs)
+}
+
+struct Planner<'a> {
+    manifest: &'a Manifest,
+    /// The first threat model, as written.
+    first: String,
+}
+
+impl Planner<'_> {
+    fn measurements(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+        let ranges = self.ranges();
+        let clean: Vec<Job> = ranges.iter().map(|&r| self.job(model, Work::Clean, &self.first, r, None)).collect();
+        let mut suggestions = self.job(model, Work::Suggestions, &self.first, (0, 0), None);
+        suggestions.after = clean.iter().map(|job| job.name.clone()).collect();
+        jobs.extend(clean);
+        jobs.push(suggestions);
+        for attack in &self.manifest.attacks {
+            for threat in self.threats_of(attack)? {
+                let work = Work::Attack(attack.request.clone());
+                jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), &threat, r, Some(&attack.plugin))));
+            }
+        }
+        self.follow(model, jobs);
+        for metric in &self.manifest.metrics {
+            let work = Work::Metric(metric.request.clone());
+            jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), &self.first, r, Some(&metric.plugin))));
+        }
+        Ok(())
+    }
+
+    /// The threat models under which an attack runs: all that it serves, or, for one that looks for the smallest perturbation, the
+    /// one of the largest radius per norm.
+    fn threats_of(&self, attack: &manifest::Component) -> Result<Vec<String>, Refusal> {
+        let served = self.manifest.threats.iter().filter(|t| attack.serves.contains(&t.written));
+        if !attack.minimal {
+            return Ok(served.map(|t| t.written.clone()).collect());
+        }
+        let mut largest: Vec<&ThreatFacts> = Vec::new();
+        for threat in served {
+            match largest.iter_mut().find(|t| t.norm == threat.norm) {
+                Some(known) if known.eps < threat.eps => *known = threat,
+                Some(_) => {}
+                None => largest.push(threat),
+            }
+        }
+        Ok(largest.into_iter().map(|t| t.written.clone()).collect())
+    }
+
+    /// Writes into the jobs of attacks that run on survivors which jobs they follow: all attacks before them on the same range
+    /// under the same threat model; for a minimum-norm attack, under the threat model of the same norm with the smallest radius.
+    fn follow(&self, model: usize, jobs: &mut [Job]) {
+        let request = &self.manifest.models[model].request;
+        let own: Vec<usize> =
+            (0..jobs.len()).filter(|&i| jobs[i].model == *request && matches!(jobs[i].work, Work::Attack(_))).collect();
+        for &index in &own {
+            let Work::Attack(attack) = &jobs[index].work else { continue };
+            if !attack.survivors {
+                continue;
+            }
+            let wanted = self.smallest(attack, &jobs[index].threat);
+            let earlier = own.iter().filter(|&&i| i < index).map(|&i| &jobs[i]);
+            let after = earlier.filter(|j| j.start == jobs[index].start && j.threat == wanted && j.after.is_empty());
+            let after: Vec<String> = after.map(|j| j.name.clone()).collect();
+            jobs[index].after = after;
+        }
+    }
+
+    fn smallest(&self, attack: &Request, threat: &str) -> String {
+        let minimal = self.manifest.attacks.iter().any(|a| a.request == *attack && a.minimal);
+        let norm = self.manifest.threats.iter().find(|t| t.written == threat).map(|t| &t.norm);
+        let same_norm = self.manifest.threats.iter().filter(|t| Some(&t.norm) == norm);
+        let least = same_norm.min_by(|a, b| a.eps.total_cmp(&b.eps)).filter(|_| minimal);
+        least.map_or_else(|| threat.to_owned(), |t| t.written.clone())
+    }
+
+    fn ranges(&self) -> Vec<(usize, usize)> {
+        let (n, size) = (self.manifest.data.n, self.manifest.shard_size.max(1));
+        (0..n).step_by(size).map(|start| (start, n.min(start + size))).collect()
+    }
+
+    fn job(&self, model: usize, work: Work, threat: &str, range: (usize, usize), plugin: Option<&PluginFacts>) -> Job {
+        let facts = &self.manifest.models[model];
+        let what = match &work {
+            Work::Landscape(request) => format!("{request:?}"),
+            other => other.component().map(Request::spelled).unwrap_or_default(),
+        };
+        let hash = flatscape_intake::files::sha256(format!("{what}\n{threat}").as_bytes());
+        let stem = format!("{}.{}-{}", self.manifest.stem(model), work.word(), &hash[..8]);
+        let (start, end) = range;
+        Job {
+            name: if end > start { format!("{stem}.{start:06}-{end:06}") } else { stem },
+            work,
+            model: facts.request.clone(),
+            model_sha256: facts.sha256.clone(),
+            data: self.manifest.data.request.clone(),
+            data_sha256: self.manifest.data.sha256.clone(),
+            settings: self.manifest.settings,
+            engine: engine_name(&self.manifest.engine),
+            threat: threat.to_owned(),
+            start,
+            end,
+            plugin: plugin.cloned(),
+            after: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Everything that is made of a run directory and lies in it: tables, pages, pictures, certificates, remedies. The same directory
+//! gives the same bytes.
+
+use flatscape_intake::data::Dataset;
+use flatscape_intake::refusal::Refusal;
+use flatscape_report as report;
+
+use crate::certificate::{self, Certificate};
+use crate::job::Work;
+use crate::landscape;
+use crate::rows::Summary;
+use crate::stored::Stored;
+use crate::witness;
+
+/// A form in which a run can be reported.
+pub struct Format {
+    /// What people type.
+    pub name: &'static str,
+    /// One line of help.
+    pub summary: &'static str,
+    /// The files: name and content.
+    make: fn(&report::Page) -> Result<Files, report::ReportError>,
+}
+
+/// Names and contents of files.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
+/// The forms in which a run can be reported, in the order of the help.
+pub const FORMATS: &[Format] = &[
+    Format { name: "html", summary: "report.html, one page", make: |p| Ok(vec![("report.html", report::html(p)?.into_bytes())]) },
+    Format {
+        name: "csv",
+        summary: "results.csv and samples.csv",
+        make: |p| Ok(vec![("results.csv", report::results_csv(&p.records)), ("samples.csv", report::samples_csv(&p.samples))]),
+    },
+];
+
+/// The forms that an audit writes by itself.
+pub const USUAL: &[&str] = &["csv", "html"];
+
+/// Writes a run in one form, and returns the names of the files.
+///
+/// # Errors
+/// `O094`: a file could not be made or written.
+pub fn write(stored: &Stored, page: &report::Page, format: &Format) -> Result<Vec<&'static str>, Refusal> {
+    let files = (format.make)(page).map_err(|e| Refusal::output(94, e.to_string()))?;
+    files.iter().try_for_each(|(name, bytes)| stored.directory.write(name, bytes))?;
+    Ok(files.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Writes the certificates, the remedied graphs and the landscapes.
+///
+/// # Errors
+/// `O094`: a file could not be written. `R103` to `R106`: a result is missing or does not fit its job.
+pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<(), Refusal> {
+    for job in &stored.jobs {
+        let Some(model) = stored.manifest.models.iter().position(|m| m.request == job.model) else { continue };
+        let stem = stored.manifest.stem(model);
+        match &job.work {
+            Work::Certificate => {
+                let Some(findings) = stored.sound(job)? else { continue };
+                let text = crate::result::text(&findings, "certificate").map_err(|why| Refusal::state(106, why))?;
+                stored.directory.write(&format!("certificates/{stem}.json"), text.as_bytes())?;
+            }
+            Work::Remedies => {
+                let Some(findings) = stored.sound(job)? else { continue };
+                for (remedy, bytes) in findings.with_prefix("onnx_") {
+                    let bytes = bytes.to_vec::<u8>().ok_or_else(|| Refusal::state(106, "a remedied graph is not bytes"))?;
+                    stored.directory.write(&format!("remedies/{stem}-{remedy}.onnx"), &bytes)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    landscape::write(&stored.directory, surfaces)?;
+    Ok(())
+}
+
+/// Writes the adversarial examples.
+///
+/// # Errors
+/// As for [`exhibits`].
+pub fn witnesses(stored: &Stored, dataset: &Dataset) -> Result<(), Refusal> {
+    witness::files(stored, dataset)?.iter().try_for_each(|(name, bytes)| stored.directory.write(name, bytes))
+}
+
+/// Everything that the page and the other formats show.
+///
+/// # Errors
+/// `O102`: the manifest cannot be written as JSON.
+pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) -> Result<report::Page, Refusal> {
+    let manifest = &stored.manifest;
+    let names: Vec<&str> = manifest.models.iter().map(|m| m.name.as_str()).collect();
+    Ok(report::Page {
+        title: format!("{} under attack, on {}", names.join(", "), manifest.data.name),
+        command: manifest.command.clone(),
+        partial: (summary.done < summary.total)
+            .then_some(report::Partial { done: summary.done as u64, of: summary.total as u64 }),
+        interval: "Clopper-Pearson".into(),
+        figures: report::robust_accuracy_figures(&summary.records),
+        records: summary.records.clone(),
+        samples: summary.samples.clone(),
+        surfaces,
+        doubts: summary.doubts.clone(),
+        certificates: summary.certificates.iter().flatten().map(rows_of).collect(),
+        manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
+        ..report::Page::default()
+    })
+}
+
+/// A certificate as the page shows it.
+fn rows_of(certificate: &Certificate) -> report::Certificate {
+    let row = |row: &certificate::Row| report::CheckRow {
+        check: row.check.clone(),
+        what: row.what.clone(),
+        points: row.points.clone(),
+        directions: row.directions.clone(),
+        samples: row.samples as u64,
+        threshold: row.threshold.clone(),
+        measured: row.measured.clone(),
+        outcome: row.outcome.word().to_owned(),
+        failed: row.outcome == certificate::Outcome::Fail,
+    };
+    report::Certificate {
+        model: certificate.model.clone(),
+        sentence: certificate.sentence(),
+        failed: certificate.passed() == Some(false),
+        rows: certificate.rows.iter().map(row).collect(),
+    }
+}

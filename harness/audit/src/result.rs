@@ -1,0 +1,83 @@
+//! The result of a job as a file: findings that name their job, and the check that findings fit the job they are taken for.
+
+use flatscape_measure::findings::Findings;
+use flatscape_measure::verify::Outcome;
+
+use crate::job::{Job, Work};
+
+/// The column that holds the SHA-256 of the job's file, as text.
+const JOB: &str = "job";
+
+/// Findings that name their job by the SHA-256 of its file.
+pub fn seal(mut findings: Findings, hash: &str) -> Findings {
+    findings.column(JOB, hash.bytes().collect());
+    findings
+}
+
+/// A text column: certificates and suggestions are stored as JSON.
+pub fn put_text(findings: &mut Findings, name: &str, text: &[u8]) {
+    findings.column(name, text.to_vec());
+}
+
+/// The text of a column.
+///
+/// # Errors
+/// A clause: the column is missing or is not UTF-8.
+pub fn text(findings: &Findings, name: &str) -> Result<String, String> {
+    let bytes = findings.get::<u8>(name).map_err(|e| e.to_string())?;
+    String::from_utf8(bytes).map_err(|_| format!("has a column `{name}` that is not text"))
+}
+
+/// Findings that fit a job: they name it, and their rows are its samples.
+///
+/// # Errors
+/// A clause that says what does not fit.
+pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, String> {
+    if text(&findings, JOB)? != hash {
+        return Err("names another job".to_owned());
+    }
+    findings.0.remove(JOB);
+    if matches!(job.work, Work::Clean | Work::Attack(_) | Work::Metric(_)) {
+        rows(job, &findings)?;
+    }
+    if matches!(job.work, Work::Attack(_)) {
+        outcomes(&findings)?;
+    }
+    Ok(findings)
+}
+
+fn rows(job: &Job, findings: &Findings) -> Result<(), String> {
+    let ids = findings.get::<i64>("id").map_err(|e| e.to_string())?;
+    let ordered = ids.is_sorted_by(|a, b| a < b);
+    let within = ids.iter().all(|&id| (job.start as i64..job.end as i64).contains(&id));
+    if !ordered || !within {
+        return Err(format!("has rows that are not the samples {} to {}", job.start, job.end));
+    }
+    if job.after.is_empty() && ids.len() != job.end - job.start {
+        return Err(format!("has {} rows where its job has {} samples", ids.len(), job.end - job.start));
+    }
+    let odd = findings.0.iter().filter(|(name, _)| !name.starts_with("witness_"));
+    match odd.into_iter().find(|(_, tensor)| tensor.shape().first() != Some(&ids.len())) {
+        Some((name, _)) => Err(format!("has a column `{name}` that does not have one value per sample")),
+        None => Ok(()),
+    }
+}
+
+/// Every sample that counts as broken has its witness, and nothing else has one.
+fn outcomes(findings: &Findings) -> Result<(), String> {
+    let get = |e: flatscape_measure::findings::FindingsError| e.to_string();
+    let ids = findings.get::<i64>("id").map_err(get)?;
+    let codes = findings.get::<u8>("outcome").map_err(get)?;
+    let known = [Outcome::Misclassified, Outcome::Broken, Outcome::Held, Outcome::NanInBall].map(|o| o as u8);
+    if codes.iter().any(|code| !known.contains(code)) {
+        return Err("has an outcome that this version does not know".to_owned());
+    }
+    let shown = [Outcome::Broken as u8, Outcome::NanInBall as u8];
+    let broken: Vec<i64> = ids.iter().zip(&codes).filter(|(_, code)| shown.contains(code)).map(|(&id, _)| id).collect();
+    let witnesses = findings.get::<i64>("witness_id").map_err(get)?;
+    let points = findings.tensor("witness_x").map_or(0, |x| x.shape().first().copied().unwrap_or(0));
+    if witnesses != broken || points != broken.len() {
+        return Err("has outcomes that do not agree with its adversarial examples".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The justified doubts of a model, by threat model.
+
+use std::collections::BTreeMap;
+
+use flatscape_measure::findings::FindingsError;
+use flatscape_measure::verify::Outcome;
+use flatscape_report::Doubt;
+
+use super::attack::seen;
+use super::{Part, Rows, Summary};
+use crate::flags::{AttackEvidence, Evidence, LEAD};
+use crate::job::Work;
+
+/// Codes of the justified doubts by threat model as written; without a threat those about the model itself.
+pub(super) type Doubts = BTreeMap<String, Vec<String>>;
+
+impl Rows<'_> {
+    pub(super) fn doubts(&self, summary: &mut Summary) -> Result<Doubts, FindingsError> {
+        let part = |work: &Work| self.parts.iter().find(|p| p.work == work);
+        let certificate = part(&Work::Certificate).and_then(Part::certificate);
+        let suggestions = part(&Work::Suggestions).map(Part::suggestions).unwrap_or_default();
+        let clean = self.clean_part();
+        let keys = clean.map_or(Ok(Vec::new()), |clean| clean.keys(self.model, ""))?;
+        let margins = clean.map_or(Ok(Vec::new()), |clean| clean.findings.get::<f64>("clean_margin"))?;
+        let base = Evidence {
+            classes: self.model.classes,
+            batch_difference: self.model.batch_difference,
+            repeat_difference: self.model.repeat_difference,
+            order_difference: self.model.order_difference,
+            hazards: &self.model.hazards,
+            remedies: &self.model.remedies,
+            suggestions: &suggestions,
+            underflowing: if self.model.margin { 0 } else { margins.iter().filter(|m| **m > LEAD).count() as u64 },
+            certificate: certificate.as_ref(),
+            n: keys.len() as u64,
+            correct: keys.iter().filter(|k| k.prediction == Some(k.label)).count() as u64,
+            ..Evidence::default()
+        };
+        let threats: Vec<_> = self.manifest.threats.iter().map(|t| (t, t.model().ok())).collect();
+        let mut cases = vec![(String::new(), base.clone())];
+        for (facts, threat) in &threats {
+            let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
+            for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
+                case.attacks.push(evidence(part, facts)?);
+            }
+            if !case.attacks.is_empty() {
+                cases.push((facts.written.clone(), case));
+            }
+        }
+        Ok(self.judged(&cases, summary))
+    }
+
+    fn judged(&self, cases: &[(String, Evidence)], summary: &mut Summary) -> Doubts {
+        let mut found = Doubts::new();
+        for (text, case) in cases {
+            for (doubt, evidence) in case.justified() {
+                found.entry(text.clone()).or_default().push(doubt.code.to_owned());
+                // what holds without any attack is told once
+                if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == doubt.code)) {
+                    continue;
+                }
+                summary.unreliable |= case.is_grave(&doubt);
+                let place = if text.is_empty() { self.model.name.clone() } else { format!("{} under {text}", self.model.name) };
+                summary.doubts.push(Doubt {
+                    code: doubt.code.into(),
+                    raised_if: doubt.raised_if.into(),
+                    explanation: doubt.explanation.into(),
+                    advice: doubt.advice.into(),
+                    raised_for: format!("{place}: {evidence}"),
+                });
+            }
+        }
+        found
+    }
+}
+
+fn evidence(part: &Part, threat: &crate::manifest::ThreatFacts) -> Result<AttackEvidence, FindingsError> {
+    let seen = seen(part, threat)?;
+    let count = |wanted: Outcome| seen.values().filter(|s| s.headline() == wanted).count() as u64;
+    Ok(AttackEvidence {
+        label: part.label(),
+        robust: count(Outcome::Held),
+        nan_in_ball: count(Outcome::NanInBall),
+        rejected: part.total("rejected")?,
+        gradients: part.total("gradients")?,
+        zero_gradients: part.total("zero_gradients")?,
+        broken_gradients: part.total("broken_gradients")?,
+        own_objective: part.component.is_some_and(|c| c.own_objective),
+        program_steps: part.component.and_then(|c| c.program_steps),
+        step_length: part.component.and_then(|c| c.step_length),
+    })
+}

@@ -1,0 +1,42 @@
+//! What a metric gives: the mean of every column over the samples, and the values themselves.
+
+use flatscape_measure::findings::FindingsError;
+use flatscape_measure::request::Request;
+use flatscape_report::{Record, SampleValue};
+
+use super::{Part, Rows, Summary};
+use crate::statistics::{Interval, Mean};
+
+/// The name of a column's mean in `results.csv`: `ams` → `ams_mean`; what is named a sum or a mean keeps its name.
+pub fn metric_name(column: &str) -> String {
+    if column.ends_with("_mean") || column.ends_with("_sum") { column.to_owned() } else { format!("{column}_mean") }
+}
+
+impl Rows<'_> {
+    pub(super) fn metric(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
+        let keys = part.keys(self.model, "")?;
+        let (forwards, backwards) = (part.total("forwards")?, part.total("backwards")?);
+        // `phi:grid=3` → `:grid=3`: what tells this request apart from others of its id
+        let apart = part.label().strip_prefix(&request.id).map(str::to_owned).unwrap_or_default();
+        for (name, tensor) in part.findings.with_prefix("col_") {
+            let values = tensor.to_f64();
+            let mean = Mean::of(&values);
+            let interval = mean.as_ref().and_then(Mean::interval);
+            summary.records.push(Record {
+                metric: metric_name(name),
+                n: values.len() as u64,
+                value: mean.map(|m| m.value),
+                ci_low: interval.as_ref().map(|i: &Interval| i.low),
+                ci_high: interval.as_ref().map(|i| i.high),
+                forwards,
+                backwards,
+                ..self.record(part)
+            });
+            let column = format!("{name}{apart}");
+            for (key, &value) in keys.iter().zip(&values) {
+                summary.samples.set(key, &column, SampleValue::Number(value));
+            }
+        }
+        Ok(())
+    }
+}
