@@ -6,6 +6,7 @@ mod endings;
 mod hazards;
 mod interruption;
 mod repeat;
+mod verify;
 mod witness;
 
 use std::collections::BTreeMap;

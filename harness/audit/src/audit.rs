@@ -119,7 +119,7 @@ pub fn run(
     let summary = summarise(&stored)?;
     publish::witnesses(&stored, &dataset)?;
     let surfaces = landscape::surfaces(&stored)?;
-    publish::exhibits(&stored, &surfaces)?;
+    publish::write_all(&stored, &publish::exhibits(&stored, &surfaces)?)?;
     let page = publish::page(&stored, &summary, surfaces)?;
     for format in publish::FORMATS.iter().filter(|f| publish::USUAL.contains(&f.name)) {
         publish::write(&stored, &page, format)?;

@@ -309,32 +309,22 @@ fn of_model(stored: &Stored, model: usize, request: &LandscapeRequest, found: &F
     ids.into_iter().zip(labels).enumerate().map(surface).collect()
 }
 
-/// Writes every surface as data and as a picture, and the models of one image and one kind of directions side by side, on one
-/// scale.
-/// Returns the names of the files.
-///
-/// # Errors
-/// A file could not be written.
-pub fn write(directory: &Directory, surfaces: &[Surface]) -> Result<Vec<String>, Refusal> {
-    let mut names = Vec::new();
-    let mut keep = |name: String, bytes: &[u8]| -> Result<(), Refusal> {
-        directory.write(&name, bytes)?;
-        names.push(name);
-        Ok(())
-    };
-    let groups = surfaces.chunk_by(|a, b| (a.sample_id, &a.x_axis.name) == (b.sample_id, &b.x_axis.name));
-    for group in groups {
+/// Every surface as data and as a picture, and the models of one image and one kind of directions side by side, on one scale:
+/// name and content of the files.
+pub fn files(surfaces: &[Surface]) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for group in surfaces.chunk_by(|a, b| (a.sample_id, &a.x_axis.name) == (b.sample_id, &b.x_axis.name)) {
         let range = shared_range(group);
         for surface in group {
-            keep(format!("landscapes/{}.csv", surface.id), &surface_csv(surface))?;
-            keep(format!("landscapes/{}.svg", surface.id), surface_svg(surface, range).as_bytes())?;
+            files.push((format!("landscapes/{}.csv", surface.id), surface_csv(surface)));
+            files.push((format!("landscapes/{}.svg", surface.id), surface_svg(surface, range).into_bytes()));
         }
         if let [first, _, ..] = group {
             let together = first.id.split_once('-').map_or(first.id.as_str(), |(_, rest)| rest);
-            keep(format!("landscapes/{together}.svg"), surfaces_svg(group).as_bytes())?;
+            files.push((format!("landscapes/{together}.svg"), surfaces_svg(group).into_bytes()));
         }
     }
-    Ok(names)
+    files
 }
 
 fn grid(found: &Findings, name: &str) -> Result<Vec<f64>, FindingsError> {

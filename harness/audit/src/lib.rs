@@ -24,5 +24,6 @@ pub mod result;
 pub mod rows;
 pub mod statistics;
 pub mod stored;
+pub mod verify;
 pub mod violations;
 pub mod witness;

@@ -5,7 +5,7 @@ use flatscape_engine::EngineInfo;
 use flatscape_host::Kind;
 use flatscape_intake::data;
 use flatscape_intake::hazards::Found;
-use flatscape_intake::model::{Model, ModelRequest};
+use flatscape_intake::model::{Model, ModelRequest, Pixels};
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
@@ -103,8 +103,10 @@ pub struct ModelFacts {
     pub classes: usize,
     /// Names of the classes; empty where nothing names them.
     pub class_names: Vec<String>,
-    /// How pixels become its input, in words.
+    /// How pixels become its input, as flags.
     pub preprocessing: String,
+    /// The same as numbers.
+    pub pixels: Pixels,
     /// Whether it takes integers: the verdict is then about points stored as 8-bit pixels.
     pub takes_integers: bool,
     /// What was done to the file, as sentences.
@@ -294,6 +296,7 @@ impl ModelFacts {
             classes: model.classes,
             class_names: model.class_names.clone(),
             preprocessing: model.pixels.text(),
+            pixels: model.pixels.clone(),
             takes_integers: model.native.integer_pixels.is_some(),
             facts: model.facts.clone(),
             hazards: model.hazards.clone(),

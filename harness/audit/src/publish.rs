@@ -23,7 +23,7 @@ pub struct Format {
 }
 
 /// Names and contents of files.
-type Files = Vec<(&'static str, Vec<u8>)>;
+pub type Files = Vec<(&'static str, Vec<u8>)>;
 
 /// The forms in which a run can be reported, in the order of the help.
 pub const FORMATS: &[Format] = &[
@@ -38,21 +38,30 @@ pub const FORMATS: &[Format] = &[
 /// The forms that an audit writes by itself.
 pub const USUAL: &[&str] = &["csv", "html"];
 
+/// The files of one form: name and content.
+///
+/// # Errors
+/// `O094`: a file could not be made.
+pub fn made(page: &report::Page, format: &Format) -> Result<Files, Refusal> {
+    (format.make)(page).map_err(|e| Refusal::output(94, e.to_string()))
+}
+
 /// Writes a run in one form, and returns the names of the files.
 ///
 /// # Errors
 /// `O094`: a file could not be made or written.
 pub fn write(stored: &Stored, page: &report::Page, format: &Format) -> Result<Vec<&'static str>, Refusal> {
-    let files = (format.make)(page).map_err(|e| Refusal::output(94, e.to_string()))?;
+    let files = made(page, format)?;
     files.iter().try_for_each(|(name, bytes)| stored.directory.write(name, bytes))?;
     Ok(files.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Writes the certificates, the remedied graphs and the landscapes.
+/// The certificates, the remedied graphs and the landscapes: name and content.
 ///
 /// # Errors
-/// `O094`: a file could not be written. `R103` to `R106`: a result is missing or does not fit its job.
-pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<(), Refusal> {
+/// `R103` to `R106`: a result is missing or does not fit its job.
+pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
+    let mut files = Vec::new();
     for job in &stored.jobs {
         let Some(model) = stored.manifest.models.iter().position(|m| m.request == job.model) else { continue };
         let stem = stored.manifest.stem(model);
@@ -60,20 +69,28 @@ pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<(), Ref
             Work::Certificate => {
                 let Some(findings) = stored.sound(job)? else { continue };
                 let text = crate::result::text(&findings, "certificate").map_err(|why| Refusal::state(106, why))?;
-                stored.directory.write(&format!("certificates/{stem}.json"), text.as_bytes())?;
+                files.push((format!("certificates/{stem}.json"), text.into_bytes()));
             }
             Work::Remedies => {
                 let Some(findings) = stored.sound(job)? else { continue };
                 for (remedy, bytes) in findings.with_prefix("onnx_") {
                     let bytes = bytes.to_vec::<u8>().ok_or_else(|| Refusal::state(106, "a remedied graph is not bytes"))?;
-                    stored.directory.write(&format!("remedies/{stem}-{remedy}.onnx"), &bytes)?;
+                    files.push((format!("remedies/{stem}-{remedy}.onnx"), bytes));
                 }
             }
             _ => {}
         }
     }
-    landscape::write(&stored.directory, surfaces)?;
-    Ok(())
+    files.extend(landscape::files(surfaces));
+    Ok(files)
+}
+
+/// Writes files of a run.
+///
+/// # Errors
+/// `O094`: a file could not be written.
+pub fn write_all(stored: &Stored, files: &[(String, Vec<u8>)]) -> Result<(), Refusal> {
+    files.iter().try_for_each(|(name, bytes)| stored.directory.write(name, bytes))
 }
 
 /// Writes the adversarial examples.

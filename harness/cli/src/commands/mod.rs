@@ -11,6 +11,7 @@ mod plugins;
 mod report;
 mod runtime;
 mod shard;
+mod verify;
 mod worker;
 
 use clap::Subcommand;
@@ -32,6 +33,8 @@ pub enum Command {
     Landscape(landscape::Landscape),
     /// Write the tables and pages of a run again, from its directory alone
     Report(report::Report),
+    /// Check every stored adversarial example, every hash and every table of a run again
+    Verify(verify::Verify),
     /// Attacks and metrics: list, show, check, new, emit
     Plugins(plugins::PluginsCommand),
     /// ONNX Runtime: install, status
@@ -57,6 +60,7 @@ impl Command {
             Command::Audit(c) => c.run(),
             Command::Landscape(c) => c.run(),
             Command::Report(c) => c.run(),
+            Command::Verify(c) => c.run(),
             Command::Plugins(c) => c.run(),
             Command::Runtime(c) => c.run(),
             Command::Doctor(c) => c.run(),

@@ -34,7 +34,7 @@ impl Report {
         let stored = Stored::within(Directory::to_write(&self.run)?)?;
         let summary = summarise(&stored)?;
         let surfaces = landscape::surfaces(&stored)?;
-        publish::exhibits(&stored, &surfaces)?;
+        publish::write_all(&stored, &publish::exhibits(&stored, &surfaces)?)?;
         let page = publish::page(&stored, &summary, surfaces)?;
         for format in FORMATS.iter().filter(|f| self.format.iter().any(|name| name == f.name)) {
             for name in publish::write(&stored, &page, format)? {

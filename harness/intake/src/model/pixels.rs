@@ -9,7 +9,7 @@ use crate::card::{Layout, Preprocessing};
 use crate::refusal::Refusal;
 
 /// What is done to pixels, with nothing left open.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Pixels {
     /// Multiplies pixels in [0,1].
     pub scale: f64,

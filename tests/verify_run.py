@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Judges the adversarial examples of a run with nothing but numpy and onnxruntime: no code of flatscape is used.
+
+    python tests/verify_run.py RUN [--models DIR]
+
+Reads `manifest.json` and every file of `witness/`. A point holds if it is finite, lies in the box and in the ball around its clean
+image, and the model in its original file predicts the stored class for it, which is not the label. Norms: linf, l2, l1. Models that
+came with the program are looked up under DIR as NAME/model.onnx. Exit code 1 if something does not hold.
+"""
+import argparse
+import hashlib
+import json
+import pathlib
+import sys
+
+import numpy as np
+import onnxruntime as ort
+
+DISTANCES = {
+    "linf": lambda d: np.abs(d).max(axis=1),
+    "l2": lambda d: np.sqrt((d**2).sum(axis=1)),
+    "l1": lambda d: np.abs(d).sum(axis=1),
+}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def model_file(facts, models):
+    source = facts["request"]["source"]
+    path = pathlib.Path(source)
+    return path if path.exists() else models / source / "model.onnx"
+
+
+def fed(points, pixels):
+    """(scale·x − mean)/std per channel, in the layout of the model's input."""
+    shaped = [np.asarray(pixels[name], dtype=np.float32).reshape(1, -1, 1, 1) for name in ("mean", "std")]
+    x = (points * np.float32(pixels["scale"]) - shaped[0]) / shaped[1]
+    if pixels["layout"] == "nhwc":
+        return x.transpose(0, 2, 3, 1)
+    return x.reshape(len(x), -1) if pixels["layout"] == "flat" else x
+
+
+def scores(path, x, output):
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+    name = output or session.get_outputs()[0].name
+    batch = entry.shape[0] if isinstance(entry.shape[0], int) else 1
+    rows = []
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
+        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+        rows.append(session.run([name], {entry.name: filled.astype(kinds[entry.type])})[0][: len(part)])
+    return np.concatenate(rows).reshape(len(x), -1)
+
+
+def faults(file, facts, threats, path):
+    """Pairs of a reason and the samples that it is about."""
+    found = np.load(file)
+    text = lambda name: found[name].tobytes().decode()
+    threat = threats[text("threat")]
+    if text("model_sha256") != facts["sha256"]:
+        return [("names another model", found["id"])]
+    points, clean = (found[name].astype(np.float64).reshape(len(found["id"]), -1) for name in ("x_adv", "x0"))
+    distance = DISTANCES[threat["norm"]](points - clean)
+    finite = np.isfinite(points).all(axis=1)
+    boxed = ((points >= threat["lo"]) & (points <= threat["hi"])).all(axis=1)
+    predicted = scores(path, fed(found["x_adv"], facts["pixels"]), facts["request"]["intake"]["output"]).argmax(axis=1)
+    checks = [
+        ("not finite", ~finite),
+        ("outside the box", ~boxed),
+        ("outside the ball", ~(distance <= threat["tolerated"])),
+        ("the model predicts the label", predicted == found["label"]),
+        ("the model predicts another class than the one that was stored", predicted != found["prediction"]),
+    ]
+    return [(why, found["id"][bad]) for why, bad in checks if bad.any()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("--models", type=pathlib.Path, default=pathlib.Path("models"))
+    arguments = parser.parse_args()
+    manifest = json.loads((arguments.run / "manifest.json").read_text())
+    threats = {threat["written"]: threat for threat in manifest["threats"]}
+    failed = 0
+    for place, facts in enumerate(manifest["models"]):
+        path = model_file(facts, arguments.models)
+        if sha256(path) != facts["sha256"]:
+            print(f"DOES NOT HOLD: {path} is not the model of the run: its SHA-256 differs")
+            failed += 1
+            continue
+        for file in sorted((arguments.run / "witness").glob(f"m{place + 1:04}-*.npz")):
+            wrong = faults(file, facts, threats, path)
+            for why, ids in wrong:
+                print(f"DOES NOT HOLD: {file.name}: {why}: samples {ids[:10].tolist()}")
+            failed += len(wrong)
+            print(f"{facts['name']}: {file.name}: {len(np.load(file)['id'])} adversarial examples looked at")
+    print("everything that was looked at holds" if failed == 0 else f"{failed} things do not hold")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
