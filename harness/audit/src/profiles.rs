@@ -25,14 +25,14 @@ pub const PROFILES: &[Profile] = &[
         metrics: &["logp", "ams"],
     },
     Profile {
-        name: "seed-cifar",
+        name: "lin2020-cifar",
         summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
         threat: Some("linf:8/255"),
         attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
         metrics: &["phi", "ams", "logp"],
     },
     Profile {
-        name: "seed-fashion",
+        name: "lin2020-fashion",
         summary: "Lin et al. 2020, table 2: PGD with eps 25/255, 10 steps of 6.25/255; Φ",
         threat: Some("linf:25/255"),
         attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],

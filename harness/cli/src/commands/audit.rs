@@ -32,7 +32,7 @@ pub struct Audit {
     data: DataOptions,
     #[command(flatten)]
     intake: IntakeOptions,
-    /// A set of attacks and metrics by name: quick, seed-cifar, seed-fashion
+    /// A set of attacks and metrics by name: quick, lin2020-cifar, lin2020-fashion
     #[arg(long, value_name = "P")]
     profile: Option<String>,
     /// A threat model, for example linf:8/255 or l2:0.5; may be repeated

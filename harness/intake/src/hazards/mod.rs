@@ -1,27 +1,27 @@
 //! Hazards: what can be read off a model before any attack that makes a gradient useless, an answer vary or a number mean
 //! something else. One file and one row per hazard; each row is a doubt too. Nothing is run here.
 
+mod argmax;
 mod baked_normalisation;
 mod baked_resize;
 mod batch_mixing;
 mod batch_norm_in_training;
 mod bounded_output;
+mod data_dependent_length;
 mod dropout_in_training;
 mod inner_optimisation;
 mod integer_cast;
 mod logit_scale;
 mod lost_pixels;
 mod no_gradient;
-mod position;
 mod quantiser;
-mod random;
+mod random_operator;
 mod reading;
 mod rounding;
-mod selection;
 mod sign;
-mod step;
 #[cfg(test)]
 mod tests;
+mod threshold;
 mod tree_ensemble;
 mod winner_take_all;
 
@@ -30,7 +30,7 @@ use serde::Serialize;
 
 pub(crate) use baked_normalisation::KNOWN as NORMALISATIONS;
 pub use reading::Reading;
-pub(crate) use step::{COMPARISONS, steps};
+pub(crate) use threshold::{COMPARISONS, thresholds};
 
 use crate::doubt::Doubt;
 
@@ -60,14 +60,14 @@ pub const HAZARDS: &[Hazard] = &[
     sign::HAZARD,
     integer_cast::HAZARD,
     quantiser::HAZARD,
-    position::HAZARD,
-    step::HAZARD,
+    argmax::HAZARD,
+    threshold::HAZARD,
     winner_take_all::HAZARD,
-    selection::HAZARD,
+    data_dependent_length::HAZARD,
     tree_ensemble::HAZARD,
     inner_optimisation::HAZARD,
     no_gradient::HAZARD,
-    random::HAZARD,
+    random_operator::HAZARD,
     dropout_in_training::HAZARD,
     batch_norm_in_training::HAZARD,
     batch_mixing::HAZARD,
@@ -139,7 +139,7 @@ pub fn hazards(graph: &Graph) -> Vec<Found> {
 
 /// The nodes before the logits that draw random numbers, dropout in training mode among them.
 pub(crate) fn drawing<'a>(reading: &Reading<'a>) -> Vec<&'a flatscape_graph::Node> {
-    reading.needed().filter(|n| random::OPS.contains(&&*n.op) || dropout_in_training::is_training(reading, n)).collect()
+    reading.needed().filter(|n| random_operator::OPS.contains(&&*n.op) || dropout_in_training::is_training(reading, n)).collect()
 }
 
 /// Marks the hazards that remedies have answered: those of `asked` that the graph which attacks differentiate no longer has,

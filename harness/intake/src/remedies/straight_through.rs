@@ -1,4 +1,4 @@
-//! Straight through: where the derivative is zero almost everywhere, attacks take that of something smooth instead (BPDA, Athalye
+//! Straight through: where the derivative is zero almost everywhere, attacks take the derivative of a smooth function instead (BPDA, Athalye
 //! et al. 2018). The values of the graph stay what they are.
 
 use std::collections::{HashMap, HashSet};
@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId, ops};
 
 use super::{Changes, Remedy, listed};
-use crate::hazards::{COMPARISONS, Reading, steps};
+use crate::hazards::{COMPARISONS, Reading, thresholds};
 
 pub(super) const REMEDY: Remedy = Remedy {
     name: "straight-through",
-    summary: "attacks differentiate rounding, signs, steps, positions and k-winners as something smooth",
+    summary: "attacks differentiate rounding, signs, thresholds, argmax and k-winners as smooth functions",
     changes: Changes::Gradient,
     rewrite,
 };
@@ -55,14 +55,14 @@ fn rewrite(graph: &Graph) -> Option<(Graph, String)> {
         results[0] = Some(new.push(mark, 1)[0]);
         Some(results)
     });
-    let what = format!("attacks differentiate {} as something smooth", listed(&changed));
+    let what = format!("attacks differentiate {} as a smooth function", listed(&changed));
     (!changed.is_empty() && new.problems().is_empty()).then_some((new, what))
 }
 
 /// The nodes to be looked through, by their first result.
 fn choose(reading: &Reading) -> HashMap<ValueId, Smooth> {
     let graph = reading.graph;
-    let stepping: HashSet<Option<ValueId>> = steps(reading).iter().map(|n| n.output(0)).collect();
+    let stepping: HashSet<Option<ValueId>> = thresholds(reading).iter().map(|n| n.output(0)).collect();
     let chosen_by_top_k = below_top_k(reading);
     let mut found = HashMap::new();
     for node in reading.between() {

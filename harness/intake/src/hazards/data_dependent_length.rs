@@ -1,4 +1,4 @@
-//! Selections whose length depends on the pixels.
+//! Results whose length depends on the pixels.
 
 use super::reading::{Reading, cause};
 use super::{Cause, Hazard};
@@ -6,10 +6,10 @@ use crate::doubt::Doubt;
 
 pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
-        code: "selection",
+        code: "data-dependent-length",
         unreliable: false,
         raised_if: "NonMaxSuppression, Unique, Compress or NonZero stands between pixels and logits",
-        explanation: "How many results there are depends on the pixels, so the answer jumps and no gradient is defined; attacks that need one are refused by row, unless \
+        explanation: "The number of results depends on the pixels, so the output is discontinuous and no gradient is defined; attacks that need one are refused by row, unless \
                       another way from the pixels to the logits carries a gradient.",
         advice: "Export the classifier without post-processing, and choose its logits with --output; otherwise add an attack without gradients.",
     },

@@ -1,4 +1,4 @@
-//! Positions between pixels and logits: which entry is largest, not how large it is.
+//! Argmax between pixels and logits: which entry is largest, not how large it is.
 
 use super::reading::{Reading, cause};
 use super::{Cause, Hazard};
@@ -6,10 +6,10 @@ use crate::doubt::Doubt;
 
 pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
-        code: "position",
+        code: "argmax",
         unreliable: true,
         raised_if: "ArgMax, ArgMin, Hardmax or OneHot is applied to something that depends on the pixels, and the logits depend on the result",
-        explanation: "A position changes by jumps and has no derivative: an attack that follows the gradient sees nothing of what lies behind it.",
+        explanation: "The index of the largest entry is piecewise constant and has no derivative: an attack that follows the gradient sees nothing of what lies behind it.",
         advice: "Let attacks look through it: --remedy straight-through takes the derivative of a softmax for Hardmax and for OneHot of ArgMax. The verdict is that of \
                  the untouched model. Add an attack without gradients.",
     },

@@ -1,4 +1,4 @@
-//! Nodes that draw random numbers.
+//! Operators that draw random numbers.
 
 use super::reading::{Reading, cause};
 use super::{Cause, Hazard};
@@ -6,7 +6,7 @@ use crate::doubt::Doubt;
 
 pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
-        code: "random",
+        code: "random-operator",
         unreliable: true,
         raised_if: "the logits depend on RandomNormal, RandomUniform, Bernoulli or Multinomial",
         explanation: "Two runs of the same image differ, so one lucky draw counts as an adversarial example and one unlucky gradient misleads an attack; engines draw from \

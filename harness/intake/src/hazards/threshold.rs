@@ -1,5 +1,5 @@
-//! Comparisons whose truth becomes a number: staircases. A comparison that only chooses between values, or switches one on and
-//! off, is an ordinary kink and no hazard.
+//! Thresholds: comparisons whose truth value is used as a number. A comparison that only chooses between values, or switches a
+//! value on and off, is an ordinary kink and not a hazard.
 
 use flatscape_graph::{Node, ValueId};
 
@@ -9,9 +9,9 @@ use crate::doubt::Doubt;
 
 pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
-        code: "step",
+        code: "threshold",
         unreliable: true,
-        raised_if: "the truth of a comparison of something that depends on the pixels is used as a number, and not only to choose or to switch",
+        raised_if: "the truth value of a comparison that depends on the pixels is used as a number, not only to choose or to switch",
         explanation: "The result is a staircase: its derivative is zero almost everywhere, and an attack that follows the gradient sees nothing of \
                       what lies behind it.",
         advice: "Let attacks look through it: --remedy straight-through takes the derivative of a smooth step. The verdict is that of the untouched \
@@ -25,11 +25,11 @@ pub(super) const HAZARD: Hazard = Hazard {
 pub(crate) const COMPARISONS: &[&str] = &["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"];
 
 fn find(reading: &Reading) -> Option<Cause> {
-    cause(steps(reading), "whose truth becomes a number between pixels and logits")
+    cause(thresholds(reading), "whose truth becomes a number between pixels and logits")
 }
 
 /// The comparisons that become numbers.
-pub(crate) fn steps<'a>(reading: &Reading<'a>) -> Vec<&'a Node> {
+pub(crate) fn thresholds<'a>(reading: &Reading<'a>) -> Vec<&'a Node> {
     let nodes: Vec<&Node> = reading.between().collect();
     let is_root = |node: &Node| COMPARISONS.contains(&&*node.op) && operands(node).any(|v| reading.is_active(v));
     let is_frozen = |node: &Node| node.outputs.iter().flatten().all(|&v| reading.is_frozen(v));
