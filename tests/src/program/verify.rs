@@ -85,6 +85,7 @@ fn changed(folder: &Path, change: impl Fn(&mut Findings)) {
 #[test]
 fn an_untouched_run_holds_on_both_engines() {
     let folder = copied();
+    crate::provision::onnx_runtime_library();
     for engine in ["tract", "ort"] {
         let (code, said) = verified(folder.path(), engine);
         assert_eq!(code, 0, "{said}");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatscape_intake::refusal::Refusal;
 
-use super::{Ended, Executor, Ready, Sink, compute_and_publish, publish_fault, ready};
+use super::{Ended, Executor, Ready, Sink, by_name, compute_and_publish, publish_fault, ready};
 use crate::compute::{Kept, Workshop};
 use crate::job::Job;
 
@@ -17,12 +17,13 @@ pub struct Inline<'a, 'b> {
 impl Executor for Inline<'_, '_> {
     fn execute(&mut self, jobs: &[Job], pending: &[usize], sink: &mut dyn Sink, stop: &AtomicBool) -> Result<(), Refusal> {
         let mut kept = Kept::default();
+        let names = by_name(jobs);
         for &index in pending {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             let job = &jobs[index];
-            match ready(self.workshop.directory, job, jobs)? {
+            match ready(self.workshop.directory, job, &names)? {
                 Ready::Yes => {}
                 // jobs come after those that they read, so what is not there now will not come
                 Ready::NotYet => {

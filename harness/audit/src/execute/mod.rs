@@ -5,6 +5,7 @@ mod external;
 mod inline;
 mod processes;
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -126,9 +127,16 @@ enum Ready {
     Never(Refusal),
 }
 
-fn ready(directory: &Directory, job: &Job, jobs: &[Job]) -> Result<Ready, Refusal> {
+/// Jobs by name.
+type ByName<'j> = HashMap<&'j str, &'j Job>;
+
+fn by_name(jobs: &[Job]) -> ByName<'_> {
+    jobs.iter().map(|job| (job.name.as_str(), job)).collect()
+}
+
+fn ready(directory: &Directory, job: &Job, jobs: &ByName) -> Result<Ready, Refusal> {
     let mut ready = Ready::Yes;
-    for earlier in job.after.iter().filter_map(|name| jobs.iter().find(|j| j.name == *name)) {
+    for earlier in job.after.iter().filter_map(|name| jobs.get(name.as_str())) {
         if matches!(result_in(directory, earlier)?, Some(Ok(_))) {
             continue;
         }

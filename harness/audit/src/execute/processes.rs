@@ -13,7 +13,7 @@ use std::time::Duration;
 use flatscape_intake::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
-use super::{Done, Ended, Executor, Ready, Sink, compute_and_publish, publish_fault, ready};
+use super::{ByName, Done, Ended, Executor, Ready, Sink, by_name, compute_and_publish, publish_fault, ready};
 use crate::compute::{Kept, Workshop};
 use crate::directory::Directory;
 use crate::job::Job;
@@ -206,6 +206,7 @@ pub fn work(workshop: &Workshop, jobs: &[Job], output: &mut dyn Write, stop: &At
 
 fn take_jobs(workshop: &Workshop, jobs: &[Job], output: &mut dyn Write, stop: &AtomicBool) -> Result<(), Refusal> {
     let mut kept = Kept::default();
+    let names = by_name(jobs);
     let mut open: Vec<usize> = (0..jobs.len()).collect();
     while !open.is_empty() && !stop.load(Ordering::Relaxed) {
         let (mut busy, mut worked) = (Vec::new(), false);
@@ -213,7 +214,7 @@ fn take_jobs(workshop: &Workshop, jobs: &[Job], output: &mut dyn Write, stop: &A
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            match attempt(workshop, &mut kept, jobs, index, output, stop)? {
+            match attempt(workshop, &mut kept, &names, (index, &jobs[index]), output, stop)? {
                 Attempt::Ended => worked = true,
                 Attempt::Over => {}
                 Attempt::Busy => busy.push(index),
@@ -239,19 +240,19 @@ enum Attempt {
 fn attempt<'w>(
     workshop: &'w Workshop,
     kept: &mut Kept<'w>,
-    jobs: &[Job],
-    index: usize,
+    names: &ByName,
+    (index, job): (usize, &Job),
     output: &mut dyn Write,
     stop: &AtomicBool,
 ) -> Result<Attempt, Refusal> {
-    let (job, directory) = (&jobs[index], workshop.directory);
+    let directory = workshop.directory;
     let over = || -> Result<bool, Refusal> {
         Ok(matches!(result_in(directory, job)?, Some(Ok(_))) || directory.read(&job.fault())?.is_some())
     };
     if over()? {
         return Ok(Attempt::Over);
     }
-    let refused = match ready(directory, job, jobs)? {
+    let refused = match ready(directory, job, names)? {
         Ready::NotYet => return Ok(Attempt::Busy),
         Ready::Yes => None,
         Ready::Never(refusal) => Some(refusal),
