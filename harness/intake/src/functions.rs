@@ -41,12 +41,54 @@ pub fn margin<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> E
     rivals - at_label(logits, hot)
 }
 
-/// z_y per sample, [N].
-pub fn logit_of<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> Expr<'b> {
-    match class_count(builder, logits) {
-        Some(classes) => at_label(logits, one_hot(builder, labels, classes, logits)),
-        None => logits,
+/// The direction of the gradient of cross-entropy at the logits, q − e_y with q the softmax over the classes other than y: [N, C].
+/// Component y is −1 and the others sum to 1. It is the cotangent of [`cross_entropy`] divided by 1 − p_y, so it does not vanish
+/// however confident the model is.
+pub fn ascent<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> Expr<'b> {
+    let Some(classes) = class_count(builder, logits) else {
+        return logits;
+    };
+    let hot = one_hot(builder, labels, classes, logits);
+    let least = logits.scalar(f64::from(f32::MIN));
+    let others = hot.greater(0.0).select(least, logits).softmax(1);
+    others * (hot.scalar(1.0) - hot) - hot
+}
+
+/// What keeps the denominator of [`dlr`] from 0.
+const TINY: f64 = 1e-12;
+
+/// Difference of logits ratio, −(z_y − max_{i≠y} z_i) / (z_π1 − z_π3), π sorting the logits downwards: [N]. It does not change
+/// when the logits are shifted or scaled. Source: Croce and Hein 2020 (arXiv:2003.01690), equation 6.
+pub fn dlr<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> Expr<'b> {
+    let ahead = margin(builder, logits, labels);
+    match largest(builder, logits, 3, "Dlr") {
+        Some(sorted) => ahead / (nth(sorted, 0) - nth(sorted, 2) + TINY),
+        None => ahead,
     }
+}
+
+/// The same towards a target t, −(z_y − z_t) / (z_π1 − (z_π3 + z_π4)/2): [N]. Equation 7 there.
+pub fn dlr_targeted<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>, targets: Expr<'b>) -> Expr<'b> {
+    let (Some(classes), Some(sorted)) = (class_count(builder, logits), largest(builder, logits, 4, "DlrTargeted")) else {
+        return margin(builder, logits, labels);
+    };
+    let at = |class| at_label(logits, one_hot(builder, class, classes, logits));
+    (at(targets) - at(labels)) / (nth(sorted, 0) - (nth(sorted, 2) + nth(sorted, 3)) * 0.5 + TINY)
+}
+
+/// The largest logits, downwards: [N, count]. A problem of the graph where there are fewer classes.
+fn largest<'b>(builder: &'b Builder, logits: Expr<'b>, count: usize, whose: &str) -> Option<Expr<'b>> {
+    let classes = class_count(builder, logits)?;
+    if classes < count {
+        let what = format!("{whose} compares {count} logits, and the model has {classes} classes");
+        builder.graph_mut().add_problem(what);
+        return None;
+    }
+    Some(builder.ops("TopK", &[logits, builder.ints(&[count as i64])], 2, [("axis", 1.into())])[0])
+}
+
+fn nth(sorted: Expr<'_>, place: i64) -> Expr<'_> {
+    sorted.slice(&[place], &[place + 1], &[1], &[1]).squeeze(&[1])
 }
 
 /// The logit where `hot` is 1. A selection, not a product: an infinite logit of another class must not turn into NaN.
@@ -103,6 +145,28 @@ mod tests {
             for (found, expected) in ct.iter().zip([-2.0 * p, p, p]) {
                 assert!((found / expected - 1.0).abs() < 1e-4, "lead {lead}: {ct:?}");
             }
+        }
+    }
+
+    /// q − e_y is (p − e_y)/(1 − p_y), also where 1 − p_y is 0 in float32.
+    #[test]
+    fn the_ascent_has_its_closed_form_at_any_confidence() {
+        let z = float(&[3, 3], &[2.0, 1.0, 0.0, 2002.0, 1.0, 0.0, 0.0, 1.0, 300.0]);
+        let (q1, q2) = (1.0 / (1.0 + (-1f64).exp()), 1.0 / (1.0 + 1f64.exp()));
+        let found = value_of(&[z, labels(&[0, 0, 0])], |b, x| ascent(b, x[0], x[1]));
+        assert_close(&found, &[-1.0, q1, q2, -1.0, q1, q2, -1.0, 0.0, 1.0], 1e-6);
+    }
+
+    #[test]
+    fn difference_of_logits_ratios_have_their_closed_forms() {
+        let z = [3.0f32, 1.0, 0.0, -1.0, 2.0];
+        for (scale, shift) in [(1.0, 0.0), (5.0, 7.0)] {
+            let row: Vec<f32> = z.iter().map(|v| scale * v + shift).collect();
+            let rows = float(&[2, 5], &[row.clone(), row].concat());
+            let found = value_of(&[rows.clone(), labels(&[0, 4])], |b, x| dlr(b, x[0], x[1]));
+            assert_close(&found, &[-0.5, 0.5], 1e-6);
+            let found = value_of(&[rows, labels(&[0, 0]), labels(&[1, 4])], |b, x| dlr_targeted(b, x[0], x[1], x[2]));
+            assert_close(&found, &[-0.8, -0.4], 1e-6);
         }
     }
 

@@ -10,7 +10,7 @@ use flatscape_host::{Program, Role};
 use crate::link::{Link, LinkError, Point};
 use flatscape_intake::scores::{argmax, is_broken};
 
-use crate::stage::{Draw, Stage, StageError, Step, Values};
+use crate::stage::{Draw, Stage, StageError, Step, Values, is_shared};
 
 /// The samples under attack: clean points in pixel units and what is known about them.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Batch {
     pub y: Vec<i64>,
     /// Desired classes, for targeted attacks; otherwise the labels again.
     pub target: Vec<i64>,
+    /// The clean points, where `x0` are others: a metric that is taken at adversarial points. `None`: `x0` are clean.
+    pub clean: Option<Tensor>,
 }
 
 impl Batch {
@@ -44,6 +46,7 @@ impl Batch {
             x0: rows(&self.x0, chosen),
             y: pick(&self.y),
             target: pick(&self.target),
+            clean: self.clean.as_ref().map(|clean| rows(clean, chosen)),
         }
     }
 
@@ -133,12 +136,12 @@ impl Attack {
         Ok(Attack { component: component.to_owned(), init, steps, emit, last, count: program.steps, targeted: link.targeted })
     }
 
-    /// One restart over a batch: a proposal per sample, in order.
-    pub fn run(&self, batch: &Batch, seed: u64, restart: u32, keep: Keep) -> Result<Vec<Proposal>, AttackError> {
+    /// One restart over a batch with this radius: a proposal per sample, in order.
+    pub fn run(&self, batch: &Batch, eps: f64, seed: u64, restart: u32, keep: Keep) -> Result<Vec<Proposal>, AttackError> {
         let mut proposals = vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()];
         // Positions in `batch` of the samples that are still under attack, in the order of the rows of `values`.
         let mut active: Vec<usize> = (0..batch.len()).collect();
-        let mut values = self.start(batch, restart)?;
+        let mut values = self.start(batch, eps, restart)?;
         let draw = |step| Draw { seed, component: &self.component, restart, step: Step::All(step) };
 
         let mut x = self.last.upload(&batch.x0)?;
@@ -146,7 +149,7 @@ impl Attack {
             let mut given = init.run(&values, &batch.ids, &draw(0))?;
             spend(&mut proposals, &active, init);
             x = given.take("x").unwrap_or(x);
-            keep_states(&mut values, given);
+            values.keep(given);
         }
         values.put("x", x);
 
@@ -163,7 +166,7 @@ impl Attack {
             let broken = self.judge(&mut proposals, batch, &active, &values, &given, keep)?;
             let next = given.take("x_next").ok_or_else(|| StageError::Result { name: "x_next".into() })?;
             values.put("x", next);
-            keep_states(&mut values, given);
+            values.keep(given);
             if keep == Keep::Verdict && broken.iter().any(|&b| b) {
                 let stay: Vec<usize> = (0..active.len()).filter(|&row| !broken[row]).collect();
                 active = stay.iter().map(|&row| active[row]).collect();
@@ -190,12 +193,16 @@ impl Attack {
         Ok(proposals)
     }
 
-    fn start(&self, batch: &Batch, restart: u32) -> Result<Values, AttackError> {
+    fn start(&self, batch: &Batch, eps: f64, restart: u32) -> Result<Values, AttackError> {
         let mut values = Values::default();
         let column = |data: &[i64]| Tensor::new(&[data.len()], data.to_vec()).unwrap_or_else(|| Tensor::ints(data));
         values.put("x0", self.last.upload(&batch.x0)?);
         values.put("y", self.last.upload(&column(&batch.y))?);
         values.put("target", self.last.upload(&column(&batch.target))?);
+        values.put("eps", self.last.upload(&Tensor::scalar(eps as f32))?);
+        if self.init.iter().chain(&self.steps).chain(&self.emit).any(|stage| stage.reads("x_clean")) {
+            values.put("x_clean", self.last.upload(batch.clean.as_ref().unwrap_or(&batch.x0))?);
+        }
         values.put("restart", self.last.upload(&Tensor::scalar(i64::from(restart)))?);
         let whole = vec![false; batch.len()];
         if let Some(none_broken) = Tensor::new(&[batch.len()], whole) {
@@ -269,8 +276,7 @@ impl Attack {
         for name in values.names() {
             let Some(buffer) = values.get(&name) else { continue };
             let tensor = buffer.host()?;
-            let shared = matches!(&*name, "k" | "restart");
-            kept.put(&name, if shared { buffer.clone() } else { self.last.upload(&rows(&tensor, stay))? });
+            kept.put(&name, if is_shared(&name) { buffer.clone() } else { self.last.upload(&rows(&tensor, stay))? });
         }
         Ok(kept)
     }
@@ -280,18 +286,6 @@ impl Attack {
 pub fn host(values: &Values, name: &str) -> Result<Tensor, AttackError> {
     let buffer = values.get(name).ok_or_else(|| StageError::Result { name: name.to_owned() })?;
     Ok(buffer.host()?)
-}
-
-/// Carries what a graph gave for the next step: `state_a` from `init`, `state_a_next` from a step.
-fn keep_states(values: &mut Values, mut given: Values) {
-    for name in given.names() {
-        if !name.starts_with("state_") {
-            continue;
-        }
-        if let Some(value) = given.take(&name) {
-            values.put(name.strip_suffix("_next").unwrap_or(&name), value);
-        }
-    }
 }
 
 fn spend(proposals: &mut [Proposal], active: &[usize], stage: &Stage) {

@@ -38,14 +38,14 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
     let batch = batch(task);
     if component.kind == Kind::Metric {
         let metric = Metric::compile(engine, &link, program, &component.id, 64)?;
-        let found = metric.run(&batch, 0, &mut |_| {})?;
+        let found = metric.run(&batch, threat.eps, 0, &mut |_| {})?;
         let finite = found.columns.values().chain(found.surfaces.values().flatten()).flatten().all(|v| v.is_finite());
         let names: Vec<&str> = found.columns.keys().chain(found.surfaces.keys()).map(String::as_str).collect();
         let verdict = if finite { "finite numbers" } else { "numbers that are not all finite" };
         return Ok(format!("gives {} on a linear classifier, {verdict}", names.join(", ")));
     }
     let attack = Attack::compile(engine, &link, program, &component.id, component.iterates == Iterates::Free)?;
-    let proposals = attack.run(&batch, 0, 0, Keep::Last)?;
+    let proposals = attack.run(&batch, threat.eps, 0, 0, Keep::Last)?;
     let clean = batch.x0.to_vec::<f32>().unwrap_or_default();
     let origins = clean.chunks(task.pixels());
     let inside = proposals
@@ -83,5 +83,5 @@ fn batch(task: &Task) -> Batch {
     let x0 = Tensor::new(&[SAMPLES, c, h, w], pixels).unwrap_or_else(|| Tensor::scalar(0f32));
     let y: Vec<i64> = (0..SAMPLES as i64).map(|i| i % task.classes as i64).collect();
     let target = y.iter().map(|label| (label + 1) % task.classes as i64).collect();
-    Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target }
+    Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target, clean: None }
 }

@@ -8,7 +8,7 @@ use flatscape_host::{Program, Role};
 
 use crate::attack::{AttackError, Batch, host};
 use crate::link::{Link, Point};
-use crate::stage::{Draw, Stage, StageError, Step, Values};
+use crate::stage::{Draw, Stage, StageError, Step, Values, is_shared};
 
 /// A metric program linked to a model and compiled.
 pub struct Metric {
@@ -72,22 +72,20 @@ impl Metric {
         if self.probe.is_some() { self.probes } else { 0 }
     }
 
-    /// Measures a batch. `progress` is told after every run how many probe rows are done.
-    pub fn run(&self, batch: &Batch, seed: u64, progress: &mut dyn FnMut(usize)) -> Result<Measured, AttackError> {
+    /// Measures a batch with this radius. `progress` is told after every run how many probe rows are done.
+    pub fn run(&self, batch: &Batch, eps: f64, seed: u64, progress: &mut dyn FnMut(usize)) -> Result<Measured, AttackError> {
         let draw = |step| Draw { seed, component: &self.component, restart: 0, step };
         let mut values = Values::default();
         let column = |data: &[i64]| Tensor::new(&[data.len()], data.to_vec()).unwrap_or_else(|| Tensor::ints(data));
         values.put("x0", self.emit.upload(&batch.x0)?);
+        values.put("x_clean", self.emit.upload(batch.clean.as_ref().unwrap_or(&batch.x0))?);
         values.put("y", self.emit.upload(&column(&batch.y))?);
+        values.put("eps", self.emit.upload(&Tensor::scalar(eps as f32))?);
         let mut measured = Measured::default();
         if let Some(init) = &self.init {
-            let mut given = init.run(&values, &batch.ids, &draw(Step::All(0)))?;
+            let given = init.run(&values, &batch.ids, &draw(Step::All(0)))?;
             (measured.forwards, measured.backwards) = (init.forwards, init.backwards);
-            for name in given.names() {
-                if let Some(value) = given.take(&name) {
-                    values.put(&name, value);
-                }
-            }
+            values.keep(given);
         }
         if let Some(probe) = &self.probe {
             measured.forwards += probe.forwards * u64::from(self.probes);
@@ -148,7 +146,7 @@ impl Metric {
             let indices: Vec<u32> = places.iter().map(|p| p.1 as u32).collect();
             let mut fed = Values::default();
             for (name, tensor) in &host_values {
-                fed.put(name, probe.upload(&rows(tensor, &samples))?);
+                fed.put(name, probe.upload(&if is_shared(name) { tensor.clone() } else { rows(tensor, &samples) })?);
             }
             let i: Vec<i64> = indices.iter().map(|&i| i64::from(i)).collect();
             fed.put("i", probe.upload(&if by_row { Tensor::ints(&i) } else { Tensor::scalar(i[0]) })?);

@@ -83,6 +83,7 @@ impl<'a> Session<'a> {
         let per_row = |column: &[i64]| Tensor::ints(&rows.iter().map(|&r| column[r]).collect::<Vec<_>>());
         values.put("y", stage.upload(&per_row(&self.batch.y))?);
         values.put("target", stage.upload(&per_row(&self.batch.target))?);
+        values.put("eps", stage.upload(&Tensor::scalar(self.threat.eps as f32))?);
         if let Some(cotangents) = cotangents {
             values.put("state_ct", stage.upload(cotangents)?);
         }

@@ -256,7 +256,7 @@ impl<'a> Prepared<'a> {
     fn batch(&self, chosen: &[usize]) -> Batch {
         let ids: Vec<u64> = chosen.iter().map(|&i| i as u64).collect();
         let part = self.dataset.gather(&ids);
-        Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y }
+        Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None }
     }
 
     fn batch_findings(&self, batch: &Batch, progress: &mut dyn FnMut(f64)) -> Result<Findings, MeasureError> {
@@ -276,7 +276,7 @@ impl<'a> Prepared<'a> {
                 let batch = target.aim(batch, &clean, self.settings.seed, id);
                 let mut propose = |active: &Batch, restart: u32, found: &mut dyn FnMut(f64)| {
                     found(0.5);
-                    attack.run(active, self.settings.seed, restart, Keep::Verdict)
+                    attack.run(active, self.threat.eps, self.settings.seed, restart, Keep::Verdict)
                 };
                 self.attacked(&mut findings, &batch, &clean, *restarts, &mut propose, progress).map_err(failed(id))?;
             }
@@ -299,8 +299,9 @@ impl<'a> Prepared<'a> {
                     Some(bench) => bench.moved(batch)?,
                 };
                 let rows = batch.len().max(1) as f64 * f64::from(metric.probes().max(1));
-                let measured =
-                    metric.run(&base, self.settings.seed, &mut |done| progress(done as f64 / rows)).map_err(failed(id))?;
+                let measured = metric
+                    .run(&base, self.threat.eps, self.settings.seed, &mut |done| progress(done as f64 / rows))
+                    .map_err(failed(id))?;
                 for (name, values) in measured.columns {
                     findings.column(&format!("col_{name}"), values);
                 }
@@ -423,10 +424,10 @@ impl<'a> Prepared<'a> {
         let failed = |source| MeasureError::Attack { component: id.clone(), source };
         let clean = self.verifier.logits(&batch.x0).map_err(failed)?;
         let aimed = target.aim(batch, &clean, self.settings.seed, id);
-        let proposals = attack.run(&aimed, self.settings.seed, 0, Keep::Last).map_err(failed)?;
+        let proposals = attack.run(&aimed, self.threat.eps, self.settings.seed, 0, Keep::Last).map_err(failed)?;
         let points: Vec<f32> = proposals.into_iter().flat_map(|p| p.x.unwrap_or_default()).collect();
         let x0 = Tensor::new(batch.x0.shape(), points).unwrap_or_else(|| batch.x0.clone());
-        Ok(Batch { x0, ..batch.clone() })
+        Ok(Batch { x0, clean: Some(batch.x0.clone()), ..batch.clone() })
     }
 }
 

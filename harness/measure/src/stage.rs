@@ -66,6 +66,23 @@ impl Values {
         self.0.remove(name)
     }
 
+    /// Takes over what a graph gave for the graphs after it: `state_a` of an `init`, `state_a_next` of a step as `state_a`, and
+    /// `direction`, which is also the state of that name.
+    pub fn keep(&mut self, mut from: Values) {
+        for name in from.names() {
+            let Some(value) = from.take(&name) else { continue };
+            match name.strip_suffix("_next").unwrap_or(&name) {
+                "direction" => self.put("direction", value),
+                "state_direction" => {
+                    self.put("direction", value.clone());
+                    self.put("state_direction", value);
+                }
+                state if state.starts_with("state_") => self.put(state, value),
+                _ => {}
+            }
+        }
+    }
+
     /// Names that are there.
     pub fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
@@ -152,9 +169,14 @@ impl Stage {
     }
 }
 
-/// Whether an input has one row per sample: all but scalars, shared noise and counters.
+/// Whether a value is the same for every sample: counters and the radius.
+pub fn is_shared(name: &str) -> bool {
+    matches!(name, "k" | "restart" | "eps")
+}
+
+/// Whether an input has one row per sample: all but scalars, shared noise and what is the same for every sample.
 fn carries_rows(name: &str, ty: &ValueType) -> bool {
-    ty.shape.as_ref().is_some_and(|s| !s.is_empty()) && !name.starts_with("shared_noise_") && !matches!(name, "k" | "restart")
+    ty.shape.as_ref().is_some_and(|s| !s.is_empty()) && !name.starts_with("shared_noise_") && !is_shared(name)
 }
 
 /// Tensors of one type, one above the other.

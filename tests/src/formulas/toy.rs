@@ -62,7 +62,7 @@ impl Toy {
         let [c, h, w] = self.shape;
         let pixels: Vec<f32> = images.iter().flatten().map(|&v| v as f32).collect();
         let x0 = Tensor::new(&[images.len(), c, h, w], pixels).expect("images of this shape");
-        Batch { ids: (0..images.len() as u64).collect(), x0, y: y.to_vec(), target: y.to_vec() }
+        Batch { ids: (0..images.len() as u64).collect(), x0, y: y.to_vec(), target: y.to_vec(), clean: None }
     }
 
     /// The same image of one grey value.
@@ -92,7 +92,7 @@ impl Toy {
         let (component, program, arguments) = self.program(Kind::Attack, written, threat, how.targeted);
         let link = self.link(&program, threat, &arguments, how.targeted);
         let attack = Attack::compile(engine, &link, &program, &component.id, false).expect(written);
-        attack.run(batch, how.seed, how.restart, how.keep).expect(written)
+        attack.run(batch, threat.eps, how.seed, how.restart, how.keep).expect(written)
     }
 
     /// What a metric says about every image.
@@ -101,7 +101,7 @@ impl Toy {
         let link = self.link(&program, threat, &arguments, false);
         // an odd number of rows per run, so that runs end in the middle of an image's probes
         let metric = Metric::compile(engine, &link, &program, &component.id, 37).expect(written);
-        metric.run(batch, 0, &mut |_| {}).expect(written)
+        metric.run(batch, threat.eps, 0, &mut |_| {}).expect(written)
     }
 
     fn link<'a>(

@@ -44,7 +44,7 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
         blocks: count,
         batched: true,
         start: batch.x.to_f64(),
-        fixed: HashMap::from([("y".to_owned(), labels)]),
+        fixed: HashMap::from([("y".to_owned(), labels), ("eps".to_owned(), Tensor::scalar(threat.eps))]),
         ids: batch.ids,
         bounds: Some((threat.lo.into(), threat.hi.into())),
         range: f64::from(threat.hi - threat.lo),

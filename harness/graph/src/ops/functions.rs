@@ -4,7 +4,7 @@ use super::dims::agree;
 use super::{Found, Site, one};
 use crate::ir::Dim;
 
-/// `Project(x)`, `Steepest(g)`, `Detach(t)`: like the operand.
+/// `Project(x)` or `Project(x, eps)`, `Hyperplane(x, w, b)`, `Steepest(g)`, `Detach(t)`: like the first operand.
 pub(super) fn like(site: &Site) -> Found {
     one(site.dtype(0), site.ty(0).shape)
 }

@@ -171,7 +171,8 @@ pub const OPS: &[Op] = &[
     op("Bernoulli", 1..=1, generate::random_like),
     op("Multinomial", 1..=1, generate::multinomial),
     // functions that the linker inlines
-    op("Project", 1..=1, functions::like).of_flatscape(),
+    op("Project", 1..=2, functions::like).of_flatscape(),
+    op("Hyperplane", 3..=3, functions::like).of_flatscape(),
     op("Steepest", 1..=1, functions::like).of_flatscape(),
     op("Detach", 1..=1, functions::like).of_flatscape(),
     op("Surrogate", 2..=2, functions::surrogate).of_flatscape(),

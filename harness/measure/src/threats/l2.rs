@@ -2,7 +2,7 @@
 
 use flatscape_graph::Expr;
 
-use super::{Ball, Norm, sample_axes};
+use super::{Ball, Norm, hyperplane, sample_axes};
 
 /// An image of a million pixels has no two points farther apart than this.
 const LARGEST: f64 = 1000.0;
@@ -15,6 +15,7 @@ pub(super) const NORM: Norm = Norm {
     distance_graph,
     project,
     steepest,
+    hyperplane: Some(hyperplane::l2),
 };
 
 fn distance(x: &[f32], x0: &[f32]) -> f64 {

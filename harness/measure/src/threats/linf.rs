@@ -2,10 +2,18 @@
 
 use flatscape_graph::Expr;
 
-use super::{Ball, Norm, sample_axes};
+use super::{Ball, Norm, hyperplane, sample_axes};
 
-pub(super) const NORM: Norm =
-    Norm { name: "linf", summary: "no pixel moves by more than EPS", largest: 1.0, distance, distance_graph, project, steepest };
+pub(super) const NORM: Norm = Norm {
+    name: "linf",
+    summary: "no pixel moves by more than EPS",
+    largest: 1.0,
+    distance,
+    distance_graph,
+    project,
+    steepest,
+    hyperplane: Some(hyperplane::linf),
+};
 
 fn distance(x: &[f32], x0: &[f32]) -> f64 {
     x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).fold(0.0, f64::max)

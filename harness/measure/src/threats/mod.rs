@@ -1,6 +1,7 @@
 //! Threat models: what an adversary may do to an image. One file and one row per norm; knows distances, projections and steepest
 //! steps as formulas and as graphs, nothing of attacks.
 
+mod hyperplane;
 mod l1;
 mod l2;
 mod linf;
@@ -27,7 +28,12 @@ pub struct Norm {
     pub project: for<'b> fn(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b>,
     /// The direction of unit norm along which a step gains most, as a graph; 0 where `g` is 0.
     pub steepest: for<'b> fn(g: Expr<'b>) -> Expr<'b>,
+    /// The nearest point of {v: w·v = b} within the box, as a graph, where the norm has a formula for it.
+    pub hyperplane: Option<Nearest>,
 }
+
+/// From x, w (like x), b [N,1,…] and the faces of the box to a point like x.
+pub type Nearest = for<'b> fn(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b>;
 
 /// Where a perturbed image may be, as values of a graph.
 #[derive(Clone, Copy, Debug)]

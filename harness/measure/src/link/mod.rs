@@ -1,0 +1,144 @@
+//! Links a plugin's program to a model: every name that the program reads is bound to a value, and nothing else is built.
+//! No `grad` named, no backward pass. Knows graphs; has never heard of a batch, a loop or a file.
+
+mod functions;
+mod head;
+mod quantities;
+mod scope;
+
+use flatscape_graph::{Builder, Graph};
+
+use crate::threats::ThreatModel;
+use scope::Scope;
+
+pub use functions::FUNCTIONS;
+pub use quantities::{QUANTITIES, Quantity};
+
+/// What a program is linked against.
+#[derive(Clone, Copy)]
+pub struct Link<'a> {
+    /// The model in pixel units: input `x` float[N,C,H,W], output `logits` float[N,K].
+    pub model: &'a Graph,
+    /// What is ascended; cross-entropy where the program brings none.
+    pub objective: Option<&'a Graph>,
+    /// The row vectors whose products with the Jacobian the program asks for.
+    pub cotangent: Option<&'a Graph>,
+    /// A gradient of cross-entropy from elsewhere, taken instead of our own: inputs `x` and `y`, output `gradient`. It cannot
+    /// serve an objective, and products with the Jacobian or the Hessian are always ours.
+    pub given: Option<&'a Graph>,
+    /// Norm and box. The radius is an input of what is linked, `eps`, so that another radius compiles nothing.
+    pub threat: &'a ThreatModel,
+    /// Whether the loss leads towards `target` instead of away from `y`.
+    pub targeted: bool,
+    /// The component's arguments as numbers, by name.
+    pub arguments: &'a [(String, f64)],
+    /// How many steps the program takes.
+    pub steps: u32,
+}
+
+/// A linked graph, ready to be compiled, and what one run of it costs per sample.
+#[derive(Debug)]
+pub struct Linked {
+    /// Inputs are the names that the host feeds; outputs the program's own and those asked for.
+    pub graph: Graph,
+    /// Evaluations of the model.
+    pub forwards: u32,
+    /// Reverse passes through the model. The Hessian times a direction is two of them: one through the model, one through the
+    /// gradient.
+    pub backwards: u32,
+    /// The only batch that it takes, where the model takes no other.
+    pub batch: Option<usize>,
+}
+
+/// A program that does not fit the model or the host.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The program reads a name that the host does not offer at this place.
+    #[error("the program reads `{name}`, which {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// A clause.
+        why: String,
+    },
+    /// The program calls a function that the host does not have, or with other operands.
+    #[error("the program calls `flatscape.{name}`, which {why}")]
+    Function {
+        /// The function.
+        name: String,
+        /// A clause.
+        why: String,
+    },
+    /// The program does not give what its role must give.
+    #[error("the program's {role} graph does not give `{name}`")]
+    Output {
+        /// The role.
+        role: &'static str,
+        /// The name.
+        name: &'static str,
+    },
+    /// The reverse pass could not be built.
+    #[error(transparent)]
+    Differentiate(#[from] flatscape_autodiff::DiffError),
+    /// The linked graph is not well formed.
+    #[error("the program does not fit the model: {0}")]
+    Check(#[from] flatscape_graph::CheckError),
+}
+
+impl LinkError {
+    fn name(name: &str, why: impl Into<String>) -> LinkError {
+        LinkError::Name { name: name.to_owned(), why: why.into() }
+    }
+}
+
+/// Where `x` comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// The host feeds it.
+    Fed,
+    /// It is the clean point `x0`.
+    Clean,
+}
+
+impl<'a> Link<'a> {
+    /// Links one graph. `projected` outputs (`x`, `x_next`) are brought into ball and box; `asked` are further quantities
+    /// at `x` that the host wants to see (`logits`, `loss`, and `grad_peak`, the largest absolute entry of the gradient that
+    /// the program names, which is given only where it names one).
+    pub fn stage(&self, graph: &Graph, point: Point, project: bool, asked: &[&str]) -> Result<Linked, LinkError> {
+        let builder = Builder::new(Graph::new(&graph.name));
+        let mut scope = Scope::new(*self, &builder, point);
+        for (name, value) in scope.include(graph)? {
+            let value = if name.starts_with('x') || name == "direction" { scope.shaped(value) } else { value };
+            let value = if project && (name == "x" || name == "x_next") { scope.project(value, None) } else { value };
+            builder.output(&name, value);
+        }
+        scope.show(asked)?;
+        scope.finish()
+    }
+
+    /// Links `probe` and `observe` into one graph: the probed point goes straight into the model, and the probe's `direction`
+    /// into `hvp`.
+    pub fn probe(&self, probe: &Graph, observe: &Graph) -> Result<Linked, LinkError> {
+        let builder = Builder::new(Graph::new(&observe.name));
+        let mut scope = Scope::new(*self, &builder, Point::Clean);
+        let outputs = scope.include(probe)?;
+        let named = |wanted: &str| outputs.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+        let x = named("x").ok_or(LinkError::Output { role: "probe", name: "x" })?;
+        scope.move_to(scope.shaped(x));
+        if let Some(direction) = named("direction") {
+            scope.aim(scope.shaped(direction));
+        }
+        for (name, value) in scope.include(observe)? {
+            builder.output(&name, value);
+        }
+        scope.finish()
+    }
+
+    /// The model alone: input `x`, outputs `logits` and, where a label is wanted, `loss` against the fed `y`.
+    pub fn forward(&self, asked: &[&str]) -> Result<Linked, LinkError> {
+        let builder = Builder::new(Graph::new("forward"));
+        let mut scope = Scope::new(*self, &builder, Point::Fed);
+        scope.show(asked)?;
+        scope.finish()
+    }
+}

@@ -1,0 +1,190 @@
+//! What is derived from a model at a point: one row per quantity, with what it needs and how it is built.
+
+use flatscape_graph::{Attributes, Expr};
+use flatscape_intake::functions;
+
+use super::LinkError;
+use super::scope::Scope;
+
+/// The point at which a quantity is taken, and how that is written behind its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Anchor {
+    /// At `x`: no suffix. In `init`, and in a metric's graphs other than `observe`, `x` is `x0`.
+    Here,
+    /// At `x0`: the suffix `0`.
+    Origin,
+    /// At `x_clean`, the clean point also where a metric is taken at adversarial points: the suffix `_clean`.
+    Clean,
+}
+
+impl Anchor {
+    /// What stands behind the name of a quantity.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Anchor::Here => "",
+            Anchor::Origin => "0",
+            Anchor::Clean => "_clean",
+        }
+    }
+}
+
+/// Something that a quantity needs of the program or the model; `missing` is a clause where it is not there.
+pub struct Need {
+    pub(super) missing: for<'s, 'b, 'a> fn(&'s Scope<'b, 'a>) -> Option<String>,
+}
+
+/// A row of the table.
+pub struct Quantity {
+    /// Its name without a suffix.
+    pub name: &'static str,
+    /// The points at which it can be asked for.
+    pub anchors: &'static [Anchor],
+    /// What it needs besides the model.
+    pub needs: &'static [Need],
+    /// How it is built.
+    pub(super) build: for<'s, 'b, 'a> fn(&'s mut Scope<'b, 'a>, Anchor) -> Result<Expr<'b>, LinkError>,
+}
+
+const ANYWHERE: &[Anchor] = &[Anchor::Here, Anchor::Origin, Anchor::Clean];
+const NEAR: &[Anchor] = &[Anchor::Here, Anchor::Origin];
+const HERE: &[Anchor] = &[Anchor::Here];
+
+const COTANGENT: Need = Need {
+    missing: |scope| {
+        scope.link.cotangent.is_none().then(|| "needs a graph of role `cotangent`, and the program has none".to_owned())
+    },
+};
+const HEAD: Need = Need {
+    missing: |scope| scope.head.as_ref().err().map(|why| format!("needs a linear last layer, and this model has none: {why}")),
+};
+
+/// Every quantity, in the order of the documentation.
+pub const QUANTITIES: &[Quantity] = &[
+    Quantity { name: "logits", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(scope.logits(anchor)) },
+    Quantity { name: "loss", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(loss(scope, anchor)?.0) },
+    Quantity { name: "grad", anchors: NEAR, needs: &[], build: grad },
+    Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
+    Quantity { name: "vjp", anchors: NEAR, needs: &[COTANGENT], build: products },
+    Quantity { name: "hvp", anchors: HERE, needs: &[], build: curvature },
+    Quantity { name: "features", anchors: ANYWHERE, needs: &[HEAD], build: features },
+    Quantity { name: "head_weight", anchors: HERE, needs: &[HEAD], build: |scope, _| head(scope, true) },
+    Quantity { name: "head_bias", anchors: HERE, needs: &[HEAD], build: |scope, _| head(scope, false) },
+];
+
+/// The row of a name, and the point that its suffix means.
+pub(super) fn named(name: &str) -> Option<(&'static Quantity, Anchor)> {
+    QUANTITIES.iter().find_map(|row| {
+        let suffix = name.strip_prefix(row.name)?;
+        row.anchors.iter().find(|anchor| anchor.suffix() == suffix).map(|anchor| (row, *anchor))
+    })
+}
+
+fn row(name: &str) -> Option<&'static Quantity> {
+    QUANTITIES.iter().find(|row| row.name == name)
+}
+
+/// The logits at a point, which other quantities are built from.
+fn logits<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    match row("logits") {
+        Some(row) => scope.take(row, anchor),
+        None => Ok(scope.logits(anchor)),
+    }
+}
+
+/// The loss per sample, [N], and for cross-entropy its exact cotangent at the logits.
+fn loss<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<(Expr<'b>, Option<Expr<'b>>), LinkError> {
+    if let Some(graph) = scope.link.objective {
+        let outputs = scope.include_at(graph, anchor)?;
+        let loss = outputs.into_iter().find(|(name, _)| name == "loss").map(|(_, loss)| (loss, None));
+        return loss.ok_or(LinkError::Output { role: "objective", name: "loss" });
+    }
+    let logits = logits(scope, anchor)?;
+    let class = scope.class();
+    let (loss, cotangent) = functions::cross_entropy(scope.builder, logits, class);
+    Ok(if scope.link.targeted { (-loss, Some(-cotangent)) } else { (loss, Some(cotangent)) })
+}
+
+/// ∇ₓ loss: a supplied one where there is one and the program has no objective of its own
+fn grad<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    match scope.link.given {
+        Some(graph) if scope.link.objective.is_none() => {
+            scope.backwards += 1;
+            Ok(scope.supplied(graph, anchor))
+        }
+        _ => own_grad(scope, anchor),
+    }
+}
+
+/// ∇ₓ loss, differentiated here.
+fn own_grad<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    let logits = logits(scope, anchor)?;
+    let x = scope.point_of(anchor);
+    scope.backwards += 1;
+    match loss(scope, anchor)? {
+        (_, Some(cotangent)) => scope.pull(logits, cotangent, x),
+        (loss, None) => {
+            let ones = scope.builder.op("Expand", &[loss.scalar(1.0), loss.shape()], Attributes::none());
+            scope.pull(loss, ones, x)
+        }
+    }
+}
+
+/// (q − e_y)ᵀJ, q the softmax over the classes other than y: ∇ₓ of cross-entropy divided by 1 − p_y, which is positive. An
+/// objective of the program's own, and a supplied gradient, have no such form: there it is the gradient.
+fn ascent<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    if scope.link.objective.is_some() || scope.link.given.is_some() {
+        return match row("grad") {
+            Some(row) => scope.take(row, anchor),
+            None => grad(scope, anchor),
+        };
+    }
+    let logits = logits(scope, anchor)?;
+    let (class, x) = (scope.class(), scope.point_of(anchor));
+    scope.backwards += 1;
+    let cotangent = functions::ascent(scope.builder, logits, class);
+    scope.pull(logits, if scope.link.targeted { -cotangent } else { cotangent }, x)
+}
+
+/// ctᵀJ for the rows of the program's cotangent, [N,…] or [N,K,…].
+fn products<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    let missing = || LinkError::Output { role: "cotangent", name: "ct" };
+    let logits = logits(scope, anchor)?;
+    let x = scope.point_of(anchor);
+    let graph = scope.link.cotangent.ok_or_else(missing)?;
+    let ct = scope.include_at(graph, anchor)?.into_iter().find(|(name, _)| name == "ct").ok_or_else(missing)?.1;
+    let Some([_, k, _]) = ct.dims().and_then(|dims| <[_; 3]>::try_from(dims).ok()) else {
+        scope.backwards += 1;
+        return scope.pull(logits, ct, x);
+    };
+    let k = k.fixed().ok_or_else(|| LinkError::name("ct", "must have a fixed number of rows"))?;
+    scope.backwards += k as u32;
+    let mut parts = Vec::with_capacity(k);
+    for row in 0..k as i64 {
+        let one = ct.slice(&[row], &[row + 1], &[1], &[1]).squeeze(&[1]);
+        parts.push(scope.pull(logits, one, x)?.unsqueeze(&[1]));
+    }
+    Ok(scope.builder.concat(&parts, 1))
+}
+
+/// H·d, H the Hessian of the loss in x, which is symmetric: the gradient differentiated again with d as cotangent. A supplied
+/// gradient cannot be differentiated, so this one is our own.
+fn curvature<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    let direction = scope.direction();
+    let grad = own_grad(scope, anchor)?;
+    let x = scope.point_of(anchor);
+    scope.backwards += 1;
+    scope.pull(grad, direction, x)
+}
+
+/// The input of the last linear layer, [N,F]; a forward pass.
+fn features<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    logits(scope, anchor)?;
+    scope.remembered("features", anchor).ok_or_else(|| LinkError::name("features", "the model does not give"))
+}
+
+/// Weights [classes,F] or biases [classes] of the last linear layer.
+fn head<'b>(scope: &mut Scope<'b, '_>, weight: bool) -> Result<Expr<'b>, LinkError> {
+    let head = scope.head.as_ref().map_err(|why| LinkError::name("head_weight", why.as_str()))?;
+    let tensor = if weight { head.weight.clone() } else { head.bias.clone() };
+    Ok(scope.builder.constant(tensor))
+}

@@ -1,0 +1,359 @@
+//! One graph while it is being linked: the values that names stand for, and the copy of a program's graph with its names bound.
+
+use std::collections::HashMap;
+
+use flatscape_autodiff::{vjp, without_marks};
+use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, simplify};
+
+use super::functions;
+use super::head::Head;
+use super::quantities::{self, Anchor};
+use super::{Link, LinkError, Linked, Point};
+use crate::threats::Ball;
+
+/// The values that names stand for while one graph is being linked.
+pub(super) struct Scope<'b, 'a> {
+    pub link: Link<'a>,
+    pub builder: &'b Builder,
+    /// The last linear layer of the model, or a clause that says why it has none.
+    pub head: Result<Head, String>,
+    pub forwards: u32,
+    pub backwards: u32,
+    /// The model; with one output more where it has a linear last layer: the input of that layer.
+    model: Graph,
+    /// Values fed by the host, by name.
+    fed: HashMap<String, Expr<'b>>,
+    /// Derived quantities by name and point.
+    derived: HashMap<(&'static str, Anchor), Expr<'b>>,
+    /// The point `x`, where it is not fed.
+    point: Option<Expr<'b>>,
+    /// What `hvp` multiplies, where it is not fed.
+    direction: Option<Expr<'b>>,
+    /// The point that names without a suffix mean.
+    here: Anchor,
+}
+
+impl<'b, 'a> Scope<'b, 'a> {
+    pub fn new(link: Link<'a>, builder: &'b Builder, at: Point) -> Self {
+        let mut model = link.model.clone();
+        let head = Head::of(&model);
+        if let Ok(head) = &head {
+            model.add_output("features", head.input);
+        }
+        let here = if at == Point::Clean { Anchor::Origin } else { Anchor::Here };
+        let (fed, derived) = (HashMap::new(), HashMap::new());
+        Scope { link, builder, head, forwards: 0, backwards: 0, model, fed, derived, point: None, direction: None, here }
+    }
+
+    /// Makes another value the point `x`.
+    pub fn move_to(&mut self, x: Expr<'b>) {
+        self.derived.retain(|(_, anchor), _| *anchor != Anchor::Here);
+        (self.point, self.here) = (Some(x), Anchor::Here);
+    }
+
+    /// Makes a value the direction that `hvp` multiplies.
+    pub fn aim(&mut self, direction: Expr<'b>) {
+        self.direction = Some(direction);
+    }
+
+    pub fn finish(self) -> Result<Linked, LinkError> {
+        let (forwards, backwards, batch) = (self.forwards, self.backwards, self.batch().fixed());
+        let built = without_marks(self.builder.graph().clone());
+        built.check()?;
+        let graph = simplify(&built);
+        graph.check()?;
+        Ok(Linked { graph, forwards, backwards, batch })
+    }
+
+    /// Gives quantities at `x` to the host.
+    pub fn show(&mut self, asked: &[&str]) -> Result<(), LinkError> {
+        for &name in asked {
+            let value = match name {
+                "grad_peak" => {
+                    let named = ["grad", "ascent"].into_iter().find_map(|what| self.remembered(what, self.here));
+                    match named {
+                        Some(grad) => grad.abs().reduce("ReduceMax", &[1, 2, 3], false),
+                        None => continue,
+                    }
+                }
+                _ => self.quantity(name)?,
+            };
+            self.builder.output(name, value);
+        }
+        Ok(())
+    }
+
+    /// Copies a program's graph in: names bound, functions of the domain `flatscape` expanded. Returns its outputs.
+    pub fn include(&mut self, graph: &Graph) -> Result<Vec<(String, Expr<'b>)>, LinkError> {
+        let mut map: HashMap<_, Expr<'b>> = HashMap::new();
+        for &input in graph.inputs() {
+            let value = graph.value(input);
+            let bound = self.bind(&value.name, &value.ty)?;
+            map.insert(input, bound);
+        }
+        for node in graph.nodes() {
+            let mut operands = Vec::with_capacity(node.inputs.len());
+            for operand in &node.inputs {
+                operands.push(operand.map(|id| {
+                    *map.entry(id).or_insert_with(|| {
+                        let value = graph.value(id);
+                        let mut target = self.builder.graph_mut();
+                        let copy = match &value.constant {
+                            Some(tensor) => target.add_constant(&value.name, tensor.clone()),
+                            None => {
+                                target.add_problem(format!("the program reads {:?}, which nothing produces", value.name));
+                                target.add_constant(&value.name, Tensor::scalar(0f32))
+                            }
+                        };
+                        drop(target);
+                        self.builder.expr(copy)
+                    })
+                }));
+            }
+            let results: Vec<Option<Expr<'b>>> = if &*node.domain == flatscape_graph::ops::FUNCTIONS {
+                let operands: Vec<Expr<'b>> = operands.iter().flatten().copied().collect();
+                vec![Some(functions::expand(self, &node.op, &operands)?)]
+            } else {
+                let ids = operands.iter().map(|o| o.map(|e| e.id)).collect();
+                let copied = self.builder.graph_mut().copy_node(graph, node, ids);
+                copied.into_iter().map(|id| id.map(|id| self.builder.expr(id))).collect()
+            };
+            for (output, result) in node.outputs.iter().zip(results) {
+                if let (Some(output), Some(result)) = (output, result) {
+                    map.insert(*output, result);
+                }
+            }
+        }
+        let result = |output: &flatscape_graph::Output| match (map.get(&output.value), graph.constant(output.value)) {
+            (Some(value), _) => Ok((output.name.to_string(), *value)),
+            (None, Some(tensor)) => {
+                let id = self.builder.graph_mut().add_constant(&output.name, tensor.clone());
+                Ok((output.name.to_string(), self.builder.expr(id)))
+            }
+            (None, None) => Err(LinkError::name(&output.name, "nothing in it produces")),
+        };
+        graph.outputs().iter().map(result).collect()
+    }
+
+    /// Includes an `objective` or `cotangent`: its names without a suffix mean the point at which it is asked.
+    pub fn include_at(&mut self, graph: &Graph, anchor: Anchor) -> Result<Vec<(String, Expr<'b>)>, LinkError> {
+        let here = std::mem::replace(&mut self.here, anchor);
+        let outputs = self.include(graph);
+        self.here = here;
+        outputs
+    }
+
+    /// The value of a name, in the rank that the program declares: x-like names may be `[N,D]`.
+    fn bind(&mut self, name: &str, declared: &ValueType) -> Result<Expr<'b>, LinkError> {
+        let value = match name {
+            "lo" => self.number(f64::from(self.link.threat.lo), declared),
+            "hi" => self.number(f64::from(self.link.threat.hi), declared),
+            "steps" => self.number(f64::from(self.link.steps), declared),
+            _ if name.starts_with("arg_") => match self.link.arguments.iter().find(|(key, _)| key == &name[4..]) {
+                Some((_, value)) => self.number(*value, declared),
+                None => return Err(LinkError::name(name, "the component does not declare as a parameter")),
+            },
+            "x" => self.point_of(self.here),
+            "direction" => self.direction(),
+            _ if is_fed(name) => self.feed(name, declared),
+            _ => self.quantity(name)?,
+        };
+        let declared_rank = declared.shape.as_ref().map(Vec::len);
+        match (value.rank(), declared_rank) {
+            (Some(4), Some(2)) => Ok(value.reshape(&[0, -1])),
+            (Some(5), Some(3)) => Ok(value.reshape(&[0, 0, -1])),
+            _ => Ok(value),
+        }
+    }
+
+    fn number(&self, value: f64, declared: &ValueType) -> Expr<'b> {
+        self.builder.constant(Tensor::full(declared.dtype.unwrap_or(DType::F32), &[], value))
+    }
+
+    /// An input that the host feeds; x-like ones in the shape of the model's input.
+    pub fn feed(&mut self, name: &str, declared: &ValueType) -> Expr<'b> {
+        if let Some(value) = self.fed.get(name) {
+            return *value;
+        }
+        let n = self.batch();
+        let ty = match name {
+            "x0" | "x" | "x_clean" | "direction" => self.image(),
+            "y" | "target" => ValueType::new(DType::I64, vec![n]),
+            "k" | "restart" => ValueType::new(DType::I64, vec![]),
+            "eps" => ValueType::new(DType::F32, vec![]),
+            "broken" => ValueType::new(DType::Bool, vec![n]),
+            _ => ValueType {
+                dtype: declared.dtype,
+                shape: declared.shape.as_ref().map(|dims| {
+                    let private = !name.starts_with("shared_noise_");
+                    let sized = |(axis, dim): (usize, &Dim)| if axis == 0 && private { n.clone() } else { dim.clone() };
+                    dims.iter().enumerate().map(sized).collect()
+                }),
+            },
+        };
+        let value = self.builder.input(name, self.sized(name, ty));
+        self.fed.insert(name.to_owned(), value);
+        value
+    }
+
+    /// The label, or the class to reach.
+    pub fn class(&mut self) -> Expr<'b> {
+        self.feed(if self.link.targeted { "target" } else { "y" }, &ValueType::default())
+    }
+
+    /// What `hvp` multiplies.
+    pub fn direction(&mut self) -> Expr<'b> {
+        match self.direction {
+            Some(direction) => direction,
+            None => self.feed("direction", &ValueType::default()),
+        }
+    }
+
+    /// Writes the model's extents into declared symbols: `noise_uniform_start` float[N,C,H,W] or float[N,D].
+    fn sized(&self, name: &str, mut ty: ValueType) -> ValueType {
+        let image: Vec<Option<usize>> = self.image().shape.unwrap_or_default().iter().map(Dim::fixed).collect();
+        let [_, c, h, w] = image[..] else { return ty };
+        let Some(dims) = ty.shape.as_mut() else { return ty };
+        let rank = dims.len();
+        let leading = usize::from(!name.starts_with("shared_noise_"));
+        for (axis, dim) in dims.iter_mut().enumerate() {
+            if dim.fixed().is_some() || (leading == 1 && axis == 0) {
+                continue;
+            }
+            let named = match &*dim.to_string() {
+                "C" => c,
+                "H" => h,
+                "W" => w,
+                "D" => c.zip(h).zip(w).map(|((c, h), w)| c * h * w),
+                _ if rank == 3 + leading => [c, h, w][axis - leading],
+                _ => None,
+            };
+            if let Some(extent) = named {
+                *dim = Dim::Fixed(extent);
+            }
+        }
+        ty
+    }
+
+    /// Something derived from the model, by its name with its suffix: `logits`, `grad0`, `features_clean`.
+    pub fn quantity(&mut self, name: &str) -> Result<Expr<'b>, LinkError> {
+        match quantities::named(name) {
+            Some((row, anchor)) => self.take(row, anchor),
+            None => Err(LinkError::name(name, "is not among the names of this host")),
+        }
+    }
+
+    /// A quantity at a point, built when it is asked for the first time.
+    pub fn take(&mut self, row: &'static quantities::Quantity, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+        let anchor = if anchor == Anchor::Here { self.here } else { anchor };
+        if let Some(value) = self.derived.get(&(row.name, anchor)) {
+            return Ok(*value);
+        }
+        for need in row.needs {
+            (need.missing)(self).map_or(Ok(()), |why| Err(LinkError::name(row.name, why)))?;
+        }
+        let value = (row.build)(self, anchor)?;
+        self.derived.insert((row.name, anchor), value);
+        Ok(value)
+    }
+
+    /// A quantity that was built before.
+    pub fn remembered(&self, name: &'static str, anchor: Anchor) -> Option<Expr<'b>> {
+        self.derived.get(&(name, anchor)).copied()
+    }
+
+    /// The logits at a point. Where the model has a linear last layer, the input of that layer is remembered as `features`.
+    pub fn logits(&mut self, anchor: Anchor) -> Expr<'b> {
+        let x = self.point_of(anchor);
+        self.forwards += 1;
+        let outputs = self.builder.inline(&self.model, &|_, _| Some(x.id));
+        let outputs: Vec<Expr<'b>> = outputs.iter().flat_map(|all| all.iter().map(|(_, id)| self.builder.expr(*id))).collect();
+        if let (Ok(head), Some(&features)) = (&self.head, outputs.get(1)) {
+            let features = features.reshape(&[-1, head.width() as i64]);
+            self.derived.insert(("features", anchor), features);
+        }
+        match outputs.first() {
+            Some(logits) => *logits,
+            None => {
+                self.builder.graph_mut().add_problem("the model could not be copied into the program".into());
+                x
+            }
+        }
+    }
+
+    /// The gradient of cross-entropy as a graph from elsewhere has it; towards `target` it is followed downwards.
+    pub fn supplied(&mut self, graph: &Graph, anchor: Anchor) -> Expr<'b> {
+        let x = self.point_of(anchor);
+        let class = self.class();
+        let outputs = self.builder.inline(graph, &|name, _| Some(if name == "y" { class.id } else { x.id }));
+        match outputs.map(|outputs| outputs.into_iter().next()) {
+            Ok(Some((_, id))) if self.link.targeted => -self.builder.expr(id),
+            Ok(Some((_, id))) => self.builder.expr(id),
+            Ok(None) => {
+                self.builder.graph_mut().add_problem("the gradient graph gives nothing".into());
+                x
+            }
+            Err(why) => {
+                self.builder.graph_mut().add_problem(format!("the gradient graph does not fit: {why}"));
+                x
+            }
+        }
+    }
+
+    /// Σ ct·∂y/∂x; zero where no path leads from `x` to `y`.
+    pub fn pull(&self, y: Expr<'b>, ct: Expr<'b>, x: Expr<'b>) -> Result<Expr<'b>, LinkError> {
+        let found = vjp(self.builder, y.id, ct.id, &[x.id])?;
+        Ok(found[0].map_or_else(|| x * 0.0, |id| self.builder.expr(id)))
+    }
+
+    /// The value of `x`, `x0` or `x_clean`.
+    pub fn point_of(&mut self, anchor: Anchor) -> Expr<'b> {
+        match (anchor, self.point) {
+            (Anchor::Here, Some(x)) => x,
+            (Anchor::Here, None) => self.feed("x", &ValueType::default()),
+            (Anchor::Origin, _) => self.feed("x0", &ValueType::default()),
+            (Anchor::Clean, _) => self.feed("x_clean", &ValueType::default()),
+        }
+    }
+
+    /// The ball around `x0`, with the fed radius or one per sample, float[N].
+    pub fn ball(&mut self, eps: Option<Expr<'b>>) -> Ball<'b> {
+        let x0 = self.feed("x0", &ValueType::default());
+        let eps = match eps {
+            Some(eps) if eps.rank() == Some(1) => eps.unsqueeze(&[1, 2, 3]),
+            Some(eps) => eps,
+            None => self.feed("eps", &ValueType::default()),
+        };
+        let threat = self.link.threat;
+        Ball { x0, eps, lo: x0.scalar(threat.lo.into()), hi: x0.scalar(threat.hi.into()) }
+    }
+
+    /// The point of ball and box for `x`.
+    pub fn project(&mut self, x: Expr<'b>, eps: Option<Expr<'b>>) -> Expr<'b> {
+        let ball = self.ball(eps);
+        (self.link.threat.norm.project)(x, ball)
+    }
+
+    /// In the shape of the model's input.
+    pub fn shaped(&self, x: Expr<'b>) -> Expr<'b> {
+        let fixed = self.image().shape.unwrap_or_default();
+        let extents: Vec<i64> = fixed.iter().map(|d| d.fixed().map_or(-1, |n| n as i64)).collect();
+        if x.rank() == Some(extents.len()) { x } else { x.reshape(&extents) }
+    }
+
+    /// `N`, or the extent that the model insists on.
+    fn batch(&self) -> Dim {
+        let first = self.image().shape.and_then(|s| s.into_iter().next());
+        first.filter(|d| d.fixed().is_some()).unwrap_or_else(|| Dim::symbol("N"))
+    }
+
+    fn image(&self) -> ValueType {
+        self.model.inputs().first().map(|&input| self.model.value(input).ty.clone()).unwrap_or_default()
+    }
+}
+
+/// The names that the host feeds at run time.
+pub(super) fn is_fed(name: &str) -> bool {
+    matches!(name, "x0" | "x" | "x_clean" | "y" | "target" | "k" | "restart" | "i" | "broken" | "eps" | "direction")
+        || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
+}
