@@ -4,5 +4,6 @@
 mod attacks;
 mod landscapes;
 mod metrics;
+mod names;
 mod toy;
 mod verdicts;

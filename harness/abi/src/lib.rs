@@ -1,17 +1,19 @@
-//! The plugin ABI in Rust: the mirror of `plugins/include/flatscape_plugin.h`, which is its source of truth and says who owns
-//! what and which thread calls. Layouts and constants only: no behaviour, no dependencies, nothing about graphs or models.
+//! The plugin ABI in Rust: the mirror of `plugins/include/flatscape_plugin.h` and its extensions in `ext/`, which are the source of
+//! truth and say who owns what and which thread calls. Layouts, constants and the tables of names: no behaviour, no
+//! dependencies, nothing about models.
 #![no_std]
 #![forbid(unsafe_code)]
 
 use core::ffi::{c_char, c_void};
 
+pub mod names;
 mod oracle;
 pub use oracle::*;
 
 /// `FS_ABI_MAJOR`
 pub const ABI_MAJOR: u32 = 0;
 /// `FS_ABI_MINOR`
-pub const ABI_MINOR: u32 = 1;
+pub const ABI_MINOR: u32 = 2;
 /// The one exported symbol: a [`PluginEntry`].
 pub const SYMBOL: &str = "flatscape_plugin";
 
@@ -208,8 +210,8 @@ pub struct FsTask {
     pub norm: FsString,
     /// 1: a class is given that has to be reached.
     pub targeted: i32,
-    /// 0
-    pub reserved: i32,
+    /// P: values of the threat model's parameter `z`; D where the parameter is the image itself.
+    pub parameters: u32,
     /// Radius, in pixel units.
     pub eps: f64,
     /// Lower face of the box.

@@ -1,4 +1,4 @@
-//! The extension `oracle/1`: an attack whose control flow is code asks the model through a table of functions.
+//! The extension `oracle/1`, mirrored from `plugins/include/ext/flatscape_oracle.h`: an attack whose control flow is code asks the model through a table of functions.
 
 use core::ffi::c_void;
 

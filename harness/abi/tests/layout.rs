@@ -1,4 +1,4 @@
-//! Freezes sizes, offsets and constants of the ABI, and compares them with the header through the machine's C compiler.
+//! Freezes sizes, offsets and constants of the ABI, and compares them with the headers through the machine's C compiler.
 
 use std::fmt::Write as _;
 use std::mem::{offset_of, size_of};
@@ -26,7 +26,7 @@ fn layouts() -> Vec<Layout> {
         layout!("fs_call" FsCall: "size" size, "host" host, "args" args, "arg_count" arg_count, "log" log, "fail" fail,
             "cancelled" cancelled),
         layout!("fs_task" FsTask: "size" size, "channels" channels, "height" height, "width" width, "classes" classes, "norm" norm,
-            "targeted" targeted, "reserved" reserved, "eps" eps, "lo" lo, "hi" hi),
+            "targeted" targeted, "parameters" parameters, "eps" eps, "lo" lo, "hi" hi),
         layout!("fs_graph" FsGraph: "role" role, "format" format, "bytes" bytes),
         layout!("fs_program" FsProgram: "size" size, "graphs" graphs, "graph_count" graph_count, "steps" steps,
             "restarts" restarts, "probes" probes, "replays" replays, "owner" owner, "release" release),
@@ -111,7 +111,7 @@ fn layout_is_frozen() {
 
 #[test]
 fn mirror_and_header_agree() {
-    let mut program = String::from("#include <stdio.h>\n#include \"flatscape_plugin.h\"\nint main(void) {\n");
+    let mut program = String::from("#include <stdio.h>\n#include \"ext/flatscape_oracle.h\"\nint main(void) {\n");
     for (name, _, fields) in layouts() {
         let _ = writeln!(program, "printf(\"{name} %zu\\n\", sizeof({name}));");
         for (field, _) in fields {
@@ -135,16 +135,38 @@ fn mirror_and_header_agree() {
     assert_eq!(String::from_utf8_lossy(&said.stdout), printed());
 }
 
+/// The headers of the interface: the core and its extensions.
+const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h"];
+
 #[test]
-fn every_member_of_the_header_is_mirrored() {
-    let header = std::fs::read_to_string(header_dir().join("flatscape_plugin.h")).expect("the header is in the repository");
-    let structs = header.matches("typedef struct fs_").count();
-    assert_eq!(structs, layouts().len(), "a struct of the header is missing in the mirror");
-    for line in header.lines().filter(|l| l.starts_with("enum") || l.starts_with("    FS_") || l.starts_with("#define FS_ABI")) {
-        for word in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("FS_")) {
-            assert!(constants().iter().any(|(name, _)| *name == word), "{word} is missing in the mirror");
-        }
+fn every_member_of_the_headers_is_mirrored() {
+    let read = |name: &&str| std::fs::read_to_string(header_dir().join(name)).expect("the header is in the repository");
+    let headers: String = HEADERS.iter().map(read).collect();
+    let structs = headers.matches("typedef struct fs_").count();
+    assert_eq!(structs, layouts().len(), "a struct of the headers is missing in the mirror");
+    // constants are what stands before «= NUMBER» in an enumeration, and the versions
+    let words = |text: &str| -> Vec<String> {
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text.split(|c| !name(c)).filter(|word| word.starts_with("FS_")).map(str::to_owned).collect()
+    };
+    let mut found = Vec::new();
+    for body in headers.split("enum {").skip(1).filter_map(|rest| rest.split_once('}')).map(|(body, _)| body) {
+        found.extend(body.split('=').filter_map(|before| words(before).pop()));
     }
+    for line in headers.lines().filter(|line| line.starts_with("#define FS_ABI")) {
+        found.extend(words(line));
+    }
+    assert!(found.len() > 30, "{found:?}");
+    for word in found {
+        assert!(constants().iter().any(|(name, _)| *name == word), "{word} is missing in the mirror");
+    }
+}
+
+#[test]
+fn the_core_is_small_and_needs_no_extension() {
+    let core = std::fs::read_to_string(header_dir().join(HEADERS[0])).expect("the header is in the repository");
+    assert!(core.lines().count() <= 150, "{} lines", core.lines().count());
+    assert!(core.lines().all(|line| !line.starts_with("#include \"")), "it includes the system's headers only");
 }
 
 #[test]
@@ -154,10 +176,10 @@ fn header_is_clean_in_every_standard() {
         if !compiler(cc) {
             continue;
         }
-        for standard in standards {
+        for (standard, header) in standards.iter().flat_map(|standard| HEADERS.iter().map(move |header| (standard, header))) {
             let mut command = Command::new(cc);
             command.args(["-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-x", language]);
-            command.arg(format!("-std={standard}")).arg(header_dir().join("flatscape_plugin.h"));
+            command.arg(format!("-std={standard}")).arg(header_dir().join(header));
             let out = run(&mut command);
             assert!(out.status.success(), "{standard}: {}", String::from_utf8_lossy(&out.stderr));
         }

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use flatscape_abi::names::Form;
 use flatscape_graph::{Dim, Graph, ValueId, ValueType};
 
 use crate::error::shown;
-use crate::names::{Form, form_of};
+use crate::names::form_of;
 use crate::task::Task;
 
 /// The graph with every symbol but the batch replaced by its extent, where the task tells it. The error is a clause.
@@ -17,7 +18,8 @@ pub(crate) fn fill_in(graph: &Graph, task: &Task) -> Result<Graph, String> {
     let inputs = || graph.inputs().iter().map(|&id| graph.value(id));
     for input in inputs() {
         let (Some(form), Some(dims)) = (form_of(&input.name), input.ty.shape.as_deref()) else { continue };
-        if let (true, Some(Dim::Symbol(first))) = (form != Form::Fixed, dims.first()) {
+        let led = !matches!(form, Form::Fixed | Form::HeadWeight | Form::HeadBias);
+        if let (true, Some(Dim::Symbol(first))) = (led, dims.first()) {
             batch.push(first.clone());
         }
         for (dim, extent) in dims.iter().zip(extents(form, dims.len(), task)) {
@@ -58,6 +60,8 @@ fn extents(form: Form, rank: usize, task: &Task) -> Vec<Option<usize>> {
         (Form::Product, 3) => vec![None, None, d],
         (Form::Product, 5) => vec![None, None, c, h, w],
         (Form::Logits, 2) => vec![None, Some(task.classes)],
+        (Form::HeadWeight, 2) => vec![Some(task.classes), None],
+        (Form::HeadBias, 1) => vec![Some(task.classes)],
         _ => Vec::new(),
     }
 }

@@ -25,7 +25,7 @@ mod worker;
 pub use check::{CheckItem, CheckReport, CheckedProgram, check};
 pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin};
 pub use error::{Blame, HostError};
-pub use names::{Form, Given, NAMES, Name, Noise, OUTPUTS};
+pub use names::Noise;
 pub use oracle::{Batch, Law, Oracle, OracleError};
 pub use params::{Argument, Arguments, Param, ParamType, Value, parse_component, parse_float};
 pub use plugins::Plugins;

@@ -1,6 +1,8 @@
-//! The names by which graphs of a program ask and answer, and the check that a program uses them rightly. One row per name.
-//! Knows what a name is shaped like and who may say it; how it is computed is the linker's business.
+//! The check that a program uses the names of the protocol rightly, by the tables of the interface. Knows what a name is shaped
+//! like and who may use it; how it is computed is the linker's business.
 
+use flatscape_abi::names::Form::*;
+use flatscape_abi::names::{Form, INPUTS, OUTPUTS, OutputName};
 use flatscape_graph::{DType, Dim, Graph, ValueId};
 
 use crate::component::{Component, Kind};
@@ -10,130 +12,33 @@ use crate::params::{Arguments, Value};
 use crate::program::{Program, Role};
 use crate::task::Task;
 
-use Form::*;
 use Role::{Cotangent, Emit, Init, Objective, Observe, Probe, Step};
-
-/// Type and shape behind a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// float \[N,C,H,W\] or, where a graph declares rank 2, \[N,D\]; pixel units.
-    Pixels,
-    /// float \[N,classes\]
-    Logits,
-    /// float \[N\]
-    PerSample,
-    /// int64 \[N\]
-    Label,
-    /// bool \[N\]
-    Mask,
-    /// float scalar
-    Number,
-    /// int64 scalar
-    Count,
-    /// int64 scalar, or int64 \[N\]: one probe per row, so that probes and samples may share a batch
-    ProbeIndex,
-    /// float, like pixels, or \[N,K,…\] where the cotangent is \[N,K,classes\]
-    Product,
-    /// \[N,…\]
-    Leading,
-    /// float, any shape that is fully stated
-    Fixed,
-    /// float, \[N,…\] with the rest fully stated
-    Draws,
-    /// scalar of the parameter's type
-    Argument,
-    /// obs_q \[N,probes,…\]; obs_q_sum, obs_q_mean, obs_q_max double \[N,…\]
-    Observation,
-}
-
-/// An input that a graph may declare.
-#[derive(Clone, Copy, Debug)]
-pub struct Name {
-    /// The whole name, or the beginning where it ends in `_`.
-    pub name: &'static str,
-    /// Type and shape.
-    pub form: Form,
-    /// The roles whose graphs may declare it.
-    pub roles: &'static [Role],
-}
-
-const fn name(name: &'static str, form: Form, roles: &'static [Role]) -> Name {
-    Name { name, form, roles }
-}
-
-const ALL: &[Role] = &Role::ALL;
-const AT_X: &[Role] = &[Objective, Cotangent, Init, Step, Observe, Emit];
-const AFTER_GRADIENT: &[Role] = &[Init, Step, Observe, Emit];
-const STATEFUL: &[Role] = &[Objective, Cotangent, Step, Probe, Observe, Emit];
-
-/// Every input name, in the order of the documentation. `q` is at `x`, `q0` at `x0`; `init` sees `x` = `x0`.
-pub const NAMES: &[Name] = &[
-    name("x0", Pixels, ALL),
-    name("y", Label, ALL),
-    name("target", Label, &[Objective, Cotangent, Init, Step, Emit]),
-    name("x", Pixels, AT_X),
-    name("logits", Logits, AT_X),
-    name("logits0", Logits, AT_X),
-    name("loss", PerSample, AFTER_GRADIENT),
-    name("loss0", PerSample, AFTER_GRADIENT),
-    name("grad", Pixels, AFTER_GRADIENT),
-    name("grad0", Pixels, AFTER_GRADIENT),
-    name("vjp", Product, AFTER_GRADIENT),
-    name("vjp0", Product, AFTER_GRADIENT),
-    name("k", Count, &[Objective, Cotangent, Init, Step]),
-    name("steps", Count, &[Objective, Cotangent, Init, Step]),
-    name("restart", Count, &[Objective, Cotangent, Init, Step]),
-    name("i", ProbeIndex, &[Probe, Observe, Cotangent]),
-    name("broken", Mask, &[Step]),
-    name("eps", Number, ALL),
-    name("lo", Number, ALL),
-    name("hi", Number, ALL),
-    name("noise_", Draws, &[Cotangent, Init, Step, Probe, Observe]),
-    name("shared_noise_", Fixed, &[Cotangent, Init, Step, Probe, Observe]),
-    name("arg_", Argument, ALL),
-    name("state_", Leading, STATEFUL),
-    name("obs_", Observation, &[Emit]),
-];
-
-/// An output that a graph may give.
-#[derive(Clone, Copy, Debug)]
-pub struct Given {
-    /// The whole name, or the beginning where it ends in `_`.
-    pub name: &'static str,
-    /// What else it ends in.
-    pub suffix: &'static str,
-    /// Rank, where it is fixed, and whether it has to be float.
-    pub form: Form,
-    /// The role.
-    pub role: Role,
-    /// The kinds of component.
-    pub kinds: &'static [Kind],
-}
-
-const fn given(name: &'static str, suffix: &'static str, form: Form, role: Role, kinds: &'static [Kind]) -> Given {
-    Given { name, suffix, form, role, kinds }
-}
-
-const BOTH: &[Kind] = &[Kind::Attack, Kind::Metric];
-
-/// Every output name.
-pub const OUTPUTS: &[Given] = &[
-    given("loss", "", PerSample, Objective, BOTH),
-    given("ct", "", Leading, Cotangent, BOTH),
-    given("x", "", Pixels, Init, BOTH),
-    given("state_", "", Leading, Init, BOTH),
-    given("x_next", "", Pixels, Step, BOTH),
-    given("state_", "_next", Leading, Step, BOTH),
-    given("x", "", Pixels, Probe, &[Kind::Metric]),
-    given("obs_", "", Leading, Observe, &[Kind::Metric]),
-    given("x_adv", "", Pixels, Emit, &[Kind::Attack]),
-    given("col_", "", Leading, Emit, &[Kind::Metric]),
-    given("vec_", "", Leading, Emit, &[Kind::Metric]),
-    given("surface_", "", Leading, Emit, &[Kind::Metric]),
-];
 
 /// Operators that draw: what they would draw cannot be repeated.
 const DRAWING: &[&str] = &["RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"];
+
+/// The code of a role in the tables.
+fn role_code(role: Role) -> i32 {
+    match role {
+        Objective => flatscape_abi::OBJECTIVE,
+        Cotangent => flatscape_abi::COTANGENT,
+        Init => flatscape_abi::INIT,
+        Step => flatscape_abi::STEP,
+        Emit => flatscape_abi::EMIT,
+        Probe => flatscape_abi::PROBE,
+        Observe => flatscape_abi::OBSERVE,
+    }
+}
+
+/// The code of a kind of component in the tables.
+fn kind_code(kind: Kind) -> i32 {
+    match kind {
+        Kind::Attack => flatscape_abi::ATTACK,
+        Kind::Metric => flatscape_abi::METRIC,
+        Kind::Trainer => flatscape_abi::TRAINER,
+        Kind::Optimizer => flatscape_abi::OPTIMIZER,
+    }
+}
 
 /// A `noise_<law>_<stream>` or `shared_noise_<law>_<stream>` input, taken apart. Without a stream it is the empty one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -179,8 +84,8 @@ pub(crate) fn check(component: &Component, arguments: &Arguments, task: &Task, p
         return Err("probe and observe go together, and one of them is missing".into());
     }
     for (role, graph) in &program.graphs {
-        let site = Site { component, arguments, task, program, role: *role, graph };
-        site.operators().and_then(|()| site.inputs()).and_then(|()| site.outputs()).map_err(|clause| {
+        let checked = Checked { component, arguments, task, program, role: *role, graph };
+        checked.operators().and_then(|()| checked.inputs()).and_then(|()| checked.outputs()).map_err(|clause| {
             let which = role.name();
             format!("its {which} graph {clause}")
         })?;
@@ -189,7 +94,7 @@ pub(crate) fn check(component: &Component, arguments: &Arguments, task: &Task, p
 }
 
 /// One graph and what it is checked against.
-struct Site<'a> {
+struct Checked<'a> {
     component: &'a Component,
     arguments: &'a Arguments,
     task: &'a Task,
@@ -198,7 +103,7 @@ struct Site<'a> {
     graph: &'a Graph,
 }
 
-impl Site<'_> {
+impl Checked<'_> {
     fn operators(&self) -> Result<(), String> {
         match self.graph.nodes().iter().find(|node| node.domain.is_empty() && DRAWING.contains(&&*node.op)) {
             Some(node) => Err(format!("draws numbers with {}; name noise_uniform or noise_normal instead", node.describe())),
@@ -212,13 +117,14 @@ impl Site<'_> {
             if self.graph.inputs()[..position].iter().any(|&other| &*self.graph.value(other).name == name) {
                 return Err(format!("declares \"{}\" twice", shown(name)));
             }
-            let Some(row) = find(NAMES, |n| n.name, name) else {
-                let near = nearest(name, NAMES.iter().map(|n| n.name));
+            let Some(row) = find(INPUTS, |n| n.name, name) else {
+                let near = nearest(name, INPUTS.iter().map(|n| n.name));
                 let near = near.map(|n| format!("; did it mean \"{n}\"?")).unwrap_or_default();
-                return Err(format!("names \"{}\", which is nothing known{near}", shown(name)));
+                return Err(format!("names \"{}\", which is not a name of the interface{near}", shown(name)));
             };
-            if !row.roles.contains(&self.role) {
-                let roles: Vec<&str> = row.roles.iter().map(|r| r.name()).collect();
+            if !row.roles.contains(&role_code(self.role)) {
+                let roles = Role::ALL.iter().filter(|role| row.roles.contains(&role_code(**role)));
+                let roles: Vec<&str> = roles.map(|role| role.name()).collect();
                 return Err(format!("names \"{}\", which only {} may name", shown(name), roles.join(", ")));
             }
             self.form(id, row.form).map_err(|clause| format!("declares \"{}\" {clause}", shown(name)))?;
@@ -235,6 +141,9 @@ impl Site<'_> {
         }
         if name.starts_with("vjp") && !gives(Cotangent, "ct") {
             return Err(format!("names \"{name}\", and the program has no cotangent graph"));
+        }
+        if name == "hvp" || name == "direction" {
+            self.aimed(name)?;
         }
         if name.starts_with("state_") && !gives(Init, name) {
             return Err(format!("names \"{}\", which init does not give", shown(name)));
@@ -258,6 +167,16 @@ impl Site<'_> {
         Ok(())
     }
 
+    /// What `hvp` multiplies must come from somewhere: from the probe in `observe`, from `init` or a step elsewhere.
+    fn aimed(&self, name: &str) -> Result<(), String> {
+        let gives = |role: Role, output: &str| self.program.graphs(role).any(|g| g.output_named(output).is_some());
+        let kept = gives(Init, "direction") || gives(Init, "state_direction") || gives(Step, "direction");
+        if kept || (self.role == Observe && gives(Probe, "direction")) {
+            return Ok(());
+        }
+        Err(format!("names \"{name}\", and no graph before it gives \"direction\""))
+    }
+
     fn argument(&self, name: &str, id: ValueId) -> Result<(), String> {
         let wanted = match self.arguments.for_input(name) {
             None => return Err(format!("names \"{}\", and there is no such parameter", shown(name))),
@@ -275,7 +194,8 @@ impl Site<'_> {
 
     fn outputs(&self) -> Result<(), String> {
         let kind = self.component.kind;
-        let rows: Vec<&Given> = OUTPUTS.iter().filter(|g| g.role == self.role && g.kinds.contains(&kind)).collect();
+        let here = |row: &&OutputName| row.role == role_code(self.role) && row.kinds.contains(&kind_code(kind));
+        let rows: Vec<&OutputName> = OUTPUTS.iter().filter(here).collect();
         if rows.is_empty() {
             return Err(format!("has no place in a program of kind {}", kind.name()));
         }
@@ -335,7 +255,9 @@ impl Site<'_> {
         let [c, h, w] = self.task.shape;
         let d = self.task.pixels();
         let wanted = match form {
-            Pixels | Product | Logits | PerSample | Number | Fixed | Draws => Some(DType::F32),
+            Pixels | Product | Logits | PerSample | Number | Fixed | Draws | Features | HeadWeight | HeadBias | Parameter => {
+                Some(DType::F32)
+            }
             Label | Count | ProbeIndex => Some(DType::I64),
             Mask => Some(DType::Bool),
             Leading | Argument | Observation => None,
@@ -359,6 +281,9 @@ impl Site<'_> {
             ProbeIndex => dims.is_empty() || fits(&[]),
             Product => dims.first().is_some_and(batch) && matches!(dims.len(), 2..=5),
             Leading | Observation => dims.first().is_some_and(batch),
+            Features | Parameter => dims.len() == 2 && batch(&dims[0]),
+            HeadWeight => dims.len() == 2 && extent(&dims[0], self.task.classes),
+            HeadBias => dims.len() == 1 && extent(&dims[0], self.task.classes),
             Fixed => dims.iter().all(|dim| dim.fixed().is_some()),
             Draws => dims.first().is_some_and(batch) && dims[1..].iter().all(|dim| dim.fixed().is_some()),
         };
@@ -379,6 +304,10 @@ impl Site<'_> {
             ProbeIndex => "a scalar or [N]".into(),
             Product => "[N,…] or [N,K,…]".into(),
             Leading | Observation => "[N,…]".into(),
+            Features => "[N,F]".into(),
+            Parameter => "[N,P]".into(),
+            HeadWeight => format!("[{},F]", self.task.classes),
+            HeadBias => format!("[{}]", self.task.classes),
             Fixed => "of any shape without unknown extents".into(),
             Draws => "[N,…] without other unknown extents".into(),
         }
@@ -390,9 +319,14 @@ fn batch(dim: &Dim) -> bool {
     dim.fixed().is_none()
 }
 
+/// Whether an extent may be this number.
+fn extent(dim: &Dim, wanted: usize) -> bool {
+    dim.fixed().is_none_or(|n| n == wanted)
+}
+
 /// The form of an input of that name, if it is one.
 pub(crate) fn form_of(name: &str) -> Option<Form> {
-    find(NAMES, |n| n.name, name).map(|n| n.form)
+    find(INPUTS, |n| n.name, name).map(|n| n.form)
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
@@ -407,7 +341,7 @@ fn find<'a, T>(rows: &'a [T], of: impl Fn(&T) -> &'static str, name: &str) -> Op
     rows.iter().find(|row| matches(of(row), name))
 }
 
-fn pattern(given: &Given) -> String {
-    let star = if given.name.ends_with('_') { "*" } else { "" };
-    format!("{}{star}{}", given.name, given.suffix)
+fn pattern(row: &OutputName) -> String {
+    let star = if row.name.ends_with('_') { "*" } else { "" };
+    format!("{}{star}{}", row.name, row.suffix)
 }

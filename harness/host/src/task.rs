@@ -11,6 +11,8 @@ pub struct Task {
     pub classes: usize,
     /// `linf`, `l2`, `l1`, …
     pub norm: String,
+    /// P: values of the threat model's parameter `z`; D where the parameter is the image itself.
+    pub parameters: usize,
     /// Whether a class is given that has to be reached.
     pub targeted: bool,
     /// Radius.
@@ -22,9 +24,10 @@ pub struct Task {
 }
 
 impl Task {
-    /// An untargeted task in the box \[0, 1\].
+    /// An untargeted task under a norm in the box \[0, 1\].
     pub fn new(shape: [usize; 3], classes: usize, norm: &str, eps: f64) -> Task {
-        Task { shape, classes, norm: norm.to_owned(), targeted: false, eps, lo: 0.0, hi: 1.0 }
+        let parameters = shape.iter().product();
+        Task { shape, classes, norm: norm.to_owned(), parameters, targeted: false, eps, lo: 0.0, hi: 1.0 }
     }
 
     /// D: values per image.

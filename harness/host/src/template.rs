@@ -49,6 +49,7 @@ const C: &[(&str, &str)] = &[
     ("my_attack.c", include_str!("../../../plugins/templates/c/my_attack.c")),
     ("Makefile", include_str!("../../../plugins/templates/c/Makefile")),
     ("flatscape_plugin.h", include_str!("../../../plugins/include/flatscape_plugin.h")),
+    ("ext/flatscape_oracle.h", include_str!("../../../plugins/include/ext/flatscape_oracle.h")),
     (".gitignore", include_str!("../../../plugins/templates/c/.gitignore")),
 ];
 
@@ -76,9 +77,8 @@ pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<Pat
     let mut written = Vec::new();
     for (file, content) in language.files() {
         let path = folder.join(named(file, name));
-        // the header is nobody's template
-        let content =
-            if *file == "flatscape_plugin.h" { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
+        // the headers are nobody's templates
+        let content = if file.ends_with(".h") { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
         let wrote = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
         wrote.map_err(|e| HostError::new("P41", Blame::Machine, format!("{}: {e}", shown(&path.display().to_string()))))?;
         written.push(path);

@@ -123,7 +123,7 @@ const FAULTY: &[(&str, &str, &str)] = &[
     (
         "unknown_name",
         "P12",
-        "component bad of plugin unknown_name.so: its step graph names \"gard\", which is nothing known; did it mean \"grad\"?",
+        "component bad of plugin unknown_name.so: its step graph names \"gard\", which is not a name of the interface; did it mean \"grad\"?",
     ),
     ("wrong_place", "P12", "component bad of plugin wrong_place.so: its step graph names \"obs_s\", which only emit may name"),
     (

@@ -24,6 +24,8 @@ pub struct Task {
     pub classes: usize,
     /// `linf`, `l2`, `l1`, …
     pub norm: String,
+    /// P: values of the threat model's parameter `z`; D where the parameter is the image itself.
+    pub parameters: usize,
     /// Whether a class is given that has to be reached.
     pub targeted: bool,
     /// Radius. Graphs name `eps` instead; this is for choosing a structure.

@@ -215,6 +215,7 @@ unsafe fn asked(
         classes: task.classes as usize,
         // SAFETY: the host passes a valid string.
         norm: unsafe { text(task.norm) }.to_owned(),
+        parameters: task.parameters as usize,
         targeted: task.targeted != 0,
         eps: task.eps,
         lo: task.lo,

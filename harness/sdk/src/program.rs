@@ -120,20 +120,29 @@ pub struct Names<'b> {
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident $form:ident),* $(,)?) => {$(
-        $(#[$doc])*
-        pub fn $name(&self) -> Expr<'b> {
-            self.input(stringify!($name), self.$form())
-        }
-    )*};
+    ($($(#[$doc:meta])* $name:ident $form:ident),* $(,)?) => {
+        /// The names that have a method of their own here.
+        #[cfg(test)]
+        pub(crate) const HANDLES: &'static [&'static str] = &[$(stringify!($name)),*];
+        $(
+            $(#[$doc])*
+            pub fn $name(&self) -> Expr<'b> {
+                self.input(stringify!($name), self.$form())
+            }
+        )*
+    };
 }
 
 impl<'b> Names<'b> {
     names! {
         /// The clean point, \[N,D\].
         x0 image,
+        /// The clean point, \[N,D\], also where a metric is taken at adversarial points; elsewhere it is `x0`.
+        x_clean image,
         /// The current point, \[N,D\].
         x image,
+        /// The parameter of the threat model, \[N,P\] with P = [`Task::parameters`]; the image itself where it has none.
+        z parameter,
         /// The label, int64 \[N\].
         y label,
         /// The class to reach, int64 \[N\]; only in targeted tasks.
@@ -142,14 +151,39 @@ impl<'b> Names<'b> {
         logits class_row,
         /// Logits at `x0`, \[N,classes\].
         logits0 class_row,
+        /// Logits at `x_clean`, \[N,classes\].
+        logits_clean class_row,
+        /// The input of the last linear layer at `x`, \[N,F\]. Models without such a layer refuse the program.
+        features feature_row,
+        /// The same at `x0`.
+        features0 feature_row,
+        /// The same at `x_clean`.
+        features_clean feature_row,
+        /// Weights of the last linear layer, \[classes,F\].
+        head_weight weights,
+        /// Biases of the last linear layer, \[classes\].
+        head_bias biases,
         /// The objective at `x`, \[N\].
         loss per_sample,
         /// The objective at `x0`, \[N\].
         loss0 per_sample,
+        /// The objective at `x_clean`, \[N\].
+        loss_clean per_sample,
         /// Gradient of the objective at `x`, \[N,D\]: it points to where the attack wants to go.
         grad image,
         /// Gradient of the objective at `x0`, \[N,D\].
         grad0 image,
+        /// Gradient of the objective with respect to `z`, \[N,P\].
+        grad_z parameter,
+        /// The gradient up to a positive factor per sample, at `x`, \[N,D\]. For cross-entropy it does not vanish however
+        /// confident the model is; take it wherever only the direction counts.
+        ascent image,
+        /// The same at `x0`.
+        ascent0 image,
+        /// Hessian of the objective at `x` times `direction`, \[N,D\].
+        hvp image,
+        /// What `hvp` multiplies, \[N,D\]: the last `direction` or `state_direction` that a graph gave.
+        direction image,
         /// Cotangent times Jacobian at `x`, \[N,D\].
         vjp image,
         /// Cotangent times Jacobian at `x0`, \[N,D\].
@@ -238,8 +272,8 @@ impl<'b> Names<'b> {
         self.reduced(name, "max", shape)
     }
 
-    /// A function of the domain `flatscape`, which the host writes out: `CrossEntropy(logits, y)`, `Margin(logits, y)`,
-    /// `Steepest(g)`, `Project(x)`, `Distance(x, x0)`, `Detach(t)`.
+    /// A function of the domain `flatscape`, which the host writes out; [`flatscape_abi::names::FUNCTIONS`] lists them with their
+    /// operands.
     pub fn function(&self, name: &str, operands: &[Expr<'b>]) -> Expr<'b> {
         let ids: Vec<_> = operands.iter().map(|e| e.id).collect();
         let node = Node { domain: "flatscape".into(), ..Node::new(name, &ids, Attributes::none()) };
@@ -294,6 +328,22 @@ impl<'b> Names<'b> {
         ValueType::new(DType::F32, leading([self.task().classes]))
     }
 
+    fn parameter(&self) -> ValueType {
+        ValueType::new(DType::F32, leading([self.task().parameters]))
+    }
+
+    fn feature_row(&self) -> ValueType {
+        ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::symbol("F")])
+    }
+
+    fn weights(&self) -> ValueType {
+        ValueType::new(DType::F32, vec![Dim::Fixed(self.task().classes), Dim::symbol("F")])
+    }
+
+    fn biases(&self) -> ValueType {
+        ValueType::fixed(DType::F32, &[self.task().classes])
+    }
+
     fn per_sample(&self) -> ValueType {
         ValueType::new(DType::F32, leading([]))
     }
@@ -322,4 +372,21 @@ fn leading(rest: impl IntoIterator<Item = usize>) -> Vec<Dim> {
 
 fn suffix(stream: &str) -> String {
     if stream.is_empty() { String::new() } else { format!("_{stream}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use flatscape_abi::names::INPUTS;
+
+    use super::Names;
+
+    /// Every name of the interface that is not a beginning (`noise_`, `state_`, …) has a method, and no other has one.
+    #[test]
+    fn every_name_of_the_interface_has_a_method() {
+        let whole: BTreeSet<&str> = INPUTS.iter().map(|row| row.name).filter(|name| !name.ends_with('_')).collect();
+        let handles: BTreeSet<&str> = Names::HANDLES.iter().copied().collect();
+        assert_eq!(handles, whole);
+    }
 }

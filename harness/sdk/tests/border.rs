@@ -92,7 +92,7 @@ fn build(id: &str, args: &[abi::FsValue]) -> Answered {
         classes: 7,
         norm: abi::FsString::new("linf"),
         targeted: 0,
-        reserved: 0,
+        parameters: 12,
         eps: 0.1,
         lo: 0.0,
         hi: 1.0,

@@ -1,6 +1,13 @@
 /* my-attack: momentum steps along the sign of the gradient in the l-inf ball (Dong et al. 2018, arXiv:1710.06081). */
 #include "flatscape_plugin.h"
 
+/* A view of a terminated string. */
+static fs_string text(const char *words) {
+    fs_string view = { words, 0 };
+    while (words[view.length]) view.length++;
+    return view;
+}
+
 static const char init[] = "init (float[N,D] x0) => (float[N,D] x, float[N,D] state_m) { x = Identity(x0)  state_m = Sub(x0, x0) }";
 
 static const char step[] =
@@ -25,7 +32,7 @@ static fs_status build(const fs_component *component, const fs_call *call, const
         { FS_STEP, FS_TEXT_GRAPH, { (const uint8_t *)step, sizeof step - 1 } },
     };
     (void)component;
-    if (task->norm.length != 4 || task->norm.data[1] != 'i') return call->fail(call, FS_UNSUPPORTED, fs_text("it knows linf only"));
+    if (task->norm.length != 4 || task->norm.data[1] != 'i') return call->fail(call, FS_UNSUPPORTED, text("it serves linf only"));
     out->graphs = graphs;
     out->graph_count = 2;
     out->steps = (uint32_t)call->args[0].integer;

@@ -208,7 +208,7 @@ fn c_task(task: &Task) -> abi::FsTask {
         classes: u32::try_from(task.classes).unwrap_or(u32::MAX),
         norm: abi::FsString::new(&task.norm),
         targeted: task.targeted.into(),
-        reserved: 0,
+        parameters: u32::try_from(task.parameters).unwrap_or(u32::MAX),
         eps: task.eps,
         lo: task.lo,
         hi: task.hi,

@@ -108,6 +108,7 @@ impl<'a> Link<'a> {
         let builder = Builder::new(Graph::new(&graph.name));
         let mut scope = Scope::new(*self, &builder, point);
         for (name, value) in scope.include(graph)? {
+            let name = if name.starts_with('z') { name.replacen('z', "x", 1) } else { name };
             let value = if name.starts_with('x') || name == "direction" { scope.shaped(value) } else { value };
             let value = if project && (name == "x" || name == "x_next") { scope.project(value, None) } else { value };
             builder.output(&name, value);
