@@ -214,7 +214,7 @@ fn ascent_is_the_gradient_of_the_loss_up_to_a_positive_factor() {
         let own = Link { objective: Some(&objective), ..link(&toy, &threat) };
         let found = stepped(&*engine, &toy, &own, step, &[("x", X.to_vec()), ("y", vec![1.0])]);
         close("of an objective it is the gradient", &found["state_a_next"], &found["state_g_next"], 0.0);
-        close("the margin's", &found["state_g_next"], &back(&W3, &[0.0, -1.0, 1.0]), 1e-6);
+        close("the margin's", &found["state_g_next"], &back(&W3, &[1.0, -1.0, 0.0]), 1e-6);
     }
 }
 

@@ -84,7 +84,7 @@ impl<'b> Way<'b> {
             let reached = (self.slope * now.min(self.room)).sum(&self.axes, true);
             let slope = now.less(self.room).select(slopes, none).sum(&self.axes, true);
             let onward = (self.gap - reached).relu() / slope.max(f64::from(f32::MIN_POSITIVE));
-            level = level + slope.greater(0.0).select(onward, onward * 0.0);
+            level = level + slope.greater(0.0).select(onward, self.gap * 0.0);
         }
         level
     }
