@@ -76,8 +76,8 @@ fn refusal(name: &str) -> HostError {
 
 /// (file, id, the sentence)
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("wrong_major", "P05", "plugin wrong_major.so has plugin ABI 3.1; this flatscape has 0.1"),
-    ("wrong_minor", "P05", "plugin wrong_minor.so has plugin ABI 0.99; this flatscape has 0.1"),
+    ("wrong_major", "P05", "plugin wrong_major.so has plugin ABI 3.2; this flatscape has 0.2"),
+    ("wrong_minor", "P05", "plugin wrong_minor.so has plugin ABI 0.99; this flatscape has 0.2"),
     ("missing_symbol", "P04", "plugin missing_symbol.so does not export `flatscape_plugin`"),
     ("null_plugin", "P09", "plugin null_plugin.so: flatscape_plugin() returned no plugin (null)"),
     ("short_table", "P09", "plugin short_table.so: the plugin's table has 24 bytes; this host needs 64"),
@@ -129,7 +129,7 @@ const FAULTY: &[(&str, &str, &str)] = &[
     (
         "wrong_output",
         "P12",
-        "component bad of plugin wrong_output.so: its step graph gives \"x_new\"; it may give x_next, state_*_next",
+        "component bad of plugin wrong_output.so: its step graph gives \"x_new\"; it may give x_next, z_next, direction, state_*_next",
     ),
     (
         "wrong_shape",
@@ -361,7 +361,7 @@ fn the_check_finds_what_is_wrong_and_nothing_else() {
     };
     assert_eq!(wrong("good"), [""; 0]);
     assert_eq!(wrong("impure"), ["pure: impure for l1 has another answer every time"]);
-    assert_eq!(wrong("wrong_major"), ["loads: plugin wrong_major.so has plugin ABI 3.1; this flatscape has 0.1"]);
+    assert_eq!(wrong("wrong_major"), ["loads: plugin wrong_major.so has plugin ABI 3.2; this flatscape has 0.2"]);
     assert_eq!(wrong("unknown_name").len(), 1);
     assert_eq!(wrong("segfault_in_build").len(), 1);
     assert_eq!(wrong("oracle"), [""; 0]);
