@@ -3,7 +3,8 @@
 use flatscape_autodiff::vjp;
 use flatscape_graph::{Builder, normalize, onnx, simplify};
 
-/// The model with one more output: the gradient of the sum of its first output with respect to its first input.
+/// The model with one more output: the gradient of the sum of its first output with respect to its
+/// first input.
 pub fn with_gradient(model: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let file = onnx::read(model)?;
     let graph = normalize::normalize(&file.graph, file.opset, &normalize::Options::default())?;
