@@ -62,7 +62,7 @@ pub(crate) fn active_values(book: &Rulebook, graph: &Graph, wrt: &[ValueId]) -> 
     active.marks
 }
 
-/// The values from one on, and a few before it, of which a derivative is asked for or can be other than zero.
+/// The values from one on, and a few before it, whose derivative is wanted or can be nonzero.
 struct Active {
     first: usize,
     marks: Vec<bool>,

@@ -4,7 +4,7 @@
 use flatscape_graph::{Graph, ops};
 
 /// The graph with every `Surrogate(s, v)` replaced by v and every `Detach(v)` by v. To be called after the last [`crate::vjp`]
-/// and before the graph is simplified, written or run; nothing is inferred anew where there is no mark.
+/// and before the graph is simplified, written or run; types are inferred again only if there is a mark.
 pub fn without_marks(graph: Graph) -> Graph {
     if !graph.nodes().iter().any(|n| &*n.domain == ops::FUNCTIONS) {
         return graph;

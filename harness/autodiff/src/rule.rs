@@ -82,7 +82,7 @@ pub struct Rule {
     pub all_results: bool,
     /// Whether results beyond the first carry no derivative.
     pub first_result: bool,
-    /// Whether the rule is no derivative but stands in for one.
+    /// Whether the rule is a surrogate, not a derivative.
     pub surrogate: bool,
     /// What becomes of cotangents of integers.
     pub integers: Integers,

@@ -52,7 +52,7 @@ impl<'b> Site<'b> {
         self.node.inputs.len()
     }
 
-    /// The result at a position; an optional one is asked for if it was not before.
+    /// The result at a position; an optional one is added if the node did not have it.
     pub fn y(&self, k: usize) -> Expr<'b> {
         self.builder.extra_output(self.id, k)
     }

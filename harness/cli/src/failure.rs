@@ -1,5 +1,5 @@
 //! How a command ends when it cannot do what was asked: `error[M031]: sentence`, a line of help, an exit code; the same as JSON
-//! where `--json` was asked for.
+//! with `--json`.
 
 use std::fmt;
 

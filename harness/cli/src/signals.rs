@@ -37,7 +37,7 @@ impl Interruption {
     }
 }
 
-/// A reader that stops reading (`| head`) is no reason to fail: what is printed is then lost, the run goes on.
+/// A reader that stops reading (`| head`) is not an error: further output is lost, the run continues.
 pub fn let_pipes_close() {
     std::panic::set_hook(Box::new(|info| {
         let message = info.to_string();

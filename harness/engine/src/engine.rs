@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Buffer, EngineError, runtime};
 
-/// Which engine is asked for.
+/// The requested engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Choice {
     /// ONNX Runtime if a library is found, else tract.

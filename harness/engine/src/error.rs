@@ -31,10 +31,10 @@ pub enum EngineError {
     LibraryInUse {
         /// The library that is loaded.
         loaded: PathBuf,
-        /// The library that was asked for.
+        /// The requested library.
         wanted: PathBuf,
     },
-    /// The device was asked for and is not available. There is no silent fallback to the CPU.
+    /// The requested device is not available. There is no silent fallback to the CPU.
     #[error("the device {device} is not available: {reason}; use --device cpu, or {remedy}")]
     Device {
         /// As the user spells it, `cuda:0`.

@@ -58,7 +58,7 @@ pub const ENGINES: &[EngineRow] = &[
 ];
 
 /// Opens the engine that the settings ask for. `auto` takes ONNX Runtime if a usable library is found and tract otherwise;
-/// anything that was asked for by name (an engine, a library, a CUDA device) is used or refused, never replaced.
+/// anything that the user names (an engine, a library, a CUDA device) is used or refused, never replaced.
 ///
 /// # Errors
 /// [`EngineError`] when the library is missing, too old or of another architecture, or the device is not there.

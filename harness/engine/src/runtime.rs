@@ -1,6 +1,6 @@
 //! Getting ONNX Runtime: which package is fetched for which machine, how, where its libraries are kept, and what is in use.
 //!
-//! Fetching is asked for by the user (`flatscape runtime install`) and happens at no other time. The work is left to `uv` or `pip`,
+//! The library is fetched only if the user requests it (`flatscape runtime install`). The work is left to `uv` or `pip`,
 //! so their proxies, certificates and mirrors apply; what they fetch must have the hash that stands here.
 
 mod provision;

@@ -84,7 +84,7 @@ impl Builder {
         if let [only] = parts { self.expr(only.id) } else { self.op("Concat", parts, [("axis", axis.into())]) }
     }
 
-    /// An optional result of a node, asked for now if it was not before.
+    /// An optional result of a node; it is added if the node did not have it.
     pub fn extra_output(&self, node: NodeId, position: usize) -> Expr<'_> {
         let id = self.0.borrow_mut().ensure_output(node, position);
         self.expr(id)
@@ -243,7 +243,7 @@ impl<'b> Expr<'b> {
         self.greater(0.0).cast(self.dtype())
     }
 
-    /// `Cast`; nothing is appended where the element type is already the one asked for.
+    /// `Cast`; nothing is appended if the element type is already that.
     pub fn cast(self, to: DType) -> Expr<'b> {
         if self.builder.graph().dtype(self.id) == Some(to) {
             return self;

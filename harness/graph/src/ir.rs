@@ -141,7 +141,7 @@ pub struct Node {
     pub name: Arc<str>,
     /// Operands; `None` where an optional one is absent.
     pub inputs: Vec<Option<ValueId>>,
-    /// Results; `None` where an optional one is not asked for.
+    /// Results; `None` for an optional one that is not used.
     pub outputs: Vec<Option<ValueId>>,
     /// Attributes.
     pub attributes: Attributes,
@@ -160,7 +160,7 @@ impl Node {
         }
     }
 
-    /// The same node on other operands, with the same results asked for.
+    /// The same node on other operands, with the same optional results.
     #[must_use]
     pub(crate) fn on(&self, inputs: Vec<Option<ValueId>>) -> Node {
         Node {
@@ -259,7 +259,7 @@ impl Graph {
         results
     }
 
-    /// Appends a node whose results carry these labels (`None` where an optional result is not asked for) and infers their
+    /// Appends a node whose results carry these labels (`None` for an unused optional result) and infers their
     /// types. Mistakes become problems, as with [`Graph::push`].
     pub fn push_named(&mut self, node: Node, results: &[Option<&str>]) -> Vec<Option<ValueId>> {
         let id = self.append(node, results);
@@ -308,7 +308,7 @@ impl Graph {
         self.outputs = outputs;
     }
 
-    /// The optional output of a node at a position, asked for now if it was not before (e.g. the indices of `MaxPool`).
+    /// The optional output of a node at a position; it is added if the node did not have it (e.g. the indices of `MaxPool`).
     pub fn ensure_output(&mut self, node: NodeId, position: usize) -> ValueId {
         if let Some(value) = self.nodes[node.0 as usize].output(position) {
             return value;

@@ -7,9 +7,9 @@ use crate::tensor::DType;
 
 /// The most bytes that one value may have, for one sample of a batch whose size is open.
 pub const VALUE_BYTES: u64 = 1 << 30;
-/// The most bytes that may be worked out from constants when an engine loads the graph: so many, …
+/// The most bytes that an engine may compute from constants when it loads the graph: this many, …
 pub const CONSTANT_BYTES: u64 = 256 << 20;
-/// … and so many times the bytes of the constants in the file (weights that are stored in fewer bits).
+/// … plus this many times the bytes of the constants in the file (weights that are stored in fewer bits).
 pub const CONSTANT_FACTOR: u64 = 16;
 
 impl Graph {

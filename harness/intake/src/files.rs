@@ -99,7 +99,7 @@ pub struct ExternalFiles {
 
 /// Tensors may share bytes: as many times on the average, …
 const SHARED: u64 = 4;
-/// … and so many bytes more.
+/// … plus this many bytes.
 const SLACK: u64 = 64 << 20;
 
 /// Why external data cannot be had: the kind of fault and a clause about the location.
@@ -115,7 +115,7 @@ impl ExternalFiles {
     ///
     /// # Errors
     /// A clause if the location has any part other than plain names, or leads (through a link) out of the folder of the model
-    /// path and of the model's real path; if it is no regular file, or one with several names; if the file is shorter; if the
+    /// path and of the model's real path; if it is not a regular file, or has several names; if the file is shorter; if the
     /// tensors ask for too much in all.
     pub fn fetch(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, Withheld> {
         self.given.set(self.given.get().saturating_add(length));

@@ -43,7 +43,7 @@ pub enum WithRespectTo {
     Parameters,
 }
 
-/// What is asked for.
+/// What the gradient file should hold.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// What is differentiated.
@@ -102,7 +102,7 @@ pub struct Gradient {
     pub classes: Option<usize>,
     /// Names of what the gradient is taken with respect to, with their values where they are constants of the model.
     pub variables: Vec<(String, Option<Tensor>)>,
-    /// Whether a remedy was asked for that differentiates something else than the values.
+    /// Whether a requested remedy differentiates something other than the values.
     pub surrogate: bool,
     /// What was done to the model, as sentences.
     pub facts: Vec<String>,
@@ -118,7 +118,7 @@ impl Gradient {
     }
 }
 
-/// Joins a model with the gradient that is asked for. Inputs: the model's own, then `label` or `cotangent`, then `vector`.
+/// Joins a model with the requested gradient. Inputs: the model's own, then `label` or `cotangent`, then `vector`.
 /// Outputs: the logits under their own name (or `logits`, and the file's output behind, where a softmax was cut), or the value
 /// that was named; `loss`; `grad_<name>`, `hvp_<name>`.
 ///
@@ -128,7 +128,7 @@ pub fn assemble(native: &Native, request: &Request) -> Result<Gradient, Refusal>
     join(&Source::of(native), request)
 }
 
-/// As [`assemble`], of any graph: only a value that is named can be differentiated in one that is no classifier.
+/// As [`assemble`], of any graph: in a graph that is not a classifier, only a named value can be differentiated.
 ///
 /// # Errors
 /// As for [`assemble`].
@@ -202,7 +202,7 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
             (None, _) => {
                 let what = format!("{}: no gradient reaches {}: it is 0 everywhere", source.name, shown(name));
                 return Err(
-                    Refusal::model(28, what).help("`flatscape inspect MODEL` names the operators that stop it; --remedy straight-through differentiates some of them as something smooth")
+                    Refusal::model(28, what).help("`flatscape inspect MODEL` names the operators that stop it; --remedy straight-through differentiates some of them as smooth functions")
                 );
             }
         };
@@ -301,7 +301,7 @@ fn forward(graph: &Graph, y: ValueId, wrt: &[(String, ValueId)]) -> Graph {
     simplify(&without_marks(new))
 }
 
-/// The model with any batch where that is possible, behind its preprocessing where that was asked for. Its first output is what
+/// The model with any batch if possible, behind its preprocessing if requested. Its first output is what
 /// is differentiated.
 fn base(source: &Source, request: &Request, facts: &mut Vec<String>) -> Result<Graph, Refusal> {
     if let (None, Some(n)) = (&source.any_batch, source.fixed_batch) {

@@ -50,7 +50,7 @@ pub struct Intake {
     /// What its file may take.
     #[serde(default)]
     pub limits: Limits,
-    /// Remedies by name that were asked for.
+    /// Requested remedies, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<String>,
     /// A gradient graph that came with the model.
@@ -59,7 +59,7 @@ pub struct Intake {
     /// What the output says about an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// Values of inputs that are no image.
+    /// Values of inputs that are not images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<(String, f64)>,
 }
@@ -109,11 +109,11 @@ pub struct Model {
     pub steadiness: Steadiness,
     /// What was read off the file that makes gradients or numbers doubtful.
     pub hazards: Vec<Found>,
-    /// What attacks see instead of the model, where that was asked for.
+    /// What attacks see instead of the model, if a remedy was requested.
     pub remedied: Remedied,
     /// The remedy that made another model of it, where one did.
     pub changed: Option<&'static str>,
-    /// What was changed because it was asked for, as sentences.
+    /// What requested remedies changed, as sentences.
     pub remedies: Vec<String>,
     /// The gradient graph that came with it.
     pub given: Option<Given>,
@@ -191,7 +191,7 @@ impl Model {
 }
 
 impl Model {
-    /// What the remedies that were asked for made of it: the changed model, and what attacks see, all in pixel units.
+    /// The graphs that the requested remedies made: the changed model, and what attacks see, all in pixel units.
     pub fn remedied_graphs(&self) -> Vec<(&'static str, Graph)> {
         let changed = self.changed.map(|name| (name, self.graph.clone()));
         changed.into_iter().chain(self.remedied.graphs()).collect()
@@ -203,9 +203,9 @@ fn labels_of(data: &Dataset) -> Option<usize> {
     (!data.class_names.is_empty()).then(|| data.class_names.len() + usize::try_from(data.label_offset).unwrap_or(0))
 }
 
-/// The models as they were asked for, each read or refused, and the data as they want it.
+/// The requested models, each read or refused, and the data prepared for them.
 pub struct Read {
-    /// In the order in which they were asked for.
+    /// In the order of the request.
     pub models: Vec<(ModelRequest, Result<Native, Refusal>)>,
     /// The data, prepared.
     pub dataset: Dataset,

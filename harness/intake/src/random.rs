@@ -36,7 +36,7 @@ impl Place {
         Place { seed, stream: name_hash(stream), component: name_hash(component), sample: u64::MAX, restart: 0, step: 0 }
     }
 
-    /// The numbers that belong to one sample (its id in the data set; `u64::MAX` is no sample).
+    /// The numbers that belong to one sample (its id in the data set; `u64::MAX` is not a sample).
     #[must_use]
     pub fn sample(self, sample: u64) -> Place {
         Place { sample, ..self }

@@ -1,11 +1,11 @@
 //! How the scores of one sample are read: which class is predicted, and by how much. One rule for clean and for attacked points.
 
-/// Strictly misclassified: another class has a higher logit than the label's. A tie, or a logit that is no number, is not.
+/// Strictly misclassified: another class has a higher logit than the label's. A tie, or a NaN logit, is not.
 pub fn is_broken(logits: &[f64], label: usize) -> bool {
     margin(logits, label) < 0.0
 }
 
-/// `z_y − max_{i≠y} z_i`; NaN when a logit is no number.
+/// `z_y − max_{i≠y} z_i`; NaN if any logit is NaN.
 pub fn margin(logits: &[f64], label: usize) -> f64 {
     if logits.iter().any(|z| z.is_nan()) {
         return f64::NAN;
@@ -14,7 +14,7 @@ pub fn margin(logits: &[f64], label: usize) -> f64 {
     logits.get(label).map_or(f64::NAN, |own| own - rival)
 }
 
-/// The index of the largest logit, ties to the lowest; `None` when one is no number.
+/// The index of the largest logit, ties to the lowest; `None` if one is NaN.
 pub fn argmax(logits: &[f64]) -> Option<usize> {
     if logits.iter().any(|z| z.is_nan()) {
         return None;

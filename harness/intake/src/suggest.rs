@@ -1,5 +1,5 @@
-//! What is usually wrong when a model guesses: tries the mistakes that people make when they feed a model, on its own images, and
-//! says which one undone would help. Suggests, and never applies.
+//! Suggestions for a model with poor clean accuracy: tries the usual preprocessing mistakes on the images and says which correction
+//! would help. It suggests and never applies.
 
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::Tensor;
@@ -11,7 +11,7 @@ use crate::model::{Model, Pixels};
 use crate::refusal::Refusal;
 use crate::scores::argmax;
 
-/// A mistake that people make.
+/// A usual mistake in preprocessing.
 pub struct Mistake {
     /// What is confused.
     pub what: &'static str,
@@ -28,7 +28,7 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake { what: "dark and light", alternatives: colours },
 ];
 
-/// Labels that are off by so much.
+/// Offsets of labels that are tried.
 const OFFSETS: &[i64] = &[0, 1, -1];
 
 /// Images per try, and for the ways that look best; for images of more than [`SMALL`] pixels a quarter of that.

@@ -1,5 +1,5 @@
 //! Relative errors and what is said of them: how many exceed what is tolerated, the median and the largest. A share is only
-//! called too large where it is so with confidence: one kink among a few samples is no mistake of a gradient.
+//! called too large where it is so with confidence: one kink among a few samples is not an error of the gradient.
 
 use super::Finding;
 use super::points::Points;
@@ -16,7 +16,7 @@ pub(super) struct Errors {
 pub(super) struct Tolerance {
     /// What an error is about: `pairs` of a sample and a direction, or `samples`.
     pub(super) noun: &'static str,
-    /// The largest error that is no fault.
+    /// The largest error that is tolerated.
     pub(super) error: f64,
     /// Relative to what, as a word or formula.
     pub(super) of: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct Tolerance {
 }
 
 impl Errors {
-    /// Adds |found − expected| / max(scale, |expected|); equal is 0, and what is no number is wrong.
+    /// Adds |found − expected| / max(scale, |expected|); equal values give 0, NaN counts as wrong.
     pub(super) fn add(&mut self, sample: usize, found: f64, expected: f64, scale: f64) {
         let difference = (found - expected).abs();
         let error = if difference == 0.0 { 0.0 } else { difference / scale.max(expected.abs()) };

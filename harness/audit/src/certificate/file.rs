@@ -149,7 +149,7 @@ fn subject(
     let (low, high) = start.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
     let range = if high > low { high - low } else { 1.0 };
     if request.order == 2 {
-        // any vector serves where only the gradient is asked for
+        // any vector will do if only the gradient is requested
         if let Some(first) = variables.first() {
             let shape: Vec<usize> = batched.then_some(count).into_iter().chain(first.shape.iter().copied()).collect();
             fixed.insert("vector".into(), Tensor::full(DType::F64, &shape, 1.0));

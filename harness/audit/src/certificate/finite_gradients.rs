@@ -1,4 +1,4 @@
-//! A gradient with an entry that is no number leads nowhere.
+//! A gradient with NaN or infinite entries gives no direction.
 
 use super::errors::{exceeds, percent};
 use super::{Check, Finding};

@@ -38,9 +38,9 @@ pub struct Check {
     pub what: &'static str,
     /// Whether a failure is one of the certificate; otherwise it is only told.
     pub counts: bool,
-    /// Whether it is about slopes, which a surrogate that somebody asked for does not have.
+    /// Whether it is about slopes, which a surrogate gradient does not have.
     pub slopes: bool,
-    /// The answer at one place; `None` where the question is not asked, an error is a clause that says why there is no answer.
+    /// The result at one place; `None` if the check does not apply; an error is a clause that says why it cannot be made.
     pub(crate) measure: fn(&Points, &Site) -> Result<Option<Finding>, String>,
 }
 
@@ -107,7 +107,7 @@ pub enum Outcome {
     Pass,
     /// Beyond it.
     Fail,
-    /// It could not be asked here; this is no pass.
+    /// The check could not be made here; this is not a pass.
     NotPossible,
 }
 
@@ -131,7 +131,7 @@ pub struct Certificate {
     pub samples: usize,
     /// Whose gradient it is, as a clause, and where the points are.
     pub about: String,
-    /// Whether the gradient is a surrogate because that was asked for: it is then no slope, and nobody says it is.
+    /// Whether the gradient is a surrogate that the user requested. It is then not a slope and not judged as one.
     pub surrogate: bool,
     /// The rows.
     pub rows: Vec<Row>,
@@ -169,7 +169,7 @@ impl Certificate {
                     n => format!("; {n} were not possible here"),
                 };
                 let surrogate = if self.surrogate {
-                    "; it is a surrogate, as was asked for, and its slopes are told and not counted"
+                    "; it is a surrogate, as requested: its slopes are reported and not counted"
                 } else {
                     ""
                 };

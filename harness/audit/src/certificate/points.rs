@@ -40,7 +40,7 @@ pub struct Engines<'a> {
     pub main: &'a dyn Engine,
     /// Another one, or a clause that says why there is none.
     pub second: Result<Arc<dyn Engine>, String>,
-    /// Those that are asked for float64, in this order; not every engine has every kernel.
+    /// Those that are tried in float64, in this order; not every engine has every kernel.
     pub double: Vec<Arc<dyn Engine>>,
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Step {
     pub(super) below: Vec<f64>,
 }
 
-/// How many of so many samples are looked at, for a model that costs this much.
+/// How many of `n` samples are checked, given the cost of the model.
 pub fn samples(forward: &Graph, available: usize) -> usize {
     let affordable = BUDGET / (EVALUATIONS[1] * work(forward).max(1.0));
     available.min(SAMPLES).min((affordable as usize).max(FEWEST))
@@ -363,7 +363,7 @@ fn packed(subject: &Subject, results: &Results) -> Result<Vec<f64>, String> {
     Ok(all)
 }
 
-/// Extents of the values, of which there are so many: what is not fixed is the batch.
+/// Extents of the values, given their number: the extent that is not fixed is the batch.
 fn extents(subject: &Subject, count: usize) -> Vec<usize> {
     let dims = subject.forward.outputs().first().and_then(|o| subject.forward.shape(o.value)).unwrap_or(&[]);
     let fixed: usize = dims.iter().filter_map(Dim::fixed).product();

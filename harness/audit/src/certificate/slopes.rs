@@ -34,7 +34,7 @@ pub(super) const MARGIN: Check = Check {
     },
 };
 
-/// e_rival − e_label of every row of logits; `None` where the values are no logits of samples.
+/// e_rival − e_label of every row of logits; `None` if the values are not logits of samples.
 pub(super) fn margin_weights(points: &Points, site: &Site) -> Option<Vec<f64>> {
     let labels = points.subject.labels.as_ref().filter(|_| points.subject.batched)?;
     let classes = site.values.len() / labels.len().max(1);

@@ -57,7 +57,7 @@ pub struct Subject {
     pub start: Vec<f64>,
     /// Inputs that stay as they are: `label`, `cotangent`, `vector`, images.
     pub fixed: HashMap<String, Tensor>,
-    /// Ids of the samples: they key the random directions. Empty where a block is no sample.
+    /// Ids of the samples: they key the random directions. Empty if a block is not a sample.
     pub ids: Vec<u64>,
     /// Smallest and largest value of a variable; steps stay between them.
     pub bounds: Option<(f64, f64)>,
@@ -67,7 +67,7 @@ pub struct Subject {
     pub reach: Option<f64>,
     /// Whether the graph gives the Hessian-vector product: its output, with the input `vector`.
     pub hessian: Option<String>,
-    /// Whether the gradient is that of something else than the values, because that was asked for.
+    /// Whether the gradient is deliberately not that of the values (a remedy).
     pub surrogate: bool,
     /// Another gradient of the same scalar.
     pub other: Option<Other>,

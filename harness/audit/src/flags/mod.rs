@@ -1,5 +1,5 @@
-//! Doubts that come of running: what raises each one. One file and one row per doubt. What is read off the graph before anything
-//! runs is a row of [`HAZARDS`], which brings its doubt with it; [`doubts`] lists both.
+//! Doubts from the evidence of a run. One file and one row per doubt. A doubt that is found in the graph before anything runs is a
+//! row of [`HAZARDS`], which brings its doubt with it; [`doubts`] lists both.
 
 mod batch_dependent;
 mod chance_accuracy;
@@ -25,7 +25,7 @@ use flatscape_measure::threats::ThreatModel;
 
 use crate::certificate::Certificate;
 
-/// A doubt that comes of running a model, and how it is judged.
+/// A doubt from the evidence of a run, and how it is judged.
 #[derive(Clone, Copy)]
 pub struct Flag {
     /// The doubt.
@@ -34,7 +34,7 @@ pub struct Flag {
     pub judge: fn(&Evidence) -> Option<String>,
 }
 
-/// Doubts that come of running a model, in the order of the report.
+/// Doubts from the evidence of a run, in the order of the report.
 pub const FLAGS: &[Flag] = &[
     remedied::FLAG,
     not_repeatable::FLAG,
@@ -53,7 +53,7 @@ pub const FLAGS: &[Flag] = &[
     short_of_reach::FLAG,
 ];
 
-/// All doubts, in the order of the report: those that come of running, then the hazards.
+/// All doubts, in the order of the report: those of a run, then the hazards.
 pub fn doubts() -> impl Iterator<Item = Doubt> {
     FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt))
 }
@@ -74,7 +74,7 @@ pub struct Evidence<'a> {
     pub batch_difference: Option<f64>,
     /// What was read off the graph.
     pub hazards: &'a [Found],
-    /// What was done to the model or to the gradient because it was asked for, as sentences.
+    /// What requested remedies did to the model or to the gradient, as sentences.
     pub remedies: &'a [String],
     /// How far the logits of the same images differ between two runs, where they do.
     pub repeat_difference: Option<f64>,
@@ -98,7 +98,7 @@ impl Evidence<'_> {
     /// The cause of a hazard that the model has, in words.
     fn hazard(&self, code: &str) -> Option<String> {
         let found = self.hazards.iter().find(|h| h.code == code)?;
-        let answered = if found.answered { "; answered by the remedy that was asked for" } else { "" };
+        let answered = if found.answered { "; answered by the requested remedy" } else { "" };
         Some(format!("{}{answered}", found.cause))
     }
 
@@ -122,7 +122,7 @@ pub struct AttackEvidence {
     pub label: String,
     /// Samples left standing.
     pub robust: u64,
-    /// Samples with a point in ball and box where the model gives no number.
+    /// Samples with a point in ball and box where a logit of the model is NaN.
     pub nan_in_ball: u64,
     /// Proposals that were not admissible.
     pub rejected: u64,
@@ -130,7 +130,7 @@ pub struct AttackEvidence {
     pub gradients: u64,
     /// Of these, zero everywhere.
     pub zero_gradients: u64,
-    /// Of these, with an entry that is no number.
+    /// Of these, with a NaN or infinite entry.
     pub broken_gradients: u64,
     /// Whether it ascends an objective of its own instead of cross-entropy.
     pub own_objective: bool,

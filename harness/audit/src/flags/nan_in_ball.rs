@@ -1,4 +1,4 @@
-//! A permitted input makes the model give something that is no number.
+//! A permitted input makes a logit of the model NaN.
 
 use super::{Doubt, Flag};
 

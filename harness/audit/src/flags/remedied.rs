@@ -1,4 +1,4 @@
-//! The model or its gradient was changed because somebody asked for it.
+//! The model or its gradient was changed by a requested remedy.
 
 use super::{Doubt, Flag};
 

@@ -111,7 +111,7 @@ fn shifted<'b>(n: &Site<'b>, to: DType) -> Result<Expr<'b>, String> {
     }
 }
 
-/// Operand i as floats, less its zero point, which is one number or one for each row, with so many axes behind it.
+/// Operand i as floats, less its zero point, which is one number or one for each row, followed by `behind` axes of extent 1.
 fn operand<'b>(n: &Site<'b>, i: usize, zero_point: usize, behind: usize) -> Result<Expr<'b>, String> {
     let to = n.arriving();
     let x = n.x(i).cast(to);

@@ -90,7 +90,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Runs it.
+    /// Runs the audit; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let plan = self.plan()?;
         let engine = self.engine.open()?;

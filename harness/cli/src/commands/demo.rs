@@ -26,7 +26,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Runs it.
+    /// Runs the demo; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let options = EngineOptions { engine: Choice::Tract, device: flatscape_engine::Device::Cpu, threads: 0, ort_lib: None };
         let engine = options.open()?;

@@ -18,7 +18,7 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// Runs it; 6 if something that was asked for does not work.
+    /// Prints what is used; returns 6 if something that the user requested does not work.
     pub fn run(self) -> Result<u8, Failure> {
         let device = if self.cuda { Device::Cuda(0) } else { Device::Cpu };
         let settings = Settings { device, ..Settings::default() };
@@ -33,7 +33,7 @@ impl Doctor {
             match works(&Settings { choice, ..settings.clone() }) {
                 Ok(said) => println!("{name} works: {said}"),
                 Err(why) => {
-                    // Without a library of ONNX Runtime the embedded engine serves; that is no illness.
+                    // Without an ONNX Runtime library the embedded engine is used; that is not a fault.
                     let missing = choice == Choice::Ort && status.used.is_none() && status.problem.is_none() && !self.cuda;
                     healthy &= missing;
                     println!("{name} is not available: {why}");

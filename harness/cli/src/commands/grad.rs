@@ -55,7 +55,7 @@ pub struct Grad {
 }
 
 impl Grad {
-    /// Runs it.
+    /// Writes the gradient file; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let mut request = Request::parse(&self.of, &self.wrt, self.order)?;
         let stated = intake(&self.intake)?;

@@ -25,7 +25,7 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    /// Runs it.
+    /// Prints what the file shows; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let native = Native::load(&self.model, &self.reading.intake()?)?;
         let inspection = Inspection::of(&native);

@@ -54,7 +54,7 @@ pub struct Landscape {
 }
 
 impl Landscape {
-    /// Runs it.
+    /// Draws the landscapes; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         if self.kind != "likelihood" {
             return Err(Failure::usage(format!(

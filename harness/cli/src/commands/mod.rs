@@ -51,7 +51,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs it; the number is the exit code.
+    /// Runs the command; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         match self {
             Command::Demo(c) => c.run(),

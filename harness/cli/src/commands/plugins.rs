@@ -65,7 +65,7 @@ enum Action {
 }
 
 impl PluginsCommand {
-    /// Runs it.
+    /// Runs the subcommand; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         match &self.action {
             Action::List { json } => list(&self.plugins.load()?, *json),

@@ -27,7 +27,7 @@ fn names() -> clap::builder::PossibleValuesParser {
 }
 
 impl Report {
-    /// Runs it.
+    /// Writes the files; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         // a path that is not a run is refused before anything is made there
         drop(Directory::to_read(&self.run)?);

@@ -35,7 +35,7 @@ enum Action {
 }
 
 impl Runtime {
-    /// Runs it.
+    /// Installs or shows ONNX Runtime; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         match self.action {
             Action::Install { cuda } => {

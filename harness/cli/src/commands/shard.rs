@@ -29,7 +29,7 @@ pub struct ShardCommand {
 }
 
 impl ShardCommand {
-    /// Runs it.
+    /// Computes the job and writes its result; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let file = files::read(&self.job, 1 << 24).map_err(|e| Refusal::usage(102, format!("the job file: {e}")))?;
         let job = Job::parse(&file.bytes)?;

@@ -183,7 +183,7 @@ fn is_library(path: &Path) -> bool {
     name.starts_with("libonnxruntime") || (name.starts_with("onnxruntime") && name.ends_with(".dll"))
 }
 
-/// The library in a directory, if it is the one that was asked for.
+/// The library in a directory, if it has the requested version.
 fn usable(directory: &Path) -> Result<PathBuf, String> {
     let place = library::in_directory(directory).ok_or("there is no library")?;
     match place.finding {

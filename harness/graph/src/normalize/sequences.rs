@@ -26,7 +26,7 @@ pub(super) fn split_up(old: &mut Old) -> Renewed {
         None => (vec![1; extent], old.node.attributes.int("keepdims", 1) == 0),
         Some(split) => {
             let given = known(old.graph, split).ok_or("the extents of the parts depend on data")?;
-            let ints = given.to_ints().ok_or("the extents of the parts are no integers")?;
+            let ints = given.to_ints().ok_or("the extents of the parts are not integers")?;
             match (given.shape(), &ints[..]) {
                 ([], &[part]) if part > 0 => {
                     let whole = extent as i64 / part;

@@ -180,12 +180,12 @@ impl Forest {
             depth += 1;
             seen += next.len();
             if depth > DEPTH || seen > self.feature.len() {
-                return Err("its nodes are no trees".to_owned());
+                return Err("its nodes do not form trees".to_owned());
             }
             level = next;
         }
         if seen != self.feature.len() || self.roots.is_empty() {
-            return Err("its nodes are no trees".to_owned());
+            return Err("its nodes do not form trees".to_owned());
         }
         Ok(depth)
     }

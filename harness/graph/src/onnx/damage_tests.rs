@@ -85,7 +85,7 @@ fn every_byte_may_be_another() {
             }
         }
     }
-    // most damage to names and weights is no damage to the form
+    // most damage to names and weights does not damage the form
     assert!(accepted > 100 && accepted < tried * 9 / 10, "{accepted} of {tried}");
 }
 

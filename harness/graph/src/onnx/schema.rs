@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Float,
     /// Numbers as varints, one field each or all in one; bytes that a decoded one takes.
     Numbers(usize),
-    /// Numbers of so many bytes each, one field each or all in one.
+    /// Numbers of this many bytes each, one field each or all packed in one.
     Fixed(usize),
     /// One name or one block of data.
     Bytes,

@@ -107,7 +107,7 @@ fn field(number: u64, value: &[u8]) -> Vec<u8> {
     [varint(number << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
 }
 
-/// `value` inside so many fields of these numbers, from the inside.
+/// `value` nested in fields of these numbers, the innermost first.
 fn inside(levels: usize, numbers: &[u64], value: &[u8]) -> Vec<u8> {
     let mut bytes = value.to_vec();
     for level in 0..levels {

@@ -205,7 +205,7 @@ fn function(name: &str, node: Vec<NodeProto>) -> proto::FunctionProto {
     proto::FunctionProto { name, domain, input: vec![b"a".to_vec()], output: vec![b"b".to_vec()], node, ..Default::default() }
 }
 
-/// Functions f0, f1, …, each of which calls the one before so many times, one behind the other.
+/// Functions f0, f1, …, each of which calls the previous one this many times, one call after the other.
 fn chain(length: usize, calls: usize) -> Vec<proto::FunctionProto> {
     let call = |op: String, i: usize, last: bool| {
         let (from, to) =
@@ -517,7 +517,7 @@ fn outputs_that_hold_text_or_maps_are_left_out_beside_others() {
     let file = read(&model.encode_to_vec()).unwrap();
     assert_eq!((file.graph.outputs().len(), file.graph.nodes().len()), (1, 2));
     assert!(file.notes.iter().any(|n| n == "the output \"m\" holds a map and was left out"), "{:?}", file.notes);
-    // where the tensor behind it is no output, it is refused
+    // if the tensor behind it is not an output, it is refused
     model.graph.as_mut().unwrap().node[2].input[0] = b"x".to_vec();
     assert_eq!(read(&model.encode_to_vec()).unwrap_err().id(), "M039");
 }

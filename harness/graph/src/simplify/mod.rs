@@ -60,7 +60,7 @@ pub(crate) fn simplified(graph: &Graph, shapes: Shapes) -> Graph {
 /// Operators whose results behind the first are optional.
 const OPTIONAL_RESULTS: &[&str] = &["Dropout", "MaxPool", "BatchNormalization", "LayerNormalization"];
 
-/// Optional results that nothing reads are no longer asked for.
+/// Drops optional results that nothing reads.
 fn forget_unread(node: &mut Node, read: &[u32]) {
     // in training mode all three results are stated, or engines refuse the node
     let trains = &*node.op == "BatchNormalization" && node.attributes.int("training_mode", 0) != 0;
@@ -88,7 +88,7 @@ impl Budget {
         Budget { work: given.saturating_mul(16).saturating_add(1 << 28), growth: given.saturating_add(1 << 24) }
     }
 
-    /// Whether a node that reads and writes so many elements can be afforded; it is paid for.
+    /// Whether the budget allows a node that reads and writes this many elements; if so, they are deducted.
     fn pays(&mut self, read: usize, written: usize) -> bool {
         let (work, growth) = (read.saturating_add(written).saturating_add(64), written.saturating_sub(read));
         let pays = work <= self.work && growth <= self.growth;

@@ -264,7 +264,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether a graph comes next: a name that is no type and no number.
+    /// Whether a graph comes next: a name that is neither a type nor a number.
     fn sees_subgraph(&mut self) -> bool {
         let word = self.lexer.peek_word().map(str::to_ascii_lowercase);
         !self.sees_type() && word.is_some_and(|w| !["inf", "infinity", "nan"].contains(&&*w))

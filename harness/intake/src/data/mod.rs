@@ -1,5 +1,5 @@
 //! Labelled images: where data sets are found, what is read, and what is refused before any work starts. Knows pixels in [0,1]
-//! and labels; resizes only as it is told, never clips or guesses.
+//! and labels; resizes only on request, never clips or guesses.
 
 mod cifar;
 mod folder;
@@ -47,7 +47,7 @@ impl Split {
     }
 }
 
-/// What data is asked for.
+/// The requested data.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Request {
     /// A name (`fashion-mnist`) or a path.
@@ -56,7 +56,7 @@ pub struct Request {
     pub split: Split,
     /// The folder given with `--data-dir`, searched first.
     pub data_dir: Option<PathBuf>,
-    /// The first so many images in canonical order; all of them if absent.
+    /// The number of images, the first ones in canonical order; all of them if absent.
     pub limit: Option<usize>,
     /// Whether fewer images than `limit` are acceptable.
     pub allow_fewer: bool,
@@ -138,10 +138,10 @@ impl Pixels {
     }
 }
 
-/// Labelled images in canonical order: row i of the files is sample i for ever.
+/// Labelled images in canonical order: sample i is row i of the files.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// The name asked for, or the stem of the path.
+    /// The name as requested, or the stem of the path.
     pub name: String,
     /// Which half.
     pub split: Split,
@@ -184,7 +184,7 @@ pub struct Format {
     pub summary: &'static str,
     /// Whether a path looks like this format, judged by names only.
     recognises: fn(&Path) -> bool,
-    /// Reads the half that is asked for, of which it may leave out what lies behind the limit.
+    /// Reads the requested half; images behind the limit may be omitted.
     read: fn(&Path, &Request) -> Result<Raw, Refusal>,
 }
 
@@ -303,7 +303,7 @@ impl Dataset {
         self.labels.iter().copied().max().unwrap_or(0)
     }
 
-    /// Copies one image as float [C·H·W] in [0,1] into `out`. Positions behind the end leave `out` alone.
+    /// Copies one image as float [C·H·W] in [0,1] into `out`. Positions behind the end leave `out` unchanged.
     pub fn image(&self, index: usize, out: &mut [f32]) {
         let span = index * self.image_len()..(index + 1) * self.image_len();
         match &self.pixels {

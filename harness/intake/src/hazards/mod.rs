@@ -93,9 +93,9 @@ pub struct Found {
     pub consequence: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
-    /// The names of the remedies that can be asked for with `--remedy`.
+    /// The remedies for it, as `--remedy` takes them.
     pub remedies: &'static [&'static str],
-    /// Whether a remedy that was asked for has answered it.
+    /// Whether a requested remedy has answered it.
     pub answered: bool,
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn drawing<'a>(reading: &Reading<'a>) -> Vec<&'a flatscape_graph::Nod
 }
 
 /// Marks the hazards that remedies have answered: those of `asked` that the graph which attacks differentiate no longer has,
-/// and those of the loss, which is no part of it.
+/// and those of the loss, which is not part of the graph.
 pub fn answer(found: &mut [Found], asked: &[String], twin: Option<&Graph>) {
     let left = twin.map(hazards);
     for hazard in found {

@@ -275,7 +275,7 @@ fn classes(object: &Map<String, Value>, notes: &mut Vec<String>) -> Vec<String> 
     pairs.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The fields of an object, and which of them were asked for.
+/// The fields of an object, and which of them were read.
 struct Fields<'a> {
     object: &'a Map<String, Value>,
     asked: Vec<String>,
@@ -303,7 +303,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A note about every field that nobody asked for and that is not `silent`.
+    /// A note about every field that was not read and is not `silent`.
     fn name_the_rest(&self, silent: &[&str], notes: &mut Vec<String>) {
         let open = |key: &&String| !self.asked.contains(key) && !silent.contains(&key.as_str());
         let off = |key: &&String| matches!(self.object.get(*key), Some(Value::Null | Value::Bool(false)));

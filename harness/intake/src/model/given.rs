@@ -12,7 +12,7 @@ use super::pixels::{Outputs, Pixels};
 use super::whole::Whole;
 use crate::refusal::Refusal;
 
-/// What is asked for with `--gradients`.
+/// What `--gradients` requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenRequest {
     /// Path of the file.

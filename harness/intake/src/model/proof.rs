@@ -1,5 +1,5 @@
-//! What must be run to be believed about the end of a model: that cutting a softmax left the predictions alone, and whether
-//! numbers that could not be cut are probabilities. Knows an engine and some images.
+//! What only running shows about the end of a model: that removing a softmax left the predictions unchanged, and whether outputs
+//! without a removable softmax are probabilities. Knows an engine and some images.
 
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::{Builder, Graph, Tensor};
@@ -55,7 +55,7 @@ pub(super) fn same_predictions(
     Err(Refusal::model(57, what).help("export the model without a softmax"))
 }
 
-/// Whether the first output comes from an operator that gives any number, so that it is no probability whatever it looks like.
+/// Whether the first output comes from an operator of unbounded range, so that it cannot be a probability.
 pub(super) fn is_affine(graph: &Graph) -> bool {
     const AFFINE: &[&str] = &["Gemm", "MatMul", "Conv", "Add", "Sub", "Neg"];
     let Some(output) = graph.outputs().first() else { return false };

@@ -1,10 +1,10 @@
-//! A model as it was asked for, before its file is opened.
+//! A model as the user requested it, before its file is opened.
 
 use serde::{Deserialize, Serialize};
 
 use super::Intake;
 
-/// A model as it was asked for.
+/// A model as the user requested it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelRequest {
     /// A path, or the name of a model that comes with the program.

@@ -1,4 +1,4 @@
-//! Remedies: graph rewrites that answer hazards, each asked for by name and none by itself. A remedy of the gradient changes what
+//! Remedies: graph rewrites that answer hazards; each is applied only if the user names it. A remedy of the gradient changes what
 //! attacks differentiate and never what is verified; a remedy of the model changes what is audited, and says so loudly. One
 //! file and one row per remedy.
 
@@ -67,7 +67,7 @@ pub fn parse(text: &str) -> Result<Vec<String>, Refusal> {
     Ok(asked)
 }
 
-/// What became of a model because somebody asked for it.
+/// What the requested remedies made of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Remedied {
     /// What attacks see and differentiate, where that is not the model itself.
@@ -76,7 +76,7 @@ pub struct Remedied {
     pub margin: bool,
     /// What was done, as sentences.
     pub sentences: Vec<String>,
-    /// What was asked for and found nothing to do, as sentences.
+    /// Requested remedies that had nothing to do, as sentences.
     pub idle: Vec<String>,
     /// The names of the remedies that found something to do, and the graphs as they were after each.
     steps: Vec<(&'static Remedy, Graph)>,

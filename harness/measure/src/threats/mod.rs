@@ -18,7 +18,7 @@ pub struct Norm {
     pub name: &'static str,
     /// One line of help.
     pub summary: &'static str,
-    /// The largest ε that can be meant on [0,1] images; more is probably a forgotten `/255`.
+    /// The largest plausible ε on [0,1] images; a larger one is probably a forgotten `/255`.
     pub largest: f64,
     /// ‖x − x0‖ of one sample, in double precision.
     pub distance: fn(x: &[f32], x0: &[f32]) -> f64,
@@ -81,7 +81,7 @@ impl ThreatModel {
     /// Reads `linf:8/255`, `l2:0.5`. With `large` a radius that exceeds the range of pixels is accepted.
     ///
     /// # Errors
-    /// Usage errors: no such norm, no radius, a radius that is negative or not finite, or (`U090`) larger than can be meant.
+    /// Usage errors: no such norm, no radius, a radius that is negative or not finite, or (`U090`) implausibly large.
     pub fn parse(text: &str, large: bool) -> Result<ThreatModel, Refusal> {
         let names = || THREATS.iter().map(|n| n.name);
         let example = "write NORM:EPS, for example linf:8/255 or l2:0.5";

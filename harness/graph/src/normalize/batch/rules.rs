@@ -1,4 +1,4 @@
-//! Operators that spell out a batch which the file has fixed, and how they are told to take any. One row per operator.
+//! Operators that state a batch size which the file has fixed, and how they are changed to accept any. One row per operator.
 
 use crate::expr::Builder;
 use crate::ir::{Attribute, Dim, Graph, Node, ValueId};
@@ -18,7 +18,7 @@ pub(super) struct Place<'g> {
     pub(super) batch: usize,
 }
 
-/// Changes the node where it spells the batch out; `None` where nothing is to be done.
+/// Changes a node that states the batch size; `None` if nothing is to be done.
 type Rule = fn(&mut Place) -> Option<()>;
 
 /// What is done to which operators.
@@ -123,7 +123,7 @@ fn concat(p: &mut Place) -> Option<()> {
     Some(())
 }
 
-/// Constants that hold the same row for every image: one row, which broadcasts. The last `behind` axes are no batch.
+/// Constants that hold the same row for every image: one row, which broadcasts. The last `behind` axes are not a batch.
 fn one_row(p: &mut Place, behind: usize) -> Option<()> {
     if p.batch == 1 {
         return None;

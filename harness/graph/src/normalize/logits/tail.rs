@@ -44,7 +44,7 @@ pub(super) fn behind(graph: &Graph, output: ValueId) -> Result<Option<Tail>, Tai
         if let Some(tail) = core(graph, value, output)? {
             let kind = match (tail.kind, logarithm) {
                 (Kind::Softmax, true) => Kind::LogSoftmax,
-                // ln p − … of log-probabilities is no tail
+                // ln p − … of log-probabilities is not a tail
                 (Kind::LogSoftmax, true) => return Ok(None),
                 (kind, _) => kind,
             };
