@@ -53,7 +53,7 @@ fn node_tests_of_onnx_pass_but_for_the_listed_exceptions() {
         }
     }
     let unknown = exceptions.keys().filter(|(_, name)| !outcomes.contains_key(&**name));
-    failures.extend(unknown.map(|(place, name)| format!("{place}: {name} is listed and is no case")));
+    failures.extend(unknown.map(|(place, name)| format!("{place}: {name} is listed but is not a case")));
     summarise(&cases, &outcomes, counts);
     assert!(cases.len() >= 700, "only {} node tests are selected", cases.len());
     assert!(failures.is_empty(), "{} node tests:\n{}", failures.len(), failures.join("\n"));

@@ -381,7 +381,7 @@ fn half_precision_and_double_are_the_same_numbers() {
     }
 }
 
-/// What cannot be known is asked for, by the name of the flag.
+/// The message names the flag that states what cannot be known.
 #[test]
 fn what_is_ambiguous_is_asked_for() {
     let data = Dataset::load(&Request { limit: Some(16), ..Request::new("digits") }).expect("the digits are in the program");

@@ -66,7 +66,7 @@ impl Directions {
     pub fn parse(text: &str) -> Result<Directions, Refusal> {
         DIRECTIONS.iter().find(|d| d.1 == text).map(|d| d.0).ok_or_else(|| {
             let names: Vec<&str> = DIRECTIONS.iter().map(|d| d.1).collect();
-            Refusal::usage(91, format!("{:?} are no directions that this version knows", escape(text)))
+            Refusal::usage(91, format!("{:?} is not a kind of directions", escape(text)))
                 .help(format!("there are {}", names.join(" and ")))
         })
     }

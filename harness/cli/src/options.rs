@@ -34,7 +34,7 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// As the engine crate wants it.
+    /// As the engine crate takes it.
     pub fn settings(&self) -> Settings {
         Settings {
             choice: self.engine,
@@ -143,10 +143,10 @@ pub struct DataOptions {
 }
 
 impl DataOptions {
-    /// As the audit crate wants it.
+    /// As `intake` takes it.
     pub fn request(&self) -> Result<data::Request, Refusal> {
         let split = Split::parse(&self.split)
-            .ok_or_else(|| Refusal::usage(91, format!("{:?} is no split", self.split)).help("there are test and train"))?;
+            .ok_or_else(|| Refusal::usage(91, format!("{:?} is not a split", self.split)).help("there are test and train"))?;
         Ok(data::Request {
             data: self.data.clone(),
             split,
@@ -196,7 +196,7 @@ pub struct ReadingOptions {
     /// classes (one of several is right, also behind sigmoids) or binary (one number decides between 0 and 1)
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
-    /// The value of an input that is no image, for example keep_prob=1; may be repeated
+    /// The value of an input that is not an image, for example keep_prob=1; may be repeated
     #[arg(long = "input", value_name = "NAME=NUMBER")]
     pub inputs: Vec<String>,
     #[command(flatten)]
@@ -204,7 +204,7 @@ pub struct ReadingOptions {
 }
 
 impl ReadingOptions {
-    /// As the audit crate wants it, with nothing stated about pixels.
+    /// As `intake` takes it, with nothing stated about pixels.
     pub fn intake(&self) -> Result<Intake, Refusal> {
         Ok(Intake {
             output: self.output.clone(),
@@ -228,7 +228,7 @@ pub struct LimitOptions {
 }
 
 impl LimitOptions {
-    /// As the audit crate wants it.
+    /// As `intake` takes it.
     pub fn limits(&self) -> Limits {
         let usual = Limits::default();
         Limits {

@@ -1,7 +1,7 @@
 //! What runs a graph: ONNX Runtime when a library is found, tract (compiled in) otherwise.
 //!
-//! This crate knows engines, devices, where libraries lie and which form of a graph is fast on which engine. It reads no model
-//! file, knows no gradient rule and has never heard of an attack: it is given a [`flatscape_graph::Graph`] and runs it.
+//! This crate knows engines, devices, the places of libraries, and which form of a graph is fast on which engine. It reads no model
+//! file and knows no gradient rules or attacks: it is given a [`flatscape_graph::Graph`] and runs it.
 
 mod buffer;
 mod engine;

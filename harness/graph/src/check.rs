@@ -14,7 +14,7 @@ pub struct CheckError {
 }
 
 impl Graph {
-    /// Looks the whole graph over: no problem was recorded while it was built; every operand is an input, a constant or a
+    /// Checks the whole graph: no problem was recorded while it was built; every operand is an input, a constant or a
     /// result of an earlier node; every value has one producer; attributes are of a kind that is read; the names of the
     /// interface are unique; inputs and outputs have an element type.
     ///

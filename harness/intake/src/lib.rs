@@ -1,7 +1,7 @@
-//! A stranger's files become a [`model::Model`] and a [`data::Dataset`]: opening, cards, preprocessing, hazards, remedies, and
-//! refusals that say why not.
+//! From a user's files to a [`model::Model`] and a [`data::Dataset`]: opening, cards, preprocessing, hazards, remedies, and
+//! refusals with their reasons.
 //!
-//! This crate has never heard of a plugin, an attack or a run directory.
+//! This crate knows no plugins, attacks or run directories.
 //!
 //! ```
 //! use flatscape_intake::inspect::Inspection;

@@ -34,7 +34,7 @@ fn telling() -> (Toy, [f64; D]) {
 fn signs(slope: f64) -> Vec<f64> {
     let sum_of_positive = (slope + 255.0) / 2.0;
     let bits = sum_of_positive.round() as u32;
-    assert!((sum_of_positive - f64::from(bits)).abs() < 0.05, "{slope} is no slope along a vector of signs");
+    assert!((sum_of_positive - f64::from(bits)).abs() < 0.05, "{slope} is not a slope along a vector of signs");
     (0..D).map(|i| if bits >> i & 1 == 1 { 1.0 } else { -1.0 }).collect()
 }
 

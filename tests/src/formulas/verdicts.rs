@@ -17,7 +17,7 @@ fn the_judge_looks_only_at_what_is_allowed() {
         ("linf:0.1", Some(&[0.41, 0.5]), Outcome::Broken, None),
         ("linf:0.1", Some(&[0.40, 0.5]), Outcome::Broken, None),
         ("linf:0.1", Some(&[0.46, 0.6]), Outcome::Held, None),
-        // a tie is no success
+        // a tie is not a success
         ("linf:0.1", Some(&[0.45, 0.5]), Outcome::Held, None),
         ("linf:0.1", None, Outcome::Held, None),
         ("linf:0.1", Some(&[0.3999, 0.5]), Outcome::Held, Some(Rejection::OutsideBall)),
@@ -43,7 +43,7 @@ fn the_judge_looks_only_at_what_is_allowed() {
     }
 }
 
-/// z₀ = √(x₀ − 0.47) + 1 is no number left of 0.47: such a point is no adversarial example and no robustness either, and every
+/// z₀ = √(x₀ − 0.47) + 1 is NaN left of 0.47: such a point is neither an adversarial example nor a sign of robustness, and every
 /// attack that comes across it says so.
 #[test]
 fn points_where_the_model_gives_no_number_are_found() {

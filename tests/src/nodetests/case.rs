@@ -37,7 +37,7 @@ pub enum Feeding {
 
 pub const FEEDINGS: [Feeding; 4] = [Feeding::Free, Feeding::IntegersBound, Feeding::FirstFree, Feeding::Bound];
 
-/// Why a folder is no case of ours, or the case.
+/// Why a folder is not a test case, or the case.
 pub enum Sorted {
     Selected(Case),
     /// Not of one standard node with a float among its operands and one among its results, all of them tensors.

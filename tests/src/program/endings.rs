@@ -151,7 +151,7 @@ const TOY: &[&str] = &[
     "run",
 ];
 
-/// z₀ = √(x₀ − 0.47) + 1: no number left of 0.47. That is no adversarial example, and no robustness.
+/// z₀ = √(x₀ − 0.47) + 1: NaN left of 0.47. That is neither an adversarial example nor robustness.
 #[test]
 fn points_without_a_number_lower_the_headline() {
     let folder = tempfile::tempdir().expect("a folder");

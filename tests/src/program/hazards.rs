@@ -1,4 +1,4 @@
-//! Hazards and their remedies in whole audits: what a masked gradient hides is not reported as robust, and what was asked for
+//! Hazards and their remedies in whole audits: what a masked gradient hides is not reported as robust, and a requested remedy
 //! breaks it; suggestions where a model is fed the wrong thing.
 
 use std::path::Path;

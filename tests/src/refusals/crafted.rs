@@ -59,7 +59,7 @@ pub fn tensor(name: &str, extents: &[i64], code: u64, fields: &[Vec<u8>]) -> Vec
     [extents, int(2, code), fields.concat(), text(8, name)].concat()
 }
 
-/// `raw_data` of so many zeros.
+/// `raw_data` of this many zeros.
 pub fn raw(length: usize) -> Vec<u8> {
     bytes(9, &vec![0; length])
 }

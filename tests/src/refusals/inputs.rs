@@ -79,7 +79,7 @@ pub fn archive(folder: &Path, fill: impl Fn(&mut NpzWriter<File>)) {
     archive.finish().expect("an archive");
 }
 
-/// `idx/`: two test images of 8×8 whose file begins with `magic` and holds so many bytes of pixels; two labels.
+/// `idx/`: two test images of 8×8 whose file begins with `magic` and holds this many bytes of pixels; two labels.
 pub fn idx(folder: &Path, magic: u32, pixels: usize) {
     directory(folder, "idx");
     let numbers = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();

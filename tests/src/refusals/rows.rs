@@ -26,7 +26,7 @@ pub const ROWS: &[(u16, &str)] = &[
     (52, "a fixed batch"), (53, "open heights and widths"), (54, "channels in the last place"), (55, "integer pixels"), (56, "half and double precision"),
     (57, "probabilities instead of logits"), (58, "one logit"), (59, "several inputs or outputs"), (60, "no rows of classes"),
     (61, "another number of classes"), (62, "batch normalisation in training mode"), (63, "random nodes"), (64, "a state between calls"),
-    (65, "weights that are no numbers"), (66, "logits that are no numbers"), (67, "gradients that are no numbers"), (68, "zero gradients"),
+    (65, "weights that are NaN or infinite"), (66, "logits that are NaN"), (67, "gradients that are NaN"), (68, "zero gradients"),
     (69, "shattered gradients"), (70, "black-box attacks that win"), (71, "accuracy at chance"), (72, "ties"), (73, "fewer than four classes"),
     (74, "subnormal numbers"), (75, "a model that notices the audit"),
 ];

@@ -1,4 +1,4 @@
-//! What a model means: interfaces that are no classifier of these images, and numbers that are none.
+//! What a model means: interfaces that are not those of a classifier of these images, and values that are NaN or infinite.
 
 use super::crafted::good;
 use super::inputs::{Images, classifier, data, model};

@@ -114,7 +114,7 @@ const fn typed(name: &'static str, command: &'static str, id: &'static str, says
 
 #[rustfmt::skip]
 pub const CASES: &[Case] = &[
-    // files that are no models
+    // files that are not models
     case("no such file", nothing, "inspect missing.onnx", (3, "M001"), "missing.onnx"),
     case("no such file to differentiate", nothing, "grad missing.onnx -o g.onnx", (3, "M001"), "missing.onnx"),
     case("a misspelt name", nothing, "inspect digits-standart", (3, "M001"), "digits-standart … did you mean digits-standard?"),
@@ -167,7 +167,7 @@ pub const CASES: &[Case] = &[
     ),
     audited("weights whose place is stated twice", |f| model(f, external(&[("location", "a.bin"), ("location", "b.bin")])), (3, "M046"), "\"v\""),
     audited("NaN among the weights", |f| model(f, classifier().tensor("bias", &[10], Data::Float(&[f32::NAN; 10])).node("Add", &["h", "bias"], "logits").output("logits", "float[N,10]")), (3, "M065"), "bias … 10 NaN"),
-    // models that are no classifiers of these images
+    // models that are not classifiers of these images
     audited("an output that is a sequence", |f| model(f, good().node("SequenceConstruct", &["h"], "probabilities").sequence_output("probabilities")), (3, "M039"), "probabilities"),
     audited("two outputs that could be logits", |f| model(f, good().node("Relu", &["h"], "auxiliary").output("auxiliary", "float[N,10]")), (2, "U059"), "logits … auxiliary … --output"),
     audited("one number per image", |f| model(f, classifier().node_with("ReduceSum", &["h", "axis"], "score", &[("keepdims", 1)]).tensor("axis", &[1], Data::Int(&[1])).output("score", "float[N,1]")), (3, "M058"), "score … --task binary"),
@@ -194,7 +194,7 @@ pub const CASES: &[Case] = &[
     measured("no images", |f| data(f, Images::Bytes([0, 1, 8, 8]), &[]), (4, "D076"), "0 images"),
     measured("pixels 0..255 as floats", |f| data(f, Images::Floats([3, 1, 8, 8], 0.0, 255.0), &[0, 1, 2]), (4, "D079"), "[0, 255] … divide by 255"),
     measured("normalised pixels", |f| data(f, Images::Floats([3, 1, 8, 8], -1.5, 2.0), &[0, 1, 2]), (4, "D079"), "[-1.5, 2] … --mean"),
-    measured("a pixel that is no number", |f| data(f, Images::Floats([3, 1, 8, 8], f32::NAN, 0.5), &[0, 1, 2]), (4, "D079"), "row 0 … NaN"),
+    measured("a pixel that is NaN", |f| data(f, Images::Floats([3, 1, 8, 8], f32::NAN, 0.5), &[0, 1, 2]), (4, "D079"), "row 0 … NaN"),
     case("a hundred classes for ten labels", |f| { model(f, Model::new().input("x", "float[N,1,8,8]").node_with("Flatten", &["x"], "logits", &[("axis", 1)]).output("logits", "float[N,64]")) }, "audit m.onnx --data digits -n 4 --engine tract --out run", (4, "D061"), "64 classes … 0..9"),
     case("a class for the background", |f| model(f, classifier().tensor("one", &[1], Data::Int(&[1])).node_with("ReduceSum", &["h", "one"], "sum", &[("keepdims", 1)]).node_with("Concat", &["sum", "h"], "logits", &[("axis", 1)]).output("logits", "float[N,11]")), "audit m.onnx --data digits -n 4 --engine tract --out run", (4, "D061"), "11 classes … 0..9 … --label-offset 1"),
     case("IDX files that end early", |f| idx(f, 0x0803, 100), "audit digits-standard --data idx --threat linf:0.1 --out run", (4, "D085"), "t10k-images-idx3-ubyte"),
@@ -209,13 +209,13 @@ pub const CASES: &[Case] = &[
     // options
     typed("a radius without /255", "audit digits-standard --data digits --threat linf:8 --out run", "U090", "8 … linf:8/255 … --eps-is-large-on-purpose"),
     typed("a negative radius", "audit digits-standard --data digits --threat linf:-0.1 --out run", "U089", "linf:-0.1 … negative"),
-    typed("a radius that is no number", "audit digits-standard --data digits --threat linf:nan --out run", "U089", "linf:nan … finite"),
+    typed("a radius that is NaN", "audit digits-standard --data digits --threat linf:nan --out run", "U089", "linf:nan … finite"),
     typed("no radius", "audit digits-standard --data digits --threat linf --out run", "U089", "linf … NORM:EPS"),
     typed("a misspelt norm", "audit digits-standard --data digits --threat linff:0.1 --out run", "U091", "linff … did you mean linf?"),
     typed("a misspelt attack", "audit digits-standard --data digits --attack pdg --out run", "U091", "pdg … pgd"),
     typed("a misspelt metric", "audit digits-standard --data digits --metric phii --out run", "U091", "phii … phi"),
     typed("a misspelt parameter", "audit digits-standard --data digits --attack pgd:step=3 --out run", "U091", "pgd … step … steps"),
-    typed("a parameter that is no number", "audit digits-standard --data digits --attack pgd:steps=many --out run", "U091", "steps … many"),
+    typed("a parameter that is not a number", "audit digits-standard --data digits --attack pgd:steps=many --out run", "U091", "steps … many"),
     typed("a parameter out of range", "audit digits-standard --data digits --attack pgd:steps=-3 --out run", "U091", "steps … -3"),
     typed("a misspelt profile", "audit digits-standard --data digits --profile quik --out run", "U091", "quik … quick"),
     typed("a grid with an even number of points", "landscape digits-standard --data digits --sample 0 --grid -0.1:0.1:10 --out run", "U089", "-0.1:0.1:10"),

@@ -1,4 +1,4 @@
-//! Files and the wire format: what is no model, what is none any more, and what is one although it looks odd.
+//! Files and the wire format: files that are not models, damaged models, and unusual models that are valid.
 
 use super::crafted::{extended, good, node, text};
 use super::inputs::{classifier, file, pipe, text_file};

@@ -96,7 +96,7 @@ pub fn check(
     Ok(())
 }
 
-/// Whether a result is of this graph: a gradient without a path is no output and still expected to be zero.
+/// Whether a result is of this graph: a gradient without a path is not an output and is expected to be zero.
 fn belongs(name: &str, graph: &Graph) -> bool {
     let of = |prefix: &str| name.starts_with(prefix);
     let takes = |prefix: &str| graph.inputs().iter().any(|&v| graph.value(v).name.starts_with(prefix));

@@ -86,7 +86,7 @@ fn refusals_name_the_operator_and_the_node() {
         vjp(&b, y, ct, &[x]).map(|found| found[0].is_some()).map_err(|e| e.in_model("m.onnx").to_string())
     };
     let unknown = "z = Mul (x, w) y0 = Det (x)";
-    assert_eq!(refusal(unknown), Ok(true), "an operator beside the way is no obstacle");
+    assert_eq!(refusal(unknown), Ok(true), "an operator off the path does not matter");
     let flat = "s = Sign (x) z = Mul (s, w)";
     assert_eq!(refusal(flat), Ok(false), "no way leads through a step");
     let computed = "m = ArgMax <axis = 0, keepdims = 0> (w) z = Slice (x, m, m, m)";

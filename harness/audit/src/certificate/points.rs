@@ -113,7 +113,7 @@ pub(super) struct Step {
     pub(super) below: Vec<f64>,
 }
 
-/// How many of `n` samples are checked, given the cost of the model.
+/// How many of the available samples are checked, given the cost of the model.
 pub fn samples(forward: &Graph, available: usize) -> usize {
     let affordable = BUDGET / (EVALUATIONS[1] * work(forward).max(1.0));
     available.min(SAMPLES).min((affordable as usize).max(FEWEST))

@@ -18,7 +18,7 @@ pub enum Scalar {
         /// One label per row.
         labels: Vec<i64>,
     },
-    /// ln Σ exp of every row of `classes` logits, summed over the rows.
+    /// ln Σ exp of every row of `.0` logits, summed over the rows.
     LogSumExp(usize),
     /// Class `.0` of every row of `.1` logits, summed.
     Logit(usize, usize),

@@ -119,7 +119,12 @@ fn an_honest_net_passes_in_spite_of_kinks_and_ties() {
         assert_eq!(found.passed(), Some(true), "{count} images: {:#?}", found.rows);
         let impossible: Vec<&str> =
             found.rows.iter().filter(|r| r.outcome == Outcome::NotPossible).map(|r| r.check.as_str()).collect();
-        assert_eq!(impossible, ["second-engine", "second-engine"], "a check that cannot be made is not a pass: {:#?}", found.rows);
+        assert_eq!(
+            impossible,
+            ["second-engine", "second-engine"],
+            "a check that cannot be made is not a pass: {:#?}",
+            found.rows
+        );
         assert!(found.sentence().contains("2 were not possible"), "{}", found.sentence());
     }
 }

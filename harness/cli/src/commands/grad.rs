@@ -106,7 +106,7 @@ impl Grad {
         let points = match (&self.data, native) {
             (None, _) => FilePoints::noise(gradient, self.seed),
             (Some(_), None) => {
-                let what = format!("{name} is no classifier of images, so --data has no place in it");
+                let what = format!("{name} is not a classifier of images, so --data does not apply to it");
                 return Err(Refusal::usage(93, what).help("without --data the check takes noise").into());
             }
             (Some(data), Some(native)) => {

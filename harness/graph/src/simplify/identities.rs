@@ -1,4 +1,4 @@
-//! Algebra that changes no number: what is the same value under another name, and what is the same node in fewer.
+//! Algebra that changes no value: nodes that are equal to one of their operands, and nodes with a simpler form.
 
 use crate::ir::{Attribute, Attributes, Dim, Graph, Node, ValueId};
 use crate::ops;

@@ -1,4 +1,4 @@
-//! Simplification: constants folded, equal nodes shared, dead nodes gone, and algebra that changes no number. Knows the
+//! Simplification: folds constants, shares equal nodes, drops dead nodes, and applies algebra that changes no value. Knows the
 //! meaning of operators from `ops` and never trades accuracy for speed.
 
 use crate::ir::{Dim, Graph, Node, ValueId};

@@ -1,4 +1,4 @@
-//! Sharing of what is equal: constants of the same content, nodes of the same operator, operands and attributes.
+//! Shares equal constants, and equal nodes: the same operator, operands and attributes.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -94,7 +94,7 @@ impl Resize {
                 .help(format!("there are {known}{meant}"))
         })?;
         let wrong = || {
-            Refusal::usage(89, format!("--resize {} is no size", shown(text)))
+            Refusal::usage(89, format!("--resize {} is not a size", shown(text)))
                 .help("write HEIGHTxWIDTH or the length of the shorter edge, then :FILTER, e.g. 224x224:bicubic")
         };
         let size = match edges(size).ok_or_else(wrong)? {
@@ -119,7 +119,8 @@ impl Crop {
     /// # Errors
     /// A usage error.
     pub fn parse(text: &str) -> Result<Crop, Refusal> {
-        let wrong = || Refusal::usage(89, format!("--crop {} is no size", shown(text))).help("write HEIGHTxWIDTH, e.g. 224x224");
+        let wrong =
+            || Refusal::usage(89, format!("--crop {} is not a size", shown(text))).help("write HEIGHTxWIDTH, e.g. 224x224");
         let (height, width) = edges(text).ok_or_else(wrong)?;
         Ok(Crop { height, width: width.unwrap_or(height), to_even: true })
     }

@@ -1,4 +1,4 @@
-//! What must hold of a graph from a file before any engine sees a byte of it: known operators, attributes that fit, finite weights,
+//! What must hold for a graph from a file before an engine gets any byte of it: known operators, attributes that fit, finite weights,
 //! bounded memory. Knows nothing of classifiers.
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use flatscape_graph::{Dim, Graph, Node, Tensor, ValueId, ops, shown};
 
 use crate::refusal::Refusal;
 
-/// The normal form of what a file holds. An engine can be given it; whether it is a classifier is not looked at.
+/// The normal form of what a file holds. An engine can load it; whether it is a classifier is not checked.
 ///
 /// # Errors
 /// `M013` for an opset that is not known, `M020` for an empty input or output, `M025` for an operator that is not known, `M030`
@@ -56,7 +56,7 @@ fn number(error: &NormalizeError) -> u16 {
     }
 }
 
-/// A sentence about the first division of integers by what is known only when it runs: engines die of a 0 there.
+/// A sentence about the first division of integers by what is known only when it runs: engines crash on a 0 there.
 fn blind_division(graph: &Graph) -> Option<String> {
     let divides = |node: &&Node| matches!(&*node.op, "Div" | "Mod") && node.domain.is_empty();
     let blind = graph.nodes().iter().filter(divides).find(|node| {

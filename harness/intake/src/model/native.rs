@@ -221,7 +221,10 @@ fn with_inputs(graph: &Graph, stated: &[(String, f64)], model: &str, facts: &mut
         let ty = given.value(input).ty.clone();
         let extents: Vec<usize> = ty.shape.iter().flatten().map(|d| d.fixed().unwrap_or(1)).collect();
         if extents.iter().product::<usize>() > 1 << 16 {
-            return Err(Refusal::usage(59, format!("{model}: the input {} is {ty}; one number is no value for it", shown(name))));
+            return Err(Refusal::usage(
+                59,
+                format!("{model}: the input {} is {ty}; one number is not a value for it", shown(name)),
+            ));
         }
         given = given.with_constant_input(input, Tensor::full(ty.dtype.unwrap_or(DType::F32), &extents, *value));
         facts.push(format!("the input {} {ty} has the value {value} throughout, as stated", shown(name)));
@@ -259,7 +262,7 @@ fn float_pixels(graph: Graph, model: &str, facts: &mut Vec<String>) -> Result<(G
         Refusal::model(55, what).help("export the model with a float input")
     };
     if dtype == DType::Bool {
-        return Err(refuse("truth values are no pixels".to_owned()));
+        return Err(refuse("truth values are not pixels".to_owned()));
     }
     let float = normalize::float_input(&graph, input).map_err(refuse)?;
     facts.push(format!(

@@ -11,7 +11,7 @@ pub const MISTAKES: &[Mistake] = &[
     wrong("Div", 1, "the divisor has no sign", |n, ct| ct * n.y(0) / n.x(1)),
     wrong("Div", 1, "divided by b where b² should be", |n, ct| -(ct * n.x(0) / n.x(1))),
     wrong("Pow", 0, "the exponent is not reduced", |n, ct| ct * n.x(1).cast(ct.dtype()) * n.y(0)),
-    wrong("Pow", 0, "the exponent is no factor", |n, ct| ct * n.y(0) / n.x(0)),
+    wrong("Pow", 0, "the exponent is missing as a factor", |n, ct| ct * n.y(0) / n.x(0)),
     wrong("Pow", 1, "without the logarithm of the base", |n, ct| (ct * n.y(0)).cast(n.x(1).dtype())),
     wrong("Mod", 0, "zero", |n, ct| n.zeros_like(ct)),
     wrong_each("Sum", "every operand but the first has a sign", |_, i, ct| if i == 0 { ct } else { -ct }),

@@ -45,9 +45,9 @@ fn sizes_are_those_of_the_configuration_files() {
     assert_eq!(Picture::fitted([375, 500], Some(parse("256")), None), [256, 341]);
     assert_eq!(Picture::fitted([500, 375], Some(parse("256")), Some(Crop::parse("224").expect("a crop"))), [224, 224]);
     for (text, says) in [
-        ("224x", "is no size"),
-        ("0x3", "is no size"),
-        ("99999", "is no size"),
+        ("224x", "is not a size"),
+        ("0x3", "is not a size"),
+        ("99999", "is not a size"),
         ("224:bicubi", "did you mean bicubic?"),
         ("a", "HEIGHTxWIDTH"),
     ] {
