@@ -1,6 +1,8 @@
 //! Arithmetic, comparisons and choice on constants, with broadcasting. Integers wrap around, as on every engine.
 
-use ndarray::{ArrayD, IxDyn, Zip};
+use std::borrow::Cow;
+
+use ndarray::{ArrayD, IxDyn};
 
 use super::{Call, Folded};
 use crate::ops::dims;
@@ -141,14 +143,14 @@ pub(in crate::ops) fn logic(call: &Call) -> Folded {
 /// `Not`.
 pub(in crate::ops) fn not(call: &Call) -> Folded {
     let Some(Tensor::Bool(a)) = call.operand(0) else { return Ok(None) };
-    Ok(Some(vec![Tensor::Bool(a.mapv(|v| !v))]))
+    Ok(each(a, |v| !v).map(|t| vec![t]))
 }
 
 /// `IsNaN`.
 pub(in crate::ops) fn test(call: &Call) -> Folded {
     Ok(match call.operand(0) {
-        Some(Tensor::F32(a)) => Some(Tensor::Bool(a.mapv(f32::is_nan))),
-        Some(Tensor::F64(a)) => Some(Tensor::Bool(a.mapv(f64::is_nan))),
+        Some(Tensor::F32(a)) => each(a, f32::is_nan),
+        Some(Tensor::F64(a)) => each(a, f64::is_nan),
         _ => None,
     }
     .map(|t| vec![t]))
@@ -157,38 +159,38 @@ pub(in crate::ops) fn test(call: &Call) -> Folded {
 /// Operators of one operand whose float results are correctly rounded everywhere.
 pub(in crate::ops) fn unary(call: &Call) -> Folded {
     macro_rules! float {
-        ($a:expr, $wrap:path) => {
+        ($a:expr) => {
             match &*call.op {
-                "Neg" => Some($wrap($a.mapv(|v| -v))),
-                "Abs" => Some($wrap($a.mapv(|v| v.abs()))),
-                "Sign" => Some($wrap($a.mapv(|v| if v == 0.0 { 0.0 } else { v.signum() }))),
-                "Sqrt" => Some($wrap($a.mapv(|v| v.sqrt()))),
-                "Reciprocal" => Some($wrap($a.mapv(|v| 1.0 / v))),
-                "Floor" => Some($wrap($a.mapv(|v| v.floor()))),
-                "Ceil" => Some($wrap($a.mapv(|v| v.ceil()))),
-                "Round" => Some($wrap($a.mapv(|v| v.round_ties_even()))),
-                "Relu" => Some($wrap($a.mapv(|v| if v < 0.0 { 0.0 } else { v }))),
+                "Neg" => each($a, |v| -v),
+                "Abs" => each($a, |v| v.abs()),
+                "Sign" => each($a, |v| if v == 0.0 { 0.0 } else { v.signum() }),
+                "Sqrt" => each($a, |v| v.sqrt()),
+                "Reciprocal" => each($a, |v| 1.0 / v),
+                "Floor" => each($a, |v| v.floor()),
+                "Ceil" => each($a, |v| v.ceil()),
+                "Round" => each($a, |v| v.round_ties_even()),
+                "Relu" => each($a, |v| if v < 0.0 { 0.0 } else { v }),
                 _ => None,
             }
         };
     }
     macro_rules! integer {
-        ($a:expr, $wrap:path) => {
+        ($a:expr) => {
             match &*call.op {
-                "Neg" => Some($wrap($a.mapv(|v| v.wrapping_neg()))),
-                "Abs" => Some($wrap($a.mapv(|v| v.wrapping_abs()))),
-                "Sign" => Some($wrap($a.mapv(|v| v.signum()))),
-                "Relu" => Some($wrap($a.mapv(|v| v.max(0)))),
+                "Neg" => each($a, |v| v.wrapping_neg()),
+                "Abs" => each($a, |v| v.wrapping_abs()),
+                "Sign" => each($a, |v| v.signum()),
+                "Relu" => each($a, |v| v.max(0)),
                 _ => None,
             }
         };
     }
     Ok(match call.operand(0) {
-        Some(Tensor::F32(a)) => float!(a, Tensor::F32),
-        Some(Tensor::F64(a)) => float!(a, Tensor::F64),
-        Some(Tensor::I8(a)) => integer!(a, Tensor::I8),
-        Some(Tensor::I32(a)) => integer!(a, Tensor::I32),
-        Some(Tensor::I64(a)) => integer!(a, Tensor::I64),
+        Some(Tensor::F32(a)) => float!(a),
+        Some(Tensor::F64(a)) => float!(a),
+        Some(Tensor::I8(a)) => integer!(a),
+        Some(Tensor::I32(a)) => integer!(a),
+        Some(Tensor::I64(a)) => integer!(a),
         _ => None,
     }
     .map(|t| vec![t]))
@@ -211,10 +213,9 @@ pub(in crate::ops) fn clip(call: &Call) -> Folded {
 /// `Where`.
 pub(in crate::ops) fn select(call: &Call) -> Folded {
     fn choose<T: Element>(c: &ArrayD<bool>, yes: &ArrayD<T>, no: &Tensor, shape: &[usize]) -> Option<Tensor> {
-        let shape = IxDyn(shape);
-        let no = T::view(no)?.broadcast(shape.clone())?;
-        let (c, yes) = (c.broadcast(shape.clone())?, yes.broadcast(shape)?);
-        Some(T::wrap(Zip::from(c).and(yes).and(no).map_collect(|&c, y, n| if c { y.clone() } else { n.clone() })))
+        let (c, yes, no) = (row_major(c, shape)?, row_major(yes, shape)?, row_major(T::view(no)?, shape)?);
+        let pick = |((&c, y), n): ((&bool, &T), &T)| if c { y.clone() } else { n.clone() };
+        Tensor::new(shape, c.iter().zip(&*yes).zip(&*no).map(pick).collect())
     }
     let (Some(Tensor::Bool(c)), Some(yes), Some(no), Some(shape)) =
         (call.operand(0), call.operand(1), call.operand(2), call.shape())
@@ -224,12 +225,30 @@ pub(in crate::ops) fn select(call: &Call) -> Folded {
     Ok(with_array!(yes, y => choose(c, y, no, shape)).map(|t| vec![t]))
 }
 
-/// Two arrays broadcast together, element by element.
+/// Two arrays broadcast together, element by element. Only the loop over two slices is compiled anew for every `f`:
+/// what brings the operands to one shape is compiled once per element type.
 fn zip<T: Element + Copy, U: Element>(a: &ArrayD<T>, b: &ArrayD<T>, f: impl Fn(T, T) -> U) -> Option<Tensor> {
-    let dims = |a: &ArrayD<T>| a.shape().iter().map(|&n| Dim::Fixed(n)).collect::<Vec<_>>();
-    let shape: Vec<usize> = dims::broadcast(&[&dims(a), &dims(b)]).ok()?.iter().filter_map(Dim::fixed).collect();
-    let (a, b) = (a.broadcast(IxDyn(&shape))?, b.broadcast(IxDyn(&shape))?);
-    Some(U::wrap(Zip::from(a).and(b).map_collect(|&x, &y| f(x, y))))
+    let shape = joint_shape(a.shape(), b.shape())?;
+    let (a, b) = (row_major(a, &shape)?, row_major(b, &shape)?);
+    Tensor::new(&shape, a.iter().zip(&*b).map(|(&x, &y)| f(x, y)).collect())
+}
+
+/// An array element by element.
+fn each<T: Element + Copy, U: Element>(a: &ArrayD<T>, f: impl Fn(T) -> U) -> Option<Tensor> {
+    Tensor::new(a.shape(), row_major(a, a.shape())?.iter().map(|&x| f(x)).collect())
+}
+
+fn joint_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let dims = |shape: &[usize]| shape.iter().map(|&n| Dim::Fixed(n)).collect::<Vec<_>>();
+    Some(dims::broadcast(&[&dims(a), &dims(b)]).ok()?.iter().filter_map(Dim::fixed).collect())
+}
+
+/// The elements of an array that is broadcast to this shape, in row-major order; copied only where they do not lie so.
+fn row_major<'a, T: Clone>(a: &'a ArrayD<T>, shape: &[usize]) -> Option<Cow<'a, [T]>> {
+    match a.as_slice() {
+        Some(elements) if a.shape() == shape => Some(Cow::Borrowed(elements)),
+        _ => Some(Cow::Owned(a.broadcast(IxDyn(shape))?.iter().cloned().collect())),
+    }
 }
 
 /// The numbers as `f64` or `i64`, whichever holds them.

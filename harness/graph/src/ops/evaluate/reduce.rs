@@ -37,13 +37,15 @@ fn over<T: Number>(op: &str, mut a: ArrayD<T>, mut axes: Vec<usize>, (least, mos
         if a.len_of(axis) == 0 && matches!(op, "ReduceMax" | "ReduceMin" | "ReduceMean") {
             return None;
         }
-        a = match op {
-            "ReduceSum" | "ReduceMean" => a.fold_axis(axis, T::zero(), |&x, &y| x.plus(y)),
-            "ReduceProd" => a.fold_axis(axis, T::one(), |&x, &y| x.times(y)),
-            "ReduceMax" => a.fold_axis(axis, least, |&x, &y| x.larger(y)),
-            "ReduceMin" => a.fold_axis(axis, most, |&x, &y| x.smaller(y)),
+        // a pointer to the operation, so that the loop over an axis is compiled once per element type
+        let (start, join): (T, fn(T, T) -> T) = match op {
+            "ReduceSum" | "ReduceMean" => (T::zero(), T::plus),
+            "ReduceProd" => (T::one(), T::times),
+            "ReduceMax" => (least, T::larger),
+            "ReduceMin" => (most, T::smaller),
             _ => return None,
         };
+        a = a.fold_axis(axis, start, |&x, &y| join(x, y));
     }
     Some(a)
 }
