@@ -1,6 +1,7 @@
 //! The real program as a subprocess: what stands in a run directory, that the same command gives the same bytes, and how a run
 //! ends.
 
+mod compare;
 mod demo;
 mod endings;
 mod hazards;

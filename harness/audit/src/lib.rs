@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod certificate;
+pub mod compare;
 pub mod compute;
 pub mod directory;
 pub mod execute;

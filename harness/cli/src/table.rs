@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use flatscape_audit::certificate::Certificate;
-use flatscape_report::{Record, shown, tables};
+use flatscape_report::compare::{Comparison, Grid, GridCell, difference_headings, difference_line, grids};
+use flatscape_report::{Record, shown, shown_to, tables};
 
 /// One table per data set and threat model, as text.
 pub fn results(records: &[Record]) -> String {
@@ -21,6 +22,99 @@ pub fn certificate(certificate: &Certificate) -> String {
         drawn.add_row(words.map(|word| shown(word)).into_iter().chain([row.outcome.word().to_owned()]));
     }
     drawn.to_string()
+}
+
+/// Most differences that are printed; `compare.csv` has all.
+const MOST_DIFFERENCES: usize = 40;
+
+/// Longest sentence that is printed, in characters.
+const SENTENCE: usize = 600;
+
+/// Runs side by side: what differs between them first, then values, differences and conditions.
+pub fn comparison(comparison: &Comparison) -> String {
+    let mut parts: Vec<String> =
+        comparison.warnings.iter().map(|warning| format!("UNRELIABLE: {}", shown_to(warning, SENTENCE))).collect();
+    if comparison.runs.len() > 1 {
+        parts.push(differing_facts(comparison));
+    }
+    parts.extend(comparison.notes.iter().map(|note| format!("note: {}", shown_to(note, SENTENCE))));
+    parts.extend(grids(comparison).iter().map(grid));
+    if !comparison.ranking.is_empty() {
+        parts.push(comparison.ranking.clone());
+    }
+    parts.extend(differences(comparison));
+    for condition in &comparison.conditions {
+        let verdict = if condition.holds { "holds" } else { "does not hold" };
+        parts.push(format!("{} {verdict}: {}", shown(&condition.text), shown_to(&condition.sentence, SENTENCE)));
+    }
+    parts.join("\n\n")
+}
+
+fn differing_facts(comparison: &Comparison) -> String {
+    if comparison.facts.is_empty() {
+        return "The runs do not differ in program, engine, device, seed, data, models, plugins, threat models or options."
+            .to_owned();
+    }
+    let mut drawn = blank();
+    drawn.set_header(std::iter::once("differs".to_owned()).chain(comparison.runs.iter().map(|run| shown(run))));
+    for fact in &comparison.facts {
+        drawn.add_row(std::iter::once(fact.what.clone()).chain(fact.values.iter().map(|value| shown_to(value, SENTENCE))));
+    }
+    drawn.to_string()
+}
+
+fn grid(grid: &Grid) -> String {
+    // a cell has several lines on a terminal, and one where another program may read it
+    let gap = if std::io::stdout().is_terminal() { "\n" } else { " " };
+    let mut drawn = blank();
+    let heading =
+        |(threat, name): &(String, String)| if threat.is_empty() { name.clone() } else { format!("{threat}{gap}{name}") };
+    drawn.set_header(std::iter::once("model".to_owned()).chain(grid.columns.iter().map(heading)));
+    let words = |cell: &GridCell| {
+        let rank = if cell.rank.is_empty() { String::new() } else { format!("{gap}rank {} of {}", cell.rank, cell.ranked) };
+        let space = if cell.interval.is_empty() { "" } else { " " };
+        format!("{}{space}{}{gap}n={}{rank}", cell.value, cell.interval, cell.n)
+    };
+    for row in &grid.rows {
+        let flags = if row.flags.is_empty() { String::new() } else { format!("{gap}{}", row.flags.join(", ")) };
+        let mut line = vec![Cell::new(format!("{}{flags}", row.name))];
+        line.extend(
+            row.cells
+                .iter()
+                .map(|cell| Cell::new(cell.as_ref().map_or("–".to_owned(), words)).set_alignment(CellAlignment::Right)),
+        );
+        drawn.add_row(line);
+    }
+    let apart = if grid.apart.is_empty() { String::new() } else { format!("{}\n", shown_to(&grid.apart, SENTENCE)) };
+    format!("{}\n{apart}{drawn}", grid.title)
+}
+
+/// One table per pair, and how many differences are left out.
+fn differences(comparison: &Comparison) -> Vec<String> {
+    let shown_ones = &comparison.differences[..comparison.differences.len().min(MOST_DIFFERENCES)];
+    let mut parts: Vec<String> = Vec::new();
+    for pair in shown_ones.chunk_by(|a, b| (a.entry, a.reference) == (b.entry, b.reference)) {
+        let mut drawn = blank();
+        drawn.set_header(difference_headings());
+        pair.iter().for_each(|difference| {
+            drawn.add_row(difference_line(comparison, difference));
+        });
+        let [entry, reference] = [pair[0].entry, pair[0].reference].map(|entry| comparison.entry_name(entry));
+        let mut why: Vec<&str> = pair.iter().map(|difference| difference.why.as_str()).collect();
+        why.dedup();
+        parts.push(format!("{entry} minus {reference}\n{}\n{drawn}", why.join("\n")));
+    }
+    let left_out = comparison.differences.len() - shown_ones.len();
+    if left_out > 0 {
+        parts.push(format!("{left_out} further differences are in compare.csv."));
+    }
+    parts
+}
+
+fn blank() -> Table {
+    let mut drawn = Table::new();
+    drawn.load_preset(if std::io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::ASCII_MARKDOWN });
+    drawn
 }
 
 fn text(table: &flatscape_report::Table) -> String {

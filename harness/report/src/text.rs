@@ -10,7 +10,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// [`shown`] with a limit of its own.
-pub(crate) fn shown_to(text: &str, longest: usize) -> String {
+pub fn shown_to(text: &str, longest: usize) -> String {
     let mut out = String::new();
     for (place, character) in text.chars().enumerate() {
         if place == longest {

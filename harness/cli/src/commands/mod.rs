@@ -1,6 +1,7 @@
 //! The commands: one file and one row each.
 
 mod audit;
+mod compare;
 mod demo;
 mod doctor;
 mod grad;
@@ -35,6 +36,8 @@ pub enum Command {
     Report(report::Report),
     /// Check every stored adversarial example, every hash and every table of a run again
     Verify(verify::Verify),
+    /// Compare finished runs, and hold them against a baseline
+    Compare(compare::Compare),
     /// Attacks and metrics: list, show, check, new, emit
     Plugins(plugins::PluginsCommand),
     /// ONNX Runtime: install, status
@@ -61,6 +64,7 @@ impl Command {
             Command::Landscape(c) => c.run(),
             Command::Report(c) => c.run(),
             Command::Verify(c) => c.run(),
+            Command::Compare(c) => c.run(),
             Command::Plugins(c) => c.run(),
             Command::Runtime(c) => c.run(),
             Command::Doctor(c) => c.run(),

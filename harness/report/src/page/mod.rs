@@ -12,6 +12,7 @@ use crate::record::Record;
 use crate::samples::Samples;
 use crate::surface::Surface;
 use contents::{Contents, LIMITS};
+pub(crate) use policy::without_script;
 
 /// Largest page, in bytes. What does not fit is left out, and the page says so.
 pub const MAX_PAGE_BYTES: usize = 5_000_000;
@@ -117,12 +118,15 @@ fn filled(contents: &Contents) -> Result<String, ReportError> {
     // The name ends in `.html`, which turns escaping on.
     environment.add_template("page.html", include_str!("page.html"))?;
     let script = minijinja::Value::from_safe_string(SCRIPT.to_owned());
-    let style = minijinja::Value::from_safe_string(include_str!("page.css").to_owned());
+    let style = minijinja::Value::from_safe_string(STYLE.to_owned());
     let policy = minijinja::Value::from_safe_string(policy::allowing(SCRIPT));
     let own = context! { script, style, policy };
     let text = environment.get_template("page.html")?.render(context! { ..own, ..minijinja::Value::from_serialize(contents) })?;
     Ok(text)
 }
+
+/// The style of every page.
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// The page's own and only script.
 const SCRIPT: &str = include_str!("page.js");

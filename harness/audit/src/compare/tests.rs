@@ -1,0 +1,328 @@
+//! Comparisons of runs that are made up sample by sample, so that every number is known.
+
+use flatscape_report::compare::{Pairing, compare_csv, compare_html, compare_markdown};
+use flatscape_report::{Record, SampleKey, SampleValue, Samples};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::statistics::{clopper_pearson, mcnemar};
+
+/// A run over samples `ids` of data called `data`; of each model its name, and by sample whether it is right, whether the
+/// attack leaves it standing, and its flatness.
+fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[(bool, bool, f64)])]) -> RunView {
+    let component = |id: &str, kind: &str| {
+        json!({ "request": { "id": id, "at": null, "target": null }, "label": id, "written": "", "complete": "steps=5",
+                "kind": kind, "plugin": { "id": "standard", "version": "1", "file": "x.so", "sha256": "ab" } })
+    };
+    let manifest = json!({
+        "flatscape": "0.1.0", "engine": { "name": "tract", "version": "1", "device": "cpu" }, "seed": 0, "batch_size": 64,
+        "data": { "name": data, "split": "test", "n": ids.len(), "shape": [1, 8, 8], "sha256": format!("sha of {data}") },
+        "models": models.iter().map(|(name, _)| json!({ "name": name, "sha256": format!("sha of {name}") })).collect::<Vec<_>>(),
+        "threats": [{ "written": "linf:8/255", "lo": 0.0, "hi": 1.0 }],
+        "attacks": [component("pgd", "attack")], "metrics": [component("ams", "metric")], "options": {},
+    });
+    let (mut records, mut samples) = (Vec::new(), Samples::default());
+    for (model, points) in models {
+        let n = ids.len() as u64;
+        let row = |component: &str, metric: &str, count: usize| {
+            let interval = clopper_pearson(count as u64, n);
+            Record {
+                model: (*model).into(),
+                model_sha256: format!("sha of {model}"),
+                dataset: data.into(),
+                component: component.into(),
+                metric: metric.into(),
+                n,
+                value: Some(count as f64 / n as f64),
+                ci_low: Some(interval.low),
+                ci_high: Some(interval.high),
+                ..Record::default()
+            }
+        };
+        let under = |record: Record| Record { threat: "linf:8/255".into(), eps: Some(8.0 / 255.0), ..record };
+        let held = points.iter().filter(|p| p.1).count();
+        records.push(row("clean", "clean_accuracy", points.iter().filter(|p| p.0).count()));
+        records.push(under(row("pgd", "robust_accuracy", held)));
+        records.push(under(row("union", "robust_accuracy", held)));
+        let flatness: Vec<f64> = points.iter().map(|p| p.2).collect();
+        let mean = crate::statistics::Mean::of(&flatness).expect("samples");
+        records.push(Record { value: Some(mean.value), ..under(row("ams", "ams_mean", 0)) });
+        for (&id, &(right, stands, flat)) in ids.iter().zip(*points) {
+            let label = (id % 10) as i64;
+            let prediction = Some(if right { label } else { label + 1 });
+            let key = SampleKey { model: (*model).into(), threat: "linf:8/255".into(), id, label, prediction };
+            let outcome = if !right {
+                "misclassified"
+            } else if stands {
+                "held"
+            } else {
+                "broken"
+            };
+            samples.set(&key, "pgd.outcome", SampleValue::Text(outcome.into()));
+            samples.set(&SampleKey { threat: String::new(), ..key }, "ams", SampleValue::Number(flat));
+        }
+    }
+    let component = |id: &str| Component { id: id.into(), written: String::new(), label: id.into(), complete: "steps=5".into() };
+    RunView {
+        name: name.into(),
+        manifest,
+        data: Data { name: data.into(), split: "test".into(), sha256: format!("sha of {data}"), images: "1×8×8".into() },
+        attacks: vec![component("pgd")],
+        metrics: vec![component("ams")],
+        records,
+        samples,
+        warnings: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// `n` samples, right where `clean` says so, standing where `robust` says so, too.
+fn points(n: u64, clean: impl Fn(u64) -> bool, robust: impl Fn(u64) -> bool) -> Vec<(bool, bool, f64)> {
+    (0..n).map(|id| (clean(id), clean(id) && robust(id), -(id as f64) - 1.0)).collect()
+}
+
+fn ids(n: u64) -> Vec<u64> {
+    (0..n).collect()
+}
+
+fn of<'a>(comparison: &'a Comparison, metric: &str, component: &str) -> Vec<&'a Difference> {
+    let measure = |d: &&Difference| {
+        let measure = &comparison.measures[d.measure];
+        measure.metric == metric && measure.component == component
+    };
+    comparison.differences.iter().filter(measure).collect()
+}
+
+fn gate(runs: &[RunView], requirement: &str) -> Comparison {
+    let requirements = vec![requirement.parse().expect("a requirement")];
+    compare(runs, &Question { baseline: Some(0), requirements, command: String::new() }).expect(requirement)
+}
+
+#[test]
+fn a_run_compared_with_itself_is_no_different() {
+    for n in [1, 2, 7, 60, 400] {
+        let own = points(n, |id| id % 7 != 0, |id| id % 3 == 0);
+        let one = run("a", "digits", &ids(n), &[("m", &own)]);
+        let comparison = compare(&[one.clone(), one], &Question::default()).expect("a comparison");
+        assert_eq!((comparison.facts.len(), comparison.grounds.len()), (0, 1));
+        assert_eq!(comparison.differences.len(), 4);
+        for difference in &comparison.differences {
+            assert_eq!((difference.difference, difference.pairing), (0.0, Pairing::Paired), "{difference:?}");
+            if let Some(flips) = &difference.flips {
+                assert_eq!((flips.gained.len(), flips.lost.len(), flips.p), (0, 0, 1.0));
+            }
+            let (low, high) = difference.interval.unwrap_or((0.0, 0.0));
+            assert!(low <= 0.0 && high >= 0.0);
+        }
+        let ranks: Vec<_> = comparison.values.iter().filter_map(|v| v.rank).collect();
+        assert_eq!(ranks.len(), 6);
+        assert!(ranks.iter().all(|rank| (rank.first, rank.last, rank.of) == (1, 2, 2)), "{ranks:?}");
+    }
+}
+
+#[test]
+fn the_same_samples_are_paired_and_flips_are_named() {
+    let n = 200;
+    let (strong, weak) = (points(n, |_| true, |id| id % 2 == 0), points(n, |_| true, |id| id % 4 == 0 || id == 3));
+    let runs = [run("a", "digits", &ids(n), &[("weak", &weak)]), run("b", "digits", &ids(n), &[("strong", &strong)])];
+    let comparison = compare(&runs, &Question::default()).expect("a comparison");
+    let found = of(&comparison, "robust_accuracy", "pgd")[0];
+    let flips = found.flips.as_ref().expect("paired");
+    assert_eq!((flips.gained.len(), flips.lost.as_slice()), (50, &[3][..]));
+    assert_eq!((found.difference, found.pairing, found.method.as_str()), (49.0 / 200.0, Pairing::Paired, "Tango's paired score"));
+    assert_eq!(flips.p, mcnemar(50, 1));
+    assert!(flips.gained.iter().all(|id| id % 4 == 2));
+    // the ranking follows: strong stands first
+    let rank =
+        |entry: usize| comparison.values.iter().find(|v| v.entry == entry && v.measure == found.measure).and_then(|v| v.rank);
+    assert_eq!(
+        (rank(found.entry).map(|r| (r.first, r.last)), rank(found.reference).map(|r| (r.first, r.last))),
+        (Some((1, 1)), Some((2, 2)))
+    );
+    // the models differ and are listed first, the rest is alike
+    assert_eq!(comparison.facts.iter().map(|f| f.what.as_str()).collect::<Vec<_>>(), ["models", "preprocessing"]);
+}
+
+#[test]
+fn what_cannot_be_told_apart_shares_its_ranks() {
+    let n = 300;
+    let models = [("a", 131, 0.50), ("b", 77, 0.52), ("c", 131, 0.95)];
+    let standing = |factor: u64, share: f64| points(n, |_| true, move |id| share * 300.0 > ((id * factor) % 300) as f64);
+    let all: Vec<_> = models.iter().map(|&(_, factor, share)| standing(factor, share)).collect();
+    let named: Vec<(&str, &[_])> = models.iter().zip(&all).map(|(model, points)| (model.0, points.as_slice())).collect();
+    let comparison = compare(&[run("r", "digits", &ids(n), &named)], &Question::default()).expect("one run has several models");
+    let measure = comparison.measures.iter().position(|m| m.component == "pgd").expect("an attack");
+    let ranks: Vec<String> =
+        comparison.values.iter().filter(|v| v.measure == measure).filter_map(|v| Some(v.rank?.to_string())).collect();
+    assert_eq!(ranks, ["2–3", "2–3", "1"]);
+}
+
+#[test]
+fn other_samples_have_a_table_of_their_own_and_are_compared_on_common_ones() {
+    let (long, short) = (points(100, |_| true, |id| id < 40), points(60, |_| true, |id| id < 40));
+    let runs = [run("a", "digits", &ids(100), &[("m", &long)]), run("b", "digits", &ids(60), &[("m", &short)])];
+    let comparison = compare(&runs, &Question::default()).expect("a comparison");
+    assert_eq!(comparison.grounds.len(), 2);
+    assert!(
+        comparison.grounds[1].apart.contains("the first 60 samples and not the first 100 samples"),
+        "{:?}",
+        comparison.grounds
+    );
+    let found = of(&comparison, "robust_accuracy", "pgd")[0];
+    // 0.4 of 100 and 0.67 of 60 are the same on the 60 that both have
+    assert_eq!((found.pairing, found.difference, found.n), (Pairing::Common, 0.0, 60));
+    assert!(comparison.values.iter().all(|v| v.rank.is_none()), "no two values share a column");
+}
+
+#[test]
+fn other_data_are_two_samples() {
+    let (one, two) = (points(80, |_| true, |id| id < 48), points(70, |_| true, |id| id < 56));
+    let runs = [run("a", "first", &ids(80), &[("m", &one)]), run("b", "second", &ids(70), &[("m", &two)])];
+    let comparison = compare(&runs, &Question::default()).expect("the model is the same");
+    let found = of(&comparison, "robust_accuracy", "pgd")[0];
+    assert_eq!((found.pairing, found.method.as_str()), (Pairing::TwoSample, "Newcombe's hybrid score"));
+    let (low, high) = found.interval.expect("an interval");
+    // Newcombe 1998: 56/70 − 48/80 is 0.0524 to 0.3339
+    assert!((low - 0.0524).abs() < 5.1e-5 && (high - 0.3339).abs() < 5.1e-5);
+    assert_eq!(of(&comparison, "ams_mean", "ams")[0].method, "Welch's t");
+    assert_eq!(comparison.grounds.len(), 2);
+    assert!(comparison.grounds[1].apart.contains("the data set is second and not first"), "{:?}", comparison.grounds[1].apart);
+}
+
+#[test]
+fn runs_that_share_nothing_are_refused() {
+    let own = points(20, |_| true, |_| true);
+    let runs = [run("a", "first", &ids(20), &[("m", &own)]), run("b", "second", &ids(20), &[("other", &own)])];
+    let refusal = compare(&runs, &Question::default()).expect_err("nothing in common");
+    assert_eq!((refusal.id().as_str(), refusal.class.exit_code()), ("R151", 8));
+}
+
+#[test]
+fn another_threat_model_or_argument_is_another_column() {
+    let own = points(30, |_| true, |id| id < 20);
+    let one = run("a", "digits", &ids(30), &[("m", &own)]);
+    let rename = |run: &RunView, threat: &str, eps: f64| {
+        let mut run = run.clone();
+        run.records.iter_mut().filter(|r| !r.threat.is_empty()).for_each(|r| (r.threat, r.eps) = (threat.into(), Some(eps)));
+        let mut samples = Samples::default();
+        for line in run.samples.lines() {
+            let key = SampleKey { threat: threat.into(), ..line.key().clone() };
+            for (place, column) in run.samples.columns().iter().enumerate() {
+                line.value(place).into_iter().for_each(|value| samples.set(&key, column, value.clone()));
+            }
+        }
+        run.samples = samples;
+        run
+    };
+    let columns = |other: RunView| {
+        let comparison = compare(&[one.clone(), other], &Question::default()).expect("clean accuracy is shared");
+        comparison.measures.iter().filter(|m| m.component == "pgd").count()
+    };
+    assert_eq!(columns(rename(&one, "linf:0.1", 0.1)), 2);
+    assert_eq!(columns(rename(&one, "l2:8/255", 8.0 / 255.0)), 2);
+    assert_eq!(columns(rename(&one, "linf:0.03137254901960784", 8.0 / 255.0)), 1, "another spelling of one radius");
+    let mut stronger = one.clone();
+    stronger.attacks[0].complete = "steps=50".into();
+    assert_eq!(columns(stronger), 2);
+}
+
+#[test]
+fn a_regression_does_not_pass_the_gate() {
+    let n = 100;
+    let base = points(n, |_| true, |id| id < 60);
+    let worse = points(n, |_| true, |id| id < 57);
+    let runs = |points: &[(bool, bool, f64)]| {
+        [run("base", "digits", &ids(n), &[("m", &base)]), run("new", "digits", &ids(n), &[("m", points)])]
+    };
+    let holds = |requirement: &str| gate(&runs(&worse), requirement).conditions.iter().all(|c| c.holds);
+    assert!(!holds("robust_accuracy>=-0.02") && holds("robust_accuracy>=-0.03") && holds("clean_accuracy>=0"));
+    // 3 of 100 flipped: the interval reaches further down than the difference
+    assert!(holds("robust_accuracy.ci_low>=-0.1") && !holds("robust_accuracy.ci_low>=-0.03"));
+    assert!(holds("robust_accuracy<=0") && !holds("robust_accuracy<=-0.05"));
+    // a union and an attack: both are judged
+    assert_eq!(gate(&runs(&worse), "robust_accuracy>=-0.02").conditions.len(), 2);
+    let refusal = compare(
+        &runs(&base),
+        &Question { baseline: Some(0), requirements: vec!["robust_acc>=0".parse().expect("one")], ..Question::default() },
+    );
+    let refusal = refusal.expect_err("no such metric");
+    assert_eq!(refusal.id(), "U150");
+    assert!(refusal.help.is_some_and(|help| help.contains("robust_accuracy")));
+    let alone = Question { requirements: vec!["robust_accuracy>=0".parse().expect("one")], ..Question::default() };
+    assert_eq!(compare(&runs(&base), &alone).expect_err("no baseline").id(), "U150");
+}
+
+#[test]
+fn what_the_baseline_has_and_the_run_lacks_does_not_hold() {
+    let base = points(50, |_| true, |id| id < 30);
+    let whole = run("base", "digits", &ids(50), &[("m", &base)]);
+    let mut lacks = whole.clone();
+    lacks.name = "new".into();
+    lacks.records.retain(|r| r.component != "pgd");
+    let comparison = gate(&[whole.clone(), lacks], "robust_accuracy>=-0.02");
+    let unmet: Vec<&str> = comparison.conditions.iter().filter(|c| !c.holds).map(|c| c.sentence.as_str()).collect();
+    assert_eq!(
+        unmet,
+        ["m, pgd under linf:8/255: new does not have this measure; audit with the same attacks and threat models."]
+    );
+    // another file of the same name is matched by its name, and that is said
+    let mut retrained = whole.clone();
+    retrained.records.iter_mut().for_each(|r| r.model_sha256 = "another".into());
+    let comparison = gate(&[whole.clone(), retrained], "robust_accuracy>=-0.02");
+    assert!(comparison.conditions.iter().all(|c| c.holds && c.sentence.contains("matched by name")));
+    // a model of another name is not
+    let renamed = run("new", "digits", &ids(50), &[("x", &base)]);
+    assert!(gate(&[whole, renamed], "robust_accuracy>=-0.02").conditions.iter().all(|c| !c.holds));
+}
+
+#[test]
+fn a_table_that_does_not_give_the_row_again_pairs_nothing() {
+    let own = points(40, |_| true, |id| id < 20);
+    let one = run("a", "digits", &ids(40), &[("m", &own)]);
+    let mut other = one.clone();
+    let row = other.records.iter_mut().find(|r| r.component == "pgd").expect("an attack");
+    row.value = Some(0.75);
+    let comparison = compare(&[one, other], &Question::default()).expect("a comparison");
+    let found = of(&comparison, "robust_accuracy", "pgd")[0];
+    assert_eq!((found.pairing, found.difference), (Pairing::TwoSample, 0.25));
+    assert!(found.why.contains("samples.csv does not hold"), "{}", found.why);
+}
+
+#[test]
+fn differences_between_runs_are_found() {
+    let own = points(20, |_| true, |id| id < 10);
+    let one = run("a", "digits", &ids(20), &[("m", &own)]);
+    let changed = |pointer: &str, value: Value| {
+        let mut other = one.clone();
+        *other.manifest.pointer_mut(pointer).expect(pointer) = value;
+        let comparison = compare(&[one.clone(), other], &Question::default()).expect("a comparison");
+        comparison.facts.iter().map(|f| f.what.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(changed("/engine/name", json!("ort")), ["engine"]);
+    assert_eq!(changed("/seed", json!(7)), ["seed"]);
+    assert_eq!(changed("/flatscape", json!("0.2.0")), ["program"]);
+    assert_eq!(changed("/attacks/0/plugin/sha256", json!("cd")), ["plugins"]);
+    assert_eq!(changed("/options", json!({ "intake": { "scale": "255" } })), ["other options"]);
+    assert_eq!(changed("/threats/0/hi", json!(255.0)), ["threat models"]);
+}
+
+#[test]
+fn hostile_names_stay_text_everywhere() {
+    let name = "=cmd|' /C calc'!A0\"><script>alert(1)</script>\u{202e}|`x`[a](javascript:1)";
+    let own = points(20, |_| true, |id| id < 10);
+    let runs = [run(name, "digits", &ids(20), &[(name, &own)]), run("b", "digits", &ids(20), &[(name, &own)])];
+    let mut comparison = compare(&runs, &Question::default()).expect("a comparison");
+    comparison.command = name.to_owned();
+    comparison.warnings.push(name.to_owned());
+    let html = compare_html(&comparison).expect("a page");
+    assert!(!html.contains("<script") && !html.contains('\u{202e}'));
+    let markdown = compare_markdown(&comparison);
+    assert!(!markdown.contains("<script") && !markdown.replace("\\]", "").contains("](") && !markdown.contains('\u{202e}'));
+    // a bar in a name adds no cell
+    let tables = markdown.lines().filter(|line| line.starts_with("| "));
+    assert!(tables.clone().count() > 4);
+    let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+    assert!(tables.clone().all(|line| cells(line) > 2));
+    let csv = String::from_utf8(compare_csv(&comparison)).expect("text");
+    assert!(csv.lines().skip(1).all(|line| !line.split(',').any(|cell| cell.starts_with('=') || cell.starts_with("\"="))));
+}
