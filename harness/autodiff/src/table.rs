@@ -8,12 +8,13 @@ use crate::rules::FAMILIES;
 const HEAD: &str = "\
 # Operators and their derivatives
 
-What a cotangent does at every operator of the standard domain. This page is generated from the table in `src/rules`; a test compares the two.
+How a cotangent passes every operator of the standard domain. This page is generated from the table
+in `src/rules`; a test compares the two.
 
 | kind | meaning |
 |---|---|
-| rule | one formula per operand, in operators that have rules themselves, so every order is there |
-| formula | the operator is written with others, and the cotangent passes those; every order as well |
+| rule | one formula per operand, in operators that have rules themselves, so every order exists |
+| formula | the operator is written with others, and the cotangent passes those; every order exists |
 | before | `normalize` writes the operator with others before anything is differentiated |
 | flat | the derivative is zero wherever it exists: the cotangent stops |
 | never | differentiating is refused, with this reason |
@@ -21,8 +22,8 @@ What a cotangent does at every operator of the standard domain. This page is gen
 | class | meaning |
 |---|---|
 | exact | the derivative, everywhere |
-| almost everywhere | the derivative but at kinks and ties; what is taken there stands beside it |
-| surrogate | no derivative: something useful in its place, and `inspect` says so |
+| almost everywhere | the derivative except at kinks and ties; the remark states the value there |
+| surrogate | a useful replacement where the derivative is zero or undefined; `inspect` says so |
 
 | operator | kind | class | orders | remark |
 |---|---|---|---|---|
