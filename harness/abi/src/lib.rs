@@ -64,7 +64,7 @@ constants! { i32:
     STEP = 4,
     /// Role: the final point of an attack, the columns of a metric.
     EMIT = 5,
-    /// Role: one of many points that are looked at in any order.
+    /// Role: one of many points, evaluated in any order.
     PROBE = 6,
     /// Role: what is kept of such a point.
     OBSERVE = 7,
@@ -208,7 +208,7 @@ pub struct FsTask {
     pub classes: u32,
     /// `linf`, `l2`, `l1`, …
     pub norm: FsString,
-    /// 1: a class is given that has to be reached.
+    /// 1: targeted; the class to reach is given.
     pub targeted: i32,
     /// P: values of the threat model's parameter `z`; D where the parameter is the image itself.
     pub parameters: u32,

@@ -1,5 +1,5 @@
-//! What a reverse pass goes by: the row of an operator, how the cotangents of two consumers become one, and how broadcasting is
-//! undone. The standard book is the table of rules; another one stands in where somebody wants to see what a mistake would do.
+//! The rules of a reverse pass: the row of an operator, how the cotangents of two consumers become one, and how broadcasting is
+//! undone. The standard book is the table of rules; tests use another one to see the effect of a mistake.
 
 use flatscape_graph::Expr;
 

@@ -1,4 +1,4 @@
-//! What lies between two values: for every node on the way whether a cotangent passes, stops, or is refused. Builds nothing.
+//! The nodes between two values: whether a cotangent passes each of them, stops there, or is refused. Builds nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The reverse pass: visits the nodes between the variables and the root, applies each rule, undoes broadcasting, adds up,
-//! and refuses by name. Knows no operator.
+//! The reverse pass: visits the nodes between the variables and the root, applies each rule, undoes broadcasting, accumulates,
+//! and refuses by name. It knows no operator.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Differentiation from graph to graph: a table with one rule per operator and the driver that applies it in reverse.
 //!
-//! This crate knows derivatives. It does no I/O, runs nothing, and has never heard of an engine, a loss or an attack. What it
+//! This crate knows derivatives. It does no I/O, runs nothing, and knows no engines, losses or attacks. What it
 //! appends are operators of the standard domain that have a rule themselves, so differentiating twice is calling twice.
 //!
 //! ```

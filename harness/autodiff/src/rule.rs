@@ -129,7 +129,7 @@ impl Rule {
         Rule { kink, surrogate: true, ..self }
     }
 
-    /// States that integers hand on the cotangents of integers.
+    /// States that the operator passes on the cotangents of integers.
     pub(crate) const fn passes_integers(self) -> Rule {
         Rule { integers: Integers::Pass, ..self }
     }

@@ -23,7 +23,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// What people type.
+    /// The word for it on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Choice::Auto => "auto",

@@ -93,7 +93,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// An error of a run, told apart from a lack of memory by what the engine said.
+    /// An error of a run; the engine's message decides whether memory ran out.
     pub(crate) fn run(engine: &'static str, graph: &str, reason: String) -> EngineError {
         let graph = graph.to_owned();
         let low = reason.to_lowercase();

@@ -193,7 +193,7 @@ fn python_directories(prefix: &Path) -> Vec<PathBuf> {
 }
 
 fn system_directories() -> Vec<PathBuf> {
-    // Windows ships an old onnxruntime.dll of its own in the system directory: not looked at
+    // Windows ships an old onnxruntime.dll of its own in the system directory: it is not considered
     if cfg!(target_os = "windows") {
         return Vec::new();
     }

@@ -47,7 +47,7 @@ pub(crate) struct Runtime {
     place: Place,
     device: Device,
     workers: Arc<Workers>,
-    /// SHA-256 of the library, once somebody asked.
+    /// SHA-256 of the library, once it was computed.
     hash: Arc<OnceLock<Option<String>>>,
 }
 

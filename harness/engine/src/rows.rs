@@ -52,7 +52,7 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// How the graph may be cut, or `None` when it has to run whole.
+    /// How the graph may be cut, or `None` if it must run whole.
     pub fn of(graph: &Graph) -> Option<Cut> {
         let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
         let rows_out = graph.outputs().iter().all(|o| leads(graph, o.value));

@@ -267,7 +267,7 @@ impl<'b> Expr<'b> {
         }
     }
 
-    /// `Reshape` to stated extents (0 keeps, −1 is worked out).
+    /// `Reshape` to stated extents (0 keeps, −1 is computed).
     pub fn reshape(self, shape: &[i64]) -> Expr<'b> {
         let shape = self.builder.ints(shape);
         self.builder.op("Reshape", &[self, shape], Attributes::none())

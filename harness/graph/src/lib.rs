@@ -1,7 +1,7 @@
 //! What a model is: ONNX in, ONNX out, and the graph in between.
 //!
 //! This crate knows ONNX files (bytes), the textual form of ONNX, operators and their shapes, and how to rewrite one graph
-//! into another. It does no I/O, runs nothing but constants, and has never heard of a gradient, an engine or an attack.
+//! into another. It does no I/O, evaluates only constants, and knows no gradients, engines or attacks.
 //!
 //! ```
 //! use flatscape_graph::{Builder, DType, Dim, Graph, ValueType, onnx, simplify, text};

@@ -1,4 +1,4 @@
-//! What a graph from a file may ask of an engine, worked out from the types alone and before any engine sees it. Knows bytes per
+//! What a graph from a file may require of an engine, computed from the types alone, before an engine loads it. Knows bytes per
 //! value, not what is fast or fits into this machine.
 
 use crate::ir::{Dim, Graph, Node, ValueId};

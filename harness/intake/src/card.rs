@@ -22,12 +22,12 @@ pub enum Layout {
     FlatColumns,
 }
 
-/// The layouts by the names that people write.
+/// The layouts by their names on the command line.
 pub const LAYOUTS: &[(&str, Layout)] =
     &[("nchw", Layout::Nchw), ("nhwc", Layout::Nhwc), ("flat", Layout::Flat), ("flat-columns", Layout::FlatColumns)];
 
 impl Layout {
-    /// As people write it.
+    /// As users write it.
     pub fn name(self) -> &'static str {
         LAYOUTS.iter().find(|(_, l)| *l == self).map_or("nchw", |(name, _)| name)
     }
@@ -54,7 +54,7 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// Reads the fields as people write them: `255`, `0.4914,0.4822,0.4465`, `1/255`, `nhwc`, `224x224:bicubic`, `224x224`.
+    /// Reads the fields as users write them: `255`, `0.4914,0.4822,0.4465`, `1/255`, `nhwc`, `224x224:bicubic`, `224x224`.
     ///
     /// # Errors
     /// Usage errors that name the field.
@@ -176,7 +176,7 @@ impl Card {
     }
 
     /// The card inside a model file: metadata whose keys begin with `flatscape.`, e.g. `flatscape.mean = 0.4914,0.4822,0.4465`.
-    /// Other metadata is somebody else's.
+    /// Other metadata is ignored.
     ///
     /// # Errors
     /// As for [`Card::parse`].

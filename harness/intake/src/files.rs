@@ -203,7 +203,7 @@ mod beneath {
     use std::io::{Error, ErrorKind, Result};
     use std::path::Path;
 
-    /// Opens a file for reading, without waiting for whoever writes into a pipe. `CrossesDevices`: a link leads out of the
+    /// Opens a file for reading, without waiting for the writer of a pipe. `CrossesDevices`: a link leads out of the
     /// folder.
     #[cfg(target_os = "linux")]
     pub(super) fn open(folder: &Path, relative: &Path) -> Result<File> {
@@ -322,7 +322,7 @@ fn read_opened(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, FileError
     Ok(bytes)
 }
 
-/// Opens without waiting: opening a pipe for reading blocks until somebody writes.
+/// Opens without waiting: opening a pipe for reading blocks until it has a writer.
 fn open(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);

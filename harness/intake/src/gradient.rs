@@ -258,7 +258,7 @@ fn is_scalar(y: Expr<'_>) -> bool {
 
 fn no_shape(source: &Source, of: &Of) -> Refusal {
     let name = if let Of::Value(name) = of { shown(name) } else { "the output".to_owned() };
-    Refusal::model(60, format!("{}: the rank of {name} cannot be worked out, so its cotangent has no shape", source.name))
+    Refusal::model(60, format!("{}: the rank of {name} cannot be inferred, so its cotangent has no shape", source.name))
 }
 
 /// Names the nodes from a position on.

@@ -101,7 +101,7 @@ pub struct Model {
     pub shape: [usize; 3],
     /// How many logits.
     pub classes: usize,
-    /// Names of the classes, from the card or the data set; empty where nobody named them.
+    /// Names of the classes, from the card or the data set; empty if no source names them.
     pub class_names: Vec<String>,
     /// What the run of images alone and together gave.
     pub batch: Agreement,
@@ -294,7 +294,7 @@ fn settle_batch(
         let few = if native.fixed_batch.is_some() { alone(native)? } else { together.clone() };
         let steadiness = steadiness::measure(engine, &together, &first_images(data, TRIED)).map_err(named)?;
         let found = compare(engine, &few, size, &together, &images).map_err(named)?;
-        // where two runs of the same images differ, nothing is learned about the batch
+        // if two runs of the same images differ, nothing can be said about the batch
         if found.holds() || native.fixed_batch.is_none() || !steadiness.repeats() {
             return Ok((steadiness, found));
         }

@@ -109,7 +109,7 @@ pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset, accuracy: f64
         .collect())
 }
 
-/// How many things would have to be said otherwise.
+/// How many settings would have to change.
 fn simplicity(ways: &[Feeding], stated: &Feeding, tried: &(usize, i64, f64)) -> usize {
     let way = &ways[tried.0];
     let normalised = way.scale != stated.scale || way.mean != stated.mean || way.std != stated.std;
@@ -184,7 +184,7 @@ impl Feeding {
         }
         if self.reversed {
             parts
-                .push("the channels of the images the other way round, BGR for RGB (there is no flag: turn the data)".to_owned());
+                .push("the channels of the images reversed, BGR for RGB (there is no flag: reverse them in the data)".to_owned());
         }
         if self.interleaved {
             parts.push(

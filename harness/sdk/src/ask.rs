@@ -26,7 +26,7 @@ pub struct Task {
     pub norm: String,
     /// P: values of the threat model's parameter `z`; D where the parameter is the image itself.
     pub parameters: usize,
-    /// Whether a class is given that has to be reached.
+    /// Whether the task is targeted: the class to reach is given.
     pub targeted: bool,
     /// Radius. Graphs name `eps` instead; this is for choosing a structure.
     pub eps: f64,

@@ -1,4 +1,4 @@
-//! `Resize` as what it is: along each axis a constant matrix whose rows say how much of each old element a new one takes. Knows the
+//! `Resize` is linear: along each axis a constant matrix, whose rows hold the weights of the old elements in a new one. Knows the
 //! coordinates and filters of the operator; sizes must be known.
 
 use flatscape_graph::{Attributes, Dim, Expr, Tensor};
@@ -130,7 +130,7 @@ impl Axis {
         (at.max(0.0) as usize).min(self.old - 1)
     }
 
-    /// How often each old element stands beside itself, if that is all that happens.
+    /// How often each old element is repeated, if the axis only repeats elements.
     fn repeats(&self) -> Option<usize> {
         let Filter::Nearest(rounding) = &self.filter else { return None };
         let times = self.new.checked_div(self.old).filter(|times| times * self.old == self.new && *times > 0)?;

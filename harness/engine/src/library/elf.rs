@@ -16,7 +16,7 @@ impl Library {
         self.strings.split(|&b| b == 0).any(|s| s == name.as_bytes())
     }
 
-    /// What follows a prefix, in every string that begins with it and goes on with a digit.
+    /// What follows a prefix, in every string that begins with it, followed by a digit.
     pub fn strings_after<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = String> + 'a {
         self.strings
             .split(|&b| b == 0)

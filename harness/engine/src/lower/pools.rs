@@ -23,7 +23,7 @@ pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     without_indices(&lowered.without_dead())
 }
 
-/// Pools whose indices nobody reads any more do not write them.
+/// Pools do not write indices that no node reads.
 fn without_indices(graph: &Graph) -> Graph {
     let read: HashSet<ValueId> = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
     let seen = |v: ValueId| read.contains(&v) || graph.outputs().iter().any(|o| o.value == v);

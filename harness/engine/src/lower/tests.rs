@@ -222,7 +222,7 @@ fn pool_gradients_go_to_the_first_largest_element() {
             let after = apply("pools", &graph, "ort");
             assert_eq!(ops(&after).iter().filter(|op| *op == POOL_GRADIENT).count(), 1, "{:?}", ops(&after));
             let pools = after.nodes().iter().filter(|n| &*n.op == "MaxPool");
-            assert!(pools.into_iter().all(|n| n.outputs.len() == 1), "indices that nobody reads are still written");
+            assert!(pools.into_iter().all(|n| n.outputs.len() == 1), "indices that no node reads are still written");
             assert!(!ops(&after).contains(&"ScatterElements".to_owned()) && !ops(&after).contains(&"Cast".to_owned()));
             for engine in engines() {
                 for x in [noise(&[3, 5, extent[0], extent[1]], 1), ties(&[20, 5, extent[0], extent[1]])] {

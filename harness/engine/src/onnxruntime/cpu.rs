@@ -51,7 +51,7 @@ enum Width {
     Wide,
 }
 
-/// Sessions that nobody is using. They are made when they are first needed.
+/// Idle sessions. A session is made when it is first needed.
 struct Sessions {
     wide: Mutex<Vec<Session>>,
     narrow: Mutex<Vec<Session>>,

@@ -1,4 +1,4 @@
-//! `If`, `Loop` and `Scan` taken apart: the branch that is taken, the body as often as it runs. What depends on data is refused,
+//! Expands `If`, `Loop` and `Scan`: the branch that is taken, the body as often as it runs. What depends on data is refused,
 //! but for branches of one shape, which are both computed and selected.
 
 use super::known::{known, known_int};
@@ -74,7 +74,7 @@ pub(super) fn repeat(old: &mut Old) -> Renewed {
         }
         iteration += 1;
         if trips.is_none_or(|trips| iteration < trips) {
-            goes_on = truth(old.graph, results[0]).ok_or("whether it goes on depends on data")?;
+            goes_on = truth(old.graph, results[0]).ok_or("whether it continues depends on data")?;
         }
         for (slot, &value) in carried.iter_mut().zip(&results[1..]) {
             *slot = Some(value);

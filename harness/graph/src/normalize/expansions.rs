@@ -277,7 +277,7 @@ pub(super) fn running_product(old: &mut Old) -> Renewed {
     }))
 }
 
-/// `Pad` that goes on at the other end: along each axis the elements by their numbers.
+/// `Pad` that wraps around: along each axis a `Gather` of the elements by index.
 pub(super) fn wrapping_pad(old: &mut Old) -> Renewed {
     if old.node.attributes.string("mode", "constant") != "wrap" {
         return Ok(None);

@@ -4,7 +4,7 @@ use crate::ir::{Dim, Graph, Node, ValueId};
 use crate::ops;
 use crate::tensor::Tensor;
 
-/// Values of more elements are not looked at.
+/// Values with more elements are not evaluated.
 const SMALL: usize = 1 << 12;
 
 /// How many nodes a question may lead to, and how far up.

@@ -210,7 +210,7 @@ impl Forest {
     }
 }
 
-/// What the nodes that look at x are called, so that one sees where they come from.
+/// The name of the nodes that read x; it shows where they come from.
 pub const TREES: &str = "TreeEnsemble";
 
 fn name(b: &Builder, looked_at: Expr<'_>) {

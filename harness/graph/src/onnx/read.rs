@@ -394,7 +394,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `captures` is told what a subgraph reads from outside.
+    /// `captures` receives what a subgraph reads from outside.
     fn attribute(
         &mut self,
         proto: AttributeProto,

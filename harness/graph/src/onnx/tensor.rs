@@ -225,7 +225,7 @@ fn external(proto: &TensorProto, name: &str, header: &Header) -> Result<External
             "location" => &mut location,
             "offset" => &mut offset,
             "length" => &mut length,
-            // a checksum of the file; nobody defines of which bytes
+            // a checksum of the file; the standard does not say of which bytes
             "checksum" => continue,
             _ => {
                 ignored.push(key.into_owned());

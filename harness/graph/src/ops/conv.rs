@@ -16,7 +16,7 @@ pub(crate) struct Window {
     pub(crate) before: Vec<usize>,
     /// Padding after each axis.
     pub(crate) after: Vec<usize>,
-    /// `SAME_UPPER`, `SAME_LOWER` or `VALID`, where padding is to be worked out.
+    /// `SAME_UPPER`, `SAME_LOWER` or `VALID`, where padding is to be computed.
     pub(crate) auto: Option<Auto>,
 }
 

@@ -4,7 +4,7 @@ use super::dims::{Count, product, show};
 use super::{Found, Inferred, Site};
 use crate::ir::{Dim, Shape, ValueType};
 
-/// `Reshape`: 0 keeps an extent, one −1 is worked out, from products of names too: `[N,16,5,5]` to `[-1,400]` is `[N,400]`.
+/// `Reshape`: 0 keeps an extent, one −1 is computed, from products of names too: `[N,16,5,5]` to `[-1,400]` is `[N,400]`.
 pub(super) fn reshape(site: &Site) -> Found {
     site.index(1)?;
     let rank = site.listed(1, "the target shape")?;

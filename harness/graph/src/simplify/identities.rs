@@ -66,7 +66,7 @@ fn dropout_in_evaluation(p: &mut Place) -> Option<ValueId> {
         None => false,
         Some(t) => p.graph.constant(t)?.to_ints()?.first() != Some(&0),
     };
-    // the mask is all true, and somebody may read it
+    // the mask is all true, and a node may read it
     let masked = p.node.output(1).is_some();
     if training || masked { None } else { p.node.input(0) }
 }

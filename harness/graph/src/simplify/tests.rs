@@ -47,14 +47,14 @@ const PAIRS: &[(&str, &str)] = &[
         "(float[N,3] x) => (float[N,3] y) <int64[1] a = {1}> { s = Unsqueeze(x, a)  t = Squeeze(s, a)  y = Relu(t) }",
         "(float[N,3] x) => (float[N,3] y) { y = Relu(x) }",
     ),
-    // a target that is worked out from a shape becomes a constant
+    // a target that is computed from a shape becomes a constant
     (
         "(float[N,16,5,5] x) => (float[N,400] y) <int64 at = {0}, int64[1] axis = {0}, int64[1] rest = {-1}> {
             s = Shape(x)  n = Gather<axis = 0>(s, at)  m = Unsqueeze(n, axis)  t = Concat<axis = 0>(m, rest)  y = Reshape(x, t) }",
         "(float[N,16,5,5] x) => (float[N,400] y) <int64[2] t = {0, 400}> { y = Reshape(x, t) }",
     ),
     ("(float[N,3] x) => (int64 y) { s = Shape<start = 1>(x)  y = ReduceSum<keepdims = 0>(s) }", "(float[N,3] x) => (int64 y) <int64 s = {3}> { y = Identity(s) }"),
-    // what is equal is computed once, also with operands the other way round
+    // equal nodes are computed once, also with exchanged operands
     (
         "(float[N] x, float[N] z) => (float[N] y) { a = Mul(x, z)  b = Mul(z, x)  y = Add(a, b) }",
         "(float[N] x, float[N] z) => (float[N] y) { a = Mul(x, z)  y = Add(a, a) }",

@@ -98,7 +98,7 @@ fn half(folder: &Path, split: Split) -> PathBuf {
     found.filter(|_| halves > 0).unwrap_or_else(|| folder.to_owned())
 }
 
-/// Folders inside a folder, sorted by the bytes of their names. Hidden ones are nobody's class.
+/// Folders inside a folder, sorted by the bytes of their names. Hidden ones are not classes.
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         folder.read_dir().into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir() && !hidden(p)).collect();

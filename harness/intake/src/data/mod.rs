@@ -151,7 +151,7 @@ pub struct Dataset {
     pub pixels: Pixels,
     /// One label per image.
     pub labels: Vec<i64>,
-    /// Names of the classes, in the order of labels; empty where nobody named them.
+    /// Names of the classes, in the order of labels; empty if no source names them.
     pub class_names: Vec<String>,
     /// What was added to every label.
     pub label_offset: i64,

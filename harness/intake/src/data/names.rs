@@ -1,4 +1,4 @@
-//! Data sets by name: which folder they live in, where that is looked for, and the command that fetches them. The digits are
+//! Data sets by name: their folders, where these are searched, and the command that fetches them. The digits are
 //! inside the program.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::{Dataset, FORMATS, Request, Split, npz};
 use crate::files::{self, show};
 use crate::refusal::Refusal;
 
-/// A data set that people call by name.
+/// A data set with a name.
 pub(super) struct Named {
     /// The name, and the name of its folder.
     pub(super) name: &'static str,

@@ -33,7 +33,7 @@ const FILTERS: [Row; 6] = [
 ];
 
 impl Filter {
-    /// As people write it.
+    /// As users write it.
     pub fn name(self) -> &'static str {
         FILTERS.iter().find(|(_, f, ..)| *f == self).map_or("bilinear", |(name, ..)| name)
     }

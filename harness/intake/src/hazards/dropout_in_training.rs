@@ -24,7 +24,7 @@ fn find(reading: &Reading) -> Option<Cause> {
     cause(reading.between().filter(|n| is_training(reading, n)), "in training mode")
 }
 
-/// A mode that is computed counts as training: nobody knows better.
+/// A mode that is computed counts as training.
 pub(super) fn is_training(reading: &Reading, node: &Node) -> bool {
     let mode = node.input(2).map(|_| reading.number(node, 2));
     let ratio = node.input(1).map_or(Some(0.5), |_| reading.number(node, 1));

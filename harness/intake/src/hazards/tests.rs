@@ -147,7 +147,7 @@ fn quantisers_are_named() {
     assert!(all[0].code == "quantiser" && !all[0].unreliable, "{all:?}");
 }
 
-/// A batch that is fixed to one image has nobody to mix with.
+/// A batch that is fixed to one image cannot mix images.
 #[test]
 fn a_batch_of_one_mixes_nothing() {
     let mixing =

@@ -94,7 +94,7 @@ pub(super) fn class_extent(graph: &Graph, output: &Output, task: Option<Task>) -
     };
     match (ty.dtype, ty.shape.as_deref()) {
         (Some(dtype), _) if !dtype.is_float() => cannot("logits are floats"),
-        (_, None) => cannot("its shape cannot be worked out, so the classes are unknown"),
+        (_, None) => cannot("its shape cannot be inferred, so the classes are unknown"),
         (_, Some([_])) => single(),
         (_, Some([_, classes, ones @ ..])) if ones.iter().all(|d| d.fixed() == Some(1)) => match classes.fixed() {
             Some(1) => single(),

@@ -92,7 +92,7 @@ fn difference(parts: &[f64], whole: &[f64]) -> f64 {
     if parts.len() == whole.len() { parts.iter().zip(whole).map(difference).fold(0.0, f64::max) } else { f64::INFINITY }
 }
 
-/// Rows in [0,1] that sum to 1, not all of them equal, some with numbers between: logits that are so by accident are rare.
+/// Rows in [0,1] that sum to 1, not all of them equal, some with numbers between: logits rarely look like this by chance.
 fn are_probabilities(values: &[f64], images: usize) -> bool {
     let width = values.len() / images.max(1);
     let sums_to_one =

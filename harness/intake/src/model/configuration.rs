@@ -21,7 +21,7 @@ pub(super) struct Statement {
     pub(super) notes: Vec<String>,
 }
 
-/// A file by its name, and how it is read. `None`: it is somebody else's.
+/// A file by its name, and how it is read. `None`: the file belongs to another program.
 type Reader = (&'static str, fn(&str, &mut Vec<String>) -> Result<Option<Card>, String>);
 
 /// The files, the one that counts most first.

@@ -1,4 +1,4 @@
-//! A gradient graph that came with the model: an ONNX file made by somebody else, under the contract of `GRADIENTS.md`, brought
+//! A gradient graph that came with the model: an ONNX file from elsewhere, under the contract of `GRADIENTS.md`, brought
 //! to pixel units. Believes nothing about it; whether it is the gradient is asked in `certificate`.
 
 use flatscape_autodiff::vjp;

@@ -1,4 +1,4 @@
-//! Whether a model answers the same twice, and whether the order of the images matters. Knows graphs and an engine.
+//! Whether two runs of a model agree, and whether the order of the images matters. Knows graphs and an engine.
 
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::{Graph, Tensor};
@@ -12,7 +12,7 @@ use flatscape_graph::rows;
 pub struct Steadiness {
     /// Largest difference between two runs, relative to max(1, largest |logit|).
     pub repeat: f64,
-    /// Largest difference between the images in order and the other way round, in the same terms.
+    /// Largest difference between the images in order and in reverse, in the same terms.
     pub order: f64,
 }
 
@@ -22,7 +22,7 @@ impl Steadiness {
         self.repeat <= TOLERANCE
     }
 
-    /// Whether the order of the images does not matter. Where runs differ anyhow, nothing is learned about the order.
+    /// Whether the order of the images does not matter. If two runs differ, nothing can be said about the order.
     pub fn keeps_order(&self) -> bool {
         self.order <= TOLERANCE || !self.repeats()
     }

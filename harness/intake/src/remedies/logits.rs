@@ -7,7 +7,7 @@ use super::{Changes, Remedy};
 
 pub(super) const REMEDY: Remedy = Remedy {
     name: "logits",
-    summary: "attacks see what goes into a final Softmax, Sigmoid, Tanh, Relu or Clip that is not cut off by itself",
+    summary: "attacks see what goes into a final Softmax, Sigmoid, Tanh, Relu or Clip that is not removed anyway",
     changes: Changes::Gradient,
     rewrite,
 };

@@ -32,7 +32,7 @@ pub enum Changes {
 /// A remedy.
 #[derive(Debug)]
 pub struct Remedy {
-    /// What people type.
+    /// The word for it on the command line.
     pub name: &'static str,
     /// One line of help.
     pub summary: &'static str,

@@ -67,7 +67,7 @@ pub(super) fn apply(place: &mut Place) {
     }
 }
 
-/// The constant target of a `Reshape`: the extent which held the batch is worked out at run time.
+/// The constant target of a `Reshape`: the extent that held the batch is computed at run time.
 fn reshape(p: &mut Place) -> Option<()> {
     let (x, target) = (p.node.input(0)?, p.node.input(1)?);
     p.new.constant(target)?;
