@@ -138,7 +138,7 @@ pub(crate) struct DescribedParam {
 }
 
 /// Names that every component of a kind understands without declaring them: the host reads these arguments itself.
-pub const HOST_ARGUMENTS: &[(Kind, &str)] = &[(Kind::Metric, "at"), (Kind::Attack, "target")];
+pub const HOST_ARGUMENTS: &[(Kind, &str)] = &[(Kind::Metric, "at"), (Kind::Attack, "target"), (Kind::Attack, "on")];
 
 const MOST_COMPONENTS: usize = 1000;
 const MOST_PARAMS: usize = 100;

@@ -162,6 +162,7 @@ impl<'a> Prepared<'a> {
             Work::Component(request) => {
                 let component = offered(plugins, &request.id)?;
                 let target = request.target.unwrap_or(Target::None);
+                target.check(model.classes)?;
                 let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
                 task.targeted = target != Target::None;
                 (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use flatscape_graph::{onnx, text};
-use flatscape_host::{Component, Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin, parse_component};
+use flatscape_host::{Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::dry_run;
+use flatscape_measure::request::Request;
 
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
@@ -155,9 +156,10 @@ fn parameter(param: &Param) -> String {
 
 /// The program as it is for a small image of ten classes: its graphs as ONNX and as text.
 fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, Failure> {
-    let (name, pairs) = parse_component(written)?;
-    let component: &Component = flatscape_measure::prepared::offered(plugins, &name)?;
-    let program = plugins.build(component, &component.arguments(&pairs)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
+    let request = Request::parse(written)?;
+    let component = flatscape_measure::prepared::offered(plugins, &request.id)?;
+    let program =
+        plugins.build(component, &component.arguments(&request.arguments)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
     let failed = |path: &Path, e: std::io::Error| {
         Failure::from(Refusal::output(94, format!("{} could not be written: {e}", path.display())))
     };
