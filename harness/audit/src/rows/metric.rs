@@ -30,7 +30,7 @@ impl Rows<'_> {
                 backwards,
                 ..self.record(part)
             });
-            let column = request.placed(name, part.label());
+            let column = request.placed(name, &part.label());
             for (key, &value) in keys.iter().zip(&values) {
                 summary.samples.set(key, &column, SampleValue::Number(value));
             }
