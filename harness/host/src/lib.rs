@@ -23,7 +23,7 @@ mod wire;
 mod worker;
 
 pub use check::{CheckItem, CheckReport, CheckedProgram, check};
-pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin};
+pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin, RESERVED, STANDARD};
 pub use error::{Blame, HostError};
 pub use names::Noise;
 pub use oracle::{Batch, Law, Oracle, OracleError};

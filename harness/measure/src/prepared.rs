@@ -442,7 +442,7 @@ fn followed(model: &Model) -> Option<&Graph> {
 /// # Errors
 /// There is none.
 pub fn offered<'p>(plugins: &'p Plugins, id: &str) -> Result<&'p Component, HostError> {
-    let kind = plugins.components().iter().find(|c| c.id == id).map_or(Kind::Attack, |c| c.kind);
+    let kind = plugins.named(id).map_or(Kind::Attack, |c| c.kind);
     plugins.component(kind, id)
 }
 

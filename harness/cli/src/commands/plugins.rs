@@ -117,9 +117,9 @@ fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
         println!("{}", serde_json::to_string_pretty(plugins.components()).map_err(Failure::output)?);
         return Ok(0);
     }
-    let width = plugins.components().iter().map(|c| c.id.len()).max().unwrap_or(0);
+    let width = plugins.components().iter().map(|c| c.name.len()).max().unwrap_or(0);
     for component in plugins.components() {
-        println!("{:width$}  {:6}  {}", component.id, component.kind.name(), escape(&component.summary));
+        println!("{:width$}  {:6}  {}", component.name, component.kind.name(), escape(&component.summary));
     }
     for plugin in plugins.plugins() {
         println!("from {} {} in {}", plugin.id, plugin.version, plugin.path.display());
@@ -134,9 +134,10 @@ fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
 
 fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
     let component = flatscape_measure::prepared::offered(plugins, name)?;
-    println!("{} ({})", component.id, component.kind.name());
+    println!("{} ({})", component.name, component.kind.name());
     println!("  {}", escape(&component.summary));
     println!("  source   {}", component.source);
+    println!("  also     {}", component.qualified());
     println!("  plugin   {} {} {}", component.plugin.id, component.plugin.version, component.plugin.path.display());
     println!("  sha256   {}", component.plugin.sha256);
     if component.iterates == Iterates::Free {
