@@ -5,6 +5,7 @@ mod demo;
 mod endings;
 mod hazards;
 mod interruption;
+mod pipes;
 mod repeat;
 mod verify;
 mod witness;
