@@ -65,8 +65,6 @@ fn used() -> BTreeSet<String> {
         }
     }
     ids.extend(flatscape_graph::onnx::Fault::ALL.iter().map(|fault| fault.id.to_owned()));
-    // a state that the program is in, not an error of the options
-    ids.extend(["R108".to_owned()]);
     ids
 }
 
