@@ -42,6 +42,19 @@ fn baseline() -> &'static Run {
     BASELINE.get_or_init(|| Run::new(&beside_good(&[])).expect(0))
 }
 
+/// The ids that the host keeps for the plugin that comes with the program are those that it offers.
+#[test]
+fn the_reserved_ids_are_those_of_the_standard_plugin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listed = command(folder.path(), &["plugins", "list", "--json"]).output().expect("the program starts");
+    let components: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let ids: Vec<&str> = components.as_array().expect("a list").iter().filter_map(|c| c["id"].as_str()).collect();
+    let (mut offered, mut reserved) = (ids, flatscape_host::RESERVED.to_vec());
+    offered.sort_unstable();
+    reserved.sort_unstable();
+    assert_eq!(offered, reserved);
+}
+
 /// With the standard library removed no attack and no metric exists.
 #[test]
 fn the_program_alone_has_no_attack_and_no_metric() {

@@ -6,6 +6,7 @@ mod demo;
 mod endings;
 mod hazards;
 mod interruption;
+mod pipes;
 mod repeat;
 mod verify;
 mod witness;

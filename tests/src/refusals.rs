@@ -4,6 +4,7 @@
 mod child;
 mod crafted;
 mod external;
+mod ids;
 mod inputs;
 mod rows;
 mod semantics;

@@ -213,7 +213,7 @@ impl Asked<'_> {
                     answer.own_objective = program.graph(Role::Objective).is_some();
                     answer.serves.push(threat.text());
                 }
-                Err(error) if error.id == "P25" => refusal = Some(of_host(error)),
+                Err(error) if error.is_unsupported() => refusal = Some(of_host(error)),
                 Err(error) if error.blame == Blame::User => return Err(of_host(error)),
                 Err(_) => answer.serves.push(threat.text()),
             }

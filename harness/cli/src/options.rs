@@ -12,6 +12,7 @@ use flatscape_intake::model::{Intake, Task};
 use flatscape_intake::refusal::Refusal;
 
 use crate::failure::Failure;
+use crate::output::remark;
 
 /// An engine, or why there is none.
 type Opened = Result<Arc<dyn Engine>, EngineError>;
@@ -109,7 +110,7 @@ impl PluginOptions {
             if refused.plugin.as_ref().is_some_and(|file| self.named(file)) {
                 return Err(refused.clone().into());
             }
-            eprintln!("note: {refused}");
+            remark!("note: {refused}");
         }
         Ok(plugins)
     }

@@ -1,9 +1,14 @@
-//! Interruptions: the first one lets the shard under way finish, the second one ends the program at once.
+//! Interruptions: the first one lets what is under way finish and says so, the second one ends the program at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::output::remark;
+
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// Whether and how the program was asked to stop.
 #[derive(Clone, Default)]
@@ -14,18 +19,31 @@ pub struct Interruption {
 }
 
 impl Interruption {
-    /// Listens from now on. Where the system refuses, interruptions end the program as they always do.
+    /// Listens from now on, and answers the first signal at once with a line on stderr. Where the system refuses, interruptions end
+    /// the program as they always do.
     pub fn listen() -> Interruption {
+        let interruption = Interruption::listen_quietly();
+        if let Ok(mut signals) = Signals::new(SIGNALS) {
+            std::thread::spawn(move || {
+                if let Some(signal) = signals.forever().next() {
+                    let again = if signal == SIGINT { "a second Ctrl-C" } else { "a second signal" };
+                    remark!("finishing the batch under way; {again} stops now");
+                }
+            });
+        }
+        interruption
+    }
+
+    /// The same without a word: for a worker, whose parent answers.
+    pub fn listen_quietly() -> Interruption {
         let interruption = Interruption::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in SIGNALS {
             // In this order: a second signal finds the flag set and exits, the first one sets it.
             let exit = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, interruption.asked.clone());
             let set = signal_hook::flag::register(signal, interruption.asked.clone());
             let which = signal_hook::flag::register_usize(signal, interruption.signal.clone(), signal as usize);
             if exit.is_err() || set.is_err() || which.is_err() {
-                eprintln!(
-                    "note: signal {signal} cannot be caught here; an interruption ends the program without a partial report"
-                );
+                remark!("note: signal {signal} cannot be caught here; an interruption ends the program without a partial report");
             }
         }
         interruption
@@ -37,14 +55,9 @@ impl Interruption {
     }
 }
 
-/// A reader that stops reading (`| head`) is not an error: further output is lost, the run continues.
-pub fn let_pipes_close() {
+/// What a panic says: the message, and that it is a fault of this program.
+pub fn own_up_to_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let message = info.to_string();
-        if message.contains("Broken pipe") {
-            std::process::exit(0);
-        }
-        eprintln!("{message}");
-        eprintln!("this is a fault of flatscape; please report it with the command and the lines above");
+        remark!("{info}\nthis is a fault of flatscape; please report it with the command and the lines above");
     }));
 }

@@ -35,6 +35,7 @@ mod simplify;
 mod subgraph;
 mod tensor;
 pub mod text;
+mod types;
 
 pub use check::CheckError;
 pub use expr::{Builder, Expr, Operand};

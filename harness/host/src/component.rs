@@ -70,8 +70,10 @@ pub struct Plugin {
 /// An attack or a metric that is offered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Component {
-    /// What users type.
+    /// As its plugin calls it.
     pub id: String,
+    /// What users type: the id, or `plugin/id` where the id is reserved for another plugin or offered by several.
+    pub name: String,
     /// What it is.
     pub kind: Kind,
     /// One line.
@@ -97,6 +99,11 @@ impl Component {
     /// Completes and checks what a user wrote after the name.
     pub fn arguments(&self, pairs: &[(String, String)]) -> Result<Arguments, HostError> {
         arguments(&self.id, &self.params, pairs)
+    }
+
+    /// `plugin/id`: names this component whatever other plugins offer.
+    pub fn qualified(&self) -> String {
+        format!("{}/{}", self.plugin.id, self.id)
     }
 
     /// Whether it runs through the extension `oracle/1`.
@@ -137,8 +144,15 @@ pub(crate) struct DescribedParam {
     pub maximum: Option<f64>,
 }
 
+/// Id of the plugin that comes with the program. A file beside the program has it before all others.
+pub const STANDARD: &str = "standard";
+
+/// Ids that belong to the plugin that comes with the program: another plugin may offer such a component, and it is then reached
+/// as `plugin/id` alone.
+pub const RESERVED: &[&str] = &["fgsm", "pgd", "logp", "ams", "phi", "likelihood-landscape"];
+
 /// Names that every component of a kind understands without declaring them: the host reads these arguments itself.
-pub const HOST_ARGUMENTS: &[(Kind, &str)] = &[(Kind::Metric, "at"), (Kind::Attack, "target")];
+pub const HOST_ARGUMENTS: &[(Kind, &str)] = &[(Kind::Metric, "at"), (Kind::Attack, "target"), (Kind::Attack, "on")];
 
 const MOST_COMPONENTS: usize = 1000;
 const MOST_PARAMS: usize = 100;
@@ -209,6 +223,7 @@ fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Compone
         params.push(param);
     }
     Ok(Component {
+        name: described.id.clone(),
         id: described.id,
         kind,
         summary: described.summary,

@@ -60,6 +60,11 @@ impl HostError {
         self
     }
 
+    /// Whether a component said that it is not for this task: another task may suit it.
+    pub fn is_unsupported(&self) -> bool {
+        self.id == "P25"
+    }
+
     /// The exit code of the program that this ends in when nothing weighs more.
     pub fn exit_code(&self) -> u8 {
         match self.blame {

@@ -23,11 +23,11 @@ mod wire;
 mod worker;
 
 pub use check::{CheckItem, CheckReport, CheckedProgram, check};
-pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin};
+pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin, RESERVED, STANDARD};
 pub use error::{Blame, HostError};
 pub use names::Noise;
 pub use oracle::{Batch, Law, Oracle, OracleError};
-pub use params::{Argument, Arguments, Param, ParamType, Value, parse_component, parse_float};
+pub use params::{Argument, Arguments, Param, ParamType, Value, parse_float};
 pub use plugins::Plugins;
 pub use program::{Program, Role};
 pub use search::{PLUGIN_PATH, Search};

@@ -1,5 +1,5 @@
-//! Parameters as a component declares them and arguments as a user writes them: `pgd:steps=40,alpha=2/255`. Keeps both the
-//! spelling and the value. Knows nothing about what an argument means.
+//! Parameters as a component declares them, and the arguments that a user wrote for them. Keeps both the spelling and the value.
+//! Knows nothing about what an argument means.
 
 use serde::{Deserialize, Serialize};
 
@@ -96,23 +96,6 @@ impl Arguments {
         let all: Vec<String> = self.0.iter().map(|a| format!("{}={}", a.name, a.spelling)).collect();
         all.join(",")
     }
-}
-
-/// Splits `name:k=v,k=v` into the name and the pairs.
-pub fn parse_component(spec: &str) -> Result<(String, Vec<(String, String)>), HostError> {
-    let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));
-    if name.trim().is_empty() {
-        return Err(HostError::user("P20", format!("\"{}\" names no component", shown(spec))).help("write NAME or NAME:k=v,k=v"));
-    }
-    let mut pairs = Vec::new();
-    for part in rest.split(',').filter(|p| !p.trim().is_empty()) {
-        let Some((key, value)) = part.split_once('=') else {
-            let what = format!("the argument \"{}\" of {} has no value", shown(part), shown(name));
-            return Err(HostError::user("P20", what).help("write NAME:k=v,k=v"));
-        };
-        pairs.push((key.trim().to_owned(), value.trim().to_owned()));
-    }
-    Ok((name.trim().to_owned(), pairs))
 }
 
 /// A number as people write it: `0.3`, `8/255`, `1e-3`. Finite.
@@ -216,8 +199,10 @@ mod tests {
     }
 
     fn read(spec: &str) -> Result<Arguments, HostError> {
-        let (name, pairs) = parse_component(spec)?;
-        arguments(&name, &params(), &pairs)
+        let (name, rest) = spec.split_once(':').unwrap_or((spec, ""));
+        let pairs: Vec<(String, String)> =
+            rest.split(',').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect();
+        arguments(name, &params(), &pairs)
     }
 
     #[test]
@@ -235,7 +220,6 @@ mod tests {
     fn what_is_wrong_is_said() {
         let cases = [
             ("pgd:stpes=3", "pgd has no parameter \"stpes\"", Some("did you mean \"steps\"?")),
-            ("pgd:steps", "the argument \"steps\" of pgd has no value", Some("write NAME:k=v,k=v")),
             ("pgd:steps=0", "the parameter \"steps\" of pgd: \"0\" is not between 1 and 1000", Some("")),
             ("pgd:steps=3.5", "the parameter \"steps\" of pgd: \"3.5\" is not a whole number", Some("")),
             ("pgd:steps=auto", "the parameter \"steps\" of pgd: \"auto\" is not a whole number", Some("")),
@@ -244,7 +228,6 @@ mod tests {
             ("pgd:alpha=nan", "the parameter \"alpha\" of pgd: \"nan\" is not a number (0.1, 8/255)", Some("")),
             ("pgd:random-start=2", "the parameter \"random-start\" of pgd: \"2\" is not true or false", Some("")),
             ("pgd:loss=dlr", "the parameter \"loss\" of pgd: \"dlr\" is not one of ce, margin", Some("")),
-            (":steps=3", "\":steps=3\" names no component", Some("write NAME or NAME:k=v,k=v")),
         ];
         for (spec, sentence, help) in cases {
             let error = read(spec).unwrap_err();

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::component::{Component, Kind, Plugin, admit};
+use crate::component::{Component, Kind, Plugin, RESERVED, STANDARD, admit};
 use crate::error::{Blame, HostError, file_name, nearest, shown, shown_up_to};
 use crate::guard;
 use crate::oracle::Oracle;
@@ -49,7 +49,19 @@ impl Plugins {
                 plugins.refused.push(error);
             }
         }
+        plugins.name();
         plugins
+    }
+
+    /// Gives every component the name that users type: where an id alone could mean two components, it means neither.
+    fn name(&mut self) {
+        let owners: Vec<(String, String)> = self.components.iter().map(|c| (c.id.clone(), c.plugin.id.clone())).collect();
+        for component in &mut self.components {
+            let reserved = RESERVED.contains(&component.id.as_str());
+            let shared = owners.iter().any(|(id, plugin)| *id == component.id && *plugin != component.plugin.id);
+            let plain = if reserved { component.plugin.id == STANDARD } else { !shared };
+            component.name = if plain { component.id.clone() } else { component.qualified() };
+        }
     }
 
     /// Every component, in the order in which the plugins were found and list them.
@@ -77,25 +89,48 @@ impl Plugins {
         self.said.lock().map(|mut said| std::mem::take(&mut *said)).unwrap_or_default()
     }
 
-    /// The component of that name and kind.
+    /// The component of that name, `id` or `plugin/id`, whatever its kind.
+    pub fn named(&self, name: &str) -> Option<&Component> {
+        self.components.iter().find(|c| c.name == name).or_else(|| self.components.iter().find(|c| c.qualified() == name))
+    }
+
+    /// The component of that name, `id` or `plugin/id`, and kind. An id of [`RESERVED`] is that of the plugin that comes with the
+    /// program and of no other.
     ///
     /// # Errors
-    /// There is none; the nearest name is in the help.
-    pub fn component(&self, kind: Kind, id: &str) -> Result<&Component, HostError> {
-        if let Some(found) = self.components.iter().find(|c| c.id == id && c.kind == kind) {
+    /// `P23`: there is none, or several plugins offer it; the way to write it, or the nearest name, is in the help.
+    pub fn component(&self, kind: Kind, name: &str) -> Result<&Component, HostError> {
+        let named = self.named(name);
+        if let Some(found) = named.filter(|c| c.kind == kind) {
             return Ok(found);
         }
-        let what = format!("there is no {} \"{}\"", kind.name(), shown(id));
-        let error = HostError::user("P23", what);
-        if let Some(other) = self.components.iter().find(|c| c.id == id) {
-            return Err(error.help(format!("{id} is of kind {}", other.kind.name())));
+        let error = HostError::user("P23", format!("there is no {} \"{}\"", kind.name(), shown(name)));
+        if let Some(other) = named {
+            return Err(error.help(format!("{name} is of kind {}", other.kind.name())));
         }
-        let ids: Vec<&str> = self.components.iter().filter(|c| c.kind == kind).map(|c| c.id.as_str()).collect();
-        Err(match nearest(id, ids.iter().copied()) {
+        let qualified: Vec<String> = self.components.iter().filter(|c| c.id == name).map(Component::qualified).collect();
+        if RESERVED.contains(&name) {
+            let missing = match self.plugins.iter().any(|p| p.id == STANDARD) {
+                true => "the plugin that comes with the program does not offer it".to_owned(),
+                false => format!("the plugin that comes with the program was not found{}", self.first_refusal()),
+            };
+            let others = if qualified.is_empty() { String::new() } else { format!("; there is {}", qualified.join(" and ")) };
+            return Err(error.help(format!("{missing}{others}")));
+        }
+        if !qualified.is_empty() {
+            let what = format!("{} plugins offer \"{}\"", qualified.len(), shown(name));
+            return Err(HostError::user("P23", what).help(format!("write {}", qualified.join(" or "))));
+        }
+        let names: Vec<&str> = self.components.iter().filter(|c| c.kind == kind).map(|c| c.name.as_str()).collect();
+        Err(match nearest(name, names.iter().copied()) {
             Some(near) => error.help(format!("did you mean \"{near}\"?")),
-            None if ids.is_empty() => error.help(self.nothing_here()),
-            None => error.help(format!("there are {}", ids.join(", "))),
+            None if names.is_empty() => error.help(self.nothing_here()),
+            None => error.help(format!("there are {}", names.join(", "))),
         })
+    }
+
+    fn first_refusal(&self) -> String {
+        self.refused.first().map_or(String::new(), |first| format!("; {first}"))
     }
 
     fn nothing_here(&self) -> String {
@@ -113,6 +148,15 @@ impl Plugins {
     pub fn build(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<Program, HostError> {
         let raw = self.build_raw(component, arguments, task)?;
         program::read(component, arguments, task, &raw).map_err(|clause| self.at_fault(component, "P12", &clause))
+    }
+
+    /// Whether an attack or a metric can be built for a task: the threat model is in the task. A component that runs through
+    /// `oracle/1` alone is not asked and serves every task.
+    ///
+    /// # Errors
+    /// [`HostError::is_unsupported`]: it is not for this task. Otherwise as for [`Plugins::build`].
+    pub fn serves(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<(), HostError> {
+        if component.builds { self.build(component, arguments, task).map(drop) } else { Ok(()) }
     }
 
     pub(crate) fn build_raw(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<RawProgram, HostError> {
@@ -234,12 +278,17 @@ impl Plugins {
             notes: notes.into_iter().map(|n| n.words).collect(),
         };
         let (plugin, components) = admit(plugin, description)?;
+        if let Some(first) = self.plugins.iter().find(|p| p.id == plugin.id && p.id == STANDARD) {
+            let what = format!("plugin {} calls itself {STANDARD}, as {} does", file_name(path), first.path.display());
+            let error = HostError::plugin("P13", path, what);
+            return Err(error.help("build it with an id of its own; its components are then reached as ID/component"));
+        }
         for component in &components {
-            if let Some(first) = self.components.iter().find(|c| c.id == component.id) {
+            if let Some(first) = self.components.iter().find(|c| c.qualified() == component.qualified()) {
                 let files = (first.plugin.path.display().to_string(), path.display().to_string());
-                let what = format!("component {} is offered by {} and by {}", component.id, files.0, files.1);
+                let what = format!("component {} is offered by {} and by {}", component.qualified(), files.0, files.1);
                 let error = HostError::plugin("P13", path, what).of_component(&component.id);
-                return Err(error.help("leave one of the two files away"));
+                return Err(error.help("drop one of the two files, or build one with another plugin id"));
             }
         }
         self.plugins.push(plugin);

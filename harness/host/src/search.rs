@@ -21,7 +21,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// What the command line names, then the environment, then the surroundings of this executable.
+    /// The surroundings of this executable, then what the command line names, then the environment.
     pub fn from_environment(files: &[PathBuf]) -> Search {
         let path = std::env::var_os(PLUGIN_PATH);
         Search {
@@ -37,11 +37,17 @@ impl Search {
         Search { files: files.to_vec(), ..Search::default() }
     }
 
-    /// The files in order, canonical, without repetition. Of two files with one name in folders that were searched, the first
-    /// counts, as in `PATH`. What cannot be found although it was named is an error in its place.
+    /// The files in order, canonical, without repetition: what comes with the program first, so that nothing takes its place. Of two
+    /// files with one name in folders that were searched, the first counts, as in `PATH`. What cannot be found although it was
+    /// named is an error in its place.
     pub(crate) fn candidates(&self) -> Vec<Result<PathBuf, HostError>> {
         let mut found: Vec<Result<PathBuf, HostError>> = Vec::new();
         let mut names = Vec::new();
+        if let Some(beside) = &self.beside {
+            for folder in [beside.clone(), beside.join("deps"), beside.join("../lib/flatscape")] {
+                self.folder(&folder, &mut found, &mut names);
+            }
+        }
         for file in &self.files {
             let result = file.canonicalize().map_err(|e| {
                 HostError::plugin("P01", file, format!("plugin {}: {e}", crate::error::shown(&file.display().to_string())))
@@ -52,11 +58,6 @@ impl Search {
             match entry.is_file() {
                 true => add(&mut found, &mut names, entry.canonicalize().map_err(|e| gone(entry, &e))),
                 false => self.folder(entry, &mut found, &mut names),
-            }
-        }
-        if let Some(beside) = &self.beside {
-            for folder in [beside.clone(), beside.join("deps"), beside.join("../lib/flatscape")] {
-                self.folder(&folder, &mut found, &mut names);
             }
         }
         found
@@ -119,6 +120,8 @@ mod tests {
         let (_shadowed, deps) = (file("bin/deps", "flatscape_standard"), file("bin/deps", "flatscape_c"));
         file("bin/deps", "serde_derive-1234");
         let lib = file("lib/flatscape", "flatscape_d");
+        // a file of that name in the environment does not take the place of the one beside the program
+        file("path", "flatscape_standard");
         let search = Search {
             files: vec![named.clone(), named.clone()],
             path: vec![dir.path().join("path"), dir.path().join("missing")],
@@ -126,7 +129,7 @@ mod tests {
             insecure_permissions: false,
         };
         let found: Vec<PathBuf> = search.candidates().into_iter().map(Result::unwrap).collect();
-        assert_eq!(found, [named, b, first, deps, lib]);
+        assert_eq!(found, [first, deps, lib, named, b]);
         let missing = Search::only(&[dir.path().join("no.so")]).candidates();
         let error = missing[0].as_ref().unwrap_err();
         assert!(error.sentence.ends_with("No such file or directory (os error 2)"), "{error}");

@@ -80,8 +80,9 @@ impl WorkerCommand {
     }
 }
 
-/// Variables that a worker inherits. Everything else is withheld, above all what steers the dynamic loader.
-const INHERITED: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "RUST_BACKTRACE"];
+/// Variables that a worker inherits. Everything else is withheld, above all what steers the dynamic loader or names a folder of
+/// the user (`PWD`, `HOME`).
+const INHERITED: &[&str] = &["PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "RUST_BACKTRACE"];
 
 /// Bytes that are kept of what a plugin prints.
 const PRINTED: usize = 1 << 20;
@@ -101,6 +102,8 @@ pub(crate) struct Session {
     printed: Arc<Mutex<Vec<u8>>>,
     plugin: PathBuf,
     pub(crate) notes: Vec<Note>,
+    /// The child's working directory: empty, its own, removed with the session. A relative path never leads to the run directory.
+    _scratch: tempfile::TempDir,
 }
 
 impl Session {
@@ -110,8 +113,10 @@ impl Session {
             HostError::new("P30", Blame::Machine, format!("{what} for plugin {}: {e}", file_name(plugin)))
         };
         let (socket, theirs) = UnixStream::pair().map_err(|e| machine("no socket", e))?;
+        let scratch = tempfile::Builder::new().prefix("flatscape-plugin-").tempdir();
+        let scratch = scratch.map_err(|e| machine("no empty working directory", e))?;
         let mut command = Command::new(program);
-        command.args(&worker.arguments).env_clear();
+        command.args(&worker.arguments).env_clear().current_dir(scratch.path());
         command.envs(INHERITED.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))));
         command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::piped()).stderr(Stdio::piped());
         // a group of its own: an interrupt at the terminal is for the host, which then ends its children
@@ -124,7 +129,7 @@ impl Session {
         if let Some(err) = child.stderr.take() {
             keep_printed(err, printed.clone());
         }
-        Ok(Session { child, socket, printed, plugin: plugin.to_owned(), notes: Vec::new() })
+        Ok(Session { child, socket, printed, plugin: plugin.to_owned(), notes: Vec::new(), _scratch: scratch })
     }
 
     /// Sends a request. A child that is gone is noticed when it is listened to.

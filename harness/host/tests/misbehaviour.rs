@@ -185,7 +185,7 @@ fn what_a_plugin_prints_does_not_reach_the_protocol() {
 }
 
 #[test]
-fn one_component_id_in_two_files_is_refused_naming_both() {
+fn one_qualified_name_in_two_files_is_refused_naming_both() {
     // the same bytes are one plugin; another file with the same id is a second one
     let copy = folder().join("copy_of_good.so");
     std::fs::copy(library("good"), &copy).expect("the folder is writable");
@@ -193,12 +193,126 @@ fn one_component_id_in_two_files_is_refused_naming_both() {
     assert_eq!((plugins.refused(), plugins.components().len()), (&[][..], 1));
     let plugins = discover(&["segfault_in_build", "abort_in_build"]);
     let error = &plugins.refused()[0];
-    assert!(error.sentence.starts_with("component bad is offered by "), "{error}");
+    assert!(error.sentence.starts_with("component bad-plugin/bad is offered by "), "{error}");
     assert!(
         error.sentence.contains("/segfault_in_build.so and by ") && error.sentence.ends_with("/abort_in_build.so"),
         "{error}"
     );
     assert_eq!((plugins.components().len(), error.exit_code()), (1, 5));
+}
+
+/// A folder beside a program in which one plugin lies.
+fn beside(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = format!("{}flatscape_standard{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    std::fs::copy(library(name), dir.path().join(file)).expect("the folder is writable");
+    dir
+}
+
+#[test]
+fn the_ids_of_the_plugin_that_comes_with_the_program_are_not_taken() {
+    let standard = beside("calls_itself_standard");
+    for by_path in [true, false] {
+        let file = library("takes_pgd");
+        let mut search = Search { beside: Some(standard.path().to_owned()), ..Search::default() };
+        if by_path {
+            search.files.push(file)
+        } else {
+            search.path.push(file)
+        }
+        let plugins = Plugins::discover(&search, &worker_command());
+        assert_eq!(plugins.refused(), []);
+        let names: Vec<&str> = plugins.components().iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["pgd", "bad-plugin/pgd"]);
+        for (name, plugin) in [("pgd", "standard"), ("standard/pgd", "standard"), ("bad-plugin/pgd", "bad-plugin")] {
+            let found = plugins.component(Kind::Attack, name).expect(name);
+            assert_eq!((found.plugin.id.as_str(), found.plugin.sha256.len()), (plugin, 64), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_reserved_id_is_nobody_elses_when_the_program_comes_alone() {
+    let error = discover(&["takes_pgd"]).component(Kind::Attack, "pgd").expect_err("reserved").clone();
+    assert_eq!((error.id, error.exit_code(), error.sentence.as_str()), ("P23", 2, "there is no attack \"pgd\""));
+    let help = "the plugin that comes with the program was not found; there is bad-plugin/pgd";
+    assert_eq!(error.help.as_deref(), Some(help));
+}
+
+#[test]
+fn a_second_plugin_of_the_standard_id_is_refused() {
+    // another file, by its bytes, that calls itself the same: a library of that name in the environment, too
+    let standard = beside("calls_itself_standard");
+    let other = tempfile::tempdir().expect("a temporary folder");
+    let file = other.path().join(format!("{}flatscape_standard{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    let mut bytes = std::fs::read(library("calls_itself_standard")).expect("it was compiled");
+    bytes.extend_from_slice(b"another");
+    std::fs::write(&file, bytes).expect("the folder is writable");
+    let search = Search { beside: Some(standard.path().to_owned()), files: vec![file], ..Search::default() };
+    let plugins = Plugins::discover(&search, &worker_command());
+    assert_eq!((plugins.refused()[0].id, plugins.refused()[0].exit_code(), plugins.components().len()), ("P13", 5, 1));
+    assert!(plugins.refused()[0].sentence.contains(" calls itself standard, as "), "{}", plugins.refused()[0]);
+    let search = Search { beside: Some(standard.path().to_owned()), path: vec![other.path().to_owned()], ..Search::default() };
+    let plugins = Plugins::discover(&search, &worker_command());
+    let first = plugins.component(Kind::Attack, "pgd").expect("the one beside the program");
+    assert!(first.plugin.path.starts_with(standard.path().canonicalize().expect("it exists")));
+}
+
+#[test]
+fn an_id_that_two_plugins_offer_is_written_with_the_plugin() {
+    let plugins = discover(&["good", "other_good"]);
+    assert_eq!(plugins.refused(), []);
+    let error = plugins.component(Kind::Attack, "good").expect_err("two");
+    assert_eq!((error.id, error.exit_code(), error.sentence.as_str()), ("P23", 2, "2 plugins offer \"good\""));
+    assert_eq!(error.help.as_deref(), Some("write bad-plugin/good or other/good"));
+    assert_eq!(plugins.component(Kind::Attack, "other/good").expect("named in full").plugin.id, "other");
+    assert_eq!(discover(&["other_good"]).component(Kind::Attack, "good").expect("the only one").plugin.id, "other");
+}
+
+#[test]
+fn a_worker_sees_neither_the_run_directory_nor_what_the_host_has_open() {
+    use std::os::fd::AsRawFd as _;
+    let open = std::fs::File::open(library("good")).expect("it was compiled");
+    // SAFETY: clears the flag of a descriptor that `open` owns, so that children inherit it.
+    assert_eq!(unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) }, 0);
+    let plugins = discover(&["surroundings"]);
+    let looks = plugins.component(Kind::Attack, "surroundings").expect("it loads");
+    plugins.build(looks, &looks.arguments(&[]).expect("no arguments"), &task()).expect("it builds");
+    let notes: Vec<String> = plugins.take_notes().into_iter().map(|(_, note)| note.words).collect();
+    let said = |what: &str| -> Vec<&str> { notes.iter().filter_map(|n| n.strip_prefix(what)).collect() };
+    let here = std::env::current_dir().expect("a folder");
+    assert_eq!(said("cwd ").len(), 1, "{notes:?}");
+    assert!(!here.starts_with(said("cwd ")[0]) && !Path::new(said("cwd ")[0]).starts_with(&here), "{notes:?}");
+    assert!(!Path::new(said("cwd ")[0]).exists(), "the scratch folder goes with the worker");
+    let mut entries = said("entry ");
+    entries.sort_unstable();
+    assert_eq!(entries, [".", ".."]);
+    if cfg!(target_os = "linux") {
+        let kinds: Vec<&str> = said("fd ").iter().filter_map(|fd| fd.split(' ').nth(1)).collect();
+        assert!(kinds.len() >= 4, "{notes:?}");
+        let ours = |target: &&str| ["socket:", "pipe:", "/dev/null"].iter().any(|own| target.starts_with(own));
+        assert!(kinds.iter().all(ours), "{notes:?}");
+    }
+    let variables = ["PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "RUST_BACKTRACE"];
+    for variable in said("env ") {
+        let name = variable.split('=').next().expect("a name");
+        assert!(variables.contains(&name), "{variable}");
+    }
+}
+
+#[test]
+fn whether_a_component_serves_a_task_is_asked_beforehand() {
+    let plugins = discover(&["refuses", "good", "oracle"]);
+    let serves = |name: &str, how: Option<&str>| {
+        let component = plugins.component(Kind::Attack, name).expect(name);
+        let pairs: Vec<(String, String)> = how.map(|how| ("how".into(), how.into())).into_iter().collect();
+        plugins.serves(component, &component.arguments(&pairs).expect("good arguments"), &task())
+    };
+    assert_eq!(serves("good", None), Ok(()));
+    assert_eq!(serves("bad-oracle", None), Ok(()));
+    let error = serves("bad", Some("unsupported")).expect_err("another norm");
+    assert!(error.is_unsupported() && error.exit_code() == 2);
+    assert!(!serves("bad", Some("failed")).expect_err("a fault").is_unsupported());
 }
 
 #[test]
@@ -213,7 +327,7 @@ fn names_that_are_not_there() {
     assert_eq!((error.help.as_deref(), error.exit_code()), (Some("good is of kind attack"), 2));
     let none = Plugins::discover(&Search::default(), &worker_command());
     assert!(
-        none.component(Kind::Attack, "pgd").expect_err("nothing is there").help.expect("help").contains("no plugin was found")
+        none.component(Kind::Attack, "square").expect_err("nothing is there").help.expect("help").contains("no plugin was found")
     );
 }
 

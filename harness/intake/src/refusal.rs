@@ -1,7 +1,11 @@
 //! What a refusal of a model, of data or of an option is: a sentence, a way out, a stable id and the class that decides the
 //! exit code. Knows no file format; everything that quotes names from files escapes them here.
 
+mod table;
+
 use std::fmt;
+
+pub use table::{Kind, REFUSALS, kind, page};
 
 /// Who has to act, which decides the exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -37,7 +41,25 @@ impl Class {
         }
     }
 
-    fn letter(self) -> char {
+    /// Every class, by exit code.
+    pub const ALL: &[Class] =
+        &[Class::Usage, Class::Model, Class::Data, Class::Plugin, Class::Engine, Class::Output, Class::State];
+
+    /// What the class is about, as a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Class::Usage => "The command line",
+            Class::Model => "The model",
+            Class::Data => "The data",
+            Class::Plugin => "A plugin",
+            Class::Engine => "The engine or the device",
+            Class::Output => "Input and output",
+            Class::State => "The run directory",
+        }
+    }
+
+    /// The letter of the class's ids.
+    pub fn letter(self) -> char {
         match self {
             Class::Usage => 'U',
             Class::Model => 'M',

@@ -162,6 +162,7 @@ impl<'a> Prepared<'a> {
             Work::Component(request) => {
                 let component = offered(plugins, &request.id)?;
                 let target = request.target.unwrap_or(Target::None);
+                target.check(model.classes)?;
                 let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
                 task.targeted = target != Target::None;
                 (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
@@ -441,7 +442,7 @@ fn followed(model: &Model) -> Option<&Graph> {
 /// # Errors
 /// There is none.
 pub fn offered<'p>(plugins: &'p Plugins, id: &str) -> Result<&'p Component, HostError> {
-    let kind = plugins.components().iter().find(|c| c.id == id).map_or(Kind::Attack, |c| c.kind);
+    let kind = plugins.named(id).map_or(Kind::Attack, |c| c.kind);
     plugins.component(kind, id)
 }
 

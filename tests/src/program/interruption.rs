@@ -40,6 +40,7 @@ fn an_interrupted_run_is_kept_and_resumed() {
     let child = command(folder.path(), LONG).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let run = Run { folder, output: wait_for_first_phi_and_interrupt(child, "INT") };
     let run = run.expect(130);
+    assert!(run.said().contains("finishing the batch under way; a second Ctrl-C stops now"), "{}", run.said());
     let page = run.text("report.html");
     assert!(page.contains("PARTIAL"), "the page does not say that it is partial");
     let kept = run.files("shards", ".npz");

@@ -16,8 +16,6 @@ impl Rows<'_> {
     pub(super) fn metric(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
         let keys = part.keys(self.model, "")?;
         let (forwards, backwards) = (part.total("forwards")?, part.total("backwards")?);
-        // `phi:grid=3` → `:grid=3`: what tells this request apart from others of its id
-        let apart = part.label().strip_prefix(&request.id).map(str::to_owned).unwrap_or_default();
         for (name, tensor) in part.findings.with_prefix("col_") {
             let values = tensor.to_f64();
             let mean = Mean::of(&values);
@@ -32,7 +30,7 @@ impl Rows<'_> {
                 backwards,
                 ..self.record(part)
             });
-            let column = format!("{name}{apart}");
+            let column = request.placed(name, &part.label());
             for (key, &value) in keys.iter().zip(&values) {
                 summary.samples.set(key, &column, SampleValue::Number(value));
             }

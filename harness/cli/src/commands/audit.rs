@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::options::{DataOptions, EngineOptions, IntakeOptions, PluginOptions};
+use crate::output::{remark, say};
 use crate::progress::Bar;
 use crate::signals::Interruption;
 use crate::table;
@@ -198,29 +199,29 @@ pub(super) fn finish(
     drop(bar);
     for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
         let line = format!("UNRELIABLE: {}", failed.sentence());
-        if wanted.json { eprintln!("{line}") } else { println!("{line}") }
+        if wanted.json { remark!("{line}") } else { say!("{line}") }
     }
     if wanted.json {
         let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
-        println!("{rows}");
+        say!("{rows}");
     } else {
         if ending.summary.unreliable {
-            println!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
+            say!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
         }
-        println!("{}", table::results(&ending.summary.records));
+        say!("{}", table::results(&ending.summary.records));
         for doubt in &ending.summary.doubts {
-            println!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
+            say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
         }
     }
-    eprintln!("report: {}", wanted.out.join("report.html").display());
+    remark!("report: {}", wanted.out.join("report.html").display());
     if ending.interrupted {
-        eprintln!("interrupted: what was finished is kept; add --resume to go on");
+        remark!("interrupted: what was finished is kept; add --resume to go on");
         return Ok(interruption.exit_code());
     }
     let judged = wanted.requirements.iter().flat_map(|r| r.judge(&ending.summary.records, &ending.models));
     let unmet: Vec<String> =
         judged.filter(|j| !j.holds).map(|j| format!("{}: {} does not hold, {}", j.model, j.text, j.found)).collect();
-    unmet.iter().for_each(|line| eprintln!("{line}"));
+    unmet.iter().for_each(|line| remark!("{line}"));
     Ok(match ending.exit_code() {
         0 if !unmet.is_empty() => 1,
         code => code,

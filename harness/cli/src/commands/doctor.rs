@@ -6,6 +6,7 @@ use flatscape_graph::{Attributes, DType, Dim, Graph, Tensor, ValueType};
 
 use crate::failure::Failure;
 use crate::options::PluginOptions;
+use crate::output::say;
 
 /// Say what is used and why, and what is missing.
 #[derive(Args, Debug)]
@@ -24,19 +25,19 @@ impl Doctor {
         let settings = Settings { device, ..Settings::default() };
         let status = runtime::status(&settings);
         let mut healthy = status.problem.is_none();
-        println!("flatscape {}", env!("CARGO_PKG_VERSION"));
-        println!("{}", status.verdict());
-        places(&status).iter().for_each(|line| println!("{line}"));
+        say!("flatscape {}", env!("CARGO_PKG_VERSION"));
+        say!("{}", status.verdict());
+        places(&status).iter().for_each(|line| say!("{line}"));
         let engines = if self.cuda { vec![Choice::Ort] } else { vec![Choice::Ort, Choice::Tract] };
         for choice in engines {
             let name = if choice == Choice::Ort { "ONNX Runtime" } else { "tract" };
             match works(&Settings { choice, ..settings.clone() }) {
-                Ok(said) => println!("{name} works: {said}"),
+                Ok(said) => say!("{name} works: {said}"),
                 Err(why) => {
                     // Without an ONNX Runtime library the embedded engine is used; that is not a fault.
                     let missing = choice == Choice::Ort && status.used.is_none() && status.problem.is_none() && !self.cuda;
                     healthy &= missing;
-                    println!("{name} is not available: {why}");
+                    say!("{name} is not available: {why}");
                 }
             }
         }
@@ -44,16 +45,16 @@ impl Doctor {
         match plugins.components().len() {
             0 => {
                 healthy = false;
-                println!(
+                say!(
                     "no plugin was found, so there is no attack and no metric: name one with --plugin FILE, or see plugins/README.md"
                 );
             }
             count => {
                 let files: Vec<String> = plugins.plugins().iter().map(|p| p.path.display().to_string()).collect();
-                println!("{count} components in {}", files.join(", "));
+                say!("{count} components in {}", files.join(", "));
             }
         }
-        println!("{}", if healthy { "all is well" } else { "something is missing, see above" });
+        say!("{}", if healthy { "all is well" } else { "something is missing, see above" });
         Ok(if healthy { 0 } else { 6 })
     }
 }

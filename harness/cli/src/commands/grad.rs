@@ -13,6 +13,7 @@ use flatscape_intake::refusal::Refusal;
 use super::audit::intake;
 use crate::failure::Failure;
 use crate::options::{EngineOptions, IntakeOptions};
+use crate::output::{remark, say};
 use crate::table;
 
 /// Write the gradient of a model as a standard ONNX file.
@@ -82,13 +83,13 @@ impl Grad {
         let bytes = gradient.bytes();
         publish(&self.out, &bytes)?;
         for fact in &gradient.facts {
-            eprintln!("{name}: {fact}");
+            remark!("{name}: {fact}");
         }
         let graph = &gradient.graph;
-        let port = |name: &str, ty: String| println!("  {name} {ty}");
-        println!("{} ({} nodes, {} bytes)\ninputs", self.out.display(), graph.nodes().len(), bytes.len());
+        let port = |name: &str, ty: String| say!("  {name} {ty}");
+        say!("{} ({} nodes, {} bytes)\ninputs", self.out.display(), graph.nodes().len(), bytes.len());
         graph.inputs().iter().for_each(|&input| port(&graph.value(input).name, graph.value(input).ty.to_string()));
-        println!("outputs");
+        say!("outputs");
         graph.outputs().iter().for_each(|output| port(&output.name, graph.value(output.value).ty.to_string()));
         if self.check { self.certify(&name, &bytes, &gradient, &request, native.as_ref()) } else { Ok(0) }
     }
@@ -127,7 +128,7 @@ impl Grad {
         let settings = self.engine.settings();
         let engines = Engines::around(engine.as_ref(), &settings);
         let found = of_file(name, bytes, gradient, request, &points, self.seed, &engines);
-        println!("{}\n{}", table::certificate(&found), found.sentence());
+        say!("{}\n{}", table::certificate(&found), found.sentence());
         Ok(if found.passed() == Some(true) { 0 } else { 9 })
     }
 }

@@ -7,6 +7,7 @@ use flatscape_intake::refusal::escape;
 
 use crate::failure::Failure;
 use crate::options::ReadingOptions;
+use crate::output::say;
 
 /// Inputs, outputs, opset, layout, operators, gradient coverage, hazards of a model.
 #[derive(Args, Debug)]
@@ -30,12 +31,12 @@ impl Inspect {
         let native = Native::load(&self.model, &self.reading.intake()?)?;
         let inspection = Inspection::of(&native);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);
+            say!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);
         } else {
             print!("{}", words(&inspection));
         }
         if self.grad {
-            println!("{}", gradient_text(&native)?);
+            say!("{}", gradient_text(&native)?);
         }
         Ok(0)
     }

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::audit::{command_line, intake};
 use crate::failure::Failure;
 use crate::options::{DataOptions, EngineOptions, IntakeOptions, PluginOptions};
+use crate::output::say;
 use crate::progress::Bar;
 use crate::signals::Interruption;
 
@@ -105,7 +106,7 @@ impl Landscape {
         let entries = std::fs::read_dir(&folder).map_err(Failure::output)?;
         let mut paths: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(Failure::output)?;
         paths.sort();
-        paths.iter().for_each(|path| println!("{}", path.display()));
+        paths.iter().for_each(|path| say!("{}", path.display()));
         Ok(0)
     }
 }

@@ -19,6 +19,19 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 
+/// What the program says when it is called without a command.
+pub const FIRST_PAGE: &str = "\
+flatscape audits image classifiers in ONNX files: attacks, verified results, flatness of the ground around predictions.
+
+  flatscape demo                                        try it on the models and images that come with it
+  flatscape inspect model.onnx                          what a file is, and what an audit would need to know
+  flatscape audit model.onnx --data images/             attack, verify, measure, report
+  flatscape audit model.onnx --data cifar10 -n 1000 --threat linf:8/255 --attack pgd:steps=50
+  flatscape plugins list                                the attacks and metrics that can be used
+  flatscape doctor                                      what is used and why, and what is missing
+
+flatscape help COMMAND explains a command, flatscape --help lists them all.";
+
 /// What can be typed after `flatscape`, in the order of the help.
 #[derive(Subcommand)]
 pub enum Command {

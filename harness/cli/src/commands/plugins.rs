@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use flatscape_graph::{onnx, text};
-use flatscape_host::{Component, Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin, parse_component};
+use flatscape_host::{Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::dry_run;
+use flatscape_measure::request::Request;
 
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
+use crate::output::{remark, say};
 
 /// Attacks and metrics: list, show, check, new, emit.
 #[derive(Args, Debug)]
@@ -73,7 +75,7 @@ impl PluginsCommand {
             Action::Check { file, engine } => self.check(file, engine),
             Action::New { name, lang, into } => {
                 for file in new_plugin(name, Language::named(lang)?, into)? {
-                    println!("{}", file.display());
+                    say!("{}", file.display());
                 }
                 Ok(0)
             }
@@ -89,7 +91,7 @@ impl PluginsCommand {
             let engine = match engine {
                 Ok(engine) => engine,
                 Err(error) => {
-                    eprintln!("note: the programs are not run on {name}: {error}");
+                    remark!("note: the programs are not run on {name}: {error}");
                     continue;
                 }
             };
@@ -105,7 +107,7 @@ impl PluginsCommand {
         }
         for item in &report.items {
             let component = item.component.as_ref().map_or(String::new(), |c| format!(" {c}"));
-            println!("{} {}{component}: {}", if item.pass { "ok  " } else { "FAIL" }, item.name, item.sentence);
+            say!("{} {}{component}: {}", if item.pass { "ok  " } else { "FAIL" }, item.name, item.sentence);
         }
         Ok(if report.passed() { 0 } else { 5 })
     }
@@ -113,36 +115,35 @@ impl PluginsCommand {
 
 fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(plugins.components()).map_err(Failure::output)?);
+        say!("{}", serde_json::to_string_pretty(plugins.components()).map_err(Failure::output)?);
         return Ok(0);
     }
-    let width = plugins.components().iter().map(|c| c.id.len()).max().unwrap_or(0);
+    let width = plugins.components().iter().map(|c| c.name.len()).max().unwrap_or(0);
     for component in plugins.components() {
-        println!("{:width$}  {:6}  {}", component.id, component.kind.name(), escape(&component.summary));
+        say!("{:width$}  {:6}  {}", component.name, component.kind.name(), escape(&component.summary));
     }
     for plugin in plugins.plugins() {
-        println!("from {} {} in {}", plugin.id, plugin.version, plugin.path.display());
+        say!("from {} {} in {}", plugin.id, plugin.version, plugin.path.display());
     }
     if plugins.components().is_empty() {
-        println!(
-            "no plugin was found, so there is no attack and no metric; name one with --plugin FILE, or see plugins/README.md"
-        );
+        say!("no plugin was found, so there is no attack and no metric; name one with --plugin FILE, or see plugins/README.md");
     }
     Ok(0)
 }
 
 fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
     let component = flatscape_measure::prepared::offered(plugins, name)?;
-    println!("{} ({})", component.id, component.kind.name());
-    println!("  {}", escape(&component.summary));
-    println!("  source   {}", component.source);
-    println!("  plugin   {} {} {}", component.plugin.id, component.plugin.version, component.plugin.path.display());
-    println!("  sha256   {}", component.plugin.sha256);
+    say!("{} ({})", component.name, component.kind.name());
+    say!("  {}", escape(&component.summary));
+    say!("  source   {}", component.source);
+    say!("  also     {}", component.qualified());
+    say!("  plugin   {} {} {}", component.plugin.id, component.plugin.version, component.plugin.path.display());
+    say!("  sha256   {}", component.plugin.sha256);
     if component.iterates == Iterates::Free {
-        println!("  iterates free: only what it hands over is checked");
+        say!("  iterates free: only what it hands over is checked");
     }
     for param in &component.params {
-        println!("  {}", parameter(param));
+        say!("  {}", parameter(param));
     }
     Ok(0)
 }
@@ -155,9 +156,10 @@ fn parameter(param: &Param) -> String {
 
 /// The program as it is for a small image of ten classes: its graphs as ONNX and as text.
 fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, Failure> {
-    let (name, pairs) = parse_component(written)?;
-    let component: &Component = flatscape_measure::prepared::offered(plugins, &name)?;
-    let program = plugins.build(component, &component.arguments(&pairs)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
+    let request = Request::parse(written)?;
+    let component = flatscape_measure::prepared::offered(plugins, &request.id)?;
+    let program =
+        plugins.build(component, &component.arguments(&request.arguments)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
     let failed = |path: &Path, e: std::io::Error| {
         Failure::from(Refusal::output(94, format!("{} could not be written: {e}", path.display())))
     };
@@ -166,9 +168,9 @@ fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, 
         for (ending, bytes) in [("onnx", onnx::write(graph)), ("txt", text::print_whole(graph).into_bytes())] {
             let path = out.join(format!("{place}-{}.{ending}", role.name()));
             std::fs::write(&path, bytes).map_err(|e| failed(&path, e))?;
-            println!("{}", path.display());
+            say!("{}", path.display());
         }
     }
-    println!("steps {}, restarts {}, probes {}, sha256 {}", program.steps, program.restarts, program.probes, program.sha256);
+    say!("steps {}, restarts {}, probes {}, sha256 {}", program.steps, program.restarts, program.probes, program.sha256);
     Ok(0)
 }

@@ -10,6 +10,7 @@ use flatscape_audit::rows::summarise;
 use flatscape_audit::stored::Stored;
 
 use crate::failure::Failure;
+use crate::output::say;
 
 /// Write the tables and pages of a run again, from its directory alone.
 #[derive(Args, Debug)]
@@ -38,7 +39,7 @@ impl Report {
         let page = publish::page(&stored, &summary, surfaces)?;
         for format in FORMATS.iter().filter(|f| self.format.iter().any(|name| name == f.name)) {
             for name in publish::write(&stored, &page, format)? {
-                println!("{}", self.run.join(name).display());
+                say!("{}", self.run.join(name).display());
             }
         }
         Ok(0)

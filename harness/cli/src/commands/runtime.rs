@@ -7,6 +7,7 @@ use flatscape_engine::{Device, Settings, runtime};
 
 use super::doctor::places;
 use crate::failure::Failure;
+use crate::output::say;
 
 /// ONNX Runtime: install, status.
 #[derive(Args, Debug)]
@@ -42,18 +43,18 @@ impl Runtime {
                 let installed = runtime::install(&runtime::default_data_dir(), cuda).map_err(Failure::engine)?;
                 let from = &installed.provenance;
                 let how = if installed.already { "was there already" } else { "installed" };
-                println!("{} {} {how}: {}", from.package, from.version, installed.library.display());
-                println!("from {} (sha256 {}) by {}", from.wheel, from.sha256, from.installer);
+                say!("{} {} {how}: {}", from.package, from.version, installed.library.display());
+                say!("from {} (sha256 {}) by {}", from.wheel, from.sha256, from.installer);
                 if let Some(note) = installed.note {
-                    println!("{note}");
+                    say!("{note}");
                 }
                 Ok(0)
             }
             Action::Status { ort_lib, cuda } => {
                 let device = if cuda { Device::Cuda(0) } else { Device::Cpu };
                 let status = runtime::status(&Settings { library: ort_lib, device, ..Settings::default() });
-                println!("{}", status.verdict());
-                places(&status).iter().for_each(|line| println!("{line}"));
+                say!("{}", status.verdict());
+                places(&status).iter().for_each(|line| say!("{line}"));
                 Ok(if status.problem.is_some() { 6 } else { 0 })
             }
         }

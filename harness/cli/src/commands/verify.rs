@@ -8,6 +8,7 @@ use flatscape_audit::verify::{Failure as Fault, Verification, verify};
 
 use crate::failure::Failure;
 use crate::options::EngineOptions;
+use crate::output::say;
 
 /// Check every stored adversarial example, every hash and every table of a run again, without any attack code.
 #[derive(Args, Debug)]
@@ -32,7 +33,7 @@ impl Verify {
         let engine = self.engine.open()?;
         let found = verify(&stored, engine.as_ref())?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found).map_err(Failure::output)?);
+            say!("{}", serde_json::to_string_pretty(&found).map_err(Failure::output)?);
         } else {
             tell(&found);
         }
@@ -43,21 +44,24 @@ impl Verify {
 fn tell(found: &Verification) {
     for check in &found.witnesses {
         let (hold, n) = (check.hold, check.n);
-        println!(
+        say!(
             "{}: {} under {}: {hold} of {n} adversarial examples hold ({})",
-            check.model, check.attack, check.threat, check.file
+            check.model,
+            check.attack,
+            check.threat,
+            check.file
         );
     }
-    found.notes.iter().for_each(|note| println!("note: {note}"));
+    found.notes.iter().for_each(|note| say!("note: {note}"));
     for Fault { what, samples } in &found.failures {
         let shown: Vec<String> = samples.iter().take(NAMED).map(i64::to_string).collect();
         let more = samples.len().saturating_sub(NAMED);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         let about = if shown.is_empty() { String::new() } else { format!(": samples {}{rest}", shown.join(", ")) };
-        println!("DOES NOT HOLD: {what}{about}");
+        say!("DOES NOT HOLD: {what}{about}");
     }
     match found.failures.len() {
-        0 => println!("everything that was looked at holds, on {}", found.engine),
-        n => println!("{n} things do not hold, on {}", found.engine),
+        0 => say!("everything that was looked at holds, on {}", found.engine),
+        n => say!("{n} things do not hold, on {}", found.engine),
     }
 }

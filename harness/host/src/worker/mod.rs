@@ -22,12 +22,27 @@ const MEMORY: u64 = 16 << 30;
 
 /// The whole life of a worker. The hidden command `plugin-worker` calls it and nothing else.
 pub fn worker_main() -> ExitCode {
+    close_inherited();
     match take_socket().and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("this command is started by flatscape itself, with a connection to it as standard input ({e})");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Closes every descriptor but the three standard ones: a file that whoever started the host left open (a log, a lock, a file of
+/// the run directory) does not reach the plugin.
+fn close_inherited() {
+    let listed = std::fs::read_dir("/dev/fd")
+        .map(|entries| entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok()).collect::<Vec<i32>>());
+    for descriptor in listed.unwrap_or_else(|_| (3..4096).collect()) {
+        if descriptor > 2 {
+            // SAFETY: this process has opened nothing yet, so no owner of a descriptor above 2 exists; the one with which the
+            // folder was listed is closed already, and closing it again fails without effect.
+            unsafe { libc::close(descriptor) };
         }
     }
 }
