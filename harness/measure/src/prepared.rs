@@ -164,6 +164,7 @@ impl<'a> Prepared<'a> {
                 let target = request.target.unwrap_or(Target::None);
                 let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
                 task.targeted = target != Target::None;
+                task.parameters = threat.parameters(model.shape);
                 (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
                 let arguments = component.arguments(&request.arguments)?;
                 let margin = (model.remedied.margin && component.kind == Kind::Attack).then(|| objective(task.targeted));

@@ -42,6 +42,8 @@ pub enum Rejection {
     OutsideBall,
     /// The number of values differs from that of an image.
     WrongSize,
+    /// The threat model decodes images from a parameter, and the point is not what the parameter decodes to.
+    NotDecoded,
 }
 
 /// The finding on one proposed point.
