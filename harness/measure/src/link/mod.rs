@@ -5,6 +5,8 @@ mod functions;
 mod head;
 mod quantities;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 use flatscape_graph::{Builder, Graph};
 
