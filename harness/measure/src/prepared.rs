@@ -147,6 +147,7 @@ impl<'a> Prepared<'a> {
         threat: &ThreatModel,
         settings: Settings,
     ) -> Result<Prepared<'a>, MeasureError> {
+        let threat = &threat.on(model.shape);
         // The judge runs at another batch size than whatever it judges.
         let other = if settings.batch_size > 1 { settings.batch_size / 2 + 1 } else { 2 };
         let named = |component: &str| {
@@ -463,6 +464,15 @@ fn rank(finding: &Finding) -> u8 {
         (Outcome::Broken, _) => 3,
         (Outcome::NanInBall, _) => 2,
         (_, None) => 1,
-        (_, Some(Rejection::NotFinite | Rejection::OutsideBox | Rejection::OutsideBall | Rejection::WrongSize)) => 0,
+        (
+            _,
+            Some(
+                Rejection::NotFinite
+                | Rejection::OutsideBox
+                | Rejection::OutsideBall
+                | Rejection::WrongSize
+                | Rejection::NotMeasured,
+            ),
+        ) => 0,
     }
 }

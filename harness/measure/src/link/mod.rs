@@ -115,7 +115,8 @@ impl<'a> Link<'a> {
         let builder = Builder::new(Graph::new(&graph.name));
         let mut scope = Scope::new(*self, &builder, point);
         let decoded = self.threat.norm.parameter.is_some();
-        if decoded && point == Point::Fed {
+        let reads = |name: &str| graph.input_named(name).is_some();
+        if decoded && (reads("z") || reads("grad_z")) {
             scope.decode();
         }
         for (name, value) in scope.include(graph)? {

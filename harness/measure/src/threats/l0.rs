@@ -31,9 +31,10 @@ fn read(spelling: &str) -> Result<Radius, String> {
     Ok(radius)
 }
 
-fn distance(x: &[f32], x0: &[f32], [c, h, w]: [usize; 3]) -> f64 {
+fn distance(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64> {
+    let [c, h, w] = shape?;
     let differs = |channel: usize, pixel: usize| x.get(channel * h * w + pixel) != x0.get(channel * h * w + pixel);
-    (0..h * w).filter(|&pixel| (0..c).any(|channel| differs(channel, pixel))).count() as f64
+    Some((0..h * w).filter(|&pixel| (0..c).any(|channel| differs(channel, pixel))).count() as f64)
 }
 
 /// Σ over pixels of [x ≠ x0 in some channel]

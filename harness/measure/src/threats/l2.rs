@@ -21,8 +21,8 @@ pub(super) const THREAT: Threat = Threat {
     parameter: None,
 };
 
-fn distance(x: &[f32], x0: &[f32], _: [usize; 3]) -> f64 {
-    x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt()
+fn distance(x: &[f32], x0: &[f32], _: Option<[usize; 3]>) -> Option<f64> {
+    Some(x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt())
 }
 
 /// √Σ(x − x0)²

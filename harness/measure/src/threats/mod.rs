@@ -33,8 +33,8 @@ pub struct Threat {
     pub largest: f64,
     /// Reads what stands behind the colon. The error is a clause.
     pub read: fn(spelling: &str) -> Result<Radius, String>,
-    /// The distance of two images [C,H,W] in double precision.
-    pub distance: fn(x: &[f32], x0: &[f32], shape: [usize; 3]) -> f64,
+    /// The distance of two images in double precision; `None` where it depends on C, H, W and these are not known.
+    pub distance: fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>,
     /// The distance per sample as a graph: [N].
     pub distance_graph: for<'b> fn(x: Expr<'b>, x0: Expr<'b>) -> Expr<'b>,
     /// The point of ball ∩ box for `x`, as a graph: first into the ball, then into the box [lo, hi].
@@ -127,6 +127,8 @@ pub struct ThreatModel {
     pub eps: f64,
     /// What the radius counts.
     pub scale: Scale,
+    /// C, H, W of the images that it is about, see [`ThreatModel::on`]; `None` as long as nobody said.
+    pub shape: Option<[usize; 3]>,
     /// ε as it was written, e.g. `8/255`.
     pub spelling: String,
     /// Smallest pixel.
@@ -165,6 +167,12 @@ impl ThreatModel {
         Ok(all)
     }
 
+    /// The same for images of C, H, W: some distances and every parameter depend on it.
+    #[must_use]
+    pub fn on(&self, shape: [usize; 3]) -> ThreatModel {
+        ThreatModel { shape: Some(shape), ..self.clone() }
+    }
+
     /// As it is written, e.g. `linf:8/255`.
     pub fn text(&self) -> String {
         format!("{}:{}", self.norm.name, self.spelling)
@@ -176,21 +184,23 @@ impl ThreatModel {
     }
 
     /// The distance of a point from the clean image in float64: of the images, or of the parameter that the point was decoded
-    /// from. `None` where that cannot be told: the sizes do not fit, the parameter is missing, or it decodes to another image.
-    pub fn distance(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>, shape: [usize; 3]) -> Option<f64> {
-        if x.len() != x0.len() || x0.len() != shape.iter().product::<usize>() {
+    /// from. `None` where that cannot be told: the sizes do not fit, the shape is needed and not known, the parameter is missing,
+    /// or it decodes to another image.
+    pub fn distance(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> Option<f64> {
+        let fits = self.shape.is_none_or(|shape| shape.iter().product::<usize>() == x0.len());
+        if x.len() != x0.len() || !fits {
             return None;
         }
         match &self.norm.parameter {
-            None => Some((self.norm.distance)(x, x0, shape)),
-            Some(parameter) => parameter.distance(x, x0, z?, &self.scale, shape),
+            None => (self.norm.distance)(x, x0, self.shape),
+            Some(parameter) => parameter.distance(x, x0, z?, &self.scale, self.shape?),
         }
     }
 
     /// Whether a point of one sample is finite, in the box and in the ball around `x0`.
-    pub fn contains(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>, shape: [usize; 3]) -> bool {
+    pub fn contains(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> bool {
         let inside = |v: &f32| v.is_finite() && (self.lo..=self.hi).contains(v);
-        x.iter().all(inside) && self.distance(x, x0, z, shape).is_some_and(|distance| distance <= self.tolerated())
+        x.iter().all(inside) && self.distance(x, x0, z).is_some_and(|distance| distance <= self.tolerated())
     }
 
     /// P: how many numbers a program hands over as `z` for images of a shape. Where nothing is decoded, z is the image.
@@ -227,7 +237,7 @@ fn of_row(row: &'static Threat, spelling: &str, large: bool) -> Result<ThreatMod
         let help = format!("did you mean {}:{spelling}/255? if not, say --eps-is-large-on-purpose", row.name);
         return Err(Refusal::usage(90, why).help(help));
     }
-    Ok(ThreatModel { norm: row, eps, scale, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0 })
+    Ok(ThreatModel { norm: row, eps, scale, shape: None, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0 })
 }
 
 /// A number of pixel values. The error is a clause.

@@ -17,7 +17,7 @@ pub(super) const fn parametrised() -> Threat {
         example: "",
         largest: f64::INFINITY,
         read: |_| Ok(Radius { eps: 0.0, scale: Scale::Values }),
-        distance: |_, _, _| f64::NAN,
+        distance: |_, _, _| None,
         distance_graph: |x, _| x * f64::NAN,
         project: |x, _| x * f64::NAN,
         steepest: |g| g * f64::NAN,

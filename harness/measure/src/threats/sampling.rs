@@ -29,7 +29,8 @@ pub(super) fn sample<'b>(image: Expr<'b>, rows: Expr<'b>, columns: Expr<'b>, sha
             let place = (clamped(r, h) * w as f64 + clamped(q, w)).cast(DType::I64).unsqueeze(&[1]);
             let place = place + channels(place, c);
             let value = image.builder().op("GatherElements", &[flat, place], [("axis", 2.into())]);
-            let weight = (vertical * horizontal * known).unsqueeze(&[1]);
+            let weight = if outside == Outside::Zero { vertical * horizontal * known } else { vertical * horizontal };
+            let weight = weight.unsqueeze(&[1]);
             let part = value * weight;
             sum = Some(sum.map_or(part, |sum| sum + part));
         }

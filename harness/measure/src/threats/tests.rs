@@ -82,7 +82,7 @@ fn a_point_is_inside_up_to_rounding() {
     let x0 = [0.5f32, 0.0, 1.0];
     let shape = [1, 1, 3];
     let eps = (8.0 / 255.0) as f32;
-    let inside = |x: &[f32]| threat.contains(x, &x0, None, shape);
+    let inside = |x: &[f32]| threat.on(shape).contains(x, &x0, None);
     assert!(inside(&[0.5 + eps, 0.0, 1.0 - eps]));
     assert!(!inside(&[0.5 + eps + 1e-3, 0.0, 1.0]), "outside the ball");
     assert!(!inside(&[0.5, -1e-6, 1.0]), "outside the box");
@@ -93,11 +93,12 @@ fn a_point_is_inside_up_to_rounding() {
 #[test]
 fn distances_are_the_norms() {
     let (x, x0) = ([1.0f32, 0.0, 0.0, 0.5], [0.0f32, 0.0, 1.0, 0.0]);
-    let distance = |name: &str, shape| (norm(name).expect("a row").distance)(&x, &x0, shape);
+    let distance = |name: &str, shape| (norm(name).expect("a row").distance)(&x, &x0, Some(shape)).expect("a distance");
     let shape = [1, 2, 2];
     assert_eq!((distance("linf", shape), distance("l2", shape), distance("l1", shape)), (1.0, 1.5, 2.5));
     // three numbers change: three pixels of one channel, or both pixels of two channels
     assert_eq!((distance("l0", shape), distance("l0", [2, 1, 2])), (3.0, 2.0));
+    assert_eq!(model("l0:3").distance(&x, &x0, None), None, "without a shape nobody knows what a pixel is");
 }
 
 fn projected(name: &str, delta: &[f32], eps: f64, lo: f64, hi: f64) -> Vec<f64> {
@@ -155,7 +156,7 @@ fn the_l0_projection_keeps_whole_pixels() {
             (0..16).map(|i| if kept.contains(&(i % 4)) { f64::from(x[i % 8].min(1.0)) } else { 0.5 }).collect();
         assert_close(&found, &expected, 1e-6);
         let point: Vec<f32> = found.to_f64()[..8].iter().map(|&v| v as f32).collect();
-        assert_eq!((row.distance)(&point, &x0, [2, 2, 2]), kept.len() as f64, "what is not kept is x0 to the bit");
+        assert_eq!((row.distance)(&point, &x0, Some([2, 2, 2])), Some(kept.len() as f64), "what is not kept is x0 to the bit");
         let counted =
             value_of(&[float(&[1, 2, 2, 2], &point), float(&[1, 2, 2, 2], &x0)], |_, e| (row.distance_graph)(e[0], e[1]));
         assert_close(&counted, &[kept.len() as f64], 0.0);
@@ -168,7 +169,7 @@ fn steepest_steps_have_unit_norm_and_gain_the_dual_norm() {
     for norm in norms() {
         let found = value_of(&[float(&[3, 3], &g)], |_, e| (norm.steepest)(e[0])).to_f64();
         let step = |row: usize| found[3 * row..3 * row + 3].iter().map(|&v| v as f32).collect::<Vec<f32>>();
-        let length = |row: usize| (norm.distance)(&step(row), &[0.0; 3], [1, 1, 3]);
+        let length = |row: usize| (norm.distance)(&step(row), &[0.0; 3], None).expect("a distance");
         let expected = match norm.name {
             "linf" => [1.0, -1.0, 0.0],
             "l2" => [0.6, -0.8, 0.0],
@@ -189,7 +190,8 @@ fn distances_agree_with_their_graphs() {
         let shape = [2, 1, 1, 3];
         let found = value_of(&[float(&shape, &x), float(&shape, &x0)], |_, e| (row.distance_graph)(e[0], e[1]));
         assert_eq!(found.shape(), [2]);
-        assert_close(&found, &[(row.distance)(&x[..3], &x0[..3], [1, 1, 3]), 0.0], 1e-6);
+        let expected = (row.distance)(&x[..3], &x0[..3], Some([1, 1, 3])).expect("a distance");
+        assert_close(&found, &[expected, 0.0], 1e-6);
     }
 }
 
@@ -267,21 +269,21 @@ fn parameters_are_judged_in_their_units() {
     };
     let z = flow(4, 6, -0.25, 0.5);
     let x = point("flow", &z);
-    close(model("flow:1px").distance(&x, &x0, Some(&z), shape), 0.5);
+    close(model("flow:1px").on(shape).distance(&x, &x0, Some(&z)), 0.5);
     // one pixel is 2/4 along rows and 2/6 along columns
-    close(model("flow:0.1grid").distance(&x, &x0, Some(&z), shape), 0.5 / 3.0);
-    assert!(model("flow:0.5px").contains(&x, &x0, Some(&z), shape));
-    assert!(!model("flow:0.499px").contains(&x, &x0, Some(&z), shape), "outside");
-    assert!(!model("flow:1px").contains(&x, &x0, None, shape), "without its parameter nothing is known");
-    assert!(!model("flow:1px").contains(&x0, &x0, Some(&z), shape), "another image than it decodes to");
-    assert!(!model("flow:1px").contains(&x, &x0, Some(&z[1..]), shape), "another number of parameters");
+    close(model("flow:0.1grid").on(shape).distance(&x, &x0, Some(&z)), 0.5 / 3.0);
+    assert!(model("flow:0.5px").on(shape).contains(&x, &x0, Some(&z)));
+    assert!(!model("flow:0.499px").on(shape).contains(&x, &x0, Some(&z)), "outside");
+    assert!(!model("flow:1px").on(shape).contains(&x, &x0, None), "without its parameter nothing is known");
+    assert!(!model("flow:1px").on(shape).contains(&x0, &x0, Some(&z)), "another image than it decodes to");
+    assert!(!model("flow:1px").on(shape).contains(&x, &x0, Some(&z[1..])), "another number of parameters");
 
     let z = [6.0, 0.3, -1.5];
     let x = point("rigid", &z);
-    close(model("rigid:30deg+3px").distance(&x, &x0, Some(&z), shape), 0.5);
-    close(model("rigid:6deg+6px").distance(&x, &x0, Some(&z), shape), 1.0);
-    assert!(model("rigid:6deg+6px").contains(&x, &x0, Some(&z), shape));
-    assert!(!model("rigid:30deg").contains(&x, &x0, Some(&z), shape), "no shift is allowed");
+    close(model("rigid:30deg+3px").on(shape).distance(&x, &x0, Some(&z)), 0.5);
+    close(model("rigid:6deg+6px").on(shape).distance(&x, &x0, Some(&z)), 1.0);
+    assert!(model("rigid:6deg+6px").on(shape).contains(&x, &x0, Some(&z)));
+    assert!(!model("rigid:30deg").on(shape).contains(&x, &x0, Some(&z)), "no shift is allowed");
     assert_eq!(model("flow:1px").parameters(shape), 48);
     assert_eq!((model("rigid:3px").parameters(shape), model("linf:0.1").parameters(shape)), (3, 24));
 }
