@@ -73,7 +73,7 @@ fn implausible_radii_are_refused() {
     assert!(ThreatModel::parse("linf:8", true).is_ok());
     assert!(ThreatModel::parse("linff:0.1", false).expect_err("typo").help.expect("help").contains("did you mean linf?"));
     let refused = ThreatModel::parse("flow:0.3/64", false).expect_err("no unit");
-    assert_eq!(refused.sentence, "the radius of \"flow:0.3/64\" has no unit; write 0.075px or 0.3/64grid");
+    assert_eq!(refused.what, "the radius of \"flow:0.3/64\" has no unit; write 0.075px or 0.3/64grid");
 }
 
 #[test]
