@@ -8,7 +8,7 @@ use flatscape_graph::{Graph, NodeId, ValueId};
 use crate::book::Rulebook;
 use crate::driver::active_values;
 use crate::error::{DiffError, Why};
-use crate::rule::{Class, Kind, rule_for};
+use crate::rule::{Class, Passage, rule_for};
 
 /// What the table says about one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,10 +122,10 @@ pub fn coverage(graph: &Graph, from: ValueId, to: ValueId) -> Coverage {
         }
         let rule = rule_for(&node.domain, &node.op);
         let verdict = match rule.map(|r| r.kind) {
-            Some(Kind::Vjp(_) | Kind::Each(_) | Kind::Written(_)) => Verdict::Rule,
-            Some(Kind::Flat) => Verdict::Flat,
-            Some(Kind::Never(reason)) => Verdict::Never(reason),
-            Some(Kind::Before(into)) => Verdict::Never(into),
+            Some(Passage::Vjp(_) | Passage::Each(_) | Passage::Written(_)) => Verdict::Rule,
+            Some(Passage::Flat) => Verdict::Flat,
+            Some(Passage::Never(reason)) => Verdict::Never(reason),
+            Some(Passage::Before(into)) => Verdict::Never(into),
             None => Verdict::Unknown,
         };
         let carried = any(&carries) && verdict != Verdict::Flat;
@@ -134,8 +134,8 @@ pub fn coverage(graph: &Graph, from: ValueId, to: ValueId) -> Coverage {
             carries[v] |= carried && active[v] && rule.is_none_or(|r| r.passes(i));
         }
         let why = match rule.map(|r| r.kind) {
-            Some(Kind::Never(reason)) => Some(Why::Never(reason)),
-            Some(Kind::Before(into)) => Some(Why::Before(into)),
+            Some(Passage::Never(reason)) => Some(Why::Never(reason)),
+            Some(Passage::Before(into)) => Some(Why::Before(into)),
             None => Some(Why::NoRule),
             Some(_) => None,
         };

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Node, NodeId, ValueId};
 
+use crate::application::{Application, list};
 use crate::book::Rulebook;
 use crate::error::{DiffError, Why};
-use crate::rule::{Integers, Kind, Rule, Written, rule_for};
-use crate::site::{Site, list};
+use crate::rule::{Integers, Passage, Rule, Written, rule_for};
 
 /// Appends the reverse pass of one value: for every `wrt` the cotangent `Σ_j ct_j · ∂y_j/∂wrt`, or `None` where no
 /// differentiable path leads from it to `y` (the derivative is zero).
@@ -206,8 +206,8 @@ fn apply(
 ) -> Result<Vec<(usize, ValueId)>, DiffError> {
     let refused = |why: String| DiffError::at(node, Why::Refused(why));
     match rule.kind {
-        Kind::Never(reason) => return Err(DiffError::at(node, Why::Never(reason))),
-        Kind::Before(into) => return Err(DiffError::at(node, Why::Before(into))),
+        Passage::Never(reason) => return Err(DiffError::at(node, Why::Never(reason))),
+        Passage::Before(into) => return Err(DiffError::at(node, Why::Before(into))),
         _ => {}
     }
     if let Some(k) = arrived.iter().skip(1).position(Option::is_some).filter(|_| !rule.all_results) {
@@ -216,21 +216,21 @@ fn apply(
     let Some(ct) = arrived.iter().copied().flatten().next() else { return Ok(Vec::new()) };
     let before = builder.graph().nodes().len();
     let problems = builder.graph().problems().len();
-    let site = Site::new(builder, id, node.clone(), arrived);
+    let site = Application::new(builder, id, node.clone(), arrived);
     let mut contributions = Vec::with_capacity(wanted.len());
     let wanted = wanted.iter().copied().filter(|&i| rule.passes(i));
-    if let Kind::Written(formula) = rule.kind {
+    if let Passage::Written(formula) = rule.kind {
         let wanted: Vec<usize> = wanted.collect();
         contributions = through(book, &site, formula, &wanted).map_err(refused)?;
     } else {
         for i in wanted {
             let ct = builder.expr(ct);
             let contribution = match rule.kind {
-                Kind::Vjp(formulas) => match formulas.get(i) {
+                Passage::Vjp(formulas) => match formulas.get(i) {
                     Some(formula) => formula(&site, ct),
                     None => return Err(refused(format!("it is differentiated with respect to its operand {}", i + 1))),
                 },
-                Kind::Each(formula) => formula(&site, i, ct),
+                Passage::Each(formula) => formula(&site, i, ct),
                 _ => continue,
             };
             contributions.push((i, contribution.id));
@@ -258,7 +258,7 @@ fn apply(
 }
 
 /// Takes the cotangents of a node through the formula that its operator is written as.
-fn through(book: &Rulebook, site: &Site<'_>, formula: Written, wanted: &[usize]) -> Result<Vec<(usize, ValueId)>, String> {
+fn through(book: &Rulebook, site: &Application<'_>, formula: Written, wanted: &[usize]) -> Result<Vec<(usize, ValueId)>, String> {
     let builder = site.builder();
     let (first, from) = (builder.graph().values().len(), builder.graph().nodes().len());
     let results = formula(site)?;
@@ -293,9 +293,9 @@ fn through(book: &Rulebook, site: &Site<'_>, formula: Written, wanted: &[usize])
 /// A clause, if the formula does not cover this use.
 pub fn write_out(builder: &Builder, node: NodeId) -> Option<Result<Vec<ValueId>, String>> {
     let operator = builder.graph().node_at(node).clone();
-    let Kind::Written(formula) = rule_for(&operator.domain, &operator.op)?.kind else { return None };
+    let Passage::Written(formula) = rule_for(&operator.domain, &operator.op)?.kind else { return None };
     let results = operator.outputs.len();
-    let site = Site::new(builder, node, operator, vec![None; results]);
+    let site = Application::new(builder, node, operator, vec![None; results]);
     let written = formula(&site).map(|results| results.into_iter().map(|e| e.id).collect());
     Some(site.take_refusal().map_or(written, Err))
 }

@@ -23,6 +23,7 @@
 //!
 //! `examples/gradient.rs` does the same with a file.
 
+mod application;
 mod book;
 mod coverage;
 mod driver;
@@ -30,16 +31,15 @@ mod error;
 mod marks;
 mod rule;
 mod rules;
-mod site;
 mod table;
 mod window;
 
+pub use application::Application;
 pub use book::{Collapse, Join, Rulebook};
 pub use coverage::{Coverage, Step, Verdict, carrying, coverage};
 pub use driver::{vjp, vjp_by, write_out};
 pub use error::{DiffError, Why};
 pub use marks::without_marks;
-pub use rule::{Class, EachFormula, Formula, Integers, Kind, Rule, Written, rule_for};
+pub use rule::{Class, EachFormula, Formula, Integers, Passage, Rule, Written, rule_for};
 pub use rules::{FAMILIES, RULES};
-pub use site::Site;
 pub use table::rules_table;

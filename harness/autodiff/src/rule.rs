@@ -5,21 +5,21 @@ use std::sync::LazyLock;
 
 use flatscape_graph::Expr;
 
+use crate::application::Application;
 use crate::rules::{MARKS, RULES};
-use crate::site::Site;
 
 /// The cotangent of one operand, given the cotangent of the first result.
-pub type Formula = for<'s, 'b> fn(&'s Site<'b>, Expr<'b>) -> Expr<'b>;
+pub type Formula = for<'s, 'b> fn(&'s Application<'b>, Expr<'b>) -> Expr<'b>;
 
 /// The cotangent of the operand at a position, for operators with any number of operands.
-pub type EachFormula = for<'s, 'b> fn(&'s Site<'b>, usize, Expr<'b>) -> Expr<'b>;
+pub type EachFormula = for<'s, 'b> fn(&'s Application<'b>, usize, Expr<'b>) -> Expr<'b>;
 
 /// The results of an operator, written with operators that have rules.
-pub type Written = for<'s, 'b> fn(&'s Site<'b>) -> Result<Vec<Expr<'b>>, String>;
+pub type Written = for<'s, 'b> fn(&'s Application<'b>) -> Result<Vec<Expr<'b>>, String>;
 
 /// How a cotangent passes an operator.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum Passage {
     /// One formula per operand, in the order of the operands.
     Vjp(&'static [Formula]),
     /// The same formula for every operand.
@@ -73,7 +73,7 @@ pub struct Rule {
     /// The operator of the standard domain.
     pub op: &'static str,
     /// How a cotangent passes it.
-    pub kind: Kind,
+    pub kind: Passage,
     /// What is taken where the derivative does not exist, or what the rule leaves out; empty where it is exact everywhere.
     pub kink: &'static str,
     /// Whether operands beyond the stated formulas carry no derivative. Otherwise asking for one is refused.
@@ -89,15 +89,15 @@ pub struct Rule {
 }
 
 impl Rule {
-    const fn of(op: &'static str, kind: Kind) -> Rule {
-        let (rest_flat, all_results, first_result, surrogate) = (false, matches!(kind, Kind::Written(_)), false, false);
+    const fn of(op: &'static str, kind: Passage) -> Rule {
+        let (rest_flat, all_results, first_result, surrogate) = (false, matches!(kind, Passage::Written(_)), false, false);
         Rule { op, kind, kink: "", rest_flat, all_results, first_result, surrogate, integers: Integers::Stop }
     }
 
     /// How far what the rule gives is the derivative; `None` where there is none to speak of.
     pub fn class(&self) -> Option<Class> {
         match self.kind {
-            Kind::Never(_) | Kind::Before(_) => None,
+            Passage::Never(_) | Passage::Before(_) => None,
             _ if self.surrogate => Some(Class::Surrogate),
             _ if self.kink.is_empty() => Some(Class::Exact),
             _ => Some(Class::AlmostEverywhere),
@@ -142,41 +142,41 @@ impl Rule {
     /// Whether the operand at this position carries a derivative as far as this rule says.
     pub(crate) fn passes(&self, operand: usize) -> bool {
         match self.kind {
-            Kind::Flat => false,
-            Kind::Vjp(formulas) => operand < formulas.len() || !self.rest_flat,
-            Kind::Each(_) | Kind::Written(_) | Kind::Before(_) | Kind::Never(_) => true,
+            Passage::Flat => false,
+            Passage::Vjp(formulas) => operand < formulas.len() || !self.rest_flat,
+            Passage::Each(_) | Passage::Written(_) | Passage::Before(_) | Passage::Never(_) => true,
         }
     }
 }
 
 /// A rule with one formula per operand.
 pub(crate) const fn vjp(op: &'static str, formulas: &'static [Formula]) -> Rule {
-    Rule::of(op, Kind::Vjp(formulas))
+    Rule::of(op, Passage::Vjp(formulas))
 }
 
 /// A rule with the same formula for every operand.
 pub(crate) const fn each(op: &'static str, formula: EachFormula) -> Rule {
-    Rule::of(op, Kind::Each(formula))
+    Rule::of(op, Passage::Each(formula))
 }
 
 /// An operator that is written with others.
 pub(crate) const fn written(op: &'static str, formula: Written) -> Rule {
-    Rule::of(op, Kind::Written(formula))
+    Rule::of(op, Passage::Written(formula))
 }
 
 /// An operator that is rewritten before differentiation, and as what.
 pub(crate) const fn before(op: &'static str, into: &'static str) -> Rule {
-    Rule::of(op, Kind::Before(into))
+    Rule::of(op, Passage::Before(into))
 }
 
 /// An operator whose derivative is zero wherever it exists.
 pub(crate) const fn flat(op: &'static str) -> Rule {
-    Rule::of(op, Kind::Flat)
+    Rule::of(op, Passage::Flat)
 }
 
 /// An operator that must not be differentiated, and why.
 pub(crate) const fn never(op: &'static str, reason: &'static str) -> Rule {
-    Rule::of(op, Kind::Never(reason))
+    Rule::of(op, Passage::Never(reason))
 }
 
 /// The row of an operator of the standard domain, or of one of the functions of the domain `flatscape` that mark a graph.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::rule::{Class, Integers, Kind, Rule};
+use crate::rule::{Class, Integers, Passage, Rule};
 use crate::rules::FAMILIES;
 
 const HEAD: &str = "\
@@ -45,25 +45,25 @@ pub fn rules_table() -> String {
 
 fn kind(rule: &Rule) -> (&'static str, &'static str) {
     match rule.kind {
-        Kind::Vjp(_) | Kind::Each(_) => ("rule", "all"),
-        Kind::Written(_) => ("formula", "all"),
-        Kind::Before(_) => ("before", ""),
-        Kind::Flat => ("flat", "all"),
-        Kind::Never(_) => ("never", ""),
+        Passage::Vjp(_) | Passage::Each(_) => ("rule", "all"),
+        Passage::Written(_) => ("formula", "all"),
+        Passage::Before(_) => ("before", ""),
+        Passage::Flat => ("flat", "all"),
+        Passage::Never(_) => ("never", ""),
     }
 }
 
 fn remark(rule: &Rule) -> String {
     match rule.kind {
-        Kind::Never(reason) => return reason.to_owned(),
-        Kind::Before(into) => return format!("as {into}"),
+        Passage::Never(reason) => return reason.to_owned(),
+        Passage::Before(into) => return format!("as {into}"),
         _ => {}
     }
     let mut remarks = Vec::new();
     if !rule.kink.is_empty() {
         remarks.push(rule.kink.to_owned());
     }
-    if let (Kind::Vjp(formulas), true) = (rule.kind, rule.rest_flat) {
+    if let (Passage::Vjp(formulas), true) = (rule.kind, rule.rest_flat) {
         remarks.push(format!("operands after number {} carry no derivative", formulas.len()));
     }
     if rule.first_result {

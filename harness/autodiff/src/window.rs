@@ -3,7 +3,7 @@
 
 use flatscape_graph::{Attributes, Dim};
 
-use crate::site::Site;
+use crate::application::Application;
 
 /// The geometry of a convolution or a pool, one number per spatial axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// The window of a `Conv` or a pool over an operand of these extents [N, C, spatial…].
-    pub(crate) fn of_node(n: &Site<'_>, kernel: &[usize], dims: &[Dim]) -> Result<Window, String> {
+    pub(crate) fn of_node(n: &Application<'_>, kernel: &[usize], dims: &[Dim]) -> Result<Window, String> {
         let mut window = Window::stated(n, kernel)?;
         match n.string("auto_pad", "NOTSET").as_str() {
             "SAME_UPPER" => window.pad_to_same(dims, false)?,
@@ -29,7 +29,7 @@ impl Window {
     }
 
     /// The window of a `ConvTranspose` over an operand of these extents [N, C, spatial…]: the pads crop its result.
-    pub(crate) fn of_transposed(n: &Site<'_>, kernel: &[usize], dims: &[Dim]) -> Result<Window, String> {
+    pub(crate) fn of_transposed(n: &Application<'_>, kernel: &[usize], dims: &[Dim]) -> Result<Window, String> {
         let mut window = Window::stated(n, kernel)?;
         let auto = n.string("auto_pad", "NOTSET");
         if auto == "VALID" {
@@ -55,7 +55,7 @@ impl Window {
     }
 
     /// The window without automatic padding.
-    fn stated(n: &Site<'_>, kernel: &[usize]) -> Result<Window, String> {
+    fn stated(n: &Application<'_>, kernel: &[usize]) -> Result<Window, String> {
         let rank = kernel.len();
         let list = |name: &str, default: i64, length: usize| -> Result<Vec<i64>, String> {
             let stated = n.ints(name).unwrap_or_else(|| vec![default; length]);

@@ -25,6 +25,7 @@ mod worker;
 pub use check::{CheckItem, CheckReport, CheckedProgram, check};
 pub use component::{Component, Goal, HOST_ARGUMENTS, Iterates, Kind, Plugin, RESERVED, STANDARD};
 pub use error::{Blame, HostError};
+pub use flatscape_abi::names as protocol;
 pub use names::Noise;
 pub use oracle::{Batch, Law, Oracle, OracleError};
 pub use params::{Argument, Arguments, Param, ParamType, Value, parse_float};

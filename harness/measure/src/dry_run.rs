@@ -9,7 +9,7 @@ use crate::attack::{Attack, AttackError, Batch, Keep};
 use crate::link::Link;
 use crate::metric::Metric;
 use crate::prepared::numbers;
-use crate::threats::{ThreatModel, norm};
+use crate::threats::{Scale, ThreatModel, norm};
 use crate::verify::admissible;
 use flatscape_intake::random::{Law, Place, fill};
 
@@ -71,7 +71,9 @@ fn linear(task: &Task) -> Graph {
 
 fn threat(task: &Task) -> ThreatModel {
     let norm = norm(&task.norm).unwrap_or(&crate::threats::THREATS[0]);
-    ThreatModel { norm, eps: task.eps, spelling: task.eps.to_string(), lo: task.lo as f32, hi: task.hi as f32 }
+    let (lo, hi) = (task.lo as f32, task.hi as f32);
+    let (scale, shape) = (Scale::Values, Some(task.shape));
+    ThreatModel { norm, eps: task.eps, scale, shape, spelling: task.eps.to_string(), lo, hi }
 }
 
 fn batch(task: &Task) -> Batch {

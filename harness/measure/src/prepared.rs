@@ -147,6 +147,7 @@ impl<'a> Prepared<'a> {
         threat: &ThreatModel,
         settings: Settings,
     ) -> Result<Prepared<'a>, MeasureError> {
+        let threat = &threat.on(model.shape);
         // The judge runs at another batch size than whatever it judges.
         let other = if settings.batch_size > 1 { settings.batch_size / 2 + 1 } else { 2 };
         let named = |component: &str| {
@@ -165,6 +166,7 @@ impl<'a> Prepared<'a> {
                 target.check(model.classes)?;
                 let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
                 task.targeted = target != Target::None;
+                task.parameters = threat.parameters(model.shape);
                 (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
                 let arguments = component.arguments(&request.arguments)?;
                 let margin = (model.remedied.margin && component.kind == Kind::Attack).then(|| objective(task.targeted));
@@ -463,6 +465,15 @@ fn rank(finding: &Finding) -> u8 {
         (Outcome::Broken, _) => 3,
         (Outcome::NanInBall, _) => 2,
         (_, None) => 1,
-        (_, Some(Rejection::NotFinite | Rejection::OutsideBox | Rejection::OutsideBall | Rejection::WrongSize)) => 0,
+        (
+            _,
+            Some(
+                Rejection::NotFinite
+                | Rejection::OutsideBox
+                | Rejection::OutsideBall
+                | Rejection::WrongSize
+                | Rejection::NotMeasured,
+            ),
+        ) => 0,
     }
 }

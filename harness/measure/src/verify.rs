@@ -42,6 +42,8 @@ pub enum Rejection {
     OutsideBall,
     /// The number of values differs from that of an image.
     WrongSize,
+    /// The threat model cannot tell the distance: the point came without the parameter that it was decoded from.
+    NotMeasured,
 }
 
 /// The finding on one proposed point.
@@ -109,7 +111,7 @@ impl Verifier {
                         asked.push(sample);
                         pixels.extend(point);
                     }
-                    let distance = if point.len() == width { (threat.norm.distance)(point, origin) } else { f64::NAN };
+                    let distance = threat.distance(point, origin, None).unwrap_or(f64::NAN);
                     Finding { rejection, distance, ..held }
                 }
             });
@@ -144,8 +146,9 @@ pub fn admissible(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Option
     if point.iter().any(|&v| !(threat.lo..=threat.hi).contains(&v)) {
         return Some(Rejection::OutsideBox);
     }
-    if (threat.norm.distance)(point, origin) > threat.tolerated() {
-        return Some(Rejection::OutsideBall);
+    match threat.distance(point, origin, None) {
+        None => Some(Rejection::NotMeasured),
+        Some(distance) if distance <= threat.tolerated() => None,
+        Some(_) => Some(Rejection::OutsideBall),
     }
-    None
 }

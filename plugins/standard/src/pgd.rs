@@ -20,7 +20,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     let norm = ask.task.norm.as_str();
     let start = starts::named(norm)?;
     if restarts > 1 && !ask.flag("random-start") {
-        return Err(Error::invalid("restarts without random-start would repeat the same run; leave one of them away"));
+        return Err(Error::invalid("restarts without random-start would repeat the same run; drop one of them"));
     }
     let alpha = ask.maybe_float("alpha");
     if let Some(alpha) = alpha.filter(|alpha| alpha * (steps as f64) < ask.task.eps) {
@@ -35,9 +35,9 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     }
     Ok(program
         .step(|g| {
-            // x' = Π(x + α·u(∇ℓ(x)))
+            // x' = Π(x + α·u(∇ℓ(x))); u is a direction, so a positive factor of ∇ℓ does not matter
             let alpha = if alpha.is_some() { g.arg("alpha") } else { g.eps() * (2.5 / steps as f64) };
-            let gradient = if norm == "l1" { starts::free_to_move(g) } else { g.grad() };
+            let gradient = if norm == "l1" { starts::free_to_move(g) } else { g.ascent() };
             g.give("x_next", g.x() + g.function("Steepest", &[gradient]) * alpha);
         })
         .steps(steps)

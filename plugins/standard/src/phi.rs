@@ -1,4 +1,4 @@
-//! Φ-flatness: the approximate mass score summed over a grid around the image, meaned over n pairs of orthogonal sign
+//! Φ-flatness: the approximate mass score summed over a grid around the image, averaged over n pairs of orthogonal sign
 //! directions, which all images and all models share. Closer to 0 is flatter.
 
 use flatscape_sdk::{Ask, Component, Error, Param, Program};

@@ -62,7 +62,7 @@ fn the_table_of_components() {
 fn every_component_builds_for_every_norm_and_twice_the_same() {
     let plugins = plugins();
     for component in plugins.components() {
-        for norm in ["linf", "l2", "l1"] {
+        for norm in ["linf", "l2", "l1", "l0"] {
             for targeted in [false, true] {
                 let task = Task { targeted, ..task(norm) };
                 let arguments = arguments(component, &[]);
@@ -82,7 +82,7 @@ fn fgsm_is_one_step_and_names_nothing_it_does_not_need() {
     assert_eq!((program.steps, program.restarts, program.graphs.len()), (1, 1, 1));
     let step = program.graph(Role::Step).expect("a step");
     let names: Vec<&str> = step.inputs().iter().map(|&v| &*step.value(v).name).collect();
-    assert_eq!(names, ["x0", "grad", "eps"]);
+    assert_eq!(names, ["x0", "ascent", "eps"]);
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn arguments_of_pgd_reach_its_program() {
 
     let repeat = build(&[("restarts", "2"), ("random-start", "no")], &task("linf")).expect_err("it would repeat itself");
     assert_eq!(repeat.exit_code(), 2);
-    let norm = build(&[], &task("l0")).expect_err("there is no random start for l0");
-    assert_eq!(norm.sentence, "pgd is not for this task: the norm is l0; it knows linf, l2, l1");
+    let refused = build(&[], &task("flow")).expect_err("images are decoded from a flow");
+    assert_eq!(refused.sentence, "pgd is not for this task: the threat model is flow; it serves linf, l2, l1, l0");
     plugins.take_notes();
     build(&[("alpha", "1/255"), ("steps", "3")], &task("linf")).expect("it builds");
     assert!(plugins.take_notes().iter().any(|(_, note)| note.level == 1 && note.words.contains("do not reach eps")));

@@ -11,12 +11,12 @@ static fs_string text(const char *words) {
 static const char init[] = "init (float[N,D] x0) => (float[N,D] x, float[N,D] state_m) { x = Identity(x0)  state_m = Sub(x0, x0) }";
 
 static const char step[] =
-    "step (float[N,D] x, float[N,D] grad, float[N,D] state_m, float eps, float arg_decay, int64 steps)\n"
+    "step (float[N,D] x, float[N,D] ascent, float[N,D] state_m, float eps, float arg_decay, int64 steps)\n"
     "  => (float[N,D] x_next, float[N,D] state_m_next)\n"
     "  <int64[1] pixels = {1}, float tiny = {1e-12}> {\n"
-    "  size = ReduceL1(grad, pixels)\n"
+    "  size = ReduceL1(ascent, pixels)\n"
     "  positive = Max(size, tiny)\n"
-    "  direction = Div(grad, positive)\n"
+    "  direction = Div(ascent, positive)\n"
     "  kept = Mul(state_m, arg_decay)\n"
     "  state_m_next = Add(kept, direction)\n"
     "  sign = Sign(state_m_next)\n"

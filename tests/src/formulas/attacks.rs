@@ -127,7 +127,7 @@ fn starts_are_uniform_in_the_ball_and_belong_to_their_image() {
             toy.attack(&*engine, "pgd:steps=1,alpha=1e-9,restarts=2", &threat, &batch, how).iter().map(point).collect::<Vec<_>>()
         };
         let starts = run(0);
-        let distance = |x: &[f64]| (threat.norm.distance)(&single(x), &single(&images[0]));
+        let distance = |x: &[f64]| threat.distance(&single(x), &single(&images[0]), None).expect("a distance");
         let radii: Vec<f64> = starts.iter().map(|x| distance(x)).collect();
         assert!(radii.iter().all(|&r| r <= threat.tolerated()), "{name}");
         // the standard deviation of r/ε is below 1/13 for D = 12
@@ -156,8 +156,8 @@ fn everything_that_standard_attacks_hand_over_is_admissible() {
         (0..20).map(|k| (0..12).map(|i| (0.5 + 0.7 * f64::from(i * 3 + k * 17).sin()).clamp(0.0, 1.0)).collect()).collect();
     let batch = toy.batch(&images, &(0..20).map(|k| k % 3).collect::<Vec<_>>());
     for engine in engines() {
-        for name in ["linf:0.1", "l2:0.6", "l1:1.5", "linf:0"] {
-            let threat = boxed(name);
+        for name in ["linf:0.1", "l2:0.6", "l1:1.5", "linf:0", "l0:2"] {
+            let threat = boxed(name).on(toy.shape);
             for written in ["fgsm", "pgd:steps=7,restarts=3", "pgd:steps=7,loss=margin"] {
                 for (keep, restart) in [(Keep::Last, 0), (Keep::Verdict, 2)] {
                     let proposals = toy.attack(&*engine, written, &threat, &batch, How { keep, restart, ..LAST });

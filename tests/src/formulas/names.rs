@@ -385,7 +385,8 @@ fn the_nearest_point_of_a_hyperplane_is_found_in_three_norms() {
                 assert!(found.iter().all(|v| (0.0..=1.0).contains(v)), "{what}: outside the box");
                 close(&what, &[dot(&w, &moves) / scale], &[gap.abs().min(reach) * side / scale], 2e-5 * reach / scale);
                 let best = least(&threat, &w, &room, gap.abs().min(reach));
-                let length = (threat.norm.distance)(&moves.iter().map(|&v| v as f32).collect::<Vec<_>>(), &[0.0; D]);
+                let length =
+                    threat.distance(&moves.iter().map(|&v| v as f32).collect::<Vec<_>>(), &[0.0; D], None).expect("a distance");
                 close(&what, &[length], &[best], 1e-4 * best.max(0.1));
             }
         }
@@ -422,7 +423,53 @@ fn least(threat: &ThreatModel, w: &[f64], room: &[f64], gap: f64) -> f64 {
     if threat.norm.name == "linf" { moves.iter().copied().fold(0.0, f64::max) } else { dot(&moves, &moves).sqrt() }
 }
 
-/// W of LinToy is used by the other pages, and so is its gradient.
+/// Under a flow the parameter moves, its gradient goes through the decoding, and `x` is what it decodes to. Under a norm z is x.
+#[test]
+fn parameters_have_a_gradient_a_step_and_a_ball() {
+    let toy = Toy::affine(&W3, &[0.0; 3]);
+    let image = [0.1, 0.4, 0.2];
+    let step = |p: usize| {
+        format!(
+            "step (float[N,{p}] z, float[N,{p}] grad_z, float eps, float[N,3] x) => (float[N,{p}] z_next, float[N,{p}] state_g_next, float[N,3] state_x_next)
+             {{ s = flatscape.Steepest(grad_z)  two = Add(eps, eps)  d = Mul(s, two)  z_next = Add(z, d)
+                state_g_next = Identity(grad_z)  state_x_next = Identity(x) }}"
+        )
+    };
+    for engine in engines() {
+        let flow = boxed("flow:0.5px");
+        let linked = link(&toy, &flow).stage(&program(&step(6)), Point::Fed, true, &[]).expect("it links");
+        let stage = Stage::compile(&*engine, &linked).expect("it compiles");
+        let mut values = fed(&toy, &stage, &[("x0", image.to_vec()), ("y", vec![1.0]), ("eps", vec![0.25])]);
+        let still = Tensor::new(&[1, 6], vec![0f32; 6]).expect("a flow");
+        values.put("z", stage.upload(&still).expect("uploaded"));
+        let found = results(&stage, &values, 1);
+        close("x", &found["state_x_next"], &image, 1e-6);
+        // ∂x/∂column to the right, and from the left in the last column; an image of one row has no other way
+        let p = softmax(&scores(&image));
+        let g = back(&W3, &[p[0], p[1] - 1.0, p[2]]);
+        let along = [0.3 * g[0], -0.2 * g[1], -0.2 * g[2]];
+        close("grad_z", &found["state_g_next"], &[0.0, 0.0, 0.0, along[0], along[1], along[2]], 1e-6);
+        let expected: Vec<f64> = along.iter().map(|v| 0.25 * v.signum()).collect();
+        close("z_next", &found["z_next"], &[vec![0.0; 3], expected].concat(), 1e-6);
+
+        let linf = boxed("linf:0.5");
+        let linked = link(&toy, &linf).stage(&program(&step(3)), Point::Fed, true, &[]).expect("it links");
+        let stage = Stage::compile(&*engine, &linked).expect("it compiles");
+        let inputs = [("x0", image.to_vec()), ("x", image.to_vec()), ("y", vec![1.0]), ("eps", vec![0.05])];
+        let found = results(&stage, &fed(&toy, &stage, &inputs), 1);
+        close("the gradient itself", &found["state_g_next"], &g, 1e-6);
+        let expected: Vec<f64> = image.iter().zip(&g).map(|(x, g)| x + 0.05 * g.signum()).collect();
+        close("x_next", &found["x_next"], &expected, 1e-6);
+    }
+    let pixels = "step (float[N,3] x, float[N,3] grad) => (float[N,3] x_next) { x_next = Add(x, grad) }";
+    let rigid = boxed("rigid:30deg+3px");
+    let refused = link(&toy, &rigid).stage(&program(pixels), Point::Fed, true, &[]).expect_err("it moves pixels");
+    assert_eq!(
+        refused.to_string(),
+        "the program gives `x_next`, and images are decoded from a parameter under the threat model rigid; it must give `z_next`"
+    );
+}
+
 #[test]
 fn the_gradient_of_cross_entropy_of_lin_toy_is_as_in_the_formulas() {
     let (toy, threat) = (Toy::lin(), threat("linf:0.1"));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flatscape_autodiff::{Kind, rule_for};
+use flatscape_autodiff::{Passage, rule_for};
 use flatscape_graph::normalize::{Options, normalize};
 use flatscape_graph::{Graph, Tensor, onnx, ops};
 
@@ -80,15 +80,15 @@ impl Sorted {
 impl Case {
     /// Whether the operator has a rule, or the normal form writes it with operators that have one.
     fn has_rules(&self) -> bool {
-        let ruled = |op: &str| rule_for("", op).is_some_and(|r| !matches!(r.kind, Kind::Never(_)));
+        let ruled = |op: &str| rule_for("", op).is_some_and(|r| !matches!(r.kind, Passage::Never(_)));
         let written = || {
             let graph = self.graph(Feeding::IntegersBound).ok()?;
             Some(graph.nodes().iter().all(|n| *n.op != *self.op && ruled(&n.op)))
         };
         match rule_for("", &self.op).map(|r| r.kind) {
-            Some(Kind::Never(_)) => false,
-            Some(Kind::Before(_)) | None => written().unwrap_or(false),
-            Some(Kind::Flat) => ops::is_known(&self.op, ""),
+            Some(Passage::Never(_)) => false,
+            Some(Passage::Before(_)) | None => written().unwrap_or(false),
+            Some(Passage::Flat) => ops::is_known(&self.op, ""),
             Some(_) => true,
         }
     }

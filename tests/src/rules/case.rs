@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use flatscape_autodiff::{Kind, rule_for, write_out};
+use flatscape_autodiff::{Passage, rule_for, write_out};
 use flatscape_graph::normalize::{Options, normalize};
 use flatscape_graph::{Builder, DType, Dim, Graph, NodeId, OPSET, Tensor, ValueType, ops, text};
 
@@ -112,7 +112,7 @@ pub fn parse(name: &str, text: &str, opset: Option<i64>) -> Graph {
 
 fn written_out(graph: &Graph) -> Graph {
     let rewritten = graph.rewrite(|new, node, inputs| {
-        let Kind::Written(_) = rule_for(&node.domain, &node.op)?.kind else { return None };
+        let Passage::Written(_) = rule_for(&node.domain, &node.op)?.kind else { return None };
         new.copy_node(graph, node, inputs.to_vec());
         let b = Builder::new(std::mem::take(new));
         let id = NodeId(b.graph().nodes().len() as u32 - 1);

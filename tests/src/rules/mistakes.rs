@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use flatscape_autodiff::{Collapse, EachFormula, FAMILIES, Formula, Join, Kind, Rule, Rulebook, Written, rule_for};
+use flatscape_autodiff::{Collapse, EachFormula, FAMILIES, Formula, Join, Passage, Rule, Rulebook, Written, rule_for};
 use flatscape_engine::Engine;
 use flatscape_graph::Graph;
 
@@ -118,7 +118,7 @@ fn mistakes_are_told_apart_and_every_family_has_one() {
     let mut seen = BTreeSet::new();
     let twice: Vec<_> = rows().map(Mistake::name).filter(|name| !seen.insert(name.clone())).collect();
     assert!(twice.is_empty(), "{twice:?}");
-    let formulas = |rule: &Rule| matches!(rule.kind, Kind::Vjp(_) | Kind::Each(_) | Kind::Written(_));
+    let formulas = |rule: &Rule| matches!(rule.kind, Passage::Vjp(_) | Passage::Each(_) | Passage::Written(_));
     for (family, rules) in FAMILIES.iter().filter(|(_, rules)| rules.iter().any(formulas)) {
         assert!(rules.iter().any(|r| rows().any(|m| m.op == r.op)), "no mistake in the family {family}");
     }
@@ -138,13 +138,13 @@ impl Mistake {
         match self.fault {
             Fault::Join(join) => book.joining(join),
             Fault::Collapse(collapse) => book.collapsing(collapse),
-            Fault::Written(form) => book.replacing(Rule { kind: Kind::Written(form), ..self.row() }),
-            Fault::Each(formula) => book.replacing(Rule { kind: Kind::Each(formula), ..self.row() }),
+            Fault::Written(form) => book.replacing(Rule { kind: Passage::Written(form), ..self.row() }),
+            Fault::Each(formula) => book.replacing(Rule { kind: Passage::Each(formula), ..self.row() }),
             Fault::Operand(operand, formula) => {
-                let Kind::Vjp(formulas) = self.row().kind else { panic!("{} has no formula for each operand", self.op) };
+                let Passage::Vjp(formulas) = self.row().kind else { panic!("{} has no formula for each operand", self.op) };
                 let mut formulas = formulas.to_vec();
                 formulas[operand] = formula;
-                book.replacing(Rule { kind: Kind::Vjp(formulas.leak()), ..self.row() })
+                book.replacing(Rule { kind: Passage::Vjp(formulas.leak()), ..self.row() })
             }
         }
     }

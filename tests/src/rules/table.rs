@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use flatscape_autodiff::{FAMILIES, Kind, RULES, Rule, coverage, rule_for, rules_table, vjp};
+use flatscape_autodiff::{FAMILIES, Passage, RULES, Rule, coverage, rule_for, rules_table, vjp};
 use flatscape_graph::{Builder, Graph, ops};
 
 use super::case::{Case, Precision, parse};
@@ -48,7 +48,7 @@ fn the_table_is_closed() {
         }
     }
     let open: Vec<_> =
-        emitted.iter().filter(|(op, _)| !rule_for("", op).is_some_and(|r| !matches!(r.kind, Kind::Never(_)))).collect();
+        emitted.iter().filter(|(op, _)| !rule_for("", op).is_some_and(|r| !matches!(r.kind, Passage::Never(_)))).collect();
     assert!(open.is_empty(), "emitted and without a rule (operator, case): {open:?}");
     assert!(emitted.len() > 40, "only {} operators are emitted; the cases do not reach the rules", emitted.len());
 }
@@ -115,7 +115,7 @@ fn coverage_tells_rules_from_steps_and_finds_the_first_refusal() {
 }
 
 fn is_rule(rule: &Rule) -> bool {
-    matches!(rule.kind, Kind::Vjp(_) | Kind::Each(_) | Kind::Written(_))
+    matches!(rule.kind, Passage::Vjp(_) | Passage::Each(_) | Passage::Written(_))
 }
 
 fn operators(graph: &Graph) -> Vec<String> {

@@ -27,7 +27,7 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
     let batch = dataset.batch(0..count);
     let input = model.graph.inputs().first().map(|&x| model.graph.value(x).name.to_string()).unwrap_or_default();
     let ones = vec![1f32; dataset.image_len()];
-    let all = (threat.norm.distance)(&ones, &vec![0f32; ones.len()]);
+    let all = threat.on(model.shape).distance(&ones, &vec![0f32; ones.len()], None);
     let labels = Tensor::new(&[count], batch.y.clone()).unwrap_or_else(|| Tensor::ints(&batch.y));
     Ok(Subject {
         model: model.name.clone(),
@@ -48,7 +48,7 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
         ids: batch.ids,
         bounds: Some((threat.lo.into(), threat.hi.into())),
         range: f64::from(threat.hi - threat.lo),
-        reach: Some(threat.eps / all.max(1.0)),
+        reach: all.map(|all| threat.eps / all.max(1.0)),
         hessian: None,
         surrogate: model.remedied.twin.is_some() && followed.is_none(),
         other: other(model, threat)?,

@@ -3,8 +3,8 @@
 
 use flatscape_graph::{Dim, Expr};
 
+use crate::application::Application;
 use crate::rule::{Rule, vjp};
-use crate::site::Site;
 use crate::window::Window;
 
 pub(super) const RULES: &[Rule] = &[
@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The kernel is used as it is: its layout as a weight of `Conv` is the layout that `ConvTranspose` reads.
-fn conv_input<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn conv_input<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let window = conv_window(n)?;
     let leftover = window.leftover(&n.dims(0)?)?;
     let attributes = window.attributes(n.int("group", 1)).with("output_padding", leftover);
@@ -37,35 +37,35 @@ fn conv_input<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// An output padding of a stride or more makes the convolution longer than X: the surplus goes.
-fn transposed_input<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn transposed_input<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let window = transposed_window(n)?;
     let x = n.builder().op("Conv", &[ct, n.x(1)], window.attributes(n.int("group", 1)));
     let surplus = n.ints("output_padding").is_some_and(|r| r.iter().zip(&window.strides).any(|(r, s)| r >= s));
     if surplus { crop(x, &n.dims(0)?) } else { Ok(x) }
 }
 
-fn conv_window(n: &Site<'_>) -> Result<Window, String> {
+fn conv_window(n: &Application<'_>) -> Result<Window, String> {
     Window::of_node(n, &kernel(n)?, &n.dims(0)?)
 }
 
-fn transposed_window(n: &Site<'_>) -> Result<Window, String> {
+fn transposed_window(n: &Application<'_>) -> Result<Window, String> {
     Window::of_transposed(n, &kernel(n)?, &n.dims(0)?)
 }
 
 /// The spatial extents of the kernel.
-fn kernel(n: &Site<'_>) -> Result<Vec<usize>, String> {
+fn kernel(n: &Application<'_>) -> Result<Vec<usize>, String> {
     let dims = n.dims(1)?;
     dims.iter().skip(2).map(Dim::fixed).collect::<Option<_>>().ok_or_else(|| "an extent of the kernel is unknown".to_owned())
 }
 
-fn per_channel<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn per_channel<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let axes: Vec<i64> = (0..n.rank(0)? as i64).filter(|&axis| axis != 1).collect();
     Ok(ct.sum(&axes, false))
 }
 
 /// `W̄[m,c,t] = Σ X[n,c,s·o + d·t − p] · Ȳ[n,m,o]`, with `w` [M, C/g, k…] the weight: the convolution of X by Ȳ with batch and
 /// channel exchanged, and stride and dilation exchanged. It yields [C/g, M, k…] and, if the stride left something over, more.
-fn correlate<'b>(n: &Site<'b>, window: &Window, x: Expr<'b>, ct: Expr<'b>, w: Expr<'b>) -> Result<Expr<'b>, String> {
+fn correlate<'b>(n: &Application<'b>, window: &Window, x: Expr<'b>, ct: Expr<'b>, w: Expr<'b>) -> Result<Expr<'b>, String> {
     let group = n.int("group", 1).max(1);
     let exchanged = Window { strides: window.dilations.clone(), dilations: window.strides.clone(), ..window.clone() };
     let operands = [groups_beside_samples(n, x, group)?, swap_first_two(ct)?];
@@ -75,7 +75,7 @@ fn correlate<'b>(n: &Site<'b>, window: &Window, x: Expr<'b>, ct: Expr<'b>, w: Ex
 }
 
 /// [N, C, spatial…] as [C/g, g·N, spatial…]. One of N and C may be unknown.
-fn groups_beside_samples<'b>(n: &Site<'b>, v: Expr<'b>, group: i64) -> Result<Expr<'b>, String> {
+fn groups_beside_samples<'b>(n: &Application<'b>, v: Expr<'b>, group: i64) -> Result<Expr<'b>, String> {
     if group == 1 {
         return swap_first_two(v);
     }

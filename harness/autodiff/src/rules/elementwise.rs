@@ -4,8 +4,8 @@ use std::f64::consts::FRAC_2_SQRT_PI;
 
 use flatscape_graph::Expr;
 
+use crate::application::{Application, one_minus};
 use crate::rule::{Rule, each, vjp};
-use crate::site::{Site, one_minus};
 
 pub(super) const RULES: &[Rule] = &[
     // y = a + b          ā = ȳ             b̄ = ȳ
@@ -162,12 +162,12 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The place of an operand that carries no derivative and stands before one that does.
-fn stop<'b>(n: &Site<'b>, _: Expr<'b>) -> Expr<'b> {
+fn stop<'b>(n: &Application<'b>, _: Expr<'b>) -> Expr<'b> {
     n.refuse("its condition is differentiated".to_owned())
 }
 
 /// b · a^(b−1) · ȳ. Constant exponents avoid `0^(−½)` and needless powers.
-fn power_base<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn power_base<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let a = n.x(0);
     match n.constant_number(1) {
         Some(0.0) => n.zeros_like(a),
@@ -184,7 +184,7 @@ fn power_base<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
 }
 
 /// \[operand i equals the result and no earlier operand does\]; `misses` says that an earlier one does not.
-fn first_to_reach<'b>(n: &Site<'b>, i: usize, misses: fn(Expr<'b>, Expr<'b>) -> Expr<'b>) -> Expr<'b> {
+fn first_to_reach<'b>(n: &Application<'b>, i: usize, misses: fn(Expr<'b>, Expr<'b>) -> Expr<'b>) -> Expr<'b> {
     let y = n.y(0);
     let reached = n.x(i).equal(y);
     (0..i).fold(reached, |first, j| first.and(misses(n.x(j), y))).cast(y.dtype())
@@ -195,7 +195,7 @@ fn between_0_and_1(v: Expr<'_>) -> Expr<'_> {
     v.greater(0.0).and(v.less(1.0)).cast(v.dtype())
 }
 
-fn dropout<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn dropout<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let training = match n.constant_ints(2) {
         Ok(training) => training.is_some_and(|t| t.iter().any(|&v| v != 0)),
         Err(why) => return n.refuse(why),

@@ -2,8 +2,8 @@
 
 use flatscape_graph::{Attributes, Expr, Tensor};
 
+use crate::application::Application;
 use crate::rule::{Rule, each, vjp};
-use crate::site::Site;
 
 pub(super) const RULES: &[Rule] = &[
     // Y = A·B            Ā = Ȳ·Bᵀ          B̄ = Aᵀ·Ȳ         (last two axes; batch axes broadcast)
@@ -15,20 +15,20 @@ pub(super) const RULES: &[Rule] = &[
     each("Einsum", |n, i, ct| n.or_refuse(einsum(n, i, ct))),
 ];
 
-fn matmul_left<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn matmul_left<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (_, b, ct) = as_matrices(n, ct)?;
     let a = ct.matmul(b.transpose_last());
     Ok(if n.rank(0)? == 1 { a.squeeze(&[-2]) } else { a })
 }
 
-fn matmul_right<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn matmul_right<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (a, _, ct) = as_matrices(n, ct)?;
     let b = a.transpose_last().matmul(ct);
     Ok(if n.rank(1)? == 1 { b.squeeze(&[-1]) } else { b })
 }
 
 /// The operands and the cotangent with a vector on the left as a row and one on the right as a column.
-fn as_matrices<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<(Expr<'b>, Expr<'b>, Expr<'b>), String> {
+fn as_matrices<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<(Expr<'b>, Expr<'b>, Expr<'b>), String> {
     let (row, column) = (n.rank(0)? == 1, n.rank(1)? == 1);
     let a = if row { n.x(0).unsqueeze(&[0]) } else { n.x(0) };
     let b = if column { n.x(1).unsqueeze(&[1]) } else { n.x(1) };
@@ -37,18 +37,18 @@ fn as_matrices<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<(Expr<'b>, Expr<'b>, Ex
     Ok((a, b, ct))
 }
 
-fn gemm_left<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn gemm_left<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let (a, b) = (n.int("transA", 0), n.int("transB", 0));
     if a == 0 { product(n, ct, 0, n.x(1), 1 - b) } else { product(n, n.x(1), b, ct, 1) }
 }
 
-fn gemm_right<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn gemm_right<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let (a, b) = (n.int("transA", 0), n.int("transB", 0));
     if b == 0 { product(n, n.x(0), 1 - a, ct, 0) } else { product(n, ct, 1, n.x(0), a) }
 }
 
 /// α · left' · right' with the α of the node, ' being a transposition where the flag is 1.
-fn product<'b>(n: &Site<'b>, left: Expr<'b>, left_transposed: i64, right: Expr<'b>, right_transposed: i64) -> Expr<'b> {
+fn product<'b>(n: &Application<'b>, left: Expr<'b>, left_transposed: i64, right: Expr<'b>, right_transposed: i64) -> Expr<'b> {
     let mut attributes = Attributes::from([("transA", left_transposed.into()), ("transB", right_transposed.into())]);
     if let Some(alpha) = n.node().attributes.get("alpha") {
         attributes.0.insert("alpha".to_owned(), alpha.clone());
@@ -63,7 +63,7 @@ fn scaled(v: Expr<'_>, factor: f64) -> Expr<'_> {
 /// `ij,jk->ik` gives operand 0 `ik,jk->ij`. An index that only this operand has was summed: its axis comes back with extent 1. An
 /// index that it repeats took a diagonal: `ii->i` gives `i,ia->ia` with the identity matrix beside the cotangent. An ellipsis
 /// stays one, so that the engine broadcasts it as before.
-fn einsum<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn einsum<'b>(n: &Application<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (terms, result) = einsum_terms(&n.string("equation", ""))?;
     let own = terms.get(i).ok_or("the equation has fewer terms than there are operands")?;
     let (mut sources, mut operands) = (vec![result.clone()], vec![ct]);

@@ -2,8 +2,8 @@
 
 use flatscape_graph::{Attributes, Dim, Expr, Tensor};
 
+use crate::application::{Application, list, one_minus};
 use crate::rule::{Rule, each, vjp, written};
-use crate::site::{Site, list, one_minus};
 
 use super::{scattering, slicing};
 
@@ -96,11 +96,11 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The place of an operand that holds positions and stands before one that has a formula.
-fn stop_pads<'b>(n: &Site<'b>, _: Expr<'b>) -> Expr<'b> {
+fn stop_pads<'b>(n: &Application<'b>, _: Expr<'b>) -> Expr<'b> {
     n.refuse("its positions are differentiated".to_owned())
 }
 
-fn transpose<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn transpose<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     n.or_refuse(n.rank(0).map(|rank| {
         let perm = n.ints("perm").unwrap_or_else(|| (0..rank as i64).rev().collect());
         ct.transpose(&inverse(&perm))
@@ -118,7 +118,7 @@ fn inverse(perm: &[i64]) -> Vec<i64> {
 }
 
 /// The split of the cotangent that undoes the concatenation; where an extent is unknown it is read off the operand.
-fn part<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn part<'b>(n: &Application<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     if n.operands() == 1 {
         return Ok(ct);
     }
@@ -136,7 +136,7 @@ fn part<'b>(n: &Site<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     Ok(b.ops("Split", &[ct, sizes], n.operands(), [("axis", (axis as i64).into())])[i])
 }
 
-fn tile<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn tile<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let Some(repeats) = n.known_ints(1) else {
         // [r₁, d₁, r₂, d₂, …], summed over the r
         let b = n.builder();
@@ -157,7 +157,7 @@ fn tile<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// One constant position is a pad. Otherwise the axis goes to the front and the cotangents are added there.
-fn gather<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn gather<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (x, b) = (n.x(0), n.builder());
     let (rank, places) = (n.rank(0)?, n.rank(1)?);
     let axis = n.axis(n.int("axis", 0), rank)?;
@@ -183,7 +183,7 @@ fn gather<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// Positions counted from the front.
-fn from_front<'b>(n: &Site<'b>, extent: Option<usize>) -> Expr<'b> {
+fn from_front<'b>(n: &Application<'b>, extent: Option<usize>) -> Expr<'b> {
     let indices = n.x(1);
     let wide = indices.cast(flatscape_graph::DType::I64);
     if n.constant(1).and_then(|i| i.to_ints()).is_some_and(|i| i.iter().all(|&v| v >= 0)) {
@@ -198,7 +198,7 @@ fn from_front<'b>(n: &Site<'b>, extent: Option<usize>) -> Expr<'b> {
 }
 
 /// With batch dimensions, the coordinates of the batch come in front of each position.
-fn gather_nd<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn gather_nd<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (b, mut indices) = (n.builder(), n.x(1));
     let batch = usize::try_from(n.int("batch_dims", 0)).map_err(|_| "batch_dims is negative")?;
     if batch > 0 {
@@ -218,7 +218,7 @@ fn gather_nd<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     Ok(b.op("ScatterND", &[n.zeros_like(n.x(0)), indices, ct], [("reduction", "add".into())]))
 }
 
-fn one_hot<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn one_hot<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let values = Tensor::new::<f64>(&[2], vec![0.0, 1.0]).map(|t| n.builder().constant(t.cast(ct.dtype())));
     let Some(values) = values else { return n.refuse("its values could not be made".to_owned()) };
     let on = n.builder().op("OneHot", &[n.x(0), n.x(1), values], n.node().attributes.clone());
@@ -229,7 +229,7 @@ fn one_hot<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
     }))
 }
 
-fn compress<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn compress<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let positions = n.x(1).unary("NonZero").reshape(&[-1]);
     if n.node().attributes.get("axis").is_none() {
         let flat = slicing::put_at(n, ct, 0, 1, positions, n.x(0).unary("Size").reshape(&[1]))?;
@@ -241,7 +241,7 @@ fn compress<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// x [N, C·k, L] as [N, C·k, steps…] and kernels that put tap t of channel c where t is.
-fn patches<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn patches<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let image = n.constant_ints(1)?.ok_or("its image shape is absent")?;
     let block = n.constant_ints(2)?.ok_or("its block shape is absent")?;
     let (axes, taps) = (block.len(), block.iter().product::<i64>());
@@ -268,7 +268,7 @@ fn patches<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
 }
 
 /// \[N, C, H·b, W·b\] → \[N, C, H, b, W, b\] → \[N, C, b, b, H, W\] → \[N, C·b·b, H, W\].
-fn column_row_depth<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn column_row_depth<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let block = n.int("blocksize", 1);
     let dims = n.dims(0)?;
     let known: Option<Vec<usize>> = dims[1..].iter().map(Dim::fixed).collect();

@@ -3,8 +3,8 @@
 
 use flatscape_graph::{Attributes, Dim, Expr, Tensor};
 
+use crate::application::Application;
 use crate::rule::{Rule, vjp, written};
-use crate::site::Site;
 
 pub(super) const RULES: &[Rule] = &[
     // inference: y = γ·(x − μ)·i + β, i = (v + ε)^(−½)
@@ -59,66 +59,66 @@ pub(super) const RULES: &[Rule] = &[
     written("MeanVarianceNormalization", mean_variance),
 ];
 
-fn training(n: &Site<'_>) -> bool {
+fn training(n: &Application<'_>) -> bool {
     n.int("training_mode", 0) != 0
 }
 
 /// In training mode the stated statistics reach the running ones alone.
-fn only_in_inference<'b>(n: &Site<'b>, formula: impl FnOnce(&Site<'b>) -> Expr<'b>) -> Expr<'b> {
+fn only_in_inference<'b>(n: &Application<'b>, formula: impl FnOnce(&Application<'b>) -> Expr<'b>) -> Expr<'b> {
     if training(n) { n.zeros_like(n.x(3)) } else { formula(n) }
 }
 
 /// An operand [C] with extents that broadcast against [N, C, spatial…].
-fn channel<'b>(n: &Site<'b>, i: usize) -> Expr<'b> {
+fn channel<'b>(n: &Application<'b>, i: usize) -> Expr<'b> {
     n.or_refuse(n.rank(0).map(|rank| n.x(i).unsqueeze(&(1..rank as i64 - 1).collect::<Vec<_>>())))
 }
 
 /// (v + ε)^(−½) of the stated variance.
-fn inverse<'b>(n: &Site<'b>) -> Expr<'b> {
+fn inverse<'b>(n: &Application<'b>) -> Expr<'b> {
     (channel(n, 4) + epsilon(n)).sqrt().reciprocal()
 }
 
-fn epsilon(n: &Site<'_>) -> f64 {
+fn epsilon(n: &Application<'_>) -> f64 {
     n.float("epsilon", 1e-5)
 }
 
-fn per_channel<'b>(n: &Site<'b>, v: Expr<'b>) -> Expr<'b> {
+fn per_channel<'b>(n: &Application<'b>, v: Expr<'b>) -> Expr<'b> {
     n.or_refuse(over_batch(n).map(|axes| v.sum(&axes, false)))
 }
 
 /// Every axis but the channels.
-fn over_batch(n: &Site<'_>) -> Result<Vec<i64>, String> {
+fn over_batch(n: &Application<'_>) -> Result<Vec<i64>, String> {
     Ok((0..n.rank(0)? as i64).filter(|&axis| axis != 1).collect())
 }
 
-fn spatial(n: &Site<'_>) -> Result<Vec<i64>, String> {
+fn spatial(n: &Application<'_>) -> Result<Vec<i64>, String> {
     Ok((2..n.rank(0)? as i64).collect())
 }
 
-fn trailing(n: &Site<'_>) -> Result<Vec<i64>, String> {
+fn trailing(n: &Application<'_>) -> Result<Vec<i64>, String> {
     let rank = n.rank(0)?;
     Ok((n.axis(n.int("axis", -1), rank)? as i64..rank as i64).collect())
 }
 
 /// x̂ and i.
-fn statistics<'b>(n: &Site<'b>, axes: &[i64]) -> Result<(Expr<'b>, Expr<'b>), String> {
+fn statistics<'b>(n: &Application<'b>, axes: &[i64]) -> Result<(Expr<'b>, Expr<'b>), String> {
     let centred = n.x(0) - n.x(0).mean(axes, true);
     let i = ((centred * centred).mean(axes, true) + epsilon(n)).sqrt().reciprocal();
     Ok((centred * i, i))
 }
 
-fn standardized<'b>(n: &Site<'b>, g: Expr<'b>, axes: &[i64]) -> Result<Expr<'b>, String> {
+fn standardized<'b>(n: &Application<'b>, g: Expr<'b>, axes: &[i64]) -> Result<Expr<'b>, String> {
     let (x, i) = statistics(n, axes)?;
     Ok((g - g.mean(axes, true) - x * (g * x).mean(axes, true)) * i)
 }
 
 /// The cotangent of y, or zeros where only mean or i have one.
-fn first<'b>(n: &Site<'b>) -> Expr<'b> {
+fn first<'b>(n: &Application<'b>) -> Expr<'b> {
     n.ct(0).unwrap_or_else(|| n.zeros_like(n.y(0)))
 }
 
 /// Beside what y gives: mean̄ / n, and −ī · i² · x̂ / n.
-fn layer<'b>(n: &Site<'b>) -> Result<Expr<'b>, String> {
+fn layer<'b>(n: &Application<'b>) -> Result<Expr<'b>, String> {
     let axes = trailing(n)?;
     let mut parts = Vec::new();
     if let Some(ct) = n.ct(0) {
@@ -135,7 +135,7 @@ fn layer<'b>(n: &Site<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// The sum over neighbouring channels is a convolution with a band of ones. It reaches ⌊(n−1)/2⌋ back and ⌈(n−1)/2⌉ on.
-fn local_response<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn local_response<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let (x, dims) = (n.x(0), n.dims(0)?);
     let channels = dims.get(1).and_then(Dim::fixed).ok_or("the number of channels is unknown")?;
     let size = usize::try_from(n.int("size", 1)).ok().filter(|&s| s > 0).ok_or("its size is not positive")?;
@@ -151,14 +151,14 @@ fn local_response<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
     Ok(vec![x * scale.pow(-n.float("beta", 0.75))])
 }
 
-fn lp<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn lp<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let x = n.x(0);
     let op = if n.int("p", 2) == 1 { "ReduceL1" } else { "ReduceL2" };
     let norm = x.reduce(op, &[n.int("axis", -1)], true);
     Ok(vec![x / norm.equal(norm.scalar(0.0)).select(1.0, norm)])
 }
 
-fn mean_variance<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn mean_variance<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let axes = n.ints("axes").unwrap_or_else(|| vec![0, 2, 3]);
     let centred = n.x(0) - n.x(0).mean(&axes, true);
     Ok(vec![centred / ((centred * centred).mean(&axes, true).sqrt() + 1e-9)])

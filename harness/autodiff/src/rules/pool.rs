@@ -2,8 +2,8 @@
 
 use flatscape_graph::{Attribute, Expr, Tensor};
 
+use crate::application::Application;
 use crate::rule::{Rule, vjp, written};
-use crate::site::Site;
 use crate::window::{Window, fixed};
 
 pub(super) const RULES: &[Rule] = &[
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The indices that the node itself can give count through the whole of x, so windows may overlap and the batch may be any.
 /// Column-major ones are of no use here: the node is asked again.
-fn max_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn max_pool<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let (x, b) = (n.x(0), n.builder());
     let indices = if n.int("storage_order", 0) == 0 {
         n.y(1)
@@ -57,7 +57,7 @@ fn max_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
 }
 
 /// |x|^p.
-fn powers<'b>(n: &Site<'b>) -> Expr<'b> {
+fn powers<'b>(n: &Application<'b>) -> Expr<'b> {
     let x = n.x(0);
     match n.int("p", 2) {
         1 => x.abs(),
@@ -67,7 +67,7 @@ fn powers<'b>(n: &Site<'b>) -> Expr<'b> {
 }
 
 /// v^(1/p), with the derivative 0 at 0.
-fn root<'b>(n: &Site<'b>, v: Expr<'b>) -> Expr<'b> {
+fn root<'b>(n: &Application<'b>, v: Expr<'b>) -> Expr<'b> {
     let p = n.int("p", 2);
     if p == 1 {
         return v;
@@ -78,7 +78,7 @@ fn root<'b>(n: &Site<'b>, v: Expr<'b>) -> Expr<'b> {
 }
 
 /// The sum over each window: a convolution with kernels of ones, a group for each channel.
-fn gathered<'b>(n: &Site<'b>, window: &Window, v: Expr<'b>) -> Result<Expr<'b>, String> {
+fn gathered<'b>(n: &Application<'b>, window: &Window, v: Expr<'b>) -> Result<Expr<'b>, String> {
     let channels = n.dims(0)?[1].fixed().ok_or("the number of channels is unknown")?;
     let shape = [&[channels, 1], &sizes(&window.kernel)[..]].concat();
     let ones = n.builder().constant(Tensor::full(v.dtype(), &shape, 1.0));
@@ -86,7 +86,7 @@ fn gathered<'b>(n: &Site<'b>, window: &Window, v: Expr<'b>) -> Result<Expr<'b>, 
 }
 
 /// The indices count through the whole result.
-fn unpool<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn unpool<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let (x, b) = (n.x(0), n.builder());
     let mut shape = n.y(0).dims().ok_or("the rank of its result is unknown")?;
     shape[0] = n.dims(0)?[0].clone();
@@ -103,7 +103,7 @@ fn unpool<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
     Ok(vec![n.reshape_to(flat, &shape)?])
 }
 
-fn average_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn average_pool<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (window, steps) = pool_window(n)?;
     let dims = n.dims(0)?;
     let stated = Window::of_node(n, &sizes(&window.kernel), &dims)?;
@@ -114,7 +114,7 @@ fn average_pool<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// The window of a pool, its padding as far as its last step reaches, and the number of steps along each axis.
-fn pool_window(n: &Site<'_>) -> Result<(Window, Vec<i64>), String> {
+fn pool_window(n: &Application<'_>) -> Result<(Window, Vec<i64>), String> {
     let dims = n.dims(0)?;
     let kernel: Vec<usize> = n.ints("kernel_shape").unwrap_or_default().iter().map(|&k| k as usize).collect();
     if kernel.len() + 2 != dims.len() {
@@ -136,7 +136,7 @@ fn sizes(kernel: &[i64]) -> Vec<usize> {
 }
 
 /// Each element to every tap of its window: the input gradient of a convolution with kernels of ones, a group for each channel.
-fn spread<'b>(n: &Site<'b>, window: &Window, v: Expr<'b>) -> Result<Expr<'b>, String> {
+fn spread<'b>(n: &Application<'b>, window: &Window, v: Expr<'b>) -> Result<Expr<'b>, String> {
     let dims = n.dims(0)?;
     let channels = dims[1].fixed().ok_or("the number of channels is unknown")?;
     let shape = [&[channels, 1], &sizes(&window.kernel)[..]].concat();

@@ -4,8 +4,8 @@
 
 use flatscape_graph::{DType, Expr};
 
+use crate::application::Application;
 use crate::rule::{Rule, vjp, written};
-use crate::site::Site;
 
 const STRAIGHT: &str = "1 through the rounding within the range of the integers, 0 outside";
 
@@ -62,7 +62,7 @@ fn range(dtype: DType) -> Result<(f64, f64), String> {
 }
 
 /// q̄/s where the integers have room.
-fn quantized<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn quantized<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (low, high) = range(n.y(0).dtype())?;
     let s = scale(n)?;
     let rounded = (n.x(0) / s).unary("Round");
@@ -73,12 +73,12 @@ fn quantized<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     Ok(ct / s * q.at_least(low).and(q.at_most(high)).cast(s.dtype()))
 }
 
-fn scale<'b>(n: &Site<'b>) -> Result<Expr<'b>, String> {
+fn scale<'b>(n: &Application<'b>) -> Result<Expr<'b>, String> {
     along(n, n.x(1))
 }
 
 /// A scale or zero point, one number or one for each place of the axis, so that it broadcasts against x.
-fn along<'b>(n: &Site<'b>, v: Expr<'b>) -> Result<Expr<'b>, String> {
+fn along<'b>(n: &Application<'b>, v: Expr<'b>) -> Result<Expr<'b>, String> {
     match v.rank().ok_or("the rank of its scale is unknown")? {
         0 => Ok(v),
         1 => {
@@ -94,7 +94,7 @@ fn along<'b>(n: &Site<'b>, v: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// The sum over what one scale scales.
-fn per_scale<'b>(n: &Site<'b>, v: Expr<'b>) -> Result<Expr<'b>, String> {
+fn per_scale<'b>(n: &Application<'b>, v: Expr<'b>) -> Result<Expr<'b>, String> {
     let (rank, s) = (n.rank(0)?, n.x(1));
     let one = s.rank() == Some(0) || s.dims().is_some_and(|d| d[0].fixed() == Some(1));
     let axis = if one { rank } else { n.axis(n.int("axis", 1), rank)? };
@@ -103,7 +103,7 @@ fn per_scale<'b>(n: &Site<'b>, v: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// x − z as floats.
-fn shifted<'b>(n: &Site<'b>, to: DType) -> Result<Expr<'b>, String> {
+fn shifted<'b>(n: &Application<'b>, to: DType) -> Result<Expr<'b>, String> {
     let x = n.x(0).cast(to);
     match n.optional(2) {
         Some(z) => Ok(x - along(n, z)?.cast(to)),
@@ -112,7 +112,7 @@ fn shifted<'b>(n: &Site<'b>, to: DType) -> Result<Expr<'b>, String> {
 }
 
 /// Operand i as floats, less its zero point, which is one number or one for each row, followed by `behind` axes of extent 1.
-fn operand<'b>(n: &Site<'b>, i: usize, zero_point: usize, behind: usize) -> Result<Expr<'b>, String> {
+fn operand<'b>(n: &Application<'b>, i: usize, zero_point: usize, behind: usize) -> Result<Expr<'b>, String> {
     let to = n.arriving();
     let x = n.x(i).cast(to);
     let Some(z) = n.optional(zero_point) else { return Ok(x) };
@@ -123,7 +123,7 @@ fn operand<'b>(n: &Site<'b>, i: usize, zero_point: usize, behind: usize) -> Resu
 }
 
 /// Operand i with the scale and zero point behind it, along an axis if they are several.
-fn dequantized<'b>(n: &Site<'b>, i: usize, axis: i64) -> Result<Expr<'b>, String> {
+fn dequantized<'b>(n: &Application<'b>, i: usize, axis: i64) -> Result<Expr<'b>, String> {
     let axis = n.axis(axis, n.rank(i)?)? as i64;
     let vector = |v: Expr<'b>| if v.dims().is_some_and(|d| d.len() == 1 && d[0].fixed() == Some(1)) { v.reshape(&[]) } else { v };
     let operands = [n.x(i), vector(n.x(i + 1)), vector(n.x(i + 2))];
@@ -132,7 +132,7 @@ fn dequantized<'b>(n: &Site<'b>, i: usize, axis: i64) -> Result<Expr<'b>, String
 
 /// x, its scale and zero point; w, its scale and zero point, one or one for each output channel; those of y; a bias in units of
 /// both scales.
-fn convolution<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn convolution<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let mut operands = vec![dequantized(n, 0, 1)?, dequantized(n, 3, 0)?];
     if let Some(bias) = n.optional(8) {
         let scale = n.x(1) * n.x(4);

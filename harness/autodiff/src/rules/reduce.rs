@@ -2,8 +2,8 @@
 
 use flatscape_graph::{Dim, Expr, Tensor};
 
+use crate::application::{Application, lowest};
 use crate::rule::{Rule, vjp};
-use crate::site::{Site, lowest};
 
 pub(super) const RULES: &[Rule] = &[
     // y = Σ x            x̄ = ȳ
@@ -37,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The reduced axes, counted from the front.
-fn axes(n: &Site<'_>) -> Result<Vec<i64>, String> {
+fn axes(n: &Application<'_>) -> Result<Vec<i64>, String> {
     let rank = n.rank(0)?;
     let stated = n.constant_ints(1)?.or_else(|| n.ints("axes")).unwrap_or_default();
     if stated.is_empty() {
@@ -48,7 +48,7 @@ fn axes(n: &Site<'_>) -> Result<Vec<i64>, String> {
 }
 
 /// A reduced value with its axes back, of extent 1.
-fn keep<'b>(n: &Site<'b>, reduced: Expr<'b>) -> Expr<'b> {
+fn keep<'b>(n: &Application<'b>, reduced: Expr<'b>) -> Expr<'b> {
     if n.int("keepdims", 1) != 0 {
         return reduced;
     }
@@ -60,22 +60,22 @@ fn keep<'b>(n: &Site<'b>, reduced: Expr<'b>) -> Expr<'b> {
 }
 
 /// The sum over the reduced axes, kept with extent 1.
-fn total<'b>(n: &Site<'b>, full: Expr<'b>) -> Expr<'b> {
+fn total<'b>(n: &Application<'b>, full: Expr<'b>) -> Expr<'b> {
     n.or_refuse(axes(n).map(|axes| full.sum(&axes, true)))
 }
 
-fn extremum<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn extremum<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let reached = n.x(0).equal(keep(n, n.y(0))).cast(ct.dtype());
     reached * (keep(n, ct) / total(n, reached))
 }
 
 /// The product of the others, for each element: row i of an n × n table holds the elements with element i replaced by 1. Exact
 /// where elements are 0, to any order, which `y / x` is not.
-fn product<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+fn product<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     n.or_refuse(products_of_others(n).map(|others| keep(n, ct) * others))
 }
 
-fn products_of_others<'b>(n: &Site<'b>) -> Result<Expr<'b>, String> {
+fn products_of_others<'b>(n: &Application<'b>) -> Result<Expr<'b>, String> {
     let (axes, dims) = (axes(n)?, n.dims(0)?);
     let reduced = |axis: &usize| axes.contains(&(*axis as i64));
     let order: Vec<usize> = (0..dims.len()).filter(|a| !reduced(a)).chain((0..dims.len()).filter(reduced)).collect();

@@ -3,10 +3,10 @@
 
 use flatscape_graph::{Attributes, Dim, Expr, Tensor};
 
-use crate::site::Site;
+use crate::application::Application;
 
 /// x with the matrix of each resized axis applied. Enlarging by whole numbers of equal elements needs no matrix.
-pub(super) fn resize<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+pub(super) fn resize<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let axes = resized(n)?;
     if axes.iter().all(|axis| axis.repeats().is_some()) {
         return repeated(n, &axes).map(|y| vec![y]);
@@ -38,7 +38,7 @@ enum Filter {
 }
 
 /// The axes whose elements are not simply kept.
-fn resized(n: &Site<'_>) -> Result<Vec<Axis>, String> {
+fn resized(n: &Application<'_>) -> Result<Vec<Axis>, String> {
     let (old, new) = (n.dims(0)?, n.y(0).dims().ok_or("the rank of its result is unknown")?);
     let named = match n.ints("axes") {
         Some(axes) => axes.iter().map(|&a| n.axis(a, old.len())).collect::<Result<Vec<_>, _>>()?,
@@ -89,7 +89,7 @@ fn resized(n: &Site<'_>) -> Result<Vec<Axis>, String> {
 }
 
 /// The one scale of all named axes where the sizes are only bounds.
-fn kept_scale(n: &Site<'_>, named: &[usize]) -> Result<Option<f64>, String> {
+fn kept_scale(n: &Application<'_>, named: &[usize]) -> Result<Option<f64>, String> {
     let policy = n.string("keep_aspect_ratio_policy", "stretch");
     if policy == "stretch" {
         return Ok(None);
@@ -190,7 +190,7 @@ fn along<'b>(x: Expr<'b>, matrix: Vec<f64>, axis: usize, rank: usize) -> Result<
 }
 
 /// Each element as often as its axes say: [.., d, ..] as [.., d, r, ..] with the same element along r.
-fn repeated<'b>(n: &Site<'b>, axes: &[Axis]) -> Result<Expr<'b>, String> {
+fn repeated<'b>(n: &Application<'b>, axes: &[Axis]) -> Result<Expr<'b>, String> {
     let rank = n.rank(0)?;
     let (mut places, mut target) = (Vec::new(), Vec::new());
     for axis in 0..rank {

@@ -2,8 +2,8 @@
 
 use flatscape_graph::{DType, Dim, Expr};
 
+use crate::application::Application;
 use crate::rule::{Rule, written};
-use crate::site::Site;
 
 use super::resize::resize;
 
@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// x [N,C,H,W] at the places [N,H',W',2] in −1..1.
-fn grid_sample<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn grid_sample<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let (x, grid, b) = (n.x(0), n.x(1), n.builder());
     let dims = n.dims(0)?;
     let &[Some(channels), Some(height), Some(width)] = &dims.iter().skip(1).map(Dim::fixed).collect::<Vec<_>>()[..] else {
@@ -138,7 +138,7 @@ fn cubic(d: Expr<'_>, step: f64) -> Expr<'_> {
     }
 }
 
-fn determinant<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn determinant<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let (x, dims) = (n.x(0), n.dims(0)?);
     let size = dims.last().and_then(Dim::fixed).ok_or("the extent of its matrix is unknown")?;
     let element = |i: usize, j: usize| {

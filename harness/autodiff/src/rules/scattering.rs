@@ -2,13 +2,13 @@
 
 use flatscape_graph::{Attributes, Expr};
 
-use crate::site::Site;
+use crate::application::Application;
 
 pub(super) const KINK: &str = "places that are set twice share no cotangent; of ties the data comes first, then updates share evenly; \
                                the second order of products holds where no update is 0";
 
 /// The cotangent of what is scattered into.
-pub(super) fn data<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+pub(super) fn data<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     match reduction(n).as_str() {
         "add" => ct,
         "none" => scatter(n, ct, n.zeros_like(n.x(2)), "none"),
@@ -18,7 +18,7 @@ pub(super) fn data<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
 }
 
 /// The cotangent of what is scattered.
-pub(super) fn updates<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
+pub(super) fn updates<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let (x, u) = (n.x(0), n.x(2));
     match reduction(n).as_str() {
         "add" | "none" => gather(n, ct),
@@ -40,18 +40,18 @@ pub(super) fn updates<'b>(n: &Site<'b>, ct: Expr<'b>) -> Expr<'b> {
     }
 }
 
-fn reduction(n: &Site<'_>) -> String {
+fn reduction(n: &Application<'_>) -> String {
     n.string("reduction", "none")
 }
 
 /// The node itself on other operands.
-fn scatter<'b>(n: &Site<'b>, data: Expr<'b>, updates: Expr<'b>, reduction: &str) -> Expr<'b> {
+fn scatter<'b>(n: &Application<'b>, data: Expr<'b>, updates: Expr<'b>, reduction: &str) -> Expr<'b> {
     let attributes = n.node().attributes.clone().with("reduction", reduction);
     n.builder().op(&n.node().op, &[data, n.x(1), updates], attributes)
 }
 
 /// What stands at the places.
-fn gather<'b>(n: &Site<'b>, v: Expr<'b>) -> Expr<'b> {
+fn gather<'b>(n: &Application<'b>, v: Expr<'b>) -> Expr<'b> {
     match &*n.node().op {
         "ScatterND" => n.builder().op("GatherND", &[v, n.x(1)], Attributes::none()),
         _ => n.builder().op("GatherElements", &[v, n.x(1)], [("axis", n.int("axis", 0).into())]),

@@ -2,7 +2,7 @@
 
 use flatscape_graph::{Attribute, Attributes, DType, Dim, Expr, Tensor};
 
-use crate::site::Site;
+use crate::application::Application;
 
 /// What a slice takes of one axis: `count` elements from `first` on, each `step` after the last one, `reversed` or not.
 struct Cut {
@@ -16,7 +16,7 @@ struct Cut {
 
 /// The cotangent at the steps of the slice, and zeros elsewhere: reversed axes are turned, steps are filled up with zeros,
 /// and one pad adds what lies before and after. What is not known in numbers is computed.
-pub(super) fn slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+pub(super) fn slice<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let rank = n.rank(0)?;
     let Some(cuts) = cuts(n)? else { return computed_slice(n, ct) };
     let mut ct = ct;
@@ -36,7 +36,7 @@ pub(super) fn slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> 
 }
 
 /// The numbers of the elements of an axis, sliced like the axis, say where its elements came from.
-fn computed_slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn computed_slice<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (rank, b) = (n.rank(0)?, n.builder());
     let count = n.dims(1)?.first().and_then(Dim::fixed).ok_or("the number of its starts is unknown")?;
     let axes = n.constant_ints(3)?.unwrap_or_else(|| (0..count as i64).collect());
@@ -54,7 +54,7 @@ fn computed_slice<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// 0, 1, 2, … along an axis of a value.
-pub(super) fn numbers<'b>(n: &Site<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
+pub(super) fn numbers<'b>(n: &Application<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
     let b = n.builder();
     match of.dims().and_then(|d| d.get(axis)?.fixed()) {
         Some(extent) => b.ints(&(0..extent as i64).collect::<Vec<_>>()),
@@ -66,7 +66,7 @@ pub(super) fn numbers<'b>(n: &Site<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
 }
 
 /// The extent of an axis of a value, as a list of one.
-pub(super) fn extent<'b>(n: &Site<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
+pub(super) fn extent<'b>(n: &Application<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
     match of.dims().and_then(|d| d.get(axis)?.fixed()) {
         Some(extent) => n.builder().ints(&[extent as i64]),
         None => of.unary("Shape").gather(n.builder().ints(&[axis as i64]), 0),
@@ -75,7 +75,7 @@ pub(super) fn extent<'b>(n: &Site<'b>, of: Expr<'b>, axis: usize) -> Expr<'b> {
 
 /// What lies along an axis, added to zeros at these positions of an axis of this extent.
 pub(super) fn put_at<'b>(
-    n: &Site<'b>,
+    n: &Application<'b>,
     v: Expr<'b>,
     axis: usize,
     rank: usize,
@@ -97,7 +97,7 @@ pub(super) fn put_at<'b>(
 }
 
 /// [.., count, ..] → [.., count·step, ..] with every element followed by step − 1 zeros.
-fn with_zeros_between<'b>(n: &Site<'b>, ct: Expr<'b>, cut: &Cut) -> Result<Expr<'b>, String> {
+fn with_zeros_between<'b>(n: &Application<'b>, ct: Expr<'b>, cut: &Cut) -> Result<Expr<'b>, String> {
     let mut dims = ct.dims().ok_or("the rank of a cotangent is unknown")?;
     let mut border = vec![0; 2 * (dims.len() + 1)];
     border[dims.len() + 1 + cut.axis + 1] = cut.step - 1;
@@ -107,7 +107,7 @@ fn with_zeros_between<'b>(n: &Site<'b>, ct: Expr<'b>, cut: &Cut) -> Result<Expr<
 }
 
 /// The cuts, if all their numbers are known.
-fn cuts(n: &Site<'_>) -> Result<Option<Vec<Cut>>, String> {
+fn cuts(n: &Application<'_>) -> Result<Option<Vec<Cut>>, String> {
     let dims = n.dims(0)?;
     let (Some(starts), Some(ends)) = (n.known_ints(1), n.known_ints(2)) else { return Ok(None) };
     let axes = n.constant_ints(3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
@@ -139,7 +139,7 @@ fn cuts(n: &Site<'_>) -> Result<Option<Vec<Cut>>, String> {
 }
 
 /// The border that a `Pad` puts around its operand: begins of all axes, then ends; `None` while it is computed.
-fn border(n: &Site<'_>) -> Result<Option<Vec<i64>>, String> {
+fn border(n: &Application<'_>) -> Result<Option<Vec<i64>>, String> {
     let rank = n.rank(0)?;
     let Some(stated) = n.known_ints(1) else { return Ok(None) };
     let Some(axes) = n.constant_ints(3)? else { return Ok(Some(stated)) };
@@ -152,7 +152,7 @@ fn border(n: &Site<'_>) -> Result<Option<Vec<i64>>, String> {
     Ok(Some(border))
 }
 
-pub(super) fn pad<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+pub(super) fn pad<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let mode = n.string("mode", "constant");
     let rank = n.rank(0)?;
     let Some(border) = border(n)? else { return computed_pad(n, ct, &mode) };
@@ -179,7 +179,7 @@ pub(super) fn pad<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// The border as a computed value: cut off, or in the other modes added to where it came from.
-fn computed_pad<'b>(n: &Site<'b>, ct: Expr<'b>, mode: &str) -> Result<Expr<'b>, String> {
+fn computed_pad<'b>(n: &Application<'b>, ct: Expr<'b>, mode: &str) -> Result<Expr<'b>, String> {
     let (rank, b) = (n.rank(0)?, n.builder());
     let axes = n.constant_ints(3)?.unwrap_or_else(|| (0..rank as i64).collect());
     let mut ct = ct;
@@ -196,12 +196,12 @@ fn computed_pad<'b>(n: &Site<'b>, ct: Expr<'b>, mode: &str) -> Result<Expr<'b>, 
 }
 
 /// The numbers of the elements of an axis, padded like the axis, say where its elements came from.
-fn padded_numbers<'b>(n: &Site<'b>, axis: usize, pads: Expr<'b>, mode: &str) -> Expr<'b> {
+fn padded_numbers<'b>(n: &Application<'b>, axis: usize, pads: Expr<'b>, mode: &str) -> Expr<'b> {
     n.builder().op("Pad", &[numbers(n, n.x(0), axis), pads], [("mode", mode.into())])
 }
 
 /// The sum of the cotangents on the border.
-pub(super) fn pad_value<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+pub(super) fn pad_value<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     if n.string("mode", "constant") != "constant" {
         return Err("the value of a border that is not constant is differentiated".to_owned());
     }
@@ -242,7 +242,7 @@ fn source(at: i64, extent: i64, mode: &str) -> i64 {
 
 /// Along one axis the product with the 0-1 matrix [positions, extent] of who is a copy of whom.
 fn add_to_sources<'b>(
-    n: &Site<'b>,
+    n: &Application<'b>,
     ct: Expr<'b>,
     axis: usize,
     rank: usize,

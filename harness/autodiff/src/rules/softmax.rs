@@ -2,8 +2,8 @@
 
 use flatscape_graph::{Attribute, DType, Dim, Expr, Tensor};
 
+use crate::application::{Application, one_minus};
 use crate::rule::{Rule, vjp, written};
-use crate::site::{Site, one_minus};
 
 pub(super) const RULES: &[Rule] = &[
     // y = softmax(x)     x̄ = y · (d − Σ d·y), d = ȳ − Σ ȳ·y
@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
     written("NegativeLogLikelihoodLoss", negative_log_likelihood),
 ];
 
-fn cross_entropy<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
+fn cross_entropy<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     if n.optional(2).is_some() || n.node().attributes.get("ignore_index").is_some() {
         return Err("it weighs or ignores classes".to_owned());
     }
@@ -46,7 +46,7 @@ fn cross_entropy<'b>(n: &Site<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> {
 }
 
 /// x [N,C,…], l [N,…], w [C]. A label that is ignored weighs nothing.
-fn negative_log_likelihood<'b>(n: &Site<'b>) -> Result<Vec<Expr<'b>>, String> {
+fn negative_log_likelihood<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
     let (x, label) = (n.x(0), n.x(1).cast(DType::I64));
     let dims = n.dims(0)?;
     let classes = dims.get(1).and_then(Dim::fixed).ok_or("the number of classes is unknown")?;

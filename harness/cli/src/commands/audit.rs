@@ -36,7 +36,7 @@ pub struct Audit {
     /// A set of attacks and metrics by name: quick, lin2020-cifar, lin2020-fashion
     #[arg(long, value_name = "P")]
     profile: Option<String>,
-    /// A threat model, for example linf:8/255 or l2:0.5; may be repeated
+    /// A threat model, for example linf:8/255 or l2:0.5; several radii as linf:2/255,4/255; may be repeated
     #[arg(long = "threat", value_name = "NORM:EPS")]
     threats: Vec<String>,
     /// An attack, for example pgd:steps=20,restarts=5; may be repeated
@@ -123,8 +123,12 @@ impl Audit {
         let profile = self.profile.as_deref().map(profiles::profile).transpose()?;
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
-        let mut threats =
-            self.threats.iter().map(|t| ThreatModel::parse(t, self.eps_is_large_on_purpose)).collect::<Result<Vec<_>, _>>()?;
+        let mut threats = self
+            .threats
+            .iter()
+            .map(|t| ThreatModel::parse_all(t, self.eps_is_large_on_purpose))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
         if let Some(profile) = profile {
             attacks.extend(profile.attacks()?);
             metrics.extend(profile.metrics()?);

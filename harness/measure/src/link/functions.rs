@@ -19,21 +19,9 @@ pub struct Function {
 
 /// Every function, in the order of the documentation.
 pub const FUNCTIONS: &[Function] = &[
-    Function {
-        name: "Steepest",
-        operands: 1..=1,
-        expand: |s, x| Ok((s.link.threat.norm.steepest)(s.shaped(x[0])).reshape_like(x[0])),
-    },
-    Function {
-        name: "Project",
-        operands: 1..=2,
-        expand: |s, x| Ok(s.project(s.shaped(x[0]), x.get(1).copied()).reshape_like(x[0])),
-    },
-    Function {
-        name: "Distance",
-        operands: 2..=2,
-        expand: |s, x| Ok((s.link.threat.norm.distance_graph)(s.shaped(x[0]), s.shaped(x[1]))),
-    },
+    Function { name: "Steepest", operands: 1..=1, expand: |s, x| Ok(s.steepest(x[0])) },
+    Function { name: "Project", operands: 1..=2, expand: |s, x| Ok(s.project(x[0], x.get(1).copied())) },
+    Function { name: "Distance", operands: 2..=2, expand: distance },
     Function { name: "Hyperplane", operands: 3..=3, expand: hyperplane },
     Function { name: "Detach", operands: 1..=1, expand: |s, x| Ok(mark(s, "Detach", x[0])) },
     Function { name: "CrossEntropy", operands: 2..=2, expand: |s, x| Ok(functions::cross_entropy(s.builder, x[0], x[1]).0) },
@@ -62,6 +50,16 @@ fn mark<'b>(scope: &Scope<'b, '_>, name: &str, value: Expr<'b>) -> Expr<'b> {
     let node = Node { domain: ops::FUNCTIONS.into(), ..Node::new(name, &[value.id], Attributes::none()) };
     let results = scope.builder.graph_mut().push(node, 1);
     scope.builder.expr(results[0])
+}
+
+/// [N]. Under a parametrised threat model images have no distance without their parameter.
+fn distance<'b>(scope: &mut Scope<'b, '_>, operands: &[Expr<'b>]) -> Result<Expr<'b>, LinkError> {
+    let row = scope.link.threat.norm;
+    if row.parameter.is_some() {
+        let why = format!("measures images, and under the threat model {} only their parameter has a distance", row.name);
+        return Err(LinkError::Function { name: "Distance".into(), why });
+    }
+    Ok((row.distance_graph)(scope.shaped(operands[0]), scope.shaped(operands[1])))
 }
 
 /// The point nearest to x on {v: w·v = b} within the box, in the norm of the threat model; b is [N].

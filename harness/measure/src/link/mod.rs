@@ -5,6 +5,8 @@ mod functions;
 mod head;
 mod quantities;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 use flatscape_graph::{Builder, Graph};
 
@@ -77,6 +79,11 @@ pub enum LinkError {
         /// The name.
         name: &'static str,
     },
+    /// The program moves pixels, and the threat model decodes images from a parameter.
+    #[error(
+        "the program gives `x_next`, and images are decoded from a parameter under the threat model {0}; it must give `z_next`"
+    )]
+    Undecoded(&'static str),
     /// The reverse pass could not be built.
     #[error(transparent)]
     Differentiate(#[from] flatscape_autodiff::DiffError),
@@ -107,10 +114,23 @@ impl<'a> Link<'a> {
     pub fn stage(&self, graph: &Graph, point: Point, project: bool, asked: &[&str]) -> Result<Linked, LinkError> {
         let builder = Builder::new(Graph::new(&graph.name));
         let mut scope = Scope::new(*self, &builder, point);
+        let decoded = self.threat.norm.parameter.is_some();
+        let reads = |name: &str| graph.input_named(name).is_some();
+        if decoded && (reads("z") || reads("grad_z")) {
+            scope.decode();
+        }
         for (name, value) in scope.include(graph)? {
-            let name = if name.starts_with('z') { name.replacen('z', "x", 1) } else { name };
-            let value = if name.starts_with('x') || name == "direction" { scope.shaped(value) } else { value };
-            let value = if project && (name == "x" || name == "x_next") { scope.project(value, None) } else { value };
+            let (name, value) = match &*name {
+                "x_next" if decoded && project => return Err(LinkError::Undecoded(self.threat.norm.name)),
+                "z" | "z_next" if decoded => (name, if project { scope.project(value, None) } else { value }),
+                "z" | "z_next" | "x" | "x_next" => {
+                    let value = scope.shaped(value);
+                    let inside = project && !decoded;
+                    (name.replacen('z', "x", 1), if inside { scope.project(value, None) } else { value })
+                }
+                "x_adv" | "direction" => (name, scope.shaped(value)),
+                _ => (name, value),
+            };
             builder.output(&name, value);
         }
         scope.show(asked)?;

@@ -63,6 +63,7 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "logits", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(scope.logits(anchor)) },
     Quantity { name: "loss", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(loss(scope, anchor)?.0) },
     Quantity { name: "grad", anchors: NEAR, needs: &[], build: grad },
+    Quantity { name: "grad_z", anchors: HERE, needs: &[], build: grad_z },
     Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
     Quantity { name: "vjp", anchors: NEAR, needs: &[COTANGENT], build: products },
     Quantity { name: "hvp", anchors: HERE, needs: &[], build: curvature },
@@ -127,6 +128,16 @@ fn own_grad<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, L
             scope.pull(loss, ones, x)
         }
     }
+}
+
+/// ∂loss/∂z: the gradient through the decoding, [N,P]; where nothing is decoded, the gradient itself
+fn grad_z<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    let grad = match row("grad") {
+        Some(row) => scope.take(row, anchor)?,
+        None => grad(scope, anchor)?,
+    };
+    let (x, z) = (scope.point_of(anchor), scope.parameter());
+    if x.id == z.id { Ok(grad) } else { scope.pull(x, grad, z) }
 }
 
 /// (q − e_y)ᵀJ, q the softmax over the classes other than y: ∇ₓ of cross-entropy divided by 1 − p_y, which is positive. An

@@ -27,6 +27,8 @@ pub(super) struct Scope<'b, 'a> {
     derived: HashMap<(&'static str, Anchor), Expr<'b>>,
     /// The point `x`, where it is not fed.
     point: Option<Expr<'b>>,
+    /// The parameter that `x` is decoded from.
+    parameter: Option<Expr<'b>>,
     /// What `hvp` multiplies, where it is not fed.
     direction: Option<Expr<'b>>,
     /// The point that names without a suffix mean.
@@ -42,13 +44,29 @@ impl<'b, 'a> Scope<'b, 'a> {
         }
         let here = if at == Point::Clean { Anchor::Origin } else { Anchor::Here };
         let (fed, derived) = (HashMap::new(), HashMap::new());
-        Scope { link, builder, head, forwards: 0, backwards: 0, model, fed, derived, point: None, direction: None, here }
+        let (point, parameter, direction) = (None, None, None);
+        Scope { link, builder, head, forwards: 0, backwards: 0, model, fed, derived, point, parameter, direction, here }
     }
 
     /// Makes another value the point `x`.
     pub fn move_to(&mut self, x: Expr<'b>) {
         self.derived.retain(|(_, anchor), _| *anchor != Anchor::Here);
         (self.point, self.here) = (Some(x), Anchor::Here);
+    }
+
+    /// Makes `x` what the fed `z` decodes to, under a parametrised threat model. Under the others z is x.
+    pub fn decode(&mut self) {
+        let Some(parameter) = self.link.threat.norm.parameter else { return };
+        let x0 = self.feed("x0", &ValueType::default());
+        let z = self.feed("z", &ValueType::default());
+        let x = (parameter.decode)(x0, z, self.shape());
+        self.move_to(x);
+        self.parameter = Some(z);
+    }
+
+    /// The parameter of the threat model: `z`, or the point itself where nothing is decoded.
+    pub fn parameter(&mut self) -> Expr<'b> {
+        self.parameter.unwrap_or_else(|| self.point_of(self.here))
     }
 
     /// Makes a value the direction that `hvp` multiplies.
@@ -76,6 +94,7 @@ impl<'b, 'a> Scope<'b, 'a> {
                         None => continue,
                     }
                 }
+                "x" => self.point_of(self.here),
                 _ => self.quantity(name)?,
             };
             self.builder.output(name, value);
@@ -153,8 +172,8 @@ impl<'b, 'a> Scope<'b, 'a> {
                 Some((_, value)) => self.number(*value, declared),
                 None => return Err(LinkError::name(name, "the component does not declare as a parameter")),
             },
-            "x" | "z" => self.point_of(self.here),
-            "grad_z" => self.quantity("grad")?,
+            "x" => self.point_of(self.here),
+            "z" => self.parameter(),
             "direction" => self.direction(),
             _ if is_fed(name) => self.feed(name, declared),
             _ => self.quantity(name)?,
@@ -182,6 +201,10 @@ impl<'b, 'a> Scope<'b, 'a> {
             "y" | "target" => ValueType::new(DType::I64, vec![n]),
             "k" | "restart" => ValueType::new(DType::I64, vec![]),
             "eps" => ValueType::new(DType::F32, vec![]),
+            "z" => {
+                let parameters = self.link.threat.parameters(self.shape());
+                ValueType::new(DType::F32, vec![n, Dim::Fixed(parameters)])
+            }
             "broken" => ValueType::new(DType::Bool, vec![n]),
             _ => ValueType {
                 dtype: declared.dtype,
@@ -329,10 +352,38 @@ impl<'b, 'a> Scope<'b, 'a> {
         Ball { x0, eps, lo: x0.scalar(threat.lo.into()), hi: x0.scalar(threat.hi.into()) }
     }
 
-    /// The point of ball and box for `x`.
+    /// The point of ball and box for `x`; under a parametrised threat model the parameter in its ball.
     pub fn project(&mut self, x: Expr<'b>, eps: Option<Expr<'b>>) -> Expr<'b> {
-        let ball = self.ball(eps);
-        (self.link.threat.norm.project)(x, ball)
+        let threat = self.link.threat;
+        match threat.norm.parameter {
+            None => {
+                let ball = self.ball(eps);
+                (threat.norm.project)(self.shaped(x), ball).reshape_like(x)
+            }
+            Some(parameter) => {
+                let eps = match eps {
+                    Some(eps) if eps.rank() == Some(1) => eps.unsqueeze(&[1]),
+                    Some(eps) => eps,
+                    None => self.feed("eps", &ValueType::default()),
+                };
+                parameter.project(x, eps, &threat.scale, self.shape())
+            }
+        }
+    }
+
+    /// The steepest direction for a gradient of `x`, or of `z` under a parametrised threat model.
+    pub fn steepest(&self, g: Expr<'b>) -> Expr<'b> {
+        let threat = self.link.threat;
+        match threat.norm.parameter {
+            None => (threat.norm.steepest)(self.shaped(g)).reshape_like(g),
+            Some(parameter) => parameter.steepest(g, &threat.scale, self.shape()),
+        }
+    }
+
+    /// C, H, W of the model's images.
+    pub fn shape(&self) -> [usize; 3] {
+        let extents: Vec<usize> = self.image().shape.unwrap_or_default().iter().skip(1).map(|d| d.fixed().unwrap_or(1)).collect();
+        extents.try_into().unwrap_or([1, 1, 1])
     }
 
     /// In the shape of the model's input.
@@ -355,6 +406,6 @@ impl<'b, 'a> Scope<'b, 'a> {
 
 /// The names that the host feeds at run time.
 pub(super) fn is_fed(name: &str) -> bool {
-    matches!(name, "x0" | "x" | "x_clean" | "y" | "target" | "k" | "restart" | "i" | "broken" | "eps" | "direction")
+    matches!(name, "x0" | "x" | "x_clean" | "z" | "y" | "target" | "k" | "restart" | "i" | "broken" | "eps" | "direction")
         || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
 }

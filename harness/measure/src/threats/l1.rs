@@ -3,7 +3,7 @@
 
 use flatscape_graph::Expr;
 
-use super::{Ball, Norm, hyperplane, sample_axes};
+use super::{Ball, Threat, hyperplane, plain, sample_axes};
 
 /// An image of a million pixels has no two points farther apart than this.
 const LARGEST: f64 = 1e6;
@@ -14,19 +14,22 @@ const HALVINGS: usize = 30;
 /// The share of coordinates that a steepest step leaves alone.
 const QUANTILE: f64 = 0.99;
 
-pub(super) const NORM: Norm = Norm {
+pub(super) const THREAT: Threat = Threat {
     name: "l1",
     summary: "the absolute changes of all pixels add up to at most EPS",
+    example: "l1:12",
     largest: LARGEST,
+    read: plain,
     distance,
     distance_graph,
     project,
     steepest,
     hyperplane: Some(hyperplane::l1),
+    parameter: None,
 };
 
-fn distance(x: &[f32], x0: &[f32]) -> f64 {
-    x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).sum()
+fn distance(x: &[f32], x0: &[f32], _: Option<[usize; 3]>) -> Option<f64> {
+    Some(x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).sum())
 }
 
 /// Σ|x − x0|

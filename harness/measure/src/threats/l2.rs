@@ -2,24 +2,27 @@
 
 use flatscape_graph::Expr;
 
-use super::{Ball, Norm, hyperplane, sample_axes};
+use super::{Ball, Threat, hyperplane, plain, sample_axes};
 
 /// An image of a million pixels has no two points farther apart than this.
 const LARGEST: f64 = 1000.0;
 
-pub(super) const NORM: Norm = Norm {
+pub(super) const THREAT: Threat = Threat {
     name: "l2",
     summary: "the perturbation has Euclidean length at most EPS",
+    example: "l2:0.5",
     largest: LARGEST,
+    read: plain,
     distance,
     distance_graph,
     project,
     steepest,
     hyperplane: Some(hyperplane::l2),
+    parameter: None,
 };
 
-fn distance(x: &[f32], x0: &[f32]) -> f64 {
-    x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt()
+fn distance(x: &[f32], x0: &[f32], _: Option<[usize; 3]>) -> Option<f64> {
+    Some(x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt())
 }
 
 /// √Σ(x − x0)²
@@ -37,7 +40,7 @@ fn project<'b>(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b> {
 }
 
 /// g/‖g‖, after dividing by max |g| so that squares of small gradients do not vanish
-fn steepest(g: Expr<'_>) -> Expr<'_> {
+pub(super) fn steepest(g: Expr<'_>) -> Expr<'_> {
     let axes = sample_axes(g);
     let h = g / g.abs().reduce("ReduceMax", &axes, true).max(f64::from(f32::MIN_POSITIVE));
     h / ((h * h).sum(&axes, true).sqrt() + 1e-12)

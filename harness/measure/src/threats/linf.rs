@@ -2,21 +2,24 @@
 
 use flatscape_graph::Expr;
 
-use super::{Ball, Norm, hyperplane, sample_axes};
+use super::{Ball, Threat, hyperplane, plain, sample_axes};
 
-pub(super) const NORM: Norm = Norm {
+pub(super) const THREAT: Threat = Threat {
     name: "linf",
     summary: "no pixel moves by more than EPS",
+    example: "linf:8/255",
     largest: 1.0,
+    read: plain,
     distance,
     distance_graph,
     project,
     steepest,
     hyperplane: Some(hyperplane::linf),
+    parameter: None,
 };
 
-fn distance(x: &[f32], x0: &[f32]) -> f64 {
-    x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).fold(0.0, f64::max)
+fn distance(x: &[f32], x0: &[f32], _: Option<[usize; 3]>) -> Option<f64> {
+    Some(x.iter().zip(x0).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).fold(0.0, f64::max))
 }
 
 /// max |x − x0|

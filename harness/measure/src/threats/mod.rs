@@ -1,39 +1,68 @@
-//! Threat models: what an adversary may do to an image. One file and one row per norm; knows distances, projections and steepest
-//! steps as formulas and as graphs, nothing of attacks.
+//! Threat models: what an adversary may do to an image. One file and one row per threat model; knows distances, projections and
+//! steepest steps as formulas and as graphs, nothing of attacks.
 
+mod flow;
 mod hyperplane;
+mod l0;
 mod l1;
 mod l2;
 mod linf;
+mod parametrised;
+mod rigid;
+mod sampling;
+#[cfg(test)]
+mod tests;
 
 use flatscape_graph::{Expr, shown};
 use flatscape_intake::number::number;
-
 use flatscape_intake::refusal::{Refusal, nearest};
 
-/// A way to measure perturbations, and what follows from it. Shapes: `x`, `x0`, `g` are [N, …] of one rank; `eps`, `lo`, `hi`
-/// are scalars or broadcast against `x`.
-pub struct Norm {
+use parametrised::parametrised;
+
+/// What an adversary may do, and what follows from it. Shapes: `x`, `x0`, `g` are [N, …] of one rank; `eps`, `lo`, `hi`
+/// are scalars or broadcast against `x`. Under a parametrised threat model `x` is decoded from a parameter z, float[N,P], and
+/// the distance, the ball and the steepest step are those of z.
+pub struct Threat {
     /// What people write, e.g. `linf`.
     pub name: &'static str,
     /// One line of help.
     pub summary: &'static str,
-    /// The largest plausible ε on [0,1] images; a larger one is probably a forgotten `/255`.
+    /// How people write it, e.g. `linf:8/255`.
+    pub example: &'static str,
+    /// The largest plausible ε; more is probably a forgotten `/255`.
     pub largest: f64,
-    /// ‖x − x0‖ of one sample, in double precision.
-    pub distance: fn(x: &[f32], x0: &[f32]) -> f64,
-    /// ‖x − x0‖ per sample as a graph: [N].
+    /// Reads what stands behind the colon. The error is a clause.
+    pub read: fn(spelling: &str) -> Result<Radius, String>,
+    /// The distance of two images in double precision; `None` where it depends on C, H, W and these are not known.
+    pub distance: fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>,
+    /// The distance per sample as a graph: [N].
     pub distance_graph: for<'b> fn(x: Expr<'b>, x0: Expr<'b>) -> Expr<'b>,
     /// The point of ball ∩ box for `x`, as a graph: first into the ball, then into the box [lo, hi].
     pub project: for<'b> fn(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b>,
-    /// The direction of unit norm along which a step gains most, as a graph; 0 where `g` is 0.
+    /// The direction of unit length along which a step gains most, as a graph; 0 where `g` is 0.
     pub steepest: for<'b> fn(g: Expr<'b>) -> Expr<'b>,
-    /// The nearest point of {v: w·v = b} within the box, as a graph, where the norm has a formula for it.
+    /// The nearest point of {v: w·v = b} within the box, as a graph, where there is a formula for it.
     pub hyperplane: Option<Nearest>,
+    /// What the image is decoded from, where it is not changed itself.
+    pub parameter: Option<Parameter>,
 }
 
 /// From x, w (like x), b [N,1,…] and the faces of the box to a point like x.
 pub type Nearest = for<'b> fn(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b>;
+
+/// The parameter z of a threat model: a box of P numbers around 0, where 0 leaves the image as it is. Its distance is the largest
+/// |z| in units, max |zᵢ|/unitᵢ.
+#[derive(Clone, Copy)]
+pub struct Parameter {
+    /// P for images of a shape.
+    pub count: fn(shape: [usize; 3]) -> usize,
+    /// The unit of every number: how far it may go at ε = 1.
+    pub units: fn(scale: &Scale, shape: [usize; 3]) -> Vec<f64>,
+    /// The images for x0 [N,C,H,W] and z [N,P], as a graph.
+    pub decode: for<'b> fn(x0: Expr<'b>, z: Expr<'b>, shape: [usize; 3]) -> Expr<'b>,
+    /// The image for x0 [C,H,W] and z [P], in double precision.
+    pub decoded: fn(x0: &[f32], z: &[f32], shape: [usize; 3]) -> Vec<f64>,
+}
 
 /// Where a perturbed image may be, as values of a graph.
 #[derive(Clone, Copy, Debug)]
@@ -48,27 +77,58 @@ pub struct Ball<'b> {
     pub hi: Expr<'b>,
 }
 
-/// The norms, in the order of the help.
-pub const THREATS: &[Norm] = &[linf::NORM, l2::NORM, l1::NORM];
+/// A radius as it was read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Radius {
+    /// ε
+    pub eps: f64,
+    /// What ε counts.
+    pub scale: Scale,
+}
 
-impl std::fmt::Debug for Norm {
+/// What a radius counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// Pixel values in [0,1], or whole pixels under `l0`.
+    Values,
+    /// Places, in pixels.
+    Pixels,
+    /// Places, in coordinates in which the image reaches from −1 to 1.
+    Grid,
+    /// Shares of two limits.
+    Rigid {
+        /// Largest angle.
+        degrees: f64,
+        /// Largest shift.
+        pixels: f64,
+    },
+}
+
+/// The threat models, in the order of the help.
+pub const THREATS: &[Threat] = &[linf::THREAT, l2::THREAT, l1::THREAT, l0::THREAT, flow::THREAT, rigid::THREAT];
+
+impl std::fmt::Debug for Threat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }
 }
 
-/// The norm of that name.
-pub fn norm(name: &str) -> Option<&'static Norm> {
+/// The row of that name.
+pub fn norm(name: &str) -> Option<&'static Threat> {
     THREATS.iter().find(|n| n.name == name)
 }
 
-/// A norm with its budget, e.g. `linf:8/255`.
+/// A threat model with its budget, e.g. `linf:8/255`.
 #[derive(Clone, Debug)]
 pub struct ThreatModel {
-    /// How perturbations are measured.
-    pub norm: &'static Norm,
-    /// Radius in pixel units ([0,1] images).
+    /// What the adversary may do.
+    pub norm: &'static Threat,
+    /// Radius, in what `scale` counts: pixel values in [0,1] for the norms.
     pub eps: f64,
+    /// What the radius counts.
+    pub scale: Scale,
+    /// C, H, W of the images that it is about, see [`ThreatModel::on`]; `None` as long as nobody said.
+    pub shape: Option<[usize; 3]>,
     /// ε as it was written, e.g. `8/255`.
     pub spelling: String,
     /// Smallest pixel.
@@ -78,32 +138,39 @@ pub struct ThreatModel {
 }
 
 impl ThreatModel {
-    /// Reads `linf:8/255`, `l2:0.5`. With `large` a radius that exceeds the range of pixels is accepted.
+    /// Reads `linf:8/255`, `l2:0.5`, `rigid:30deg+3px`. With `large` a radius that exceeds the range of pixels is accepted.
     ///
     /// # Errors
-    /// Usage errors: no such norm, no radius, a radius that is negative or not finite, or (`U090`) implausibly large.
+    /// Usage errors: no such threat model, no radius, a radius that is negative or not finite, or (`U090`) implausibly large.
     pub fn parse(text: &str, large: bool) -> Result<ThreatModel, Refusal> {
-        let names = || THREATS.iter().map(|n| n.name);
-        let example = "write NORM:EPS, for example linf:8/255 or l2:0.5";
-        let (name, spelling) = text
-            .split_once(':')
-            .ok_or_else(|| Refusal::usage(89, format!("threat model {} has no radius", shown(text))).help(example))?;
-        let norm = norm(name).ok_or_else(|| {
-            let known = names().collect::<Vec<_>>().join(", ");
-            let meant = nearest(name, names()).map_or(String::new(), |n| format!("; did you mean {n}?"));
-            Refusal::usage(91, format!("no threat model is called {}", shown(name))).help(format!("there are {known}{meant}"))
-        })?;
-        let eps =
-            number(spelling).map_err(|why| Refusal::usage(89, format!("the radius of {} {why}", shown(text))).help(example))?;
-        if eps < 0.0 {
-            return Err(Refusal::usage(89, format!("the radius of {text:?} is negative")).help(example));
+        let (row, spelling) = row_of(text)?;
+        of_row(row, spelling, large)
+    }
+
+    /// Reads a threat model with several radii, `linf:2/255,4/255`: one for each, in the order in which they are written.
+    ///
+    /// # Errors
+    /// As for [`ThreatModel::parse`], and a radius that is written twice.
+    pub fn parse_all(text: &str, large: bool) -> Result<Vec<ThreatModel>, Refusal> {
+        let (row, spellings) = row_of(text)?;
+        let mut all: Vec<ThreatModel> = Vec::new();
+        for spelling in spellings.split(',') {
+            let one = of_row(row, spelling.trim(), large)?;
+            if all.iter().any(|before| (before.eps, before.scale) == (one.eps, one.scale)) {
+                return Err(Refusal::usage(
+                    89,
+                    format!("the threat model {} names the radius {} twice", shown(text), one.spelling),
+                ));
+            }
+            all.push(one);
         }
-        if eps > norm.largest && !large {
-            let why = format!("the radius {spelling} of {name} exceeds {}, but pixels lie in [0, 1]", norm.largest);
-            let help = format!("did you mean {name}:{spelling}/255? if not, say --eps-is-large-on-purpose");
-            return Err(Refusal::usage(90, why).help(help));
-        }
-        Ok(ThreatModel { norm, eps, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0 })
+        Ok(all)
+    }
+
+    /// The same for images of C, H, W: some distances and every parameter depend on it.
+    #[must_use]
+    pub fn on(&self, shape: [usize; 3]) -> ThreatModel {
+        ThreatModel { shape: Some(shape), ..self.clone() }
     }
 
     /// As it is written, e.g. `linf:8/255`.
@@ -116,137 +183,69 @@ impl ThreatModel {
         self.eps * (1.0 + 1e-5) + 1e-7
     }
 
-    /// Whether a point of one sample is finite, in the box and in the ball around `x0`.
-    pub fn admits(&self, x: &[f32], x0: &[f32]) -> bool {
-        x.len() == x0.len()
-            && x.iter().all(|v| v.is_finite() && (self.lo..=self.hi).contains(v))
-            && (self.norm.distance)(x, x0) <= self.tolerated()
+    /// The distance of a point from the clean image in float64: of the images, or of the parameter that the point was decoded
+    /// from. `None` where that cannot be told: the sizes do not fit, the shape is needed and not known, the parameter is missing,
+    /// or it decodes to another image.
+    pub fn distance(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> Option<f64> {
+        let fits = self.shape.is_none_or(|shape| shape.iter().product::<usize>() == x0.len());
+        if x.len() != x0.len() || !fits {
+            return None;
+        }
+        match &self.norm.parameter {
+            None => (self.norm.distance)(x, x0, self.shape),
+            Some(parameter) => parameter.distance(x, x0, z?, &self.scale, self.shape?),
+        }
     }
+
+    /// Whether a point of one sample is finite, in the box and in the ball around `x0`.
+    pub fn contains(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> bool {
+        let inside = |v: &f32| v.is_finite() && (self.lo..=self.hi).contains(v);
+        x.iter().all(inside) && self.distance(x, x0, z).is_some_and(|distance| distance <= self.tolerated())
+    }
+
+    /// P: how many numbers a program hands over as `z` for images of a shape. Where nothing is decoded, z is the image.
+    pub fn parameters(&self, shape: [usize; 3]) -> usize {
+        self.norm.parameter.map_or(shape.iter().product(), |parameter| (parameter.count)(shape))
+    }
+}
+
+/// The row that a text names, and what stands behind the colon.
+fn row_of(text: &str) -> Result<(&'static Threat, &str), Refusal> {
+    let names = || THREATS.iter().map(|n| n.name);
+    let examples = || THREATS.iter().map(|n| n.example).collect::<Vec<_>>().join(", ");
+    let (name, spelling) = text.split_once(':').ok_or_else(|| {
+        Refusal::usage(89, format!("the threat model {} has no radius", shown(text))).help(format!("examples are {}", examples()))
+    })?;
+    let row = norm(name).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        let meant = nearest(name, names()).map_or(String::new(), |n| format!("; did you mean {n}?"));
+        Refusal::usage(91, format!("no threat model is called {}", shown(name))).help(format!("there are {known}{meant}"))
+    })?;
+    Ok((row, spelling))
+}
+
+fn of_row(row: &'static Threat, spelling: &str, large: bool) -> Result<ThreatModel, Refusal> {
+    let text = format!("{}:{spelling}", row.name);
+    let example = format!("write for example {}", row.example);
+    let refused = |why: &str| Refusal::usage(89, format!("the radius of {} {why}", shown(&text))).help(example.clone());
+    let Radius { eps, scale } = (row.read)(spelling).map_err(|why| refused(&why))?;
+    if eps < 0.0 {
+        return Err(refused("is negative"));
+    }
+    if eps > row.largest && !large {
+        let why = format!("the radius {spelling} of {} exceeds {}, but pixels lie in [0, 1]", row.name, row.largest);
+        let help = format!("did you mean {}:{spelling}/255? if not, say --eps-is-large-on-purpose", row.name);
+        return Err(Refusal::usage(90, why).help(help));
+    }
+    Ok(ThreatModel { norm: row, eps, scale, shape: None, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0 })
+}
+
+/// A number of pixel values. The error is a clause.
+fn plain(spelling: &str) -> Result<Radius, String> {
+    Ok(Radius { eps: number(spelling)?, scale: Scale::Values })
 }
 
 /// All axes but the first.
 fn sample_axes(x: Expr<'_>) -> Vec<i64> {
     (1..x.rank().unwrap_or(1) as i64).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::trial::{assert_close, float, value_of};
-
-    #[test]
-    fn radii_are_read_as_people_write_them() {
-        let threat = ThreatModel::parse("linf:8/255", false).expect("a threat model");
-        assert_eq!((threat.norm.name, threat.eps, threat.text().as_str()), ("linf", 8.0 / 255.0, "linf:8/255"));
-        assert_eq!(ThreatModel::parse("l2:0.5", false).expect("a threat model").eps, 0.5);
-        assert_eq!(ThreatModel::parse("linf:0", false).expect("a threat model").eps, 0.0);
-        assert_eq!(ThreatModel::parse("l1:12", false).expect("a threat model").eps, 12.0);
-    }
-
-    #[test]
-    fn radii_that_cannot_be_meant_are_refused() {
-        for bad in [
-            "linf",
-            "linf:",
-            "linf:-1/255",
-            "linf:nan",
-            "linf:inf",
-            "linf:1/0",
-            "linf:x",
-            "linf:8",
-            "linff:0.1",
-            "l0:20",
-            "linf:8/255/2",
-        ] {
-            assert_eq!(ThreatModel::parse(bad, false).expect_err(bad).class.exit_code(), 2);
-        }
-        assert!(ThreatModel::parse("linf:8", true).is_ok());
-        assert!(ThreatModel::parse("linff:0.1", false).expect_err("typo").help.expect("help").contains("did you mean linf?"));
-    }
-
-    #[test]
-    fn a_point_is_inside_up_to_rounding() {
-        let threat = ThreatModel::parse("linf:8/255", false).expect("a threat model");
-        let x0 = [0.5f32, 0.0, 1.0];
-        let eps = (8.0 / 255.0) as f32;
-        assert!(threat.admits(&[0.5 + eps, 0.0, 1.0 - eps], &x0));
-        assert!(!threat.admits(&[0.5 + eps + 1e-3, 0.0, 1.0], &x0), "outside the ball");
-        assert!(!threat.admits(&[0.5, -1e-6, 1.0], &x0), "outside the box");
-        assert!(!threat.admits(&[f32::NAN, 0.0, 1.0], &x0), "not finite");
-        assert!(!threat.admits(&[0.5, 0.0], &x0), "another shape");
-    }
-
-    #[test]
-    fn distances_are_the_norms() {
-        let (x, x0) = ([1.0f32, 0.0, 0.0, 0.5], [0.0f32, 0.0, 1.0, 0.0]);
-        let distance = |name: &str| (norm(name).expect("a norm").distance)(&x, &x0);
-        assert_eq!((distance("linf"), distance("l2"), distance("l1")), (1.0, 1.5, 2.5));
-    }
-
-    fn projected(name: &str, delta: &[f32], eps: f64, lo: f64, hi: f64) -> Vec<f64> {
-        let n = norm(name).expect("a norm");
-        let x0 = float(&[2, delta.len()], &vec![0.25; 2 * delta.len()]);
-        let x: Vec<f32> = delta.iter().chain(delta).map(|d| 0.25 + d).collect();
-        let x = float(&[2, delta.len()], &x);
-        let found = value_of(&[x, x0], |_, e| {
-            let [eps, lo, hi] = [eps, lo, hi].map(|v| e[0].scalar(v));
-            (n.project)(e[0], Ball { x0: e[1], eps, lo, hi })
-        });
-        let found = found.to_f64();
-        assert_eq!(found[..delta.len()], found[delta.len()..], "the rows of a batch are alike");
-        found[..delta.len()].iter().map(|v| v - 0.25).collect()
-    }
-
-    fn assert_projected(name: &str, delta: &[f32], eps: f64, (lo, hi): (f64, f64), expected: &[f64]) {
-        let found = projected(name, delta, eps, lo, hi);
-        for (a, b) in found.iter().zip(expected) {
-            assert!((a - b).abs() < 1e-5, "{name} {delta:?}: {found:?} is not {expected:?}");
-        }
-    }
-
-    #[test]
-    fn projections_have_their_closed_forms() {
-        let wide = (-100.0, 100.0);
-        assert_projected("linf", &[3.0, -1.0, 0.5], 1.5, wide, &[1.5, -1.0, 0.5]);
-        assert_projected("linf", &[0.3, -0.3, 0.1], 0.2, (0.0, 0.4), &[0.15, -0.2, 0.1]);
-        assert_projected("l2", &[3.0, -4.0, 0.0], 2.5, wide, &[1.5, -2.0, 0.0]);
-        assert_projected("l2", &[0.1, 0.1, 0.0], 2.5, wide, &[0.1, 0.1, 0.0]);
-        assert_projected("l2", &[0.0, 0.0, 0.0], 0.0, wide, &[0.0, 0.0, 0.0]);
-        assert_projected("l1", &[3.0, -1.0, 0.5], 2.0, wide, &[2.0, 0.0, 0.0]);
-        assert_projected("l1", &[3.0, -2.0, 0.5], 2.0, wide, &[1.5, -0.5, 0.0]);
-        assert_projected("l1", &[0.3, -0.2, 0.1], 2.0, wide, &[0.3, -0.2, 0.1]);
-        assert_projected("l1", &[0.4, 0.3, 0.1], 0.35, (0.0, 0.35), &[0.1, 0.1, 0.1]);
-        // The first coordinate is capped by the box at 0.1, so the second keeps what it would otherwise lose.
-        assert_projected("l1", &[0.4, -0.2, 0.0], 0.2, (0.0, 0.35), &[0.1, -0.1, 0.0]);
-    }
-
-    #[test]
-    fn steepest_steps_have_unit_norm_and_gain_the_dual_norm() {
-        let g = [3.0f32, -4.0, 0.0, 1e-20, 3e-20, -4e-20, 0.0, 0.0, 0.0];
-        for norm in THREATS {
-            let found = value_of(&[float(&[3, 3], &g)], |_, e| (norm.steepest)(e[0])).to_f64();
-            let step = |row: usize| found[3 * row..3 * row + 3].iter().map(|&v| v as f32).collect::<Vec<f32>>();
-            let length = |row: usize| (norm.distance)(&step(row), &[0.0; 3]);
-            let expected = match norm.name {
-                "linf" => [1.0, -1.0, 0.0],
-                "l2" => [0.6, -0.8, 0.0],
-                _ => [0.0, -1.0, 0.0],
-            };
-            for (a, b) in step(0).iter().zip(expected) {
-                assert!((f64::from(*a) - b).abs() < 1e-6, "{}: {found:?}", norm.name);
-            }
-            assert!((length(1) - 1.0).abs() < 1e-5, "{}: small gradients keep their direction, {found:?}", norm.name);
-            assert_eq!(step(2), [0.0; 3], "{}: no gradient, no step", norm.name);
-        }
-    }
-
-    #[test]
-    fn distances_agree_with_their_graphs() {
-        let (x, x0) = ([0.9f32, 0.0, 0.3, 0.2, 0.2, 0.2], [0.0f32, 0.1, 0.3, 0.2, 0.2, 0.2]);
-        for norm in THREATS {
-            let found = value_of(&[float(&[2, 1, 3], &x), float(&[2, 1, 3], &x0)], |_, e| (norm.distance_graph)(e[0], e[1]));
-            assert_eq!(found.shape(), [2]);
-            assert_close(&found, &[(norm.distance)(&x[..3], &x0[..3]), 0.0], 1e-6);
-        }
-    }
 }

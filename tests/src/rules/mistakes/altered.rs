@@ -1,26 +1,26 @@
 //! Right formulas, to be altered: most mistakes are a right result with one thing wrong.
 
-use flatscape_autodiff::{Kind, Site, rule_for};
+use flatscape_autodiff::{Application, Passage, rule_for};
 use flatscape_graph::{Attribute, Builder, Expr, Node};
 
 /// What the table's formula gives for an operand.
-pub fn right<'b>(n: &Site<'b>, operand: usize, ct: Expr<'b>) -> Expr<'b> {
+pub fn right<'b>(n: &Application<'b>, operand: usize, ct: Expr<'b>) -> Expr<'b> {
     by_rule_of(&n.node().op, n, operand, ct)
 }
 
 /// What the table's formula for another operator would give here.
-pub fn by_rule_of<'b>(op: &str, n: &Site<'b>, operand: usize, ct: Expr<'b>) -> Expr<'b> {
+pub fn by_rule_of<'b>(op: &str, n: &Application<'b>, operand: usize, ct: Expr<'b>) -> Expr<'b> {
     match rule_for("", op).map(|rule| rule.kind) {
-        Some(Kind::Vjp(formulas)) => formulas[operand](n, ct),
-        Some(Kind::Each(formula)) => formula(n, operand, ct),
+        Some(Passage::Vjp(formulas)) => formulas[operand](n, ct),
+        Some(Passage::Each(formula)) => formula(n, operand, ct),
         _ => panic!("{op} has no formula"),
     }
 }
 
 /// What the table writes for an operator, on the same place with another node in it.
-pub fn written_with<'b>(n: &Site<'b>, change: impl FnOnce(&mut Node)) -> Result<Vec<Expr<'b>>, String> {
+pub fn written_with<'b>(n: &Application<'b>, change: impl FnOnce(&mut Node)) -> Result<Vec<Expr<'b>>, String> {
     match rule_for("", &n.node().op).map(|rule| rule.kind) {
-        Some(Kind::Written(form)) => form(&n.altered(change)),
+        Some(Passage::Written(form)) => form(&n.altered(change)),
         _ => panic!("{} is not written with others", n.node().op),
     }
 }
@@ -105,12 +105,12 @@ pub fn reversed(e: Expr<'_>, axis: i64) -> Expr<'_> {
 }
 
 /// An operand [C] with extents that broadcast against [N,C,spatial…].
-pub fn channel<'b>(n: &Site<'b>, operand: usize) -> Expr<'b> {
+pub fn channel<'b>(n: &Application<'b>, operand: usize) -> Expr<'b> {
     let rank = n.rank(0).expect("a known rank") as i64;
     n.x(operand).unsqueeze(&(1..rank - 1).collect::<Vec<_>>())
 }
 
 /// Every axis but the channels.
-pub fn all_but_channels(n: &Site<'_>) -> Vec<i64> {
+pub fn all_but_channels(n: &Application<'_>) -> Vec<i64> {
     (0..n.rank(0).expect("a known rank") as i64).filter(|&axis| axis != 1).collect()
 }

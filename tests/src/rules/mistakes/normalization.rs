@@ -2,7 +2,7 @@
 
 use super::altered::{all_but_channels, channel, detached, right, set, written_with};
 use super::{Mistake, wrong, wrongly_written};
-use flatscape_autodiff::Site;
+use flatscape_autodiff::Application;
 use flatscape_graph::Expr;
 
 pub const MISTAKES: &[Mistake] = &[
@@ -81,28 +81,28 @@ pub const MISTAKES: &[Mistake] = &[
     }),
 ];
 
-fn training(n: &Site<'_>) -> bool {
+fn training(n: &Application<'_>) -> bool {
     n.int("training_mode", 0) != 0
 }
 
-fn epsilon(n: &Site<'_>) -> f64 {
+fn epsilon(n: &Application<'_>) -> f64 {
     n.float("epsilon", 1e-5)
 }
 
-fn trailing(n: &Site<'_>) -> Vec<i64> {
+fn trailing(n: &Application<'_>) -> Vec<i64> {
     let rank = n.rank(0).expect("a known rank") as i64;
     let axis = n.int("axis", -1);
     (if axis < 0 { axis + rank } else { axis }..rank).collect()
 }
 
 /// x̂ and 1/√(variance + ε).
-fn statistics<'b>(n: &Site<'b>, axes: &[i64], epsilon: f64) -> (Expr<'b>, Expr<'b>) {
+fn statistics<'b>(n: &Application<'b>, axes: &[i64], epsilon: f64) -> (Expr<'b>, Expr<'b>) {
     let centred = n.x(0) - n.x(0).mean(axes, true);
     let i = ((centred * centred).mean(axes, true) + epsilon).sqrt().reciprocal();
     (centred * i, i)
 }
 
-fn standardized<'b>(n: &Site<'b>, g: Expr<'b>, axes: &[i64], epsilon: f64) -> Expr<'b> {
+fn standardized<'b>(n: &Application<'b>, g: Expr<'b>, axes: &[i64], epsilon: f64) -> Expr<'b> {
     let (x, i) = statistics(n, axes, epsilon);
     (g - g.mean(axes, true) - x * (g * x).mean(axes, true)) * i
 }

@@ -2,7 +2,7 @@
 
 use super::altered::{right, rolled, set, with, with_pads_exchanged, written_with};
 use super::{Mistake, wrong, wrongly_written};
-use flatscape_autodiff::Site;
+use flatscape_autodiff::Application;
 use flatscape_graph::{Attributes, Expr, Tensor};
 
 pub const MISTAKES: &[Mistake] = &[
@@ -55,7 +55,7 @@ pub const MISTAKES: &[Mistake] = &[
 ];
 
 /// The gradient of `MaxPool` with the positions that a pool over something else gives.
-fn scattered<'b>(n: &Site<'b>, ct: Expr<'b>, over: Expr<'b>) -> Expr<'b> {
+fn scattered<'b>(n: &Application<'b>, ct: Expr<'b>, over: Expr<'b>) -> Expr<'b> {
     let positions = n.builder().ops("MaxPool", &[over], 2, n.node().attributes.clone())[1];
     let operands = [n.zeros_like(n.x(0)).reshape(&[-1]), positions.reshape(&[-1]), ct.reshape(&[-1])];
     let scattered = n.builder().op("ScatterElements", &operands, [("axis", 0.into()), ("reduction", "add".into())]);
@@ -63,7 +63,7 @@ fn scattered<'b>(n: &Site<'b>, ct: Expr<'b>, over: Expr<'b>) -> Expr<'b> {
 }
 
 /// Of each window the share that lies inside the image and not in the padding.
-fn share_inside<'b>(n: &Site<'b>) -> Expr<'b> {
+fn share_inside<'b>(n: &Application<'b>) -> Expr<'b> {
     let ones = n.zeros_like(n.x(0)) + 1.0;
     n.builder().op("AveragePool", &[ones], n.node().attributes.clone().with("count_include_pad", 1))
 }

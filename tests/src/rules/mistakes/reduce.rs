@@ -2,7 +2,7 @@
 
 use super::altered::{by_rule_of, right, set, written_with};
 use super::{Mistake, wrong, wrongly_written};
-use flatscape_autodiff::Site;
+use flatscape_autodiff::Application;
 use flatscape_graph::Expr;
 
 pub const MISTAKES: &[Mistake] = &[
@@ -49,10 +49,10 @@ pub const MISTAKES: &[Mistake] = &[
 ];
 
 /// A reduced value with its axes back, as `ReduceSum` gives them.
-fn keep<'b>(n: &Site<'b>, reduced: Expr<'b>) -> Expr<'b> {
+fn keep<'b>(n: &Application<'b>, reduced: Expr<'b>) -> Expr<'b> {
     by_rule_of("ReduceSum", n, 0, reduced)
 }
 
-fn reached<'b>(n: &Site<'b>) -> Expr<'b> {
+fn reached<'b>(n: &Application<'b>) -> Expr<'b> {
     n.x(0).equal(keep(n, n.y(0))).cast(n.x(0).dtype())
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use flatscape_graph::{Attribute, Builder, DType, Dim, Expr, Node, NodeId, Tensor, ValueId};
 
 /// One node under differentiation. `x(i)` are its operands, `y(k)` its results.
-pub struct Site<'b> {
+pub struct Application<'b> {
     builder: &'b Builder,
     id: NodeId,
     node: Node,
@@ -13,9 +13,9 @@ pub struct Site<'b> {
     refusal: RefCell<Option<String>>,
 }
 
-impl<'b> Site<'b> {
-    pub(crate) fn new(builder: &'b Builder, id: NodeId, node: Node, cotangents: Vec<Option<ValueId>>) -> Site<'b> {
-        Site { builder, id, node, cotangents, refusal: RefCell::new(None) }
+impl<'b> Application<'b> {
+    pub(crate) fn new(builder: &'b Builder, id: NodeId, node: Node, cotangents: Vec<Option<ValueId>>) -> Application<'b> {
+        Application { builder, id, node, cotangents, refusal: RefCell::new(None) }
     }
 
     /// The graph under construction.
@@ -31,10 +31,10 @@ impl<'b> Site<'b> {
     /// The same place with another node in it: what a formula would give for other attributes or operands. Results and
     /// cotangents stay.
     #[must_use]
-    pub fn altered(&self, change: impl FnOnce(&mut Node)) -> Site<'b> {
+    pub fn altered(&self, change: impl FnOnce(&mut Node)) -> Application<'b> {
         let mut node = self.node.clone();
         change(&mut node);
-        Site::new(self.builder, self.id, node, self.cotangents.clone())
+        Application::new(self.builder, self.id, node, self.cotangents.clone())
     }
 
     /// The operand at a position. Asking for an absent one refuses.
