@@ -449,6 +449,7 @@ mod tests {
             x0: flatscape_graph::Tensor::new(&[2, 1], vec![0f32; 2]).expect("two values"),
             y: vec![2, 0],
             target: vec![2, 0],
+            clean: None,
         };
         let logits = [vec![0.0, 1.0, 2.0], vec![2.0, 0.0, 1.0]];
         assert_eq!(Target::Class(2).aim(&batch, &logits, 0, "pgd").target, [1, 2]);
