@@ -1,5 +1,5 @@
 //! The run directory: who may write into it, how a file becomes visible (under a temporary name, synced, published whole), and
-//! how one is read that somebody else may have prepared. Knows paths and bytes, nothing of audits.
+//! how a directory from elsewhere is read. Knows paths and bytes, not audits.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
@@ -17,11 +17,11 @@ const LOCK: &str = "lock";
 /// The largest file of a run directory that is read, in bytes.
 const LARGEST: u64 = 1 << 31;
 
-/// A directory that this process alone writes into, or that it reads while nobody writes.
+/// A directory that only this process writes, or that it reads while no process writes.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Held for as long as the run lasts; the system lets go of it when the process ends, however it ends. Absent in workers,
+    /// Held for as long as the run lasts; the system releases it when the process ends, however it ends. Absent in workers,
     /// whose parent holds it, and where a read-only directory has none.
     _lock: Option<File>,
 }
@@ -189,7 +189,7 @@ impl Directory {
         Ok(free)
     }
 
-    /// Removes a file; it is no fault if there is none.
+    /// Removes a file, if there is one.
     ///
     /// # Errors
     /// `O094`: it could not be removed.
@@ -213,7 +213,7 @@ fn in_use(path: &Path) -> Refusal {
         .help("wait until that run has ended, or choose another place with --out")
 }
 
-/// Whether an entry of a run directory is a regular file, or a folder: nothing is followed in a directory that somebody else may
+/// Whether an entry of a run directory is a regular file, or a folder: links are not followed in a directory that somebody else may
 /// have made.
 fn plain(entry: &Path) -> Result<(), Refusal> {
     match fs::symlink_metadata(entry) {

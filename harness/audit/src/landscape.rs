@@ -52,7 +52,7 @@ pub enum Directions {
     Fgsm,
 }
 
-/// The directions and how they are called: what people type, the first axis, the second axis.
+/// The directions: their word on the command line, the names of the first and of the second axis.
 const DIRECTIONS: &[(Directions, &str, &str, &str)] = &[
     (Directions::Random, "random", "random direction d", "orthogonal direction d⊥"),
     (Directions::Fgsm, "fgsm", "FGSM direction", "orthogonal random direction"),
@@ -71,7 +71,7 @@ impl Directions {
         })
     }
 
-    /// What people type.
+    /// The word on the command line.
     pub fn name(self) -> &'static str {
         self.row().1
     }

@@ -1,4 +1,4 @@
-//! Keeps account of a run while its jobs are computed: times, headlines, estimates, and the hashes of the results that this run
+//! The account of a run while its jobs are computed: times, headlines, estimates, and the hashes of the results that this run
 //! wrote or accepted.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::job::{Job, Work};
 use crate::rows::{self, Part};
 use crate::stored::{Stored, TIMES};
 
-/// Is told how the work goes.
+/// Receives the progress of a run.
 pub trait Observer {
     /// A sentence worth a line.
     fn note(&mut self, sentence: &str);
@@ -25,7 +25,7 @@ pub trait Observer {
     fn finished(&mut self, what: &str, headlines: &[String]);
 }
 
-/// What is known of a run while it goes on.
+/// The state of a run while it is computed.
 pub struct Ledger<'a> {
     stored: &'a Stored,
     observer: &'a mut dyn Observer,
@@ -90,7 +90,7 @@ impl<'a> Ledger<'a> {
         Ledger { stored, observer, parts, part_of, results }
     }
 
-    /// A part of which a job has just ended; when it was the last one, its headlines are told.
+    /// A job of a part has ended; after the last one, the part's headlines are reported.
     fn ended(&mut self, job: usize) -> Result<(), Refusal> {
         let part = &mut self.parts[self.part_of[job]];
         part.ended += 1;
@@ -193,7 +193,7 @@ fn headlines(records: &[report::Record]) -> Vec<String> {
     shown.filter_map(line).collect()
 }
 
-/// A time as people say it.
+/// A time for people, in s, min or h.
 fn spell(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..=119 => format!("{seconds} s"),
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_spelled_as_people_say_them() {
+    fn times_are_rounded_for_people() {
         let spelled = [1, 119, 120, 121, 7200].map(|s| spell(Duration::from_secs(s)));
         assert_eq!(spelled, ["1 s", "119 s", "2 min", "3 min", "2.0 h"]);
     }

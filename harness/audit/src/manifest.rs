@@ -1,5 +1,4 @@
-//! What a run is about: written before the first job is computed, read by everything that is made from a run directory. Knows
-//! facts, not how they were found.
+//! The facts of a run: written before the first job is computed, read by everything that is made from a run directory.
 
 use flatscape_engine::EngineInfo;
 use flatscape_host::Kind;
@@ -113,7 +112,7 @@ pub struct ModelFacts {
     pub facts: Vec<String>,
     /// What was read off its graph.
     pub hazards: Vec<Found>,
-    /// What was changed because the user asked for it, as sentences.
+    /// What requested remedies changed, as sentences.
     pub remedies: Vec<String>,
     /// Whether attacks ascend the margin instead of cross-entropy.
     pub margin: bool,
@@ -158,7 +157,7 @@ pub struct ThreatFacts {
 /// An attack or a metric of the plan, and the plugin that offers it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Component {
-    /// As the user asked for it.
+    /// As the user requested it.
     pub request: Request,
     /// How tables and columns call it: the id, and the arguments that tell it apart.
     pub label: String,

@@ -31,7 +31,7 @@ pub struct Plan {
     pub metrics: Vec<Request>,
     /// Surfaces to draw.
     pub landscapes: Option<Landscapes>,
-    /// Whether only the surfaces are wanted: no clean accuracy, no certificate.
+    /// Whether the run is about surfaces alone: no clean accuracy, no certificate.
     pub only_landscapes: bool,
     /// Seed and batch size.
     pub settings: Settings,
@@ -62,7 +62,7 @@ pub struct Intaken {
 }
 
 impl Plan {
-    /// What is known about the models and the data that were read, and about the components that are asked for.
+    /// What is known about the models and the data that were read, and about the requested components.
     ///
     /// # Errors
     /// Usage errors: a component that does not exist, an argument that is wrong, an attack that serves none of the threat models.
@@ -147,7 +147,7 @@ impl Asked<'_> {
         let labels = flatscape_measure::request::labels(requests);
         let mut all: Vec<manifest::Component> = Vec::new();
         for (request, label) in requests.iter().zip(labels) {
-            // a component that is asked for twice in the same way is computed once
+            // a component that is requested twice with the same arguments is computed once
             if all.iter().any(|c| c.request == *request) {
                 continue;
             }

@@ -1,12 +1,12 @@
-//! Sets of attacks and metrics under a name, and the radius that people mean when they name a data set and no threat model.
+//! Named sets of attacks and metrics, and the usual radius of each data set, for commands that name no threat model.
 
 use flatscape_intake::refusal::{Refusal, escape, nearest};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 
-/// A set of components under a name.
+/// A named set of components.
 pub struct Profile {
-    /// What people type.
+    /// The word after `--profile`.
     pub name: &'static str,
     /// One line of help, with its source.
     pub summary: &'static str,
@@ -74,7 +74,7 @@ pub fn profile(name: &str) -> Result<&'static Profile, Refusal> {
 const DEFAULT_THREATS: &[(&str, &str)] =
     &[("digits", "linf:0.1"), ("mnist", "linf:0.3"), ("fashion-mnist", "linf:25/255"), ("cifar10", "linf:8/255")];
 
-/// The threat model of a data set that people name without one.
+/// The usual threat model of a data set.
 ///
 /// # Errors
 /// A usage error for data without a usual radius.
@@ -82,7 +82,7 @@ pub fn default_threat(data: &str) -> Result<ThreatModel, Refusal> {
     match DEFAULT_THREATS.iter().find(|(name, _)| *name == data) {
         Some((_, text)) => ThreatModel::parse(text, false),
         None => Err(Refusal::usage(89, format!("there is no usual radius for {:?}", escape(data)))
-            .help("say which perturbations are meant, for example --threat linf:8/255")),
+            .help("state the threat model, for example --threat linf:8/255")),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::witness;
 
 /// A form in which a run can be reported.
 pub struct Format {
-    /// What people type.
+    /// The word after `--format`.
     pub name: &'static str,
     /// One line of help.
     pub summary: &'static str,

@@ -1,5 +1,5 @@
-//! Whether a component did what it may: handed over only points that are allowed, gave only numbers. Knows findings; what it
-//! finds changes no verdict, but it is said and the exit code says it too.
+//! Whether a component kept the rules: it proposed only admissible points and gave no NaN. Reads findings. A violation changes no
+//! verdict; it is reported and sets the exit code.
 
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::findings::FindingsError;
@@ -32,7 +32,7 @@ pub fn violations(part: &Part) -> Result<Option<Refusal>, FindingsError> {
     }))
 }
 
-/// Samples with a dropped proposal. Where the model's own gradient is NaN, no attack is to blame for what follows.
+/// Samples with a dropped proposal. If the model's own gradient is NaN, the attack is not at fault.
 fn dropped(part: &Part) -> Result<Vec<bool>, FindingsError> {
     let rejected = part.findings.get::<i64>("rejected")?;
     let broken = part.findings.get::<i64>("broken_gradients")?;

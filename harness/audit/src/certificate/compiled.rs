@@ -45,8 +45,7 @@ impl Compiled {
     pub(super) fn run(&self, feed: &dyn Fn(&str) -> Option<Tensor>) -> Result<Results, String> {
         let mut buffers = Vec::with_capacity(self.inputs.len());
         for (name, dtype) in &self.inputs {
-            let tensor =
-                feed(name).ok_or_else(|| format!("nothing is known about the input {}", flatscape_graph::shown(name)))?;
+            let tensor = feed(name).ok_or_else(|| format!("the input {} has no value", flatscape_graph::shown(name)))?;
             buffers.push(self.executable.upload(&tensor.cast(*dtype)).map_err(|e| e.to_string())?);
         }
         let results = self.executable.run(&buffers.iter().collect::<Vec<_>>()).map_err(|e| e.to_string())?;

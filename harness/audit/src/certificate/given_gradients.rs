@@ -1,4 +1,4 @@
-//! A gradient that came with the model against our own. It is told and doubted, but only the gradient that is used decides
+//! A gradient that came with the model against our own. It is reported and doubted, but only the gradient that is used decides
 //! whether the certificate holds.
 
 use super::errors::{exceeds, percent};

@@ -64,7 +64,7 @@ pub const CHECKS: &[Check] = &[
 /// What a check found at one place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// How many samples were looked at.
+    /// Number of samples that were checked.
     pub samples: usize,
     /// Along which directions; empty where none were needed.
     pub directions: String,
@@ -87,7 +87,7 @@ pub struct Row {
     pub points: String,
     /// Along which directions.
     pub directions: String,
-    /// How many samples were looked at.
+    /// Number of samples that were checked.
     pub samples: usize,
     /// What is allowed.
     pub threshold: String,
@@ -127,7 +127,7 @@ impl Outcome {
 pub struct Certificate {
     /// Name of the model.
     pub model: String,
-    /// How many samples were looked at.
+    /// Number of samples that were checked.
     pub samples: usize,
     /// Whose gradient it is, as a clause, and where the points are.
     pub about: String,

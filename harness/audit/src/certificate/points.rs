@@ -12,10 +12,10 @@ use super::subject::{Subject, WALK, work};
 use super::widen::widen;
 use flatscape_intake::random::{Law, Place, fill};
 
-/// Samples that are looked at, at most.
+/// The largest number of samples that are checked.
 const SAMPLES: usize = 32;
 
-/// Fewer than this are not looked at for the sake of speed.
+/// The number of samples is not reduced below this to save time.
 const FEWEST: usize = 4;
 
 /// Multiplications that the differences of one certificate may cost before samples and directions are saved.
@@ -38,7 +38,7 @@ pub(super) const REACHES: [f64; 2] = [0.01, 0.25];
 pub struct Engines<'a> {
     /// The one that runs the attacks.
     pub main: &'a dyn Engine,
-    /// Another one, or a clause that says why there is none.
+    /// A second engine, or a clause that says why there is none.
     pub second: Result<Arc<dyn Engine>, String>,
     /// Those that are tried in float64, in this order; not every engine has every kernel.
     pub double: Vec<Arc<dyn Engine>>,

@@ -37,7 +37,7 @@ pub struct Other {
 pub struct Subject {
     /// Name of the model.
     pub model: String,
-    /// How sentences go on after «on 32 samples».
+    /// How sentences continue after «on 32 samples».
     pub about: String,
     /// The first output holds the values that lead to the scalar: logits [N,K] for a classifier. The variables are inputs.
     pub forward: Graph,

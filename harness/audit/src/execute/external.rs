@@ -1,5 +1,4 @@
-//! Nothing is computed here: other processes, perhaps on other machines, run `flatscape worker` on the directory, or
-//! `flatscape shard` on its jobs.
+//! Computes nothing and waits for results: other processes, perhaps on other machines, run `flatscape worker` on the directory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,7 +17,7 @@ pub struct External<'a> {
     pub directory: &'a Directory,
 }
 
-/// How often the directory is looked at.
+/// The interval at which the directory is read.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Executor for External<'_> {

@@ -1,5 +1,5 @@
-//! Who computes which job: this process, worker processes, or somebody else. Every executor publishes the same files; they differ
-//! in where the work is done and in how a death is noticed.
+//! Executors: this process, worker processes, or workers elsewhere compute the jobs. Every executor publishes the same files; they
+//! differ in where the work is done and in how a death is noticed.
 
 mod external;
 mod inline;

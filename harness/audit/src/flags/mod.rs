@@ -126,7 +126,7 @@ pub struct AttackEvidence {
     pub nan_in_ball: u64,
     /// Proposals that were not admissible.
     pub rejected: u64,
-    /// Gradients looked at.
+    /// Gradients that were counted.
     pub gradients: u64,
     /// Of these, zero everywhere.
     pub zero_gradients: u64,

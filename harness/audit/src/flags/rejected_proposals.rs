@@ -6,7 +6,7 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "rejected-proposals",
         unreliable: false,
-        raised_if: "an attack hands over points outside the ball or the box, or with entries that are NaN or infinite",
+        raised_if: "an attack proposes points outside the ball or the box, or with entries that are NaN or infinite",
         explanation: "Such points are dropped, so the attack is weaker than its author believes; the robust accuracy is still an upper bound.",
         advice: "This is a fault of the plugin: tell its author which sample it was (samples.csv).",
     },

@@ -55,7 +55,7 @@ pub(super) fn seen(part: &Part, threat: &ThreatFacts) -> Result<BTreeMap<i64, Se
     let on_grid = if findings.tensor(ON_GRID).is_some() { Some(decoded(part, ON_GRID)?) } else { None };
     let distances = findings.get::<f64>("distance")?;
     let margins = findings.get::<f64>("margin")?;
-    // the nearest adversarial example answers every radius: beyond the radius it is none
+    // the nearest adversarial example answers for every radius: it counts only within the radius
     let minimal = part.component.is_some_and(|c| c.minimal);
     let within = |outcome: Outcome, distance: f64| match outcome {
         Outcome::Broken if minimal && distance > threat.tolerated => Outcome::Held,
@@ -103,7 +103,7 @@ impl Rows<'_> {
     ) -> Result<(), FindingsError> {
         let seen = self.with_earlier(part, threat)?;
         let own = part.findings.get::<i64>("id")?;
-        // every sample of the clean points counts; while an audit goes on, those that were seen
+        // every sample of the clean points counts; during an audit, those that were seen
         let clean = self.clean_part().unwrap_or(part);
         let keys = clean.keys(self.model, &threat.written)?;
         let mut base = Record { threat: threat.written.clone(), eps: Some(threat.eps), ..self.record(part) };

@@ -55,7 +55,7 @@ impl Rows<'_> {
         for (text, case) in cases {
             for (doubt, evidence) in case.justified() {
                 found.entry(text.clone()).or_default().push(doubt.code.to_owned());
-                // what holds without any attack is told once
+                // a doubt that needs no attack is reported once
                 if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == doubt.code)) {
                     continue;
                 }

@@ -83,7 +83,7 @@ pub fn summarise(stored: &Stored) -> Result<Summary, Refusal> {
     Ok(summary)
 }
 
-/// The rows of one part alone, as one sees them while an audit goes on; no doubts.
+/// The rows of one part alone, without doubts, for progress output.
 ///
 /// # Errors
 /// As for [`summarise`].

@@ -87,12 +87,12 @@ impl<'a> Part<'a> {
         self.component.map_or_else(|| self.work.word(), |c| c.label.clone())
     }
 
-    /// The certificate that a part of that kind holds.
+    /// The certificate, if this part holds one.
     pub fn certificate(&self) -> Option<Certificate> {
         text(&self.findings, "certificate").ok().and_then(|json| serde_json::from_str(&json).ok())
     }
 
-    /// The suggestions that a part of that kind holds.
+    /// The suggestions, if this part holds any.
     pub fn suggestions(&self) -> Vec<String> {
         text(&self.findings, "suggestions").ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
     }
