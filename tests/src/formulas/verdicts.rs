@@ -1,4 +1,4 @@
-//! What the judge believes: proposals that are not allowed, points where the model gives no number, and a ball of radius 0.
+//! The judgement of proposals: proposals outside the ball, points where a logit of the model is NaN, and a ball of radius 0.
 
 use flatscape_measure::attack::Keep;
 use flatscape_measure::verify::{Outcome, Rejection, Verifier};

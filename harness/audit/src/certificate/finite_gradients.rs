@@ -9,7 +9,7 @@ const ALLOWED: f64 = 0.01;
 /// At the points themselves, where attacks begin.
 pub(super) const CHECK: Check = Check {
     name: "finite-gradients",
-    what: "samples whose gradient has an entry that is infinite or no number",
+    what: "samples whose gradient has an entry that is NaN or infinite",
     counts: true,
     slopes: false,
     measure: |points, site| {
