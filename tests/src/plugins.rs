@@ -197,7 +197,7 @@ fn what_is_not_allowed_is_dropped_and_changes_no_verdict() {
 #[test]
 fn a_metric_without_numbers_is_said_to_have_none() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = the_others_are_not_touched(&misbehaving("metric_nan", folder.path()), &["--metric", "nan-metric"], "no number");
+    let run = the_others_are_not_touched(&misbehaving("metric_nan", folder.path()), &["--metric", "nan-metric"], "gives NaN on");
     let row = run.table("results.csv").into_iter().find(|r| r["component"] == "nan-metric").expect("a row");
     assert!(row["value"].parse::<f64>().map_or(true, f64::is_nan), "{row:?}");
 }
