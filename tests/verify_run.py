@@ -98,7 +98,7 @@ def main():
                 print(f"DOES NOT HOLD: {file.name}: {why}: samples {ids[:10].tolist()}")
             failed += len(wrong)
             print(f"{facts['name']}: {file.name}: {len(np.load(file)['id'])} adversarial examples looked at")
-    print("everything that was looked at holds" if failed == 0 else f"{failed} things do not hold")
+    print("everything that was checked holds" if failed == 0 else f"{failed} things do not hold")
     return int(failed > 0)
 
 

@@ -28,7 +28,7 @@ pub struct Verification {
     pub witnesses: Vec<WitnessCheck>,
     /// What does not hold, as sentences that name the file; the samples, where it is about samples.
     pub failures: Vec<Failure>,
-    /// What could not be looked at, as sentences; it is no failure.
+    /// What could not be checked, as sentences; these are not failures.
     pub notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct Failure {
 }
 
 impl Verification {
-    /// Whether everything that was looked at holds.
+    /// Whether everything that was checked holds.
     pub fn holds(&self) -> bool {
         self.failures.is_empty()
     }

@@ -22,7 +22,7 @@ use output::{remark, say};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Can this classifier be trusted when somebody pushes on its inputs, and what does the ground around its predictions look like?
+/// Can this classifier be trusted when its inputs are perturbed, and how flat is the landscape around its predictions?
 #[derive(Parser)]
 #[command(name = "flatscape", version, max_term_width = 120)]
 struct CommandLine {

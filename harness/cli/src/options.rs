@@ -105,7 +105,7 @@ impl PluginOptions {
             WorkerCommand::this_program().map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?
         };
         let plugins = Plugins::discover(&search, &worker);
-        // A file that somebody named must load; one that was merely found is reported, and the others serve.
+        // A file that the user named must load; one that was merely found is reported, and the others are used.
         for refused in plugins.refused() {
             if refused.plugin.as_ref().is_some_and(|file| self.named(file)) {
                 return Err(refused.clone().into());

@@ -1,4 +1,4 @@
-//! The one place that prints. A reader that goes away (`| head`) stops nothing: what is printed then is lost, and the work goes on to
+//! The one place that prints. A reader that goes away (`| head`) stops nothing: further output is lost, and the work continues to
 //! its end and its exit code. What cannot be printed for another reason (a full disk) is kept and becomes exit code 7.
 
 use std::fmt;
@@ -41,7 +41,7 @@ fn print(name: &'static str, stream: &mut dyn Write, line: fmt::Arguments<'_>) {
     }
 }
 
-/// The exit code of the program: that of the command, or 7 where something could not be printed although somebody listens.
+/// The exit code of the program: that of the command, or 7 if something could not be printed although a reader is there.
 pub fn exit_code(code: u8) -> u8 {
     let lost = LOST.lock().ok().and_then(|mut lost| lost.take());
     let Some((name, error)) = lost else { return code };

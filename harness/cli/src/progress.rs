@@ -113,7 +113,7 @@ impl Lines {
     }
 }
 
-/// Seconds as a duration; what is no duration (a rate of next to nothing) is the longest one.
+/// Seconds as a duration; an infinite or invalid one (a rate near 0) becomes the longest.
 fn spend(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

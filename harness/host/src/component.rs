@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As people say it.
+    /// The word for it in messages.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Attack => "attack",
@@ -190,17 +190,17 @@ fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Compone
         flatscape_abi::METRIC => Kind::Metric,
         flatscape_abi::TRAINER => Kind::Trainer,
         flatscape_abi::OPTIMIZER => Kind::Optimizer,
-        other => return Err(format!("{other} is no kind of component")),
+        other => return Err(format!("{other} is not a kind of component")),
     };
     let goal = match described.goal {
         flatscape_abi::BUDGET => Goal::Budget,
         flatscape_abi::MINIMAL => Goal::Minimal,
-        other => return Err(format!("{other} is no goal")),
+        other => return Err(format!("{other} is not a goal")),
     };
     let iterates = match described.iterates {
         flatscape_abi::INSIDE => Iterates::Inside,
         flatscape_abi::FREE => Iterates::Free,
-        other => return Err(format!("{other} is no place for iterates")),
+        other => return Err(format!("{other} is not a place for iterates")),
     };
     check_text(&described.summary, 300).map_err(|clause| format!("its summary {clause}"))?;
     check_text(&described.source, 500).map_err(|clause| format!("its source {clause}"))?;
@@ -246,7 +246,7 @@ fn admit_param(described: DescribedParam) -> Result<Param, String> {
         flatscape_abi::INT => ParamType::Int,
         flatscape_abi::BOOL => ParamType::Bool,
         flatscape_abi::TEXT => ParamType::Text,
-        other => return Err(format!("{other} is no type of parameter")),
+        other => return Err(format!("{other} is not a type of parameter")),
     };
     for choice in &described.choices {
         check_text(choice, 100).map_err(|clause| format!("a choice {clause}"))?;

@@ -35,7 +35,7 @@ pub(crate) fn inspect(path: &Path, insecure_permissions: bool) -> Result<String,
     Ok(hex(&sha2::Sha256::digest(&bytes)))
 }
 
-/// The file and every folder above it belong to the user, to root or to the owner of this executable, and nobody else may write
+/// The file and every folder above it belong to the user, to root or to the owner of this executable, and no other user may write
 /// to them: neither everybody nor a group other than the owner's private one (whose number is the owner's). In a folder with
 /// the sticky bit others cannot replace what is not theirs. The error is a clause.
 fn permissions(path: &Path) -> Result<(), String> {
@@ -43,8 +43,8 @@ fn permissions(path: &Path) -> Result<(), String> {
     let me = unsafe { libc::geteuid() };
     let executable = std::env::current_exe().and_then(std::fs::metadata).map_or(me, |m| m.uid());
     for (depth, place) in path.ancestors().enumerate() {
-        let meta =
-            std::fs::metadata(place).map_err(|e| format!("lies in {}, which cannot be looked at: {e}", place.display()))?;
+        let meta = std::fs::metadata(place)
+            .map_err(|e| format!("lies in {}, whose permissions cannot be read: {e}", place.display()))?;
         let what = if depth == 0 { String::new() } else { format!("lies in {}, which ", shown(&place.display().to_string())) };
         let (uid, gid, mode) = (meta.uid(), meta.gid(), meta.mode());
         let sticky = depth > 0 && mode & 0o1000 != 0;

@@ -1,8 +1,8 @@
-//! Plugins made safe: found, looked at, loaded in a child process, asked, and everything they answer checked.
+//! Plugins, isolated: finds and checks their files, loads them in a child process, asks them, and checks every answer.
 //!
 //! [`Plugins::discover`] finds them; [`Component::arguments`] reads what a user wrote; [`Plugins::build`] gives a [`Program`] of
 //! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`]. This crate knows the
-//! plugin interface and graphs. It has never heard of a model, an engine or a report, and it runs no graph.
+//! plugin interface and graphs. It knows no models, engines or reports, and it runs no graph.
 
 mod check;
 mod component;

@@ -1,4 +1,4 @@
-//! What a plugin with control flow of its own may ask: the trait that whoever has a model and data implements. All tensors
+//! What a plugin with control flow of its own may ask: a trait, implemented by the crate that has a model and data. All tensors
 //! are float32 in pixel units.
 
 use flatscape_graph::Tensor;
@@ -44,7 +44,7 @@ pub struct Batch {
 /// Why a question is not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OracleError {
-    /// No more questions are answered: the budget is spent or the audit was interrupted. The plugin is told to stop; what it
+    /// No more questions are answered: the budget is spent or the audit was interrupted. The plugin is asked to stop; what it
     /// offered counts.
     #[error("no more questions are answered")]
     Stop,

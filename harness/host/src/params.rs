@@ -98,7 +98,7 @@ impl Arguments {
     }
 }
 
-/// A number as people write it: `0.3`, `8/255`, `1e-3`. Finite.
+/// A number as users write it: `0.3`, `8/255`, `1e-3`. Finite.
 pub fn parse_float(text: &str) -> Option<f64> {
     let plain = |t: &str| t.trim().parse::<f64>().ok().filter(|v| v.is_finite());
     let value = match text.split_once('/') {

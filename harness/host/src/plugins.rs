@@ -151,7 +151,7 @@ impl Plugins {
     }
 
     /// Whether an attack or a metric can be built for a task: the threat model is in the task. A component that runs through
-    /// `oracle/1` alone is not asked and serves every task.
+    /// `oracle/1` alone is not asked and counts as serving every task.
     ///
     /// # Errors
     /// [`HostError::is_unsupported`]: it is not for this task. Otherwise as for [`Plugins::build`].
@@ -239,7 +239,7 @@ impl Plugins {
         self.run_ends(component, &service, result)
     }
 
-    /// The oracle's own failure weighs more than what the plugin made of it; being told to stop is no failure.
+    /// The oracle's own failure takes precedence over the plugin's answer to it; a request to stop is not a failure.
     fn run_ends(&self, component: &Component, service: &Service<'_>, result: Result<(), Fault>) -> Result<(), HostError> {
         if let Some(failure) = &service.failure {
             return Err(HostError::new("P31", Blame::Oracle, failure.clone()).of_component(&component.id));
@@ -250,7 +250,7 @@ impl Plugins {
         }
     }
 
-    /// Takes a file in: looks at it, loads it in a child, believes nothing it says.
+    /// Admits a file: checks its permissions, loads it in a child, and validates everything it answers.
     fn admit(&mut self, path: &Path, insecure_permissions: bool) -> Result<(), HostError> {
         let sha256 = guard::inspect(path, insecure_permissions)?;
         if let Some(same) = self.plugins.iter().find(|p| p.sha256 == sha256) {

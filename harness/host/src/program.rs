@@ -22,7 +22,7 @@ pub enum Role {
     Step,
     /// The final point of an attack; the columns of a metric.
     Emit,
-    /// One of many points that are looked at in any order.
+    /// One of many points, evaluated in any order.
     Probe,
     /// What is kept of such a point.
     Observe,
@@ -32,7 +32,7 @@ impl Role {
     /// Every role of attacks and metrics.
     pub const ALL: [Role; 7] = [Role::Objective, Role::Cotangent, Role::Init, Role::Step, Role::Emit, Role::Probe, Role::Observe];
 
-    /// As people say it.
+    /// The word for it in messages.
     pub fn name(self) -> &'static str {
         match self {
             Role::Objective => "objective",
@@ -57,7 +57,7 @@ impl Role {
             flatscape_abi::ADVERSARY | flatscape_abi::COST | flatscape_abi::UPDATE => {
                 Err("it has a graph for training, and this version trains nothing".into())
             }
-            other => Err(format!("{other} is no role")),
+            other => Err(format!("{other} is not a role")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where plugin files are looked for, and in what order. Only names are looked at here.
+//! Where plugin files are searched, and in what order. Reads only names.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use crate::error::HostError;
 /// Variable with folders and files, separated as in `PATH`.
 pub const PLUGIN_PATH: &str = "FLATSCAPE_PLUGIN_PATH";
 
-/// What to look at.
+/// Where to search.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// Files that the user named: each must load.
     pub files: Vec<PathBuf>,
     /// Folders (or files) of `FLATSCAPE_PLUGIN_PATH`.
     pub path: Vec<PathBuf>,
-    /// The folder of the executable: it, its `deps/` and `../lib/flatscape` are looked at.
+    /// The folder of the executable: it, its `deps/` and `../lib/flatscape` are searched.
     pub beside: Option<PathBuf>,
     /// Load files that others may write to: for containers in which everybody is one user.
     pub insecure_permissions: bool,

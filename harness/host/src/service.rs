@@ -84,7 +84,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Copies an answer, which must have the length that was asked for.
+    /// Copies an answer, which must have the requested length.
     fn fill(&mut self, answer: Result<Tensor, OracleError>, out: &mut [f32]) -> abi::Status {
         let tensor = match answer {
             Ok(tensor) => tensor,
@@ -124,7 +124,7 @@ impl<'a> Service<'a> {
             Err(error) => return self.status(error),
         };
         if let Some(loss) = loss {
-            let answer = losses.ok_or_else(|| OracleError::Failed("a loss was asked for and not given".into()));
+            let answer = losses.ok_or_else(|| OracleError::Failed("a loss was requested and not given".into()));
             let status = self.fill(answer, loss);
             if status != abi::OK {
                 return status;
@@ -202,7 +202,7 @@ impl Shared {
         let inward = file(&memory.inward, answers + 4 * memory.answer)?;
         let outward = file(&memory.outward, 4 * memory.question.max(1))?;
         // SAFETY: the files are new, in a directory of this user alone; the worker only reads `inward`, and of `outward`
-        // everything is copied before it is looked at.
+        // everything is copied before it is checked.
         let (mut inward, outward) = unsafe { (MmapMut::map_mut(&inward)?, Mmap::map(&outward)?) };
         let mut at = 0;
         for label in columns.y.iter().chain(columns.target.iter().flatten()) {
@@ -232,7 +232,7 @@ impl Shared {
         true
     }
 
-    /// Answers one question of the worker, of which nothing is believed.
+    /// Answers one question of the worker, after checking it.
     pub(crate) fn answer(&mut self, service: &mut Service<'_>, ask: &Ask) -> Answer {
         let (d, c) = (self.pixels, self.classes);
         let mut active = Vec::new();

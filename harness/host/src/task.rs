@@ -1,4 +1,4 @@
-//! What a component is asked for: the shape of the images, the classes, the threat. Knows no model and no data.
+//! The task of a component: the shape of the images, the classes, the threat model. Knows no model and no data.
 
 use serde::{Deserialize, Serialize};
 

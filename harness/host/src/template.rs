@@ -18,7 +18,7 @@ impl Language {
     /// The language of that name.
     ///
     /// # Errors
-    /// There is no template for it.
+    /// No template exists for it.
     pub fn named(name: &str) -> Result<Language, HostError> {
         match name {
             "rust" => Ok(Language::Rust),
@@ -61,7 +61,7 @@ const SDK_PATH: &str = "path = \"../../../harness/sdk\"";
 /// one of this version.
 ///
 /// # Errors
-/// The name is no id, the folder exists, or it cannot be written.
+/// The name is not an id, the folder exists, or it cannot be written.
 pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<PathBuf>, HostError> {
     check_id(name).map_err(|clause| HostError::user("P40", format!("a plugin cannot be called so: {clause}")))?;
     let folder = into.join(name);
@@ -77,7 +77,7 @@ pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<Pat
     let mut written = Vec::new();
     for (file, content) in language.files() {
         let path = folder.join(named(file, name));
-        // the headers are nobody's templates
+        // the headers are not templates
         let content = if file.ends_with(".h") { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
         let wrote = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
         wrote.map_err(|e| HostError::new("P41", Blame::Machine, format!("{}: {e}", shown(&path.display().to_string()))))?;

@@ -119,7 +119,7 @@ const FAULTY: &[(&str, &str, &str)] = &[
     ("null_graph", "P06", "component bad of plugin null_graph.so: it failed: its list of graphs is null"),
     ("not_a_graph", "P12", "component bad of plugin not_a_graph.so: its step graph is no ONNX model: "),
     ("bad_text", "P12", "component bad of plugin bad_text.so: its step graph is no ONNX text: line 1, column "),
-    ("bad_role", "P12", "component bad of plugin bad_role.so: 99 is no role"),
+    ("bad_role", "P12", "component bad of plugin bad_role.so: 99 is not a role"),
     (
         "unknown_name",
         "P12",

@@ -89,7 +89,7 @@ fn an_untouched_run_holds_on_both_engines() {
     for engine in ["tract", "ort"] {
         let (code, said) = verified(folder.path(), engine);
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains("everything that was looked at holds"), "{said}");
+        assert!(said.contains("everything that was checked holds"), "{said}");
     }
 }
 
@@ -201,7 +201,7 @@ fn the_script_of_a_sceptic_says_the_same() {
     };
     let folder = copied();
     let (code, said) = script(folder.path());
-    assert_eq!((code, said.contains("everything that was looked at holds")), (0, true), "{said}");
+    assert_eq!((code, said.contains("everything that was checked holds")), (0, true), "{said}");
     changed(folder.path(), |f| {
         let clean = f.tensor("x0").expect("x0").clone();
         f.0.insert("x_adv".into(), clean);

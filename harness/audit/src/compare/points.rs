@@ -1,4 +1,4 @@
-//! The values of one measure, sample by sample, where `samples.csv` has them. A column is believed only if it gives the value of
+//! The values of one measure, sample by sample, where `samples.csv` has them. A column is used only if it gives the value of
 //! the row again.
 
 use flatscape_report::Record;

@@ -12,7 +12,7 @@ use crate::statistics::{Interval, Level, Method};
 /// How ranks are found, for readers.
 pub(super) const SENTENCE: &str = "Ranks: a model stands before another where the interval of their difference leaves out zero. \
     The intervals of one column hold together with 95 % (Bonferroni over all of its pairs). «1–3» is the range of places that they \
-    allow (Klein, Wright and Wieczorek 2020); models that share places cannot be told apart.";
+    allow (Klein, Wright and Wieczorek 2020); models that share places cannot be distinguished.";
 
 /// Ranks the values of every ground and measure of which one end is better. Says whether there is a rank.
 pub(super) fn rank(all: &mut Values) -> bool {

@@ -33,7 +33,7 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// Runs it.
+    /// Compares the runs; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let runs = self.paths().iter().map(|path| RunView::open(path)).collect::<Result<Vec<_>, _>>()?;
         let baseline = self.baseline.as_ref().map(|_| 0);

@@ -59,7 +59,7 @@ impl Doctor {
     }
 }
 
-/// Compiles and runs y = x + x and looks at the answer.
+/// Compiles and runs y = x + x and checks the result.
 fn works(settings: &Settings) -> Result<String, String> {
     let engine = open(settings).map_err(|e| e.to_string())?;
     let mut graph = Graph::new("doctor");
@@ -77,7 +77,7 @@ fn works(settings: &Settings) -> Result<String, String> {
     Ok(format!("{} {} on {}, {} threads", info.name, info.version, info.device, info.threads))
 }
 
-/// Every place that was looked at, a line each.
+/// Every place that was searched, one line each.
 pub(super) fn places(status: &runtime::Status) -> Vec<String> {
     status.places.iter().map(|place| format!("  {place}")).collect()
 }

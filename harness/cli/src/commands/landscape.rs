@@ -1,4 +1,4 @@
-//! `flatscape landscape`: the ground around one image, for several models on one scale.
+//! `flatscape landscape`: the landscape around one image, for several models on one scale.
 
 use std::path::PathBuf;
 

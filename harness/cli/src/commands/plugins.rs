@@ -140,7 +140,7 @@ fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
     say!("  plugin   {} {} {}", component.plugin.id, component.plugin.version, component.plugin.path.display());
     say!("  sha256   {}", component.plugin.sha256);
     if component.iterates == Iterates::Free {
-        say!("  iterates free: only what it hands over is checked");
+        say!("  iterates free: only the final point is checked");
     }
     for param in &component.params {
         say!("  {}", parameter(param));

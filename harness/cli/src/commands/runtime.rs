@@ -24,12 +24,12 @@ enum Action {
         #[arg(long)]
         cuda: bool,
     },
-    /// Which library is used and why, and every place that was looked at
+    /// Which library is used and why, and every place that was searched
     Status {
         /// Look at this library first
         #[arg(long, value_name = "FILE")]
         ort_lib: Option<PathBuf>,
-        /// Look for a library that serves the CUDA provider
+        /// Look for a library that has the CUDA provider
         #[arg(long)]
         cuda: bool,
     },

@@ -27,7 +27,7 @@ pub struct Verify {
 const NAMED: usize = 10;
 
 impl Verify {
-    /// Runs it: 1 where something does not hold.
+    /// Verifies the run; returns 1 if something does not hold.
     pub fn run(self) -> Result<u8, Failure> {
         let stored = Stored::open(&self.run)?;
         let engine = self.engine.open()?;
@@ -61,7 +61,7 @@ fn tell(found: &Verification) {
         say!("DOES NOT HOLD: {what}{about}");
     }
     match found.failures.len() {
-        0 => say!("everything that was looked at holds, on {}", found.engine),
+        0 => say!("everything that was checked holds, on {}", found.engine),
         n => say!("{n} things do not hold, on {}", found.engine),
     }
 }

@@ -28,7 +28,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs it until no job is open, an interruption comes, or the process that started it closes its end.
+    /// Computes jobs until none is open, an interruption comes, or the process that started it closes its end.
     pub fn run(self) -> Result<u8, Failure> {
         let interruption = Interruption::listen_quietly();
         let stop = interruption.asked.clone();

@@ -1,6 +1,6 @@
 //! `plugins check`: everything that can be said about a plugin file without a model: it loads, describes itself, answers the
 //! same program twice, its graphs are right for every norm and choice, and its oracle attacks stay inside the ball on a linear
-//! classifier. The programs come along, so that whoever has engines can run them.
+//! classifier. It also returns the programs, so that a caller with engines can run them.
 
 mod linear;
 
@@ -17,10 +17,10 @@ use crate::search::Search;
 use crate::session::WorkerCommand;
 use crate::task::Task;
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckItem {
-    /// What was looked at: `loads`, `builds`, `pure`, …
+    /// What was checked: `loads`, `builds`, `pure`, …
     pub name: String,
     /// The component, where it is about one.
     pub component: Option<String>,
@@ -46,7 +46,7 @@ pub struct CheckedProgram {
 /// What `plugins check` found.
 #[derive(Clone, Debug, Default)]
 pub struct CheckReport {
-    /// Everything that was looked at, in order.
+    /// Every check, in order.
     pub items: Vec<CheckItem>,
     /// Every program that passed, for the engines.
     pub programs: Vec<CheckedProgram>,
@@ -58,7 +58,7 @@ impl CheckReport {
         self.items.iter().all(|item| item.pass)
     }
 
-    /// Adds what somebody else looked at.
+    /// Adds a check from elsewhere.
     pub fn add(&mut self, name: &str, component: Option<&str>, pass: bool, sentence: impl Into<String>) {
         let component = component.map(ToOwned::to_owned);
         self.items.push(CheckItem { name: name.into(), component, pass, sentence: sentence.into() });

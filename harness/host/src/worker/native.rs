@@ -37,7 +37,7 @@ impl Loaded {
         }
         drop(bytes);
         // SAFETY: loading runs the plugin's constructors. That is what a plugin is; they run in this process, which exists
-        // for it, or in the host's where the user asked for that.
+        // for it, or in the host's if the user requested that.
         let library = unsafe { libloading::Library::new(path) };
         let library = library.map_err(|e| (Refusal::CannotLoad, format!("cannot be loaded: {}", words_of(&e))))?;
         // it stays for the life of the process: threads of it may run, and its tables are static

@@ -1,4 +1,4 @@
-//! The functions behind `fs_oracle`. Checks every tensor that a plugin hands over, cuts questions into pieces that fit the
+//! The functions behind `fs_oracle`. Checks every tensor that a plugin passes, cuts questions into pieces that fit the
 //! shared memory, and passes them on: to the host over the socket, or in process to the oracle itself.
 
 use std::cell::RefCell;
@@ -309,7 +309,7 @@ impl SharedPort {
         }
     }
 
-    /// A host that is gone ends this process: there is nobody to answer.
+    /// If the host is gone, this process ends: no answer can come.
     fn ask(&mut self, ask: Ask) -> Answer {
         let answer = wire::send(&mut self.socket, &Reply::Ask(ask), &[]).and_then(|()| wire::receive(&mut self.socket));
         match answer {

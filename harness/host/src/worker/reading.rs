@@ -72,7 +72,7 @@ unsafe fn sized<'a, T>(data: *const T, what: &str) -> Result<&'a T, String> {
     Ok(unsafe { &*data })
 }
 
-/// The versions of a plugin, before anything else of it is believed.
+/// The versions of a plugin, read before anything else of it.
 ///
 /// # Safety
 /// `plugin` points to a plugin struct of any version, or is null.
