@@ -1,4 +1,4 @@
-//! How a command ends when it cannot do what was asked: `error[M031]: sentence`, a line of help, an exit code; the same as JSON
+//! How a command fails: `error[M031]: sentence`, a line of help, an exit code; the same as JSON
 //! with `--json`.
 
 use std::fmt;
@@ -60,7 +60,7 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// What was typed, without the power over a terminal.
+/// What was typed, with control characters escaped.
 fn printable(text: &str) -> String {
     text.split('\n').map(escape_line).collect::<Vec<_>>().join("\n")
 }
@@ -70,7 +70,7 @@ fn escape_line(line: &str) -> String {
 }
 
 impl Failure {
-    /// The command line asks for something that cannot be.
+    /// The command line contradicts itself or names something unknown.
     pub fn usage(sentence: impl fmt::Display) -> Failure {
         Refusal::usage(91, sentence.to_string()).into()
     }

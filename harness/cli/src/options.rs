@@ -126,7 +126,7 @@ pub struct DataOptions {
     /// A name (fashion-mnist, mnist, cifar10, digits) or a path: a folder of IDX files, CIFAR binary files, .npz, a folder of images by class
     #[arg(long, value_name = "DATA")]
     pub data: String,
-    /// Where data sets lie, searched first
+    /// The folder of data sets that is searched first
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The first N images in canonical order; all of them if absent
@@ -135,7 +135,7 @@ pub struct DataOptions {
     /// test or train
     #[arg(long, default_value = "test", value_name = "SPLIT")]
     pub split: String,
-    /// Go on with fewer images than -n asks for
+    /// Accept fewer images than -n requests
     #[arg(long)]
     pub allow_fewer: bool,
     /// Added to every label, for models with a background class
@@ -160,10 +160,10 @@ impl DataOptions {
     }
 }
 
-/// How pixels are fed to the models: `(scale·x − mean)/std` for x in [0,1], laid out as they want.
+/// How pixels are fed to the models: `(scale·x − mean)/std` for x in [0,1], in their layout.
 #[derive(Args, Clone, Debug, Default)]
 pub struct IntakeOptions {
-    /// 1 for models that want [0,1], 255 for models that want 0..255
+    /// 1 for models that expect [0,1], 255 for models that expect 0..255
     #[arg(long, value_name = "S")]
     pub scale: Option<String>,
     /// Per channel, or one for all
@@ -181,7 +181,7 @@ pub struct IntakeOptions {
     /// Keep the middle of the resized images
     #[arg(long, value_name = "HEIGHTxWIDTH")]
     pub crop: Option<String>,
-    /// What is done about hazards: straight-through, average, logits and margin change what attacks see, eval-mode the model; or all
+    /// Remedies for hazards: straight-through, average, logits and margin change what attacks see, eval-mode the model; or all
     #[arg(long, value_name = "R,R", default_value = "", hide_default_value = true)]
     pub remedy: String,
     #[command(flatten)]
@@ -191,7 +191,7 @@ pub struct IntakeOptions {
 /// What the inputs and outputs of a model mean.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ReadingOptions {
-    /// The output that holds the classes, where a model has several
+    /// The output that holds the classes, if the model has several
     #[arg(long, value_name = "NAME")]
     pub output: Option<String>,
     /// classes (one of several is right, also behind sigmoids) or binary (one number decides between 0 and 1)
@@ -217,13 +217,13 @@ impl ReadingOptions {
     }
 }
 
-/// What a model file may take.
+/// Limits of a model file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LimitOptions {
     /// The largest model file, and the most that weights beside it may have in all; 2 GiB and 4 GiB if absent
     #[arg(long, value_name = "BYTES")]
     pub max_model_bytes: Option<u64>,
-    /// Read weights from a file that has another name elsewhere (a hard link)
+    /// Accept weights in files with several names (hard links)
     #[arg(long)]
     pub allow_hardlinks: bool,
 }

@@ -11,7 +11,7 @@ use crate::output::remark;
 /// Time between two lines where stderr is not a terminal.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Shows how an audit goes.
+/// Shows the progress of an audit.
 pub struct Bar {
     shown: Shown,
     quiet: bool,

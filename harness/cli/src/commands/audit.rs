@@ -48,16 +48,16 @@ pub struct Audit {
     /// Accept a radius that exceeds the range of pixels
     #[arg(long)]
     eps_is_large_on_purpose: bool,
-    /// Seed of all randomness
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
-    /// Samples per run of a graph
+    /// Samples per batch
     #[arg(long, default_value_t = 64, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch_size: u32,
-    /// Samples per shard, the unit that is stored and can be computed alone
+    /// Samples per job, the unit that is stored and can be computed alone
     #[arg(long, default_value_t = 500, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     shard_size: u32,
-    /// How many images get their landscape drawn
+    /// Number of images around which landscapes are drawn
     #[arg(long, default_value_t = 1, value_name = "K")]
     landscapes: usize,
     /// A gradient graph that came with the model, to be checked against ours (see harness/intake/GRADIENTS.md)
@@ -76,13 +76,13 @@ pub struct Audit {
     /// The run directory
     #[arg(long, default_value = "flatscape-run", value_name = "DIR")]
     out: PathBuf,
-    /// Go on with an interrupted run
+    /// Continue an interrupted run
     #[arg(long)]
     resume: bool,
     /// Worker processes that compute the jobs; 1 computes in this process, 0 waits for workers that run elsewhere
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
     jobs: u32,
-    /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 where it does not hold
+    /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
     /// Print the rows as JSON instead of a table
@@ -166,11 +166,11 @@ impl Audit {
     }
 }
 
-/// What is wanted of a run besides its plan.
+/// Options of a run besides its plan.
 pub(super) struct Wanted {
     /// The run directory.
     pub out: PathBuf,
-    /// Whether to go on with a run that is there.
+    /// Whether to continue an existing run.
     pub resume: bool,
     /// Conditions on the results.
     pub requirements: Vec<Requirement>,
@@ -232,7 +232,7 @@ pub(super) fn finish(
     })
 }
 
-/// The flags about preprocessing as the audit crate wants them.
+/// The flags about preprocessing as `intake` takes them.
 pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, Refusal> {
     let field = |name: &str| match name {
         "scale" => options.scale.clone(),

@@ -20,11 +20,11 @@ pub struct Compare {
     /// Run directories, the value of --out of an audit
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The run that the others are held against
+    /// The run with which the others are compared
     #[arg(long, value_name = "RUN")]
     baseline: Option<PathBuf>,
     /// A condition on the difference to the baseline, for example 'robust_accuracy>=-0.02' or 'robust_accuracy.ci_low>=-0.05';
-    /// the exit code is 1 where it does not hold
+    /// the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
     /// Where compare.csv, compare.html and compare.md go

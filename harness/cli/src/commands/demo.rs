@@ -1,4 +1,4 @@
-//! `flatscape demo`: the whole thing on what comes with the program, on the embedded engine.
+//! `flatscape demo`: an audit of the models and images that come with the program, on the embedded engine.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use super::audit::{Wanted, command_line, finish};
 use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions};
 
-/// The whole thing on the models and images that come with the project.
+/// Audit the models and images that come with the program.
 #[derive(Args, Debug)]
 pub struct Demo {
     /// The run directory; a new one beside earlier ones if absent

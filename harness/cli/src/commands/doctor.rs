@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::options::PluginOptions;
 use crate::output::say;
 
-/// Say what is used and why, and what is missing.
+/// Report which engine, library and plugins are used and why, and what is missing.
 #[derive(Args, Debug)]
 pub struct Doctor {
     /// Also require the CUDA provider

@@ -1,4 +1,4 @@
-//! `flatscape grad`: the gradient of a model as a standard ONNX file, and whether it is the gradient.
+//! `flatscape grad`: the gradient of a model as a standard ONNX file, and its certificate.
 
 use std::path::PathBuf;
 
@@ -34,13 +34,13 @@ pub struct Grad {
     /// 2 adds the input `vector` and the Hessian-vector product
     #[arg(long, default_value_t = 1, value_name = "ORDER")]
     order: u32,
-    /// Print the gradient certificate of the file; the exit code is 9 where it does not hold
+    /// Print the gradient certificate of the file; the exit code is 9 if it does not hold
     #[arg(long)]
     check: bool,
     /// Images for --check, as `audit` takes them; seeded noise if absent
     #[arg(long, value_name = "DATA", requires = "check")]
     data: Option<String>,
-    /// Where data sets lie, searched first
+    /// The folder of data sets that is searched first
     #[arg(long, value_name = "DIR", requires = "data")]
     data_dir: Option<PathBuf>,
     /// The first N images for --check

@@ -1,4 +1,4 @@
-//! `flatscape inspect`: what a model is, before anything is run.
+//! `flatscape inspect`: what a model file shows without being run.
 
 use clap::Args;
 use flatscape_intake::inspect::{Inspection, gradient_text};

@@ -19,7 +19,7 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 
-/// What the program says when it is called without a command.
+/// What the program prints without a command.
 pub const FIRST_PAGE: &str = "\
 flatscape audits image classifiers in ONNX files: attacks, verified results, flatness of the landscape around predictions.
 
@@ -32,10 +32,10 @@ flatscape audits image classifiers in ONNX files: attacks, verified results, fla
 
 flatscape help COMMAND explains a command, flatscape --help lists them all.";
 
-/// What can be typed after `flatscape`, in the order of the help.
+/// The commands, in the order of the help.
 #[derive(Subcommand)]
 pub enum Command {
-    /// The whole thing on the models and images that come with the project
+    /// Audit the models and images that come with the program
     Demo(demo::Demo),
     /// Inputs, outputs, opset, layout, operators, gradient coverage, hazards of a model
     Inspect(inspect::Inspect),
@@ -49,13 +49,13 @@ pub enum Command {
     Report(report::Report),
     /// Check every stored adversarial example, every hash and every table of a run again
     Verify(verify::Verify),
-    /// Compare finished runs, and hold them against a baseline
+    /// Compare finished runs with each other or with a baseline
     Compare(compare::Compare),
     /// Attacks and metrics: list, show, check, new, emit
     Plugins(plugins::PluginsCommand),
     /// ONNX Runtime: install, status
     Runtime(runtime::Runtime),
-    /// Say what is used and why, and what is missing
+    /// Report which engine, library and plugins are used and why, and what is missing
     Doctor(doctor::Doctor),
     /// Compute one job from its file, alone
     Shard(shard::ShardCommand),

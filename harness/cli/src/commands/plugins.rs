@@ -1,4 +1,4 @@
-//! `flatscape plugins`: what attacks and metrics there are, and help for those who write them.
+//! `flatscape plugins`: the attacks and metrics, and help for plugin authors.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ enum Action {
         /// The component, for example pgd
         name: String,
     },
-    /// Load a plugin, build its programs, run them, see how it behaves
+    /// Load a plugin, build its programs, run them and report violations
     Check {
         /// The plugin file
         file: PathBuf,
@@ -44,7 +44,7 @@ enum Action {
     },
     /// Write a template that builds
     New {
-        /// What to call it, lower case with hyphens
+        /// Its name, lower case with hyphens
         name: String,
         /// rust or c
         #[arg(long, default_value = "rust")]
@@ -53,7 +53,7 @@ enum Action {
         #[arg(long, default_value = ".", value_name = "DIR")]
         into: PathBuf,
     },
-    /// Write the program of a component as files that one can read, diff and hash
+    /// Write the program of a component as text and ONNX files
     Emit {
         /// The component with its arguments, for example pgd:steps=20
         name: String,

@@ -1,4 +1,4 @@
-//! `flatscape report`: everything that is made of a run directory, from the directory alone.
+//! `flatscape report`: tables and pages of a run, from its directory alone.
 
 use std::path::PathBuf;
 

@@ -18,7 +18,7 @@ pub struct Runtime {
 
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Fetch the pinned library with uv or pip, its hash checked, into the data directory
+    /// Fetch the pinned library with uv or pip into the data directory, and check its hash
     Install {
         /// The GPU package, for the CUDA provider
         #[arg(long)]
@@ -26,7 +26,7 @@ enum Action {
     },
     /// Which library is used and why, and every place that was searched
     Status {
-        /// Look at this library first
+        /// Check this library first
         #[arg(long, value_name = "FILE")]
         ort_lib: Option<PathBuf>,
         /// Look for a library that has the CUDA provider
