@@ -320,7 +320,7 @@ fn base(source: &Source, request: &Request, facts: &mut Vec<String>) -> Result<G
         (Some(&[c, h, w]), None | Some(Layout::Nchw)) => [c, h, w],
         _ => {
             let what =
-                format!("{}: the size of images cannot be told from the input {}", native.name, native.graph.value(input).ty);
+                format!("{}: the size of images cannot be inferred from the input {}", native.name, native.graph.value(input).ty);
             return Err(Refusal::usage(93, what).help("without preprocessing the file takes the model's own input"));
         }
     };

@@ -137,10 +137,10 @@ impl Model {
     pub fn fit(mut native: Native, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, Refusal> {
         if let data::Pixels::Pictures(_) = data.pixels {
             let what = format!(
-                "data set {}: its images have different sizes, and nothing says how {} wants them",
+                "data set {}: its images have different sizes, and the size that {} takes is not stated",
                 data.name, native.name
             );
-            return Err(Refusal::data(80, what).help("say it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
+            return Err(Refusal::data(80, what).help("state it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
         }
         labels_fit(&native, data)?;
         let changed = native.remedy(&intake.remedies);

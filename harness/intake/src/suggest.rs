@@ -179,7 +179,7 @@ impl Feeding {
             parts.push(match self.layout {
                 Layout::Flat => "--layout flat-columns".to_owned(),
                 Layout::FlatColumns => "--layout flat".to_owned(),
-                _ => "rows and columns of the images exchanged (there is no flag: turn the data)".to_owned(),
+                _ => "rows and columns of the images exchanged (there is no flag: transpose the data)".to_owned(),
             });
         }
         if self.reversed {
@@ -192,7 +192,7 @@ impl Feeding {
             );
         }
         if self.inverted {
-            parts.push("the images inverted, dark for light (there is no flag: turn the data)".to_owned());
+            parts.push("the images inverted, dark for light (there is no flag: invert the data)".to_owned());
         }
         if moved {
             parts.push(format!("--label-offset {label_offset}"));

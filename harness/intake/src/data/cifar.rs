@@ -30,7 +30,7 @@ fn read(path: &Path, request: &Request) -> Result<Raw, Refusal> {
         if file.bytes.len() % RECORD != 0 {
             let (records, rest) = (file.bytes.len() / RECORD, file.bytes.len() % RECORD);
             let why = format!(
-                "{} is no CIFAR-10 binary file: {records} records of {RECORD} bytes leave {rest} bytes over",
+                "{} is not a CIFAR-10 binary file: {records} records of {RECORD} bytes leave {rest} bytes over",
                 show(&path)
             );
             return Err(Refusal::data(85, why));

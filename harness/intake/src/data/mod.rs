@@ -267,7 +267,7 @@ impl Dataset {
         (self.shape, self.pixels) = Pixels::of(pictures);
         if let Pixels::Pictures(_) = self.pixels {
             let what = format!("data set {name}: {} leaves images of different sizes", preparation.text());
-            return Err(Refusal::data(80, what).help("say a crop, too: --crop HEIGHTxWIDTH"));
+            return Err(Refusal::data(80, what).help("state a crop, too: --crop HEIGHTxWIDTH"));
         }
         self.notes.push(format!(
             "the images were prepared by {} as Pillow does it; the threat model is about the pixels that came out, {}x{}",
@@ -342,7 +342,7 @@ impl Dataset {
         }
         if found < n && !allow_fewer {
             let why = format!("data set {}: asked for {n} images, found {found}", self.name);
-            return Err(Refusal::data(76, why).help(format!("ask for -n {found}, or say --allow-fewer")));
+            return Err(Refusal::data(76, why).help(format!("use -n {found}, or add --allow-fewer")));
         }
         self.labels.truncate(n);
         let each = if let Pixels::Pictures(_) = self.pixels { 1 } else { self.image_len() };

@@ -8,10 +8,12 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "argmax",
         unreliable: true,
-        raised_if: "ArgMax, ArgMin, Hardmax or OneHot is applied to something that depends on the pixels, and the logits depend on the result",
-        explanation: "The index of the largest entry is piecewise constant and has no derivative: an attack that follows the gradient sees nothing of what lies behind it.",
-        advice: "Let attacks look through it: --remedy straight-through takes the derivative of a softmax for Hardmax and for OneHot of ArgMax. The verdict is that of \
-                 the untouched model. Add an attack without gradients.",
+        raised_if: "ArgMax, ArgMin, Hardmax or OneHot is applied to something that depends on the pixels, and the logits \
+                    depend on the result",
+        explanation: "The index of the largest entry is piecewise constant and has no derivative: an attack that follows the \
+                      gradient gets no information about what lies behind it.",
+        advice: "Let attacks look through it: --remedy straight-through takes the derivative of a softmax for Hardmax and for \
+                 OneHot of ArgMax. The verdict is that of the untouched model. Add an attack without gradients.",
     },
     remedies: &["straight-through"],
     find,

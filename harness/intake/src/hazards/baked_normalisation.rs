@@ -9,8 +9,9 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "baked-normalisation",
         unreliable: false,
         raised_if: "the pixels are shifted or multiplied by constants before the first layer with weights",
-        explanation: "The file normalises by itself. Pixels that were normalised before would be so twice, and the clean accuracy would suffer.",
-        advice: "Say nothing about --mean and --std for this file, and --scale 255 only if the numbers are for pixels in 0..255.",
+        explanation: "The file normalises by itself. Pixels that were normalised before would be normalised twice, and the \
+                      clean accuracy would drop.",
+        advice: "Give no --mean and --std for this file, and --scale 255 only if its constants are for pixels in 0..255.",
     },
     remedies: &[],
     find,

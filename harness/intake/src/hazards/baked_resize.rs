@@ -9,9 +9,9 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "baked-resize",
         unreliable: false,
         raised_if: "Resize stands before the first layer with weights",
-        explanation: "The model resizes images itself. Shrinking averages or skips pixels, so what a perturbation of one pixel can do depends on where it lies; the radius \
-                      counts in the pixels before.",
-        advice: "Nothing needs to be done where the data has the size that was meant; otherwise export the model behind its resizing.",
+        explanation: "The model resizes images itself. Shrinking averages or skips pixels, so the effect of a perturbation of \
+                      one pixel depends on its position; the radius applies to the pixels before resizing.",
+        advice: "Nothing needs to be done if the data has the intended size; otherwise export the model without its resizing.",
     },
     remedies: &[],
     find,

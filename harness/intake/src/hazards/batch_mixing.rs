@@ -11,8 +11,9 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "batch-mixing",
         unreliable: true,
         raised_if: "a reduction, a softmax or the like runs along the axis that counts the images",
-        explanation: "The logits of one image depend on the others in its batch: an attack on one image moves the others, and no verdict on a single image exists.",
-        advice: "Let every image be normalised by its own statistics, or export the model for one image at a time.",
+        explanation: "The logits of one image depend on the others in its batch: an attack on one image moves the others, and \
+                      no verdict on a single image exists.",
+        advice: "Normalise every image by its own statistics, or export the model for one image at a time.",
     },
     remedies: &[],
     find,

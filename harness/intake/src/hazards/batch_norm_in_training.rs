@@ -9,8 +9,8 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "batch-norm-in-training",
         unreliable: true,
         raised_if: "BatchNormalization in training mode stands between pixels and logits",
-        explanation: "Every image is normalised with the mean and variance of the batch that it comes in: its logits depend on its batch mates, and no verdict on a single \
-                      image exists.",
+        explanation: "Every image is normalised with the mean and variance of the batch that it comes in: its logits depend \
+                      on the other images of the batch, and no verdict on a single image exists.",
         advice: "Export in evaluation mode (model.eval() before the export), or audit that model: --remedy eval-mode.",
     },
     remedies: &["eval-mode"],

@@ -8,11 +8,11 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "bounded-output",
         unreliable: false,
-        raised_if: "the output comes from Softmax, Sigmoid, Tanh, Relu, Clip or the like, which was not cut off",
-        explanation: "At its bound such an output has no derivative, or one that is rounded away; attacks by gradient then see nothing although what goes in there \
-                      would move.",
-        advice: "Let attacks see what goes in there: --remedy logits, where that keeps the order of the classes. The verdict is that of the untouched model. Or export the \
-                 model without its last activation.",
+        raised_if: "the output comes from Softmax, Sigmoid, Tanh, Relu, Clip or the like, which could not be removed",
+        explanation: "At its bound such an output has a derivative that is zero or rounds to zero; gradient attacks then get \
+                      no direction although its input would change.",
+        advice: "Let attacks see its input: --remedy logits, if that keeps the order of the classes. The verdict is that of \
+                 the untouched model. Or export the model without its last activation.",
     },
     remedies: &["logits"],
     find,

@@ -11,10 +11,10 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "dropout-in-training",
         unreliable: true,
         raised_if: "Dropout in training mode stands between pixels and logits",
-        explanation: "Activations are dropped at random at every run: the model was exported in training mode. Its answers vary, and its accuracy is lower than that of the \
-                      model that was trained.",
-        advice: "Export in evaluation mode (model.eval() before the export), or audit that model: --remedy eval-mode. --remedy average keeps the dropping and lets \
-                 attacks see the mean over 8 draws.",
+        explanation: "Activations are dropped at random at every run: the model was exported in training mode. Its answers \
+                      vary, and its accuracy is lower than that of the model that was trained.",
+        advice: "Export in evaluation mode (model.eval() before the export), or audit that model: --remedy eval-mode. \
+                 --remedy average keeps the dropping and lets attacks see the mean over 8 draws.",
     },
     remedies: &["eval-mode", "average"],
     find,

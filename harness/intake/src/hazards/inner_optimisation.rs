@@ -8,10 +8,12 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "inner-optimisation",
         unreliable: true,
-        raised_if: "Loop, Scan, If or a training operator stands between pixels and logits, and what it does depends on the pixels",
-        explanation: "Defences that optimise, purify or search at inference look robust because a gradient through them is wrong or missing \
-                      (Tramèr et al. 2020, «On adaptive attacks»).",
-        advice: "Export the model with the loop unrolled, or attack the classifier behind it and try the adversarial examples on the whole.",
+        raised_if: "Loop, Scan, If or a training operator stands between pixels and logits, and what it does depends on the \
+                    pixels",
+        explanation: "Defences that optimise, purify or search at inference look robust because a gradient through them is \
+                      wrong or missing (Tramèr et al. 2020, «On adaptive attacks»).",
+        advice: "Export the model with the loop unrolled, or attack the classifier behind it and try the adversarial examples \
+                 on the whole.",
     },
     remedies: &[],
     find,

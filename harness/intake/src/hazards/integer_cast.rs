@@ -11,10 +11,10 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "integer-cast",
         unreliable: true,
         raised_if: "a float that depends on the pixels is cast to an integer, and the logits depend on the result",
-        explanation: "A cast to integers cuts off the fraction; its derivative is zero almost everywhere, and an attack that follows the gradient \
-                      sees nothing of what lies behind it.",
-        advice: "Let attacks look through it: --remedy straight-through, where the integers become floats again at once. The verdict is that of \
-                 the untouched model. Add an attack without gradients.",
+        explanation: "A cast to integers cuts off the fraction; its derivative is zero almost everywhere, and an attack that \
+                      follows the gradient gets no information about what lies behind it.",
+        advice: "Let attacks look through it: --remedy straight-through, where the integers become floats again at once. The \
+                 verdict is that of the untouched model. Add an attack without gradients.",
     },
     remedies: &["straight-through"],
     find,

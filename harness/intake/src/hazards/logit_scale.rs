@@ -9,8 +9,9 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "logit-scale",
         unreliable: false,
         raised_if: "the logits are multiplied by constants whose product exceeds 100",
-        explanation: "Once the label leads by about 100, cross-entropy and its gradient round to zero in float32: the model has not become robust, the loss has become \
-                      blind (Carlini and Wagner 2017 on defensive distillation).",
+        explanation: "Once the label leads by about 100, cross-entropy and its gradient round to zero in float32: the model \
+                      has not become robust, its loss has lost its gradient (Carlini and Wagner 2017 on defensive \
+                      distillation).",
         advice: "Attack the margin between logits instead of cross-entropy: --remedy margin.",
     },
     remedies: &["margin"],

@@ -11,9 +11,9 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "lost-pixels",
         unreliable: false,
         raised_if: "the images are cropped, pooled or sampled sparsely before the first layer with weights",
-        explanation: "Some pixels do not count or only as a mean: perturbations there do nothing, and a radius in L2 or L1 over all pixels is spent on \
-                      pixels that the model does not read.",
-        advice: "State the radius for the image that the model looks at, or export the model behind this step.",
+        explanation: "Some pixels do not count or only as a mean: perturbations there do nothing, and a radius in L2 or L1 \
+                      over all pixels is spent on pixels that the model does not read.",
+        advice: "State the radius for the image that the model reads, or export the model behind this step.",
     },
     remedies: &[],
     find,

@@ -8,10 +8,11 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "no-gradient",
         unreliable: true,
-        raised_if: "the logits depend on the pixels, and no way between them carries a derivative",
-        explanation: "Every way from the pixels to the logits leads through operators whose derivative is zero, so every gradient is zero and every attack that follows one \
-                      stands still.",
-        advice: "Let attacks look through the operators named beside this: --remedy straight-through. Add an attack without gradients.",
+        raised_if: "the logits depend on the pixels, and no path between them carries a derivative",
+        explanation: "Every path from the pixels to the logits leads through operators whose derivative is zero, so every \
+                      gradient is zero and every attack that follows one stands still.",
+        advice: "Let attacks look through the operators named beside this: --remedy straight-through. Add an attack without \
+                 gradients.",
     },
     remedies: &["straight-through"],
     find,

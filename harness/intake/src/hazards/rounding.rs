@@ -9,10 +9,10 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "rounding",
         unreliable: true,
         raised_if: "Round, Floor or Ceil is applied to something that depends on the pixels, and the logits depend on the result",
-        explanation: "The derivative of rounding is zero almost everywhere: an attack that follows the gradient sees nothing of what lies behind \
-                      it, and the robust accuracy it reports says nothing.",
-        advice: "Let attacks look through it: --remedy straight-through (Athalye et al. 2018, BPDA). The verdict is that of the untouched model. \
-                 Add an attack without gradients.",
+        explanation: "The derivative of rounding is zero almost everywhere: an attack that follows the gradient gets no \
+                      information about what lies behind it, and the robust accuracy that it reports is meaningless.",
+        advice: "Let attacks look through it: --remedy straight-through (Athalye et al. 2018, BPDA). The verdict is that of \
+                 the untouched model. Add an attack without gradients.",
     },
     remedies: &["straight-through"],
     find,

@@ -11,10 +11,10 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "sign",
         unreliable: true,
         raised_if: "Sign is applied to something that depends on the pixels, and the logits depend on the result",
-        explanation: "Only the sign is passed on, and its derivative is zero almost everywhere: an attack that follows the gradient sees nothing of \
-                      what lies behind it.",
-        advice: "Let attacks look through it: --remedy straight-through takes the derivative of x/(1+|x|). The verdict is that of the untouched \
-                 model. Add an attack without gradients.",
+        explanation: "Only the sign is passed on, and its derivative is zero almost everywhere: an attack that follows the \
+                      gradient gets no information about what lies behind it.",
+        advice: "Let attacks look through it: --remedy straight-through takes the derivative of x/(1+|x|). The verdict is \
+                 that of the untouched model. Add an attack without gradients.",
     },
     remedies: &["straight-through"],
     find,

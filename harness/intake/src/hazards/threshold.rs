@@ -11,11 +11,12 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "threshold",
         unreliable: true,
-        raised_if: "the truth value of a comparison that depends on the pixels is used as a number, not only to choose or to switch",
-        explanation: "The result is a staircase: its derivative is zero almost everywhere, and an attack that follows the gradient sees nothing of \
-                      what lies behind it.",
-        advice: "Let attacks look through it: --remedy straight-through takes the derivative of a smooth step. The verdict is that of the untouched \
-                 model. Add an attack without gradients.",
+        raised_if: "the truth value of a comparison that depends on the pixels is used as a number, not only to choose or to \
+                    switch",
+        explanation: "The result is piecewise constant: its derivative is zero almost everywhere, and an attack that follows \
+                      the gradient gets no information about what lies behind it.",
+        advice: "Let attacks look through it: --remedy straight-through takes the derivative of a smooth step. The verdict is \
+                 that of the untouched model. Add an attack without gradients.",
     },
     remedies: &["straight-through"],
     find,

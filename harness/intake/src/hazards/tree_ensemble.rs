@@ -11,8 +11,9 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "tree-ensemble",
         unreliable: true,
         raised_if: "a tree ensemble stands between pixels and logits",
-        explanation: "Trees compare and answer with constants: the model is a staircase, its gradient is zero almost everywhere, and attacks that follow it stand still.",
-        advice: "Use an attack without gradients; a robust accuracy under attacks by gradient says nothing here.",
+        explanation: "Trees compare with thresholds and return constants: the model is piecewise constant, its gradient is \
+                      zero almost everywhere, and attacks that follow it do not move.",
+        advice: "Use an attack without gradients; a robust accuracy under gradient attacks is meaningless here.",
     },
     remedies: &[],
     find,

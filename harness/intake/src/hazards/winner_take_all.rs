@@ -10,11 +10,12 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "winner-take-all",
         unreliable: true,
-        raised_if: "TopK chooses which entries go on, by comparing with the k-th or by position",
-        explanation: "Which entries are kept changes with every small step, so the model is discontinuous in many places and the gradient at one point \
-                      says little about the next (k-WTA was broken by attacks that do not follow it: Tramèr et al. 2020).",
-        advice: "--remedy straight-through lets the gradient pass as if every entry were kept, where the kept entries are chosen by comparing with the \
-                 k-th. Add an attack without gradients, with many queries.",
+        raised_if: "TopK chooses which entries are passed on, by comparing with the k-th or by position",
+        explanation: "Which entries are kept changes with every small step, so the model is discontinuous in many places and \
+                      the gradient at one point says little about the next (k-WTA was broken by attacks that do not follow \
+                      it: Tramèr et al. 2020).",
+        advice: "--remedy straight-through lets the gradient pass as if every entry were kept, where the kept entries are \
+                 chosen by comparing with the k-th. Add an attack without gradients, with many queries.",
     },
     remedies: &["straight-through"],
     find,

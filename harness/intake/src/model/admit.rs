@@ -33,9 +33,9 @@ pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, Refusal> {
         return Err(refuse(35, what));
     }
     finite_weights(&whole).map_err(|what| refuse(65, what))?;
-    whole.within_limits().map_err(|what| {
-        refuse(34, what).help("a small file that asks for so much memory is refused before an engine loads it")
-    })?;
+    whole
+        .within_limits()
+        .map_err(|what| refuse(34, what).help("a small file that needs this much memory is refused before an engine loads it"))?;
     Ok(whole)
 }
 
