@@ -143,7 +143,7 @@ fn ready(directory: &Directory, job: &Job, jobs: &ByName) -> Result<Ready, Refus
         if directory.read(&earlier.fault())?.is_some() {
             let what = format!("the job {} reads the result of {}, which has none", job.name, earlier.name);
             return Ok(Ready::Never(
-                Refusal::state(105, what).help("mend what kept the earlier job from finishing, and --resume"),
+                Refusal::state(105, what).help("remove the cause of the earlier failure, and continue with --resume"),
             ));
         }
         ready = Ready::NotYet;

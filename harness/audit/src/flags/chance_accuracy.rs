@@ -7,8 +7,8 @@ pub(super) const FLAG: Flag = Flag {
         code: "chance-accuracy",
         unreliable: true,
         raised_if: "the clean accuracy is no better than guessing: at most 1.5/classes, on at least 20 samples",
-        explanation: "A model that predicts at random on clean images is usually fed the wrong thing: another scale, mean and std, channel order, \
-                      layout or label order. Everything measured on it describes the mistake, not the model.",
+        explanation: "A model that predicts at random on clean images usually gets wrong input: another scale, mean and std, \
+                      channel order, layout or label order. Everything measured on it describes the mistake, not the model.",
         advice: "Check --scale, --mean, --std, --layout and --label-offset against the place where the model was trained.",
     },
     judge: |evidence| {

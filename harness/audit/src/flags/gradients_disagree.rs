@@ -10,9 +10,10 @@ pub(super) const FLAG: Flag = Flag {
         code: CODE,
         unreliable: false,
         raised_if: "the gradient of --gradients differs from ours by more than 2 % of its norm on more than 5 % of the samples",
-        explanation: "One of the two is not the gradient of this model. The certificate says which: it holds the gradient in use against the slope of the model.",
-        advice: "A cosine of 1 means another scale, such as a loss that is averaged over the batch; a cosine far from 1 another loss, another \
-                 preprocessing or a straight-through rule.",
+        explanation: "One of the two is not the gradient of this model. The certificate says which: it holds the gradient in \
+                      use against the slope of the model.",
+        advice: "A cosine of 1 means another scale, such as a loss that is averaged over the batch; a cosine far from 1 \
+                 another loss, another preprocessing or a straight-through rule.",
     },
     judge: |evidence| {
         let row = evidence.certificate?.disagreement()?;

@@ -6,9 +6,10 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "loss-underflow",
         unreliable: true,
-        raised_if: "more than 1 % of the samples are right by a margin of more than 87 logits, and every attack ascends cross-entropy",
-        explanation: "exp(−87) is the smallest normal number of float32: cross-entropy and its gradient are zero there, attacks that ascend it stand still, and the model \
-                      looks robust because its logits are large.",
+        raised_if: "more than 1 % of the samples are right by a margin of more than 87 logits, and every attack ascends \
+                    cross-entropy",
+        explanation: "exp(−87) is the smallest normal number of float32: cross-entropy and its gradient are zero there, \
+                      attacks that ascend it do not move, and the model looks robust because its logits are large.",
         advice: "Attack the margin between logits instead: --remedy margin.",
     },
     judge: |evidence| {

@@ -7,9 +7,9 @@ pub(super) const FLAG: Flag = Flag {
         code: "remedied",
         unreliable: false,
         raised_if: "--remedy was given",
-        explanation: "A remedy of the gradient changes what attacks see, never what is verified; a remedy of the model changes what is audited, and the numbers are those of \
-                      the changed model and not of the file.",
-        advice: "Say so beside the numbers; the graphs lie in the folder remedies of the run directory.",
+        explanation: "A remedy of the gradient changes what attacks see, never what is verified; a remedy of the model \
+                      changes what is audited, and the numbers are those of the changed model and not of the file.",
+        advice: "State this beside the numbers; the graphs are in the folder remedies of the run directory.",
     },
     judge: |evidence| (!evidence.remedies.is_empty()).then(|| evidence.remedies.join("; ")),
 };

@@ -6,7 +6,7 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "short-of-reach",
         unreliable: false,
-        raised_if: "alpha · steps < eps for an attack that walks in steps",
+        raised_if: "alpha · steps < eps for an iterative attack",
         explanation: "Such an attack cannot cross the ball it is allowed to use; a random start hides this only in part.",
         advice: "Take alpha ≈ 2.5 · eps / steps, the default.",
     },

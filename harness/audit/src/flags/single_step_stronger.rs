@@ -6,9 +6,10 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "single-step-stronger",
         unreliable: true,
-        raised_if: "an attack of one gradient step breaks more samples than the best one of many steps, by more than 0.5 % of the samples",
-        explanation: "An iterative attack contains the single step; if it does worse, the gradient misleads it, and both numbers are too high \
-                      (Carlini et al. 2019, «On evaluating adversarial robustness»).",
+        raised_if: "an attack of one gradient step breaks more samples than the best one of many steps, by more than 0.5 % of \
+                    the samples",
+        explanation: "An iterative attack contains the single step; if it does worse, the gradient misleads it, and both \
+                      numbers are too high (Carlini et al. 2019, «On evaluating adversarial robustness»).",
         advice: "Use more steps, a smaller step, restarts, and an attack without gradients.",
     },
     judge: |evidence| {

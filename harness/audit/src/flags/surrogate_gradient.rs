@@ -10,8 +10,9 @@ pub(super) const FLAG: Flag = Flag {
         code: "surrogate-gradient",
         unreliable: true,
         raised_if: "a hazard was answered by a straight-through gradient, and every attack leaves samples standing",
-        explanation: "The gradient that was followed is not that of the model. What it breaks is broken, for the untouched model judges; what it leaves \
-                      standing may only have been led the wrong way (Athalye, Carlini and Wagner 2018, «Obfuscated gradients give a false sense of security»).",
+        explanation: "The gradient that was followed is not that of the model. A broken sample is broken, because the \
+                      untouched model judges it; a sample that is left standing may only reflect a misleading gradient \
+                      (Athalye, Carlini and Wagner 2018, «Obfuscated gradients give a false sense of security»).",
         advice: "Attack with more steps and restarts, and without gradients, before this number is called robustness.",
     },
     judge: |evidence| {
