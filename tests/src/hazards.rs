@@ -1,4 +1,4 @@
-//! What is read off real models, and what the tool makes of models that are fed the wrong thing. The third-party models are not
+//! What is found in real models, and what the tool makes of models that get wrong input. The third-party models are not
 //! part of the project; where they are missing the tests say so.
 
 use flatscape_intake::card::Preprocessing;

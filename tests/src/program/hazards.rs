@@ -1,5 +1,5 @@
 //! Hazards and their remedies in whole audits: what a masked gradient hides is not reported as robust, and a requested remedy
-//! breaks it; suggestions where a model is fed the wrong thing.
+//! breaks it; suggestions if a model gets wrong input.
 
 use std::path::Path;
 

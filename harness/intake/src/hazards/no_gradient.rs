@@ -10,7 +10,7 @@ pub(super) const HAZARD: Hazard = Hazard {
         unreliable: true,
         raised_if: "the logits depend on the pixels, and no path between them carries a derivative",
         explanation: "Every path from the pixels to the logits leads through operators whose derivative is zero, so every \
-                      gradient is zero and every attack that follows one stands still.",
+                      gradient is zero and no attack that follows one moves.",
         advice: "Let attacks look through the operators named beside this: --remedy straight-through. Add an attack without \
                  gradients.",
     },
