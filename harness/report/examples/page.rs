@@ -47,6 +47,9 @@ fn page() -> Page {
                 .to_owned(),
             advice: "add an attack that needs no gradient, such as --attack square".to_owned(),
             raised_for: "synthetic-standard, linf:8/255".to_owned(),
+            model: "synthetic-standard".to_owned(),
+            threat: "linf:8/255".to_owned(),
+            unreliable: true,
         }],
         certificates: vec![Certificate {
             model: "lenet".into(),
@@ -65,6 +68,7 @@ fn page() -> Page {
             }],
         }],
         manifest: serde_json::json!({ "command": ["flatscape", "audit"], "seed": 0, "synthetic": true, "models": MODELS.map(|model| model.0) }),
+        ..Page::default()
     }
 }
 

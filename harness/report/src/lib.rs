@@ -1,4 +1,4 @@
-//! Rows in; CSV, SVG pictures and one HTML page out.
+//! Rows in; CSV, SVG pictures, one HTML page, JSON, SARIF, JUnit XML and Markdown out.
 //!
 //! This crate knows rows ([`Record`]), samples ([`Samples`]), surfaces ([`Surface`]), curves ([`Figure`]) and histograms
 //! ([`Histogram`]); plotters paints them. It does not know models, engines or attacks, and it neither reads nor writes a file:
@@ -9,9 +9,12 @@ mod cell;
 mod columns;
 pub mod compare;
 mod error;
+mod failure;
 mod figure;
 mod float;
+mod formats;
 mod histogram;
+mod label;
 mod landscape;
 mod page;
 pub mod palette;
@@ -28,10 +31,12 @@ mod verdict;
 pub use cell::Cell;
 pub use columns::{COLUMNS, Column, read_results, results_csv};
 pub use error::ReportError;
+pub use failure::{Failure, UNSUPPORTED};
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
+pub use formats::{FORMATS, Format, SCHEMA_VERSION, junit_xml, results_json, results_md, results_sarif};
 pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
-pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, Page, Partial, html};
+pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Requirement, html};
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
 pub use surface::{Axis, Surface, shared_range, surface_csv};

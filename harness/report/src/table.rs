@@ -4,47 +4,66 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::failure::UNSUPPORTED;
+use crate::label::Labels;
 use crate::record::Record;
-use crate::text::{eps_text, quantity_parts, rate_parts, shown};
+use crate::text::{quantity_parts, rate_parts, shown, threat_text};
 
 /// A metric that has a column in the main table.
 struct Headline {
     metric: &'static str,
-    /// Heading of the column; `None` where every component has one under its own name.
-    heading: Option<&'static str>,
+    heading: Heading,
     help: &'static str,
+}
+
+/// How a column of the main table is called.
+enum Heading {
+    /// By the metric; where several components have it, with the arguments that tell them apart.
+    Metric(&'static str),
+    /// By the component, with these words behind it.
+    Component(&'static str),
 }
 
 /// The headlines, in the order of the columns.
 const HEADLINES: &[Headline] = &[
-    Headline { metric: "clean_accuracy", heading: Some("clean"), help: "accuracy on the unperturbed samples" },
+    Headline { metric: "clean_accuracy", heading: Heading::Metric("clean"), help: "accuracy on the unperturbed samples" },
     Headline {
         metric: "robust_accuracy",
-        heading: None,
-        help: "share of samples that is right and that this attack did not break: an upper bound on robust accuracy",
+        heading: Heading::Component(""),
+        help: "share of samples that are classified correctly and that this attack did not break: an upper bound on robust accuracy",
+    },
+    Headline {
+        metric: "distance_median",
+        heading: Heading::Component(" distance"),
+        help: "median distance of the adversarial examples that this attack found, in the norm of the threat model",
+    },
+    Headline {
+        metric: "certified_accuracy",
+        heading: Heading::Metric("certified"),
+        help: "share of samples for which a proof excludes adversarial examples: a lower bound on robust accuracy",
     },
     Headline {
         metric: "phi_mean",
-        heading: Some("Φ mean"),
+        heading: Heading::Metric("Φ mean"),
         help: "mean of −‖∇ log p‖ around the samples (per grid point); closer to 0 is flatter",
     },
     Headline {
         metric: "phi_sum",
-        heading: Some("Φ sum"),
+        heading: Heading::Metric("Φ sum"),
         help: "the same, summed over the grid points as in the paper; comparable at equal grids only",
     },
     Headline {
         metric: "ams_mean",
-        heading: Some("AMS"),
+        heading: Heading::Metric("AMS"),
         help: "mean of −‖∇ log p‖ at the samples (approximate mass score); closer to 0 is flatter",
     },
 ];
 
 /// Whether the values of a metric are rates in [0, 1].
 pub(crate) fn is_rate(metric: &str) -> bool {
-    matches!(metric, "clean_accuracy" | "robust_accuracy" | "robust_accuracy_uint8" | "claimed_success" | "nan_in_ball")
-        || metric.ends_with("_rate")
-        || metric.ends_with("_accuracy")
+    const RATES: &[&str] =
+        &["robust_accuracy_uint8", "robust_accuracy_continuous", "claimed_success", "nan_in_ball", "coverage", "ties"];
+    RATES.contains(&metric) || metric.ends_with("_rate") || metric.ends_with("_accuracy")
 }
 
 /// The main table of one data set and threat model.
@@ -100,7 +119,8 @@ impl fmt::Display for TableCell {
 /// The main tables of `records`, in order of first appearance. A row that names no threat model (clean accuracy, a metric)
 /// belongs to every threat model of its data set; a model that was refused has a row with its flags and no numbers.
 pub fn tables(records: &[Record]) -> Vec<Table> {
-    groups(records).iter().map(table).collect()
+    let labels = Labels::of(records);
+    groups(records).iter().map(|group| table(group, &labels)).collect()
 }
 
 /// The rows about one data set, split and threat model.
@@ -120,12 +140,7 @@ impl<'a> Group<'a> {
             title += &format!(" ({})", shown(self.split));
         }
         if !self.threat.is_empty() {
-            let spelled = shown(self.threat);
-            let budget = self.eps.filter(|&eps| eps > 0.0).map(eps_text).filter(|budget| !spelled.contains(budget.as_str()));
-            title += &format!(", threat model {spelled}");
-            if let Some(budget) = budget {
-                title += &format!(", ε = {budget}");
-            }
+            title += &format!(", threat model {}", threat_text(self.threat, self.eps));
         }
         title
     }
@@ -191,32 +206,26 @@ fn start_group<'a>(
     })
 }
 
-fn table(group: &Group) -> Table {
-    // A column is a headline and, for attacks, a component with its arguments; the union is the last of them.
+fn table(group: &Group, labels: &Labels) -> Table {
+    // A column is a headline and a component with its arguments; the union is the last of them.
     let mut places: BTreeMap<ColumnKey, usize> = BTreeMap::new();
-    let mut keys: Vec<ColumnKey> = Vec::new();
+    let mut keys: Vec<(ColumnKey, &Record)> = Vec::new();
     for record in &group.records {
         let Some(key) = column_key(record) else { continue };
         if let std::collections::btree_map::Entry::Vacant(vacant) = places.entry(key) {
             vacant.insert(0);
-            keys.push(key);
+            keys.push((key, record));
         }
     }
-    keys.sort_by_key(|&(headline, component, _)| (headline, component == "union"));
-    for (place, key) in keys.iter().enumerate() {
+    keys.sort_by_key(|&((headline, component, _), _)| (headline, component == "union"));
+    for (place, (key, _)) in keys.iter().enumerate() {
         places.insert(*key, place);
     }
-    let columns = keys.iter().map(|&(headline, component, args)| {
-        let alone = keys.iter().filter(|other| other.0 == headline && other.1 == component).count() == 1;
-        let heading = HEADLINES[headline]
-            .heading
-            .map_or_else(|| if alone { shown(component) } else { shown(&format!("{component} {args}")) }, str::to_owned);
-        let help = if args.is_empty() {
-            HEADLINES[headline].help.to_owned()
-        } else {
-            format!("{} ({})", HEADLINES[headline].help, shown(args))
-        };
-        (heading, help)
+    let columns = keys.iter().map(|&((headline, _, args), record)| {
+        let alone = keys.iter().filter(|((other, _, _), _)| *other == headline).count() == 1;
+        let help = HEADLINES[headline].help;
+        let help = if args.is_empty() { help.to_owned() } else { format!("{help} ({})", shown(args)) };
+        (heading(&HEADLINES[headline].heading, record, alone, labels), help)
     });
     let rows = group.models().into_iter().map(|(model, records)| {
         let mut cells = vec![None; keys.len()];
@@ -230,18 +239,36 @@ fn table(group: &Group) -> Table {
     Table { title: group.title(), columns: columns.collect(), rows: rows.collect() }
 }
 
-/// Place in [`HEADLINES`], component and arguments; the last two are empty where the headline has one column.
+/// Place in [`HEADLINES`], component and arguments.
 type ColumnKey<'a> = (usize, &'a str, &'a str);
 
+/// The column of a row; `None` for what is no headline, and for a median distance that is the budget itself: an attack that
+/// always goes to the border of the ball says nothing by it.
 fn column_key(record: &Record) -> Option<ColumnKey<'_>> {
     let headline = HEADLINES.iter().position(|headline| headline.metric == record.metric)?;
-    Some(if HEADLINES[headline].heading.is_some() { (headline, "", "") } else { (headline, &record.component, &record.args) })
+    let at_border = record.value.zip(record.eps).is_some_and(|(value, eps)| (value - eps).abs() <= 1e-4 * eps);
+    if record.metric == "distance_median" && at_border {
+        return None;
+    }
+    Some((headline, &record.component, &record.args))
 }
 
-/// Every flag of the rows, once, in order of first appearance.
+fn heading(heading: &Heading, record: &Record, alone: bool, labels: &Labels) -> String {
+    match heading {
+        Heading::Component(words) => labels.shown(record) + words,
+        Heading::Metric(name) if alone => (*name).to_owned(),
+        Heading::Metric(name) => match labels.arguments(record) {
+            arguments if arguments.is_empty() => format!("{name} ({})", labels.shown(record)),
+            arguments => format!("{name} {arguments}"),
+        },
+    }
+}
+
+/// Every code of a doubt or failure in the flags of the rows, once, in order of first appearance.
 pub(crate) fn flags_of(records: &[&Record]) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    records.iter().flat_map(|record| &record.flags).filter(|flag| seen.insert(flag.as_str())).map(|flag| shown(flag)).collect()
+    let flags = records.iter().flat_map(|record| &record.flags).filter(|flag| *flag != UNSUPPORTED);
+    flags.filter(|flag| seen.insert(flag.as_str())).map(|flag| shown(flag)).collect()
 }
 
 #[cfg(test)]
@@ -283,7 +310,7 @@ mod tests {
         let tables = tables(&records);
         assert_eq!(
             tables.iter().map(|table| table.title.as_str()).collect::<Vec<_>>(),
-            ["digits (test), threat model linf:8/255", "digits (test), threat model l2:0.5, ε = 8/255"]
+            ["digits (test), threat model linf:8/255", "digits (test), threat model l2:0.5"]
         );
         let headings: Vec<&str> = tables[0].columns.iter().map(|(heading, _)| heading.as_str()).collect();
         assert_eq!(headings, ["clean", "fgsm", "union", "Φ mean"]);
@@ -308,6 +335,27 @@ mod tests {
         let with_args = |args: &str| Record { args: args.into(), ..row("a", "pgd", "linf:8/255", "robust_accuracy", Some(0.4)) };
         let tables = tables(&[with_args("steps=20"), with_args("steps=100")]);
         let headings: Vec<&str> = tables[0].columns.iter().map(|(heading, _)| heading.as_str()).collect();
-        assert_eq!(headings, ["pgd steps=20", "pgd steps=100"]);
+        assert_eq!(headings, ["pgd:steps=20", "pgd:steps=100"]);
+    }
+
+    #[test]
+    fn the_same_metric_with_two_sets_of_arguments_has_two_columns() {
+        let with_args = |args: &str, value: f64| Record { args: args.into(), ..row("a", "phi", "", "phi_mean", Some(value)) };
+        let tables = tables(&[with_args("grid=3,directions=1", -1.0), with_args("grid=7,directions=1", -2.0)]);
+        let headings: Vec<&str> = tables[0].columns.iter().map(|(heading, _)| heading.as_str()).collect();
+        assert_eq!(headings, ["Φ mean grid=3", "Φ mean grid=7"]);
+        let values: Vec<&str> = tables[0].rows[0].cells.iter().flatten().map(|cell| cell.value.as_str()).collect();
+        assert_eq!(values, ["−1.000", "−2.000"]);
+    }
+
+    #[test]
+    fn a_median_distance_is_a_column_where_it_is_not_the_budget() {
+        let distance =
+            |model: &str, component: &str, value: f64| row(model, component, "linf:8/255", "distance_median", Some(value));
+        let records = [distance("a", "pgd", 8.0 / 255.0), distance("a", "ddn", 0.01), distance("b", "ddn", 0.02)];
+        let tables = tables(&records);
+        let headings: Vec<&str> = tables[0].columns.iter().map(|(heading, _)| heading.as_str()).collect();
+        assert_eq!(headings, ["ddn distance"]);
+        assert!(tables[0].rows.iter().all(|row| row.cells.iter().all(Option::is_some)));
     }
 }

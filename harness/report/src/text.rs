@@ -58,6 +58,18 @@ pub fn eps_text(eps: f64) -> String {
     }
 }
 
+/// A threat model as spelled, with its grey levels where it bounds every pixel value and is not spelled in them:
+/// `linf:0.1 (25.5/255)`. Other norms do not measure grey levels.
+pub(crate) fn threat_text(threat: &str, eps: Option<f64>) -> String {
+    let spelled = shown(threat);
+    match eps {
+        Some(eps) if threat.starts_with("linf") && !threat.contains("/255") && eps.is_finite() && eps > 0.0 => {
+            format!("{spelled} ({}/255)", significant(255.0 * eps, 3))
+        }
+        _ => spelled,
+    }
+}
+
 /// `0.473` and `[0.463, 0.483]`.
 pub(crate) fn rate_parts(value: f64, interval: Option<(f64, f64)>) -> (String, String) {
     (fixed(value, 3), interval.map(|(low, high)| format!("[{}, {}]", fixed(low, 3), fixed(high, 3))).unwrap_or_default())
@@ -119,7 +131,7 @@ fn together(value: &str, interval: &str, n: u64) -> String {
 }
 
 /// Characters that make text look like something else, or that XML forbids.
-fn deceives(character: char) -> bool {
+pub(crate) fn deceives(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
@@ -149,6 +161,9 @@ mod tests {
         assert_eq!(eps_text(0.0), "0");
         assert_eq!(eps_text(12.0), "12");
         assert_eq!(eps_text(0.2), "51/255");
+        assert_eq!(threat_text("linf:0.1", Some(0.1)), "linf:0.1 (25.5/255)");
+        assert_eq!(threat_text("linf:8/255", Some(8.0 / 255.0)), "linf:8/255");
+        assert_eq!(threat_text("l2:1", Some(1.0)), "l2:1");
     }
 
     #[test]

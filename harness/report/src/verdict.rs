@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use plotters::prelude::*;
 
+use crate::failure::UNSUPPORTED;
+use crate::label::Labels;
 use crate::palette::{CURVES, INK};
 use crate::record::Record;
 use crate::svg::{Anchor, Ink, at, fill, label, line, picture, rule, stroke};
-use crate::table::{flags_of, groups};
+use crate::table::{Group, flags_of, groups};
 use crate::text::{percent, shown};
 
 /// A rate with its interval and n.
@@ -28,12 +30,29 @@ pub struct Verdict {
     pub model: String,
     /// Data set, split and threat model, in words.
     pub about: String,
+    /// SHA-256 of the model file, as it may be shown.
+    pub model_sha256: String,
+    /// Name of the data set, as it may be shown.
+    pub dataset: String,
+    /// `test` or `train`.
+    pub split: String,
+    /// Threat model as spelled, as it may be shown; empty where none was used.
+    pub threat: String,
+    /// Budget of the threat model in pixel units.
+    pub eps: Option<f64>,
+    /// The attacks behind the bound, as they may be shown: `pgd`, or `pgd:steps=50` beside another `pgd`.
+    pub attacks: Vec<String>,
     /// The sentence, without its subject: `robust accuracy is at most 41.2 % [39.8, 42.7] under these attacks …`.
     pub sentence: String,
     /// Accuracy on the unperturbed samples.
     pub clean: Option<Rate>,
-    /// Share of samples that no attack broke: robust accuracy is at most this.
+    /// Share of samples that no attack broke: robust accuracy is at most this. For models that take integers the points are
+    /// stored as 8-bit pixels.
     pub bound: Option<Rate>,
+    /// The same for points that were not rounded to 8-bit pixels, for models that take integers.
+    pub continuous: Option<Rate>,
+    /// Share of samples that at least one attack saw, where that is not all of them.
+    pub coverage: Option<Rate>,
     /// Every flag raised for the model under this threat model, once.
     pub flags: Vec<String>,
 }
@@ -41,13 +60,14 @@ pub struct Verdict {
 /// One verdict per model and threat model. The bound is the `union` row, or the lowest attack where there is no such row. A
 /// model of which nothing could be measured is named once.
 pub fn verdicts(records: &[Record]) -> Vec<Verdict> {
+    let labels = Labels::of(records);
     let mut refused = BTreeSet::new();
     let mut verdicts = Vec::new();
     for group in &groups(records) {
         for (model, records) in group.models() {
             let measured = records.iter().any(|record| record.value.is_some());
             if measured || refused.insert((model, records[0].model_sha256.as_str())) {
-                verdicts.push(verdict(shown(model), group.title(), &records));
+                verdicts.push(verdict(group, model, &records, &labels));
             }
         }
     }
@@ -81,38 +101,77 @@ pub(crate) fn bar_svg(verdict: &Verdict) -> String {
     })
 }
 
-fn verdict(model: String, about: String, records: &[&Record]) -> Verdict {
+fn verdict(group: &Group, model: &str, records: &[&Record], labels: &Labels) -> Verdict {
     let clean = records.iter().rev().filter(|record| record.metric == "clean_accuracy").find_map(|record| rate(record));
-    let robust: Vec<(&Record, Rate)> = records
-        .iter()
-        .filter(|record| record.metric == "robust_accuracy")
-        .filter_map(|record| Some((*record, rate(record)?)))
-        .collect();
-    let union = robust.iter().rev().find(|(record, _)| record.component == "union");
-    let lowest = robust.iter().min_by(|a, b| a.1.value.total_cmp(&b.1.value));
-    let bound = union.or(lowest).map(|&(_, rate)| rate);
     let mut attacks: Vec<String> = Vec::new();
-    for (record, _) in robust.iter().filter(|(record, _)| record.component != "union") {
-        let attack = shown(&record.component);
-        if !attacks.contains(&attack) {
+    for record in records.iter().filter(|record| record.metric == "robust_accuracy" && record.component != "union") {
+        let attack = labels.shown(record);
+        if rate(record).is_some() && !attacks.contains(&attack) {
             attacks.push(attack);
         }
     }
-    let flags = flags_of(records);
-    let measured = records.iter().any(|record| record.value.is_some());
-    let sentence = match bound {
-        Some(bound) => {
-            let attacks = if attacks.is_empty() { String::new() } else { format!(" ({})", attacks.join(", ")) };
-            format!(
-                "robust accuracy is at most {} under these attacks{attacks}, n={}.",
-                percent(bound.value, bound.interval),
-                bound.n
-            )
-        }
-        None if !measured && !flags.is_empty() => format!("nothing could be measured: {}.", flags.join(", ")),
-        None => "no attack has finished, so nothing is said about its robustness.".to_owned(),
+    let coverage = records.iter().filter(|record| record.metric == "coverage" && record.component == "union");
+    let mut verdict = Verdict {
+        model: shown(model),
+        about: group.title(),
+        model_sha256: shown(&records[0].model_sha256),
+        dataset: shown(group.dataset),
+        split: shown(group.split),
+        threat: shown(group.threat),
+        eps: group.eps,
+        attacks,
+        sentence: String::new(),
+        clean,
+        bound: bound(records, "robust_accuracy"),
+        continuous: bound(records, "robust_accuracy_continuous"),
+        coverage: coverage.filter_map(|record| rate(record)).find(|rate| rate.value < 1.0),
+        flags: flags_of(records),
     };
-    Verdict { model, about, sentence, clean, bound, flags }
+    verdict.sentence = sentence(&verdict, records, labels);
+    verdict
+}
+
+/// The union of the attacks, or the lowest attack where there is no union.
+fn bound(records: &[&Record], metric: &str) -> Option<Rate> {
+    let rates = || records.iter().filter(|record| record.metric == metric).filter_map(|record| Some((record, rate(record)?)));
+    let union = rates().filter(|(record, _)| record.component == "union").last();
+    union.or_else(|| rates().min_by(|a, b| a.1.value.total_cmp(&b.1.value))).map(|(_, rate)| rate)
+}
+
+fn sentence(verdict: &Verdict, records: &[&Record], labels: &Labels) -> String {
+    let Some(bound) = verdict.bound else {
+        let measured = records.iter().any(|record| record.value.is_some());
+        return if !measured && !verdict.flags.is_empty() {
+            format!("nothing could be measured: {}.", verdict.flags.join(", "))
+        } else {
+            "no attack has finished, so nothing is said about its robustness.".to_owned()
+        };
+    };
+    let spelled = percent(bound.value, bound.interval);
+    let attacks = if verdict.attacks.is_empty() { String::new() } else { format!(" ({})", verdict.attacks.join(", ")) };
+    let mut sentence = format!("robust accuracy is at most {spelled} under these attacks{attacks}, n={}.", bound.n);
+    if let Some(continuous) = verdict.continuous {
+        let spelled = percent(continuous.value, continuous.interval);
+        sentence += &format!(" The model takes integers: without rounding to 8-bit pixels it would be at most {spelled}.");
+    }
+    if let Some(coverage) = verdict.coverage {
+        sentence += &format!(
+            " Only {} of the samples were attacked; the others count as not broken.",
+            percent(coverage.value, coverage.interval)
+        );
+    }
+    let mut failed: Vec<String> = Vec::new();
+    for record in
+        records.iter().filter(|record| record.metric.is_empty() && record.value.is_none() && !record.component.is_empty())
+    {
+        for code in record.flags.iter().filter(|flag| *flag != UNSUPPORTED) {
+            failed.push(format!("{} ({})", labels.shown(record), shown(code)));
+        }
+    }
+    if !failed.is_empty() {
+        sentence += &format!(" These parts failed, and what they did not see counts as not broken: {}.", failed.join(", "));
+    }
+    sentence
 }
 
 fn rate(record: &Record) -> Option<Rate> {
@@ -161,5 +220,35 @@ mod tests {
                 "d: nothing could be measured: M031.",
             ]
         );
+    }
+
+    #[test]
+    fn what_was_not_attacked_what_failed_and_what_was_not_rounded_is_said() {
+        let mut union = row("a", "union", "robust_accuracy", Some(0.5));
+        union.args = String::new();
+        let records = [
+            row("a", "pgd", "robust_accuracy", Some(0.45)),
+            union,
+            row("a", "union", "robust_accuracy_continuous", Some(0.4)),
+            row("a", "union", "coverage", Some(0.9)),
+            Record { flags: vec!["P012".into()], ..row("a", "square", "", None) },
+            Record { flags: vec![UNSUPPORTED.into()], ..row("a", "deepfool", "", None) },
+        ];
+        let verdict = verdicts(&records).remove(0);
+        assert_eq!(
+            verdict.sentence,
+            "robust accuracy is at most 50.0 % [48.6, 51.5] under these attacks (pgd), n=1000. The model takes integers: without \
+             rounding to 8-bit pixels it would be at most 40.0 % [38.6, 41.5]. Only 90.0 % [88.6, 91.5] of the samples were \
+             attacked; the others count as not broken. These parts failed, and what they did not see counts as not broken: square \
+             (P012)."
+        );
+        assert_eq!((verdict.threat.as_str(), verdict.attacks.len()), ("linf:8/255", 1));
+    }
+
+    #[test]
+    fn two_attacks_of_one_id_are_named_apart() {
+        let with = |args: &str| Record { args: args.into(), ..row("a", "pgd", "robust_accuracy", Some(0.5)) };
+        let verdict = verdicts(&[with("steps=20,loss=ce"), with("steps=50,loss=ce")]).remove(0);
+        assert!(verdict.sentence.contains("(pgd:steps=20, pgd:steps=50)"), "{}", verdict.sentence);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use minijinja::Value;
 use serde::Serialize;
 
+use super::gaps::{ShownGap, ShownRequirement, shown_gaps, shown_requirements};
 use super::{Certificate, Doubt, Page};
 use crate::columns::COLUMNS;
 use crate::error::ReportError;
@@ -15,7 +16,7 @@ use crate::palette::{ALARM, height_colour};
 use crate::record::Record;
 use crate::surface::{Surface, range_of};
 use crate::table::{TableCell, tables};
-use crate::text::{eps_text, shown, shown_to, significant};
+use crate::text::{shown, shown_to, significant, threat_text};
 use crate::verdict::{bar_svg, verdicts};
 
 /// How much of everything a page shows.
@@ -55,6 +56,9 @@ pub(crate) struct Contents {
     verdicts_left_out: usize,
     doubts: Vec<ShownDoubt>,
     doubts_left_out: usize,
+    requirements: Vec<ShownRequirement>,
+    gaps: Vec<ShownGap>,
+    gaps_left_out: usize,
     certificates: Vec<ShownCertificate>,
     certificates_left_out: usize,
     tables: Vec<ShownTable>,
@@ -230,11 +234,8 @@ impl Contents {
             figure.curves.truncate(limits.curves);
             Value::from_safe_string(figure_svg(&figure))
         });
-        let mut manifest = serde_json::to_string_pretty(&page.manifest)?;
-        let manifest_cut = manifest.len() > limits.manifest_bytes;
-        let end = (0..=limits.manifest_bytes.min(manifest.len())).rev().find(|&end| manifest.is_char_boundary(end)).unwrap_or(0);
-        manifest.truncate(end);
-        let manifest = manifest.lines().map(|line| shown_to(line, 4000)).collect::<Vec<_>>().join("\n");
+        let (manifest, manifest_cut) = shown_manifest(page, limits)?;
+        let (gaps, gaps_left_out) = shown_gaps(page, limits.outcomes);
         let outcomes = page.samples.outcomes();
         let interval = if page.interval.is_empty() { String::new() } else { format!(" (of rates: {})", shown(&page.interval)) };
         Ok(Contents {
@@ -246,6 +247,9 @@ impl Contents {
             verdicts_left_out,
             doubts: page.doubts.iter().take(limits.doubts).map(shown_doubt).collect(),
             doubts_left_out: page.doubts.len().saturating_sub(limits.doubts),
+            requirements: shown_requirements(page, limits.outcomes),
+            gaps,
+            gaps_left_out,
             certificates: page.certificates.iter().take(limits.certificates).map(shown_certificate).collect(),
             certificates_left_out: page.certificates.len().saturating_sub(limits.certificates),
             tables,
@@ -267,6 +271,15 @@ impl Contents {
             data,
         })
     }
+}
+
+/// The manifest as text of at most the limit's bytes, and whether it was cut.
+fn shown_manifest(page: &Page, limits: &Limits) -> Result<(String, bool), ReportError> {
+    let mut manifest = serde_json::to_string_pretty(&page.manifest)?;
+    let cut = manifest.len() > limits.manifest_bytes;
+    let end = (0..=limits.manifest_bytes.min(manifest.len())).rev().find(|&end| manifest.is_char_boundary(end)).unwrap_or(0);
+    manifest.truncate(end);
+    Ok((manifest.lines().map(|line| shown_to(line, 4000)).collect::<Vec<_>>().join("\n"), cut))
 }
 
 fn shown_verdicts(page: &Page, limits: &Limits) -> (Vec<VerdictGroup>, usize) {
@@ -377,14 +390,9 @@ fn row(record: &Record) -> Row {
     let component = if record.args.is_empty() {
         shown(&record.component)
     } else {
-        format!("{} {}", shown(&record.component), shown(&record.args))
+        format!("{}:{}", shown(&record.component), shown(&record.args.replace(',', ";")))
     };
-    let threat = match record.eps {
-        Some(eps) if eps > 0.0 && !record.threat.contains(&eps_text(eps)) => {
-            format!("{} ε={}", shown(&record.threat), eps_text(eps))
-        }
-        _ => shown(&record.threat),
-    };
+    let threat = threat_text(&record.threat, record.eps);
     let cell = TableCell::of(record);
     let (value, interval) = cell.map_or_else(|| ("–".to_owned(), String::new()), |cell| (cell.value, cell.interval));
     Row {

@@ -2,11 +2,13 @@
 //! computes nothing but the main table and the verdicts; everything it prints may be hostile.
 
 mod contents;
+mod gaps;
 mod policy;
 
 use minijinja::{Environment, context};
 
 use crate::error::ReportError;
+use crate::failure::Failure;
 use crate::figure::Figure;
 use crate::record::Record;
 use crate::samples::Samples;
@@ -38,10 +40,44 @@ pub struct Page {
     pub surfaces: Vec<Surface>,
     /// Doubts that were raised.
     pub doubts: Vec<Doubt>,
+    /// Conditions on the results, one entry per condition and model.
+    pub requirements: Vec<Requirement>,
+    /// The sentences behind the rows that have no number, and failures that have no row.
+    pub failures: Vec<Failure>,
     /// What was found about the gradient of every model.
     pub certificates: Vec<Certificate>,
-    /// The manifest of the run.
+    /// Version of the program that made the run; empty where unknown.
+    pub version: String,
+    /// SHA-256 of the images and labels as read; empty where unknown.
+    pub data_sha256: String,
+    /// The models' files.
+    pub models: Vec<ModelFile>,
+    /// The manifest of the run, without what differs between two equal runs.
     pub manifest: serde_json::Value,
+}
+
+/// The file of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelFile {
+    /// Name of the model, as the rows spell it.
+    pub name: String,
+    /// SHA-256 of the file, hexadecimal; empty where it could not be read.
+    pub sha256: String,
+    /// Name of the file without its folder; empty for a model that is not a file of its own.
+    pub file: String,
+}
+
+/// A condition on the results of one model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirement {
+    /// Name of the model, as the rows spell it; empty where the condition is about the whole run.
+    pub model: String,
+    /// The condition as typed: `robust_accuracy>=0.4`.
+    pub text: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What was found, as a clause: `it is 0.37`.
+    pub found: String,
 }
 
 /// How far an interrupted run came.
@@ -64,8 +100,14 @@ pub struct Doubt {
     pub explanation: String,
     /// What to do, with the flag to try.
     pub advice: String,
-    /// The model, threat model and component that it concerns.
+    /// The model, threat model and component that it concerns, in words.
     pub raised_for: String,
+    /// Name of the model, as the rows spell it; empty where it concerns the whole run.
+    pub model: String,
+    /// Threat model as spelled; empty where it concerns all of them.
+    pub threat: String,
+    /// Whether the numbers that it concerns should not be trusted.
+    pub unreliable: bool,
 }
 
 /// Whether the gradient of a model is its slope: a table of checks.
@@ -132,4 +174,4 @@ pub(crate) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use crate::figure::{Curve, Point, robust_accuracy_figures};
 use crate::samples::{SampleKey, SampleValue};
 use crate::surface::Axis;
 
-const ATTACKS: [&str; 12] = [
+pub(crate) const ATTACKS: [&str; 12] = [
     "<script>alert(1)</script>",
     "</script><script>alert(1)</script>",
     "\" onload=\"alert(1)",
@@ -23,7 +23,7 @@ const ATTACKS: [&str; 12] = [
 ];
 
 /// A page with `text` in every place that holds text.
-fn page_of(text: &str) -> Page {
+pub(crate) fn page_of(text: &str) -> Page {
     let own = || text.to_owned();
     let record = |component: &str, metric: &str, value: Option<f64>| Record {
         model: own(),
@@ -43,6 +43,8 @@ fn page_of(text: &str) -> Page {
         engine: own(),
         device: own(),
         flags: vec![own(), "Q03".to_owned()],
+        plugin: own(),
+        plugin_sha256: own(),
         ..Record::default()
     };
     let records = vec![
@@ -51,6 +53,8 @@ fn page_of(text: &str) -> Page {
         record("union", "robust_accuracy", Some(0.4)),
         record("", text, Some(f64::NAN)),
         record(text, text, None),
+        record(text, "", None),
+        record("union", "coverage", Some(0.5)),
     ];
     let mut samples = Samples::default();
     let key = SampleKey { model: own(), threat: own(), id: 0, label: 0, prediction: None };
@@ -83,7 +87,21 @@ fn page_of(text: &str) -> Page {
         samples,
         figures,
         surfaces: vec![surface.clone(), Surface { kind: "loss-weights".to_owned(), loss: surface.z.clone(), ..surface }],
-        doubts: vec![Doubt { code: own(), raised_if: own(), explanation: own(), advice: own(), raised_for: own() }],
+        doubts: vec![Doubt {
+            code: own(),
+            raised_if: own(),
+            explanation: own(),
+            advice: own(),
+            raised_for: own(),
+            model: own(),
+            threat: own(),
+            unreliable: true,
+        }],
+        requirements: vec![Requirement { model: own(), text: own(), holds: false, found: own() }],
+        failures: vec![Failure { model: own(), component: own(), threat: own(), code: own(), sentence: own() }],
+        version: own(),
+        data_sha256: own(),
+        models: vec![ModelFile { name: own(), sha256: own(), file: own() }],
         certificates: vec![Certificate {
             model: own(),
             sentence: own(),
@@ -326,6 +344,7 @@ fn the_parts_stand_in_order_and_the_verdict_comes_first() {
         "at most 40.0 % [30.0, 50.0] under these attacks (name), n=10",
         "1 doubt",
         "<h2>Results</h2>",
+        "<h2>Not measured</h2>",
         "<h2>Robust accuracy over the budget</h2>",
         "<h2>Landscapes</h2>",
         "<h2>How to read this page</h2>",
@@ -370,7 +389,7 @@ fn a_very_large_run_still_makes_a_small_page_that_says_what_is_left_out() {
     assert!(text.len() <= MAX_PAGE_BYTES, "{}", text.len());
     check(&text);
     for note in [
-        "of 200005 rows",
+        "of 200007 rows",
         "further landscapes are left out",
         "further doubts are left out",
         "drawn with fewer grid lines",
