@@ -8,6 +8,8 @@ mod architectures;
 #[cfg(test)]
 mod certificate;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod formulas;
 #[cfg(test)]
 mod gradient_file;

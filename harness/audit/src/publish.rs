@@ -8,6 +8,8 @@ use flatscape_report as report;
 use crate::certificate::{self, Certificate};
 use crate::job::Work;
 use crate::landscape;
+use crate::manifest::ModelFacts;
+use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
 use crate::witness;
@@ -32,6 +34,26 @@ pub const FORMATS: &[Format] = &[
         name: "csv",
         summary: "results.csv and samples.csv",
         make: |p| Ok(vec![("results.csv", report::results_csv(&p.records)), ("samples.csv", report::samples_csv(&p.samples))]),
+    },
+    Format {
+        name: "json",
+        summary: "results.json, for programs, by reports/schema/results.schema.json",
+        make: |p| Ok(vec![("results.json", report::results_json(p)?.into_bytes())]),
+    },
+    Format {
+        name: "sarif",
+        summary: "results.sarif, SARIF 2.1.0 for code scanning",
+        make: |p| Ok(vec![("results.sarif", report::results_sarif(p)?.into_bytes())]),
+    },
+    Format {
+        name: "junit",
+        summary: "junit.xml, for continuous integration",
+        make: |p| Ok(vec![("junit.xml", report::junit_xml(p).into_bytes())]),
+    },
+    Format {
+        name: "md",
+        summary: "results.md, a block for a model card",
+        make: |p| Ok(vec![("results.md", report::results_md(p).into_bytes())]),
     },
 ];
 
@@ -104,7 +126,7 @@ pub fn witnesses(stored: &Stored, dataset: &Dataset) -> Result<(), Refusal> {
 /// Everything that the page and the other formats show.
 ///
 /// # Errors
-/// `O102`: the manifest cannot be written as JSON.
+/// `O102`: the manifest cannot be written as JSON. `R098`: it holds a requirement that cannot be read.
 pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) -> Result<report::Page, Refusal> {
     let manifest = &stored.manifest;
     let names: Vec<&str> = manifest.models.iter().map(|m| m.name.as_str()).collect();
@@ -119,10 +141,39 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         samples: summary.samples.clone(),
         surfaces,
         doubts: summary.doubts.clone(),
+        requirements: judged(stored, summary)?,
+        failures: summary.failures.clone(),
+        version: manifest.flatscape.clone(),
+        data_sha256: manifest.data.sha256.clone(),
+        models: manifest.models.iter().map(model_file).collect(),
         certificates: summary.certificates.iter().flatten().map(rows_of).collect(),
         manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
         ..report::Page::default()
     })
+}
+
+/// The requirements of the run, judged on every model.
+fn judged(stored: &Stored, summary: &Summary) -> Result<Vec<report::Requirement>, Refusal> {
+    let models: Vec<String> = stored.manifest.models.iter().map(|m| m.name.clone()).collect();
+    let mut all = Vec::new();
+    for text in &stored.manifest.requirements {
+        let requirement: Requirement = text
+            .parse()
+            .map_err(|why| Refusal::state(98, format!("the requirement {text:?} of manifest.json cannot be read: {why}")))?;
+        let judged = requirement.judge(&summary.records, &models).into_iter();
+        all.extend(judged.map(|j| report::Requirement { model: j.model, text: j.text, holds: j.holds, found: j.found }));
+    }
+    Ok(all)
+}
+
+/// The file of a model; the name alone for a model that comes with the program.
+fn model_file(model: &ModelFacts) -> report::ModelFile {
+    let file = std::path::Path::new(&model.request.source).file_name();
+    report::ModelFile {
+        name: model.name.clone(),
+        sha256: model.sha256.clone(),
+        file: file.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+    }
 }
 
 /// A certificate as the page shows it.

@@ -85,12 +85,14 @@ fn unmeasured(record: &Record, flag: &str, page: &Page, told: &mut [bool], label
         return Gap { kind: GapKind::Unsupported, code: String::new(), sentence, ..gap };
     }
     let fits = |own: &str, other: &str| own.is_empty() || own == other;
-    let place = page.failures.iter().position(|failure| {
+    let about = |failure: &Failure| {
         failure.code == flag
             && fits(&failure.model, &record.model)
             && fits(&failure.component, &record.component)
             && fits(&failure.threat, &record.threat)
-    });
+    };
+    let fitting = || page.failures.iter().enumerate().filter(|(_, failure)| about(failure)).map(|(place, _)| place);
+    let place = fitting().find(|&place| !told[place]).or_else(|| fitting().next());
     let sentence = place.map(|place| {
         told[place] = true;
         shown_to(&page.failures[place].sentence, 1200)

@@ -33,7 +33,7 @@ pub use columns::{COLUMNS, Column, read_results, results_csv};
 pub use error::ReportError;
 pub use failure::{Failure, UNSUPPORTED};
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
-pub use formats::{FORMATS, Format, SCHEMA_VERSION, junit_xml, results_json, results_md, results_sarif};
+pub use formats::{SCHEMA_VERSION, junit_xml, results_json, results_md, results_sarif};
 pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
 pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Requirement, html};

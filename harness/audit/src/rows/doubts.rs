@@ -59,7 +59,8 @@ impl Rows<'_> {
                 if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == doubt.code)) {
                     continue;
                 }
-                summary.unreliable |= case.is_grave(&doubt);
+                let unreliable = case.is_grave(&doubt);
+                summary.unreliable |= unreliable;
                 let place = if text.is_empty() { self.model.name.clone() } else { format!("{} under {text}", self.model.name) };
                 summary.doubts.push(Doubt {
                     code: doubt.code.into(),
@@ -67,6 +68,9 @@ impl Rows<'_> {
                     explanation: doubt.explanation.into(),
                     advice: doubt.advice.into(),
                     raised_for: format!("{place}: {evidence}"),
+                    model: self.model.name.clone(),
+                    threat: text.clone(),
+                    unreliable,
                 });
             }
         }

@@ -11,7 +11,7 @@ mod union;
 
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::FindingsError;
-use flatscape_report::{Doubt, Record, Samples};
+use flatscape_report::{Doubt, Failure, Record, Samples};
 
 use crate::certificate::Certificate;
 use crate::job::Work;
@@ -37,6 +37,8 @@ pub struct Summary {
     pub unreliable: bool,
     /// What went wrong: refused models, jobs without a result, and components that did what they may not.
     pub faults: Vec<Refusal>,
+    /// The same faults as pages tell them, each once per model, component and threat model.
+    pub failures: Vec<Failure>,
     /// The gradient certificates, in the order of the models; absent where none was computed.
     pub certificates: Vec<Option<Certificate>>,
     /// Jobs that have ended, with a result or without one.
@@ -73,6 +75,12 @@ pub fn summarise(stored: &Stored) -> Result<Summary, Refusal> {
         rows.add_to(&mut summary).map_err(|e| Refusal::state(106, e.to_string()))?;
     }
     for refused in &manifest.refused {
+        summary.failures.push(Failure {
+            model: refused.name.clone(),
+            code: refused.id.clone(),
+            sentence: refused.why.clone(),
+            ..Failure::default()
+        });
         summary.records.push(Record {
             model: refused.name.clone(),
             model_sha256: refused.sha256.clone(),
@@ -154,11 +162,21 @@ impl<'a> Rows<'a> {
                 ids.push(id);
             }
             if fault.id() != UNSUPPORTED.0 {
-                summary.faults.push(fault.clone());
+                self.failed(part, fault, summary);
             }
         }
-        summary.faults.extend(violations(part)?);
+        violations(part)?.iter().for_each(|fault| self.failed(part, fault, summary));
         Ok(())
+    }
+
+    fn failed(&self, part: &Part, fault: &Refusal, summary: &mut Summary) {
+        let Record { model, component, threat, .. } = self.record(part);
+        let sentence = [Some(&fault.what), fault.help.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join("; ");
+        let failure = Failure { model, component, threat, code: fault.id(), sentence };
+        if !summary.failures.contains(&failure) {
+            summary.failures.push(failure);
+        }
+        summary.faults.push(fault.clone());
     }
 
     /// A row `unsupported` for every threat model that an attack does not serve.
