@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::float::shortest;
 
-/// What stands in one cell.
+/// The content of one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell<'a> {
     /// Text; guarded against being read as a formula.

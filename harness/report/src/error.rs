@@ -11,7 +11,7 @@ pub enum ReportError {
         "the table has no column `{column}`: it was written by another version of this program, or was altered; make it again"
     )]
     MissingColumn {
-        /// The name as it stands in [`crate::COLUMNS`].
+        /// The name, as in [`crate::COLUMNS`].
         column: &'static str,
     },
     /// One cell does not hold what its column holds.
@@ -21,19 +21,19 @@ pub enum ReportError {
         line: u64,
         /// The column's name.
         column: &'static str,
-        /// What stands there, cut to a readable length.
+        /// The text of the cell, cut to a readable length.
         found: String,
-        /// What should stand there, with its article.
+        /// What is expected, with its article.
         expected: &'static str,
     },
     /// Two columns have one name.
-    #[error("the column `{column}` stands there twice; write the samples again or restore the file")]
+    #[error("the column `{column}` occurs twice; write the samples again or restore the file")]
     RepeatedColumn {
         /// Its name, as it may be shown.
         column: String,
     },
     /// Two lines are about the same thing.
-    #[error("line {line}: the {what} stands there twice; write the samples again or restore the file")]
+    #[error("line {line}: the {what} occurs twice; write the samples again or restore the file")]
     RepeatedLine {
         /// Line in the file, from 1; the header is line 1.
         line: u64,

@@ -15,7 +15,7 @@ pub struct Failure {
     pub component: String,
     /// Threat model as spelled.
     pub threat: String,
-    /// Id of the refusal, as it stands in the `flags` of rows: `M031`.
+    /// Id of the refusal, as in the `flags` of rows: `M031`.
     pub code: String,
     /// The sentence, with a way out.
     pub sentence: String,

@@ -1,4 +1,4 @@
-//! What a component is called where another with the same id stands beside it: `pgd` alone, else `pgd:steps=50;alpha=0.01`, the
+//! The label of a component if another one has the same id: `pgd` alone, else `pgd:steps=50;alpha=0.01`, the
 //! id and the arguments that differ. Never with a comma, so that it is one cell and one word.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,7 +11,7 @@ use crate::surface::{Surface, round_step, shared_range};
 use crate::svg::{Anchor, Canvas, Ink, Painted, THIN, at, fill, label, picture, rule, stroke, tenths};
 use crate::text::{eps_text, significant};
 
-/// Where the eye stands, in radians: around the vertical axis, and above the floor. The page starts from the same place.
+/// The direction of view, in radians: around the vertical axis, and above the floor. The page starts from the same place.
 pub(crate) const EYE: (f64, f64) = (0.62, 0.47);
 /// Height of the box; its floor is 2 by 2.
 pub(crate) const BOX_HEIGHT: f64 = 1.35;

@@ -55,7 +55,7 @@ pub const CURVES: [Colour; 7] = [
 
 /// Marks what changed: cells of another class, doubts.
 pub const ALARM: Colour = Colour(196, 69, 54);
-/// Background of a picture that stands alone.
+/// Background of a stand-alone picture.
 pub const PAPER: Colour = Colour(255, 255, 255);
 /// Text and marks.
 pub const INK: Colour = Colour(31, 36, 48);

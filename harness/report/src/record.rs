@@ -1,8 +1,8 @@
-//! One measurement. What a measurement means is told by its `component` and `metric`; nothing here interprets them.
+//! One measurement. Its `component` and `metric` say what it means; nothing here interprets them.
 
 use serde::{Deserialize, Serialize};
 
-/// One measurement, one row of `results.csv`. The fields stand in the order of the file's columns; what each holds is told by
+/// One measurement, one row of `results.csv`. The fields are in the order of the file's columns; what each holds is stated in
 /// the `help` of its row in [`crate::COLUMNS`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each field is described once, in COLUMNS")]

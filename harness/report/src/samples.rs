@@ -215,7 +215,7 @@ const KEYS: [&str; 5] = ["model", "threat", "id", "label", "prediction"];
 
 /// `samples.csv`: keys `model, threat, id, label, prediction`, then the columns in order of first appearance. What was measured
 /// without a threat model is joined to every line of the same model and sample that has one, and gets a line of its own only
-/// where there is none. A place where nothing was measured is an empty cell. The rules of [`crate::results_csv`] hold.
+/// where there is none. A missing measurement is an empty cell. The rules of [`crate::results_csv`] hold.
 pub fn samples_csv(samples: &Samples) -> Vec<u8> {
     let header = KEYS.into_iter().chain(samples.columns.iter().map(String::as_str));
     let lines = samples.lines().map(|line| {
@@ -234,10 +234,10 @@ pub fn samples_csv(samples: &Samples) -> Vec<u8> {
 }
 
 /// Reads `samples.csv`: [`samples_csv`] of what it returns gives the same bytes again. A cell that is written as a number is a
-/// number, except in a column that ends in `.outcome`; an empty cell is no measurement.
+/// number, except in a column that ends in `.outcome`; an empty cell is not a measurement.
 ///
 /// # Errors
-/// Malformed CSV, columns that do not begin with the five keys, a column or a line that stands there twice, a key that is not
+/// Malformed CSV, columns that do not begin with the five keys, a column or a line that occurs twice, a key that is not
 /// a whole number.
 pub fn read_samples(bytes: &[u8]) -> Result<Samples, ReportError> {
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
@@ -391,10 +391,10 @@ mod tests {
         let head = "model,threat,id,label,prediction";
         assert!(says("").contains("no column `model`"));
         assert!(says("model,threat,label,id,prediction\n").contains("no column `id`"));
-        assert!(says(&format!("{head},x,x\n")).contains("`x` stands there twice"));
+        assert!(says(&format!("{head},x,x\n")).contains("`x` occurs twice"));
         assert_eq!(
             says(&format!("{head}\na,,0,1,1\na,,0,1,1\n")),
-            "line 3: the sample 0 of a under \"\" stands there twice; write the samples again or restore the file"
+            "line 3: the sample 0 of a under \"\" occurs twice; write the samples again or restore the file"
         );
         assert_eq!(says(&format!("{head}\na,,-1,1,1\n")), "line 2, column `id`: \"-1\" is not a whole number");
         assert_eq!(says(&format!("{head}\na,,1,1,x\n")), "line 2, column `prediction`: \"x\" is not a whole number or empty");

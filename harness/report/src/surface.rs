@@ -49,7 +49,7 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Height of a cell, NaN where there is none.
+    /// Height of a cell; NaN if there is none.
     pub(crate) fn height(&self, i: usize, j: usize) -> f64 {
         let heights = if self.is_likelihood() { &self.z } else { &self.loss };
         heights.get(j * self.x_axis.values.len() + i).copied().unwrap_or(f64::NAN)

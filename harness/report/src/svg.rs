@@ -4,7 +4,7 @@
 //! plotters places everything on whole pixels and writes neither classes nor a description. So a picture is painted ten times
 //! as large as it is shown, which makes a pixel a tenth of a unit, and [`picture`] puts the shown size, the description and the
 //! classes (`ink`, `quiet`, `rule`, `mark`, `paper`, by which a page restyles the neutral colours) into the finished text.
-//! That is safe because plotters escapes every text: a quoted attribute is never a stranger's.
+//! That is safe because plotters escapes every text: a quoted attribute never comes from outside.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -45,7 +45,7 @@ pub(crate) fn picture(size: (f64, f64), description: &str, paint: impl FnOnce(&C
         let canvas = SVGBackend::with_string(&mut painted, (width as u32, height as u32)).into_drawing_area();
         let outcome = canvas.fill(&RGBColor::from(PAPER)).and_then(|()| paint(&canvas)).and_then(|()| canvas.present());
         if let Err(fault) = outcome {
-            // Said in the picture: it stands beside others that are whole.
+            // Stated in the picture, because others beside it are whole.
             let words = format!("this picture is not whole: {fault}");
             let _ = label(&canvas, (4.0, 12.0), Anchor::Start, 11.0, Ink::Plain, &words, 200);
         }
@@ -61,7 +61,7 @@ pub(crate) fn picture(size: (f64, f64), description: &str, paint: impl FnOnce(&C
     head + &touched_up(body)
 }
 
-/// Width of a line that says nothing else, in tenths; the picture's own, so that thousands of lines need not repeat it.
+/// Width of a line without a width of its own, in tenths; the picture's own, so that thousands of lines need not repeat it.
 pub(crate) const THIN: u32 = 6;
 
 /// Drops what the head of the picture says once, and gives the neutral colours their classes.

@@ -242,7 +242,7 @@ fn table(group: &Group, labels: &Labels) -> Table {
 /// Place in [`HEADLINES`], component and arguments.
 type ColumnKey<'a> = (usize, &'a str, &'a str);
 
-/// The column of a row; `None` for what is no headline, and for a median distance that is the budget itself: an attack that
+/// The column of a row; `None` for a metric that is not a headline, and for a median distance that is the budget itself: an attack that
 /// always goes to the border of the ball says nothing by it.
 fn column_key(record: &Record) -> Option<ColumnKey<'_>> {
     let headline = HEADLINES.iter().position(|headline| headline.metric == record.metric)?;

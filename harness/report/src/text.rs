@@ -43,7 +43,7 @@ pub fn percent(value: f64, interval: Option<(f64, f64)>) -> String {
     }
 }
 
-/// A budget in pixel units as people say it: `8/255` where it is a whole number of grey levels, else `0.02 ≈ 5.1/255`; values
+/// A budget in pixel units, for people: `8/255` where it is a whole number of grey levels, else `0.02 ≈ 5.1/255`; values
 /// above one are not pixel units and are printed as they are.
 pub fn eps_text(eps: f64) -> String {
     let levels = eps * 255.0;

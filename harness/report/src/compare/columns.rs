@@ -59,7 +59,7 @@ pub const COMPARE_COLUMNS: &[CompareColumn] = &[
     column("gained",          "ids of the samples that are right for the model alone, joined by `;`",           |l| l.reference(|d| ids(d.flips.as_ref().map(|f| &f.gained)))),
     column("lost",            "ids of the samples that are right for the reference alone, joined by `;`",       |l| l.reference(|d| ids(d.flips.as_ref().map(|f| &f.lost)))),
     column("rank_first",      "best possible rank among the values of the same samples and measure",            |l| l.own(|v| place(v.rank.map(|r| r.first)))),
-    column("rank_last",       "worst possible rank; ranks that overlap cannot be told apart",                   |l| l.own(|v| place(v.rank.map(|r| r.last)))),
+    column("rank_last",       "worst possible rank; ranks that overlap cannot be distinguished",                |l| l.own(|v| place(v.rank.map(|r| r.last)))),
     column("ranked",          "how many values are ranked together",                                            |l| l.own(|v| place(v.rank.map(|r| r.of)))),
     column("flags",           "codes of the doubts and errors raised for the value, joined by `;`",             |l| l.own(|v| Cell::Text(v.flags.join(";").into()))),
 ];

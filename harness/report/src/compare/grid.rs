@@ -37,7 +37,7 @@ pub struct GridCell {
     pub interval: String,
     /// Samples behind it.
     pub n: u64,
-    /// Its rank: `2`, or `2–3` where it cannot be told apart from another; empty where nothing is ranked.
+    /// Its rank: `2`, or `2–3` if it cannot be distinguished from another; empty where nothing is ranked.
     pub rank: String,
     /// How many values are ranked.
     pub ranked: usize,

@@ -119,7 +119,7 @@ pub struct Value {
     pub flags: Vec<String>,
 }
 
-/// A place in a ranking: from `first` to `last` of `of`. Values that cannot be told apart share places.
+/// A place in a ranking: from `first` to `last` of `of`. Values that cannot be distinguished share places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rank {
     /// The best place that is possible.
@@ -165,7 +165,7 @@ pub struct Difference {
     pub n: u64,
     /// Samples of the reference.
     pub reference_n: u64,
-    /// Samples that flipped; `None` where the samples are not paired or the values are no rates.
+    /// Samples that flipped; `None` where the samples are not paired or the values are not rates.
     pub flips: Option<Flips>,
 }
 

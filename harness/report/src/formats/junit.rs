@@ -57,7 +57,7 @@ fn suites(page: &Page) -> Vec<Suite> {
         let twin = models.iter().filter(|other| other.name == model.name).count() > 1;
         let sha: String = shown(&model.sha256).chars().take(12).collect();
         let name = if twin { format!("{} ({sha})", shown(&model.name)) } else { shown(&model.name) };
-        // doubts, requirements and gaps name a model by its name alone: those of twins are told at the first
+        // doubts, requirements and gaps name a model by its name alone: those of twins are reported at the first
         let first = models.iter().position(|other| other.name == model.name) == Some(place);
         let mut cases: Vec<Case> = verdicts
             .iter()
@@ -92,7 +92,7 @@ fn suites(page: &Page) -> Vec<Suite> {
 fn verdict_case(verdict: &Verdict, page: &Page) -> Case {
     let threat = if verdict.threat.is_empty() { String::new() } else { format!(" under {}", verdict.threat) };
     let says = format!("{}: {}", verdict.model, verdict.sentence);
-    // a number that should not be trusted is told by the doubt's own case
+    // a number that should not be trusted is reported by the doubt's own case
     let note = if is_unreliable(verdict, page) { " This number is unreliable." } else { "" };
     let outcome = if verdict.bound.is_some() { Outcome::Passed } else { Outcome::Skipped };
     Case { name: format!("robust accuracy{threat}"), outcome, says: says + note }
@@ -165,7 +165,7 @@ fn write_suite(xml: &mut String, suite: &Suite) {
     *xml += "  </testsuite>\n";
 }
 
-/// Text as it may stand in an element or in an attribute in double quotes.
+/// Text that is valid in an element or in an attribute in double quotes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

@@ -131,7 +131,7 @@ fn how_to_repeat(text: &mut String, page: &Page) {
     }
 }
 
-/// Text as it may stand anywhere in a line of Markdown: what could format, link, mention or become HTML is escaped. Words such as
+/// Text that is safe anywhere in a line of Markdown: what could format, link, mention or become HTML is escaped. Words such as
 /// `linf:8/255` and `pgd:steps=50;alpha=0.01` stay readable.
 fn md(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

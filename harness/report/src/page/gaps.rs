@@ -22,7 +22,7 @@ pub(super) struct ShownGap {
     threat: String,
     component: String,
     sentence: String,
-    /// The id of a failure; empty for what is no failure.
+    /// The id of a failure; empty if it is not a failure.
     code: String,
 }
 

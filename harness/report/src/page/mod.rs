@@ -92,7 +92,7 @@ pub struct Partial {
 /// A reason not to trust a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doubt {
-    /// Its code, as it stands in the `flags` of rows.
+    /// Its code, as in the `flags` of rows.
     pub code: String,
     /// The rule that raised it, as a clause: `more than 1 % of the gradients are not finite`.
     pub raised_if: String,
