@@ -128,8 +128,8 @@ pub fn kind(id: &str) -> Option<&'static Kind> {
 /// The page that lists them, as Markdown.
 pub fn page() -> String {
     let mut page = String::from(
-        "# Refusals\n\nWhat flatscape refuses, and what to do about it. Made from `REFUSALS` in `src/refusal/table.rs`; a test\n\
-         compares them. Set `FLATSCAPE_WRITE_PAGES=1` and run that test to write this page again.\n",
+        "# Refusals\n\nWhat flatscape refuses, and what to do about it. Made from `REFUSALS` in `src/refusal/table.rs`;\n\
+         a test compares them. Set `FLATSCAPE_WRITE_PAGES=1` and run that test to write this page again.\n",
     );
     for class in Class::ALL {
         page.push_str(&format!(
