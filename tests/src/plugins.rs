@@ -215,6 +215,30 @@ fn an_attack_that_lies_changes_no_verdict() {
     the_others_are_not_touched(&file, &["--attack", "bad-oracle:how=crash"], "died (SIGSEGV)");
 }
 
+/// A metric is taken at the points of an oracle attack as at those of a program; what is no attack, and what does not exist, is
+/// refused before any work.
+#[test]
+fn a_metric_looks_where_an_oracle_leads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = misbehaving("oracle", folder.path());
+    let file = file.to_str().expect("a path");
+    let (oracle, program) = ("ams:at=adv:bad-oracle:how=clip", "ams:at=adv:fgsm");
+    let run = Run::new(&beside_good(&["--plugin", file, "--metric", oracle, "--metric", program])).expect(0);
+    let rows: Vec<_> = run.table("results.csv").into_iter().filter(|r| r["metric"] == "ams_mean").collect();
+    let value = |named: &str| -> f64 {
+        let row = rows.iter().find(|r| r["args"].contains(named) || named.is_empty() && !r["args"].contains("adv"));
+        row.expect("a row")["value"].parse().expect("a number")
+    };
+    // both take one step of ε along the signs of the same gradient
+    assert_eq!((rows.len(), value("bad-oracle")), (3, value("fgsm")), "{rows:?}");
+    assert!((value("bad-oracle") - value("")).abs() > 1e-3, "the clean points were measured: {rows:?}");
+    for wrong in ["ams:at=adv:phi", "ams:at=adv:nobody", "ams:at=adv:fgsm:steps=3"] {
+        let output = flatscape(folder.path(), &beside_good(&["--metric", wrong]));
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!folder.path().join("run").exists(), "{wrong}: nothing is begun");
+    }
+}
+
 #[test]
 fn a_named_plugin_that_is_none_is_the_end() {
     let folder = tempfile::tempdir().expect("a folder");

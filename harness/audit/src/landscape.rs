@@ -248,7 +248,7 @@ pub fn compute(
     result.column("label", labels);
     for (name, all) in SURFACES.iter().zip(surfaces) {
         let width = all.len() / samples.len().max(1);
-        result.array(name, &[samples.len(), width], all);
+        result.array(name, &[samples.len(), width], all)?;
     }
     Ok(result)
 }

@@ -7,8 +7,8 @@ use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::prepared::{Settings, of_host};
-use flatscape_measure::request::{At, Request, Target};
+use flatscape_measure::prepared::{Settings, check, of_host};
+use flatscape_measure::request::{Request, Target};
 use flatscape_measure::threats::ThreatModel;
 
 use crate::job::{Job, Work};
@@ -163,12 +163,9 @@ impl Asked<'_> {
         label: String,
         columns: &mut Vec<String>,
     ) -> Result<manifest::Component, Refusal> {
+        check(self.plugins, kind, request)?;
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
-        if let Some(At::Adversarial(attack)) = &request.at {
-            let inner = self.plugins.component(Kind::Attack, &attack.id).map_err(of_host)?;
-            inner.arguments(&attack.arguments).map_err(of_host)?;
-        }
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
         let Answer { serves, program_steps, own_objective } = self.served(component, request, columns)?;
         Ok(manifest::Component {

@@ -10,7 +10,7 @@ use flatscape_intake::model::Model;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::Findings;
 use flatscape_measure::threats::ThreatModel;
-use flatscape_measure::verify::{Finding, Outcome, Verifier};
+use flatscape_measure::verify::{Finding, Outcome, Region, Verifier};
 use serde::Serialize;
 
 use crate::job::{Job, Work};
@@ -307,8 +307,9 @@ fn judged(
     let copied = witnesses.x0.to_vec::<f32>().unwrap_or_default();
     let width = own.len() / ids.len().max(1);
     let verifier = Verifier::new(engine, &model.graph, threat, 1).map_err(|e| Refusal::engine(110, e.to_string()))?;
-    let findings =
-        verifier.judge(threat, &clean.x, &clean.y, &witnesses.points).map_err(|e| Refusal::engine(110, e.to_string()))?;
+    let findings = verifier
+        .judge(threat, Region::Ball, &clean.x, &clean.y, &witnesses.points)
+        .map_err(|e| Refusal::engine(110, e.to_string()))?;
     for (row, finding) in findings.iter().enumerate() {
         let id = witnesses.ids[row];
         let same = copied.get(row * width..(row + 1) * width) == own.get(row * width..(row + 1) * width);

@@ -3,14 +3,16 @@
 
 use flatscape_intake::data::Dataset;
 use flatscape_intake::refusal::Refusal;
+use flatscape_measure::columns::{WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X};
 use flatscape_measure::findings::{Findings, FindingsError};
 
 use crate::job::{Job, Work};
 use crate::manifest::Manifest;
 use crate::stored::Stored;
 
-/// The columns of an attack's findings that its witnesses take over, besides the points.
-const ABOUT: [&str; 2] = ["distance", "adv_prediction"];
+/// The columns of an attack's findings that its witnesses take over, and what they are called in the file.
+const TAKEN: [(&str, &str); 4] =
+    [(WITNESS_X.name, "x_adv"), ("witness_z", "z"), (WITNESS_PREDICTION.name, "prediction"), (WITNESS_DISTANCE.name, "distance")];
 
 /// The witness files of a run: name and bytes, one per attack that broke something.
 ///
@@ -42,18 +44,11 @@ pub fn name(job: &Job) -> String {
 
 /// The rows of an attack's findings that have a point.
 fn witnesses(findings: &Findings) -> Result<Findings, FindingsError> {
-    let all = findings.get::<i64>("id")?;
-    let ids = findings.get::<i64>("witness_id")?;
-    let rows: Vec<usize> = (0..all.len()).filter(|&row| ids.binary_search(&all[row]).is_ok()).collect();
     let mut kept = Findings::default();
-    kept.column("id", ids);
-    for name in ABOUT {
-        let column = findings.tensor(name).ok_or_else(|| FindingsError::Column(name.to_owned()))?;
-        kept.0.insert(name.to_owned(), flatscape_graph::rows(column, &rows));
-    }
-    for name in ["witness_x", "witness_z"] {
-        if let Some(points) = findings.tensor(name) {
-            kept.0.insert(name.to_owned(), points.clone());
+    kept.column("id", findings.read(&WITNESS_ID)?);
+    for (from, to) in TAKEN {
+        if let Some(column) = findings.tensor(from) {
+            kept.0.insert(to.to_owned(), column.clone());
         }
     }
     Ok(kept)
@@ -65,11 +60,6 @@ fn file(manifest: &Manifest, job: &Job, mut joined: Findings, dataset: &Dataset)
     }
     let ids: Vec<u64> = joined.get::<i64>("id")?.into_iter().map(|id| id as u64).collect();
     let clean = dataset.gather(&ids);
-    for (from, to) in [("witness_x", "x_adv"), ("witness_z", "z"), ("adv_prediction", "prediction")] {
-        if let Some(points) = joined.0.remove(from) {
-            joined.0.insert(to.to_owned(), points);
-        }
-    }
     joined.column("label", clean.y);
     joined.0.insert("x0".into(), clean.x);
     if let Some(threat) = manifest.threats.iter().find(|t| t.written == job.threat) {

@@ -19,7 +19,7 @@ use flatscape_graph::{Dim, Graph, Tensor, normalize, shown};
 
 pub use admit::admit;
 pub use answer::{Task, rows_of_logits};
-pub use batch::{Agreement, TOLERANCE, compare, noise};
+pub use batch::{Agreement, TOLERANCE, compare, difference, noise};
 pub use given::identity;
 pub use given::{Given, GivenRequest};
 pub use native::{Interface, Native};
@@ -293,8 +293,13 @@ fn settle_batch(
         let together = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
         let few = if native.fixed_batch.is_some() { alone(native)? } else { together.clone() };
         let steadiness = steadiness::measure(engine, &together, &first_images(data, TRIED)).map_err(named)?;
-        let found = compare(engine, &few, size, &together, &images).map_err(named)?;
-        // if two runs of the same images differ, nothing can be said about the batch
+        let mut found = compare(engine, &few, size, &together, &images).map_err(named)?;
+        if found.holds() {
+            let more = first_images(data, batch::images_at_drawn_sizes(data.shape.iter().product()));
+            let drawn = batch::at_drawn_sizes(engine, &few, size, &together, &more).map_err(named)?;
+            found.difference = found.difference.max(drawn);
+        }
+        // where two runs of the same images differ, nothing is learned about the batch
         if found.holds() || native.fixed_batch.is_none() || !steadiness.repeats() {
             return Ok((steadiness, found));
         }
@@ -353,5 +358,7 @@ fn batch_fact(native: &Native, found: &Agreement) -> String {
         );
     }
     let alone = native.fixed_batch.map_or(String::new(), |n| format!("its batch of {n} was made free: "));
-    format!("{alone}{images} images in small batches and together give {verdict} (largest relative difference {difference:.1e})")
+    format!(
+        "{alone}{images} images in small batches and together, also in batches of sizes drawn by key, give {verdict} (largest relative difference {difference:.1e})"
+    )
 }

@@ -1,16 +1,22 @@
 //! The attack loop: restarts, steps, projection and what is kept. It proposes; [`crate::verify`] disposes. Written once, for
 //! every attack that is a program.
 
-use std::ops::Range;
+mod keep;
+mod lots;
 
-use flatscape_engine::{Engine, EngineError};
-use flatscape_graph::{Tensor, rows};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flatscape_engine::{Buffer, Engine, EngineError};
+use flatscape_graph::{Element, Tensor, rows};
 use flatscape_host::{Program, Role};
 
-use crate::link::{Link, LinkError, Point};
-use flatscape_intake::scores::{argmax, is_broken};
+use crate::link::{Link, LinkError, Linked, Point};
+use crate::stage::{Draw, Stage, StageError, Step, Values};
+use keep::{BEST_SCORE, BEST_X, BROKEN, COUNTS, Keeping, LOSSES, NOTHING, REMEMBERED, SUCCESS, kept, next};
+use lots::{Lot, pack};
 
-use crate::stage::{Draw, Stage, StageError, Step, Values, is_shared};
+pub use keep::Keep;
 
 /// The samples under attack: clean points in pixel units and what is known about them.
 #[derive(Clone, Debug)]
@@ -61,33 +67,44 @@ impl Batch {
 pub struct Proposal {
     /// The point, C·H·W values in pixel units; `None` when the attack offered nothing.
     pub x: Option<Vec<f32>>,
-    /// Whether the attack's own graph saw it misclassified.
+    /// Whether the attack's own graph saw an adversarial example.
     pub claimed: bool,
-    /// Whether the attack's own graph gave no finite logits there.
-    pub undefined: bool,
-    /// The loss at the point, as the attack's graph saw it.
+    /// What the point is worth to the attack: its loss where it is an ordinary one.
     pub loss: f64,
     /// Evaluations of the model spent.
     pub forwards: u64,
     /// Reverse passes spent.
     pub backwards: u64,
-    /// Gradients seen that were zero everywhere.
-    pub zero_gradients: u64,
-    /// Gradients seen with an entry that is no number.
-    pub broken_gradients: u64,
     /// Gradients looked at.
     pub gradients: u64,
+    /// Gradients seen that were zero everywhere.
+    pub zero_gradients: u64,
+    /// Gradients seen with an entry that is NaN or infinite.
+    pub broken_gradients: u64,
+    /// Steps that changed no pixel.
+    pub unmoved_steps: u64,
+    /// The losses before the last steps, ten at most, oldest first.
+    pub losses: Vec<f32>,
 }
 
-/// Which iterate an attack hands over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Any misclassified iterate, else one at which the model gives no number, else the one of the highest loss; broken
-    /// samples leave the batch.
-    Verdict,
-    /// The last iterate of every sample, broken or not.
-    Last,
+/// How one restart is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Restart<'r> {
+    /// Seed of the audit.
+    pub seed: u64,
+    /// The radius.
+    pub eps: f64,
+    /// Which restart, from 0.
+    pub number: u32,
+    /// Samples per run of a graph.
+    pub batch_size: usize,
+    /// Looked at between runs.
+    pub stop: &'r AtomicBool,
 }
+
+/// Is asked about adversarial examples that an attack claims: their places among the samples and their points. Says which may
+/// leave the batch; the others go on as if nothing had been found.
+pub type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<bool>, AttackError>;
 
 /// An attack program linked to a model and compiled.
 pub struct Attack {
@@ -97,7 +114,9 @@ pub struct Attack {
     emit: Option<Stage>,
     last: Stage,
     count: u32,
-    targeted: bool,
+    keep: Keep,
+    /// Whether steps look at gradients.
+    follows_gradient: bool,
 }
 
 /// What can go wrong between a program and its verdict.
@@ -112,185 +131,339 @@ pub enum AttackError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Attack {
     /// Links and compiles. `free` attacks may leave the ball on their way; only what they hand over is checked.
+    ///
+    /// # Errors
+    /// The program does not fit the model, or the engine refuses what was linked.
     pub fn compile(
         engine: &dyn Engine,
         link: &Link,
         program: &Program,
         component: &str,
         free: bool,
+        keep: Keep,
     ) -> Result<Attack, AttackError> {
-        let stage = |graph, point, asked: &[&str]| -> Result<Stage, AttackError> {
-            Ok(Stage::compile(engine, &link.stage(graph, point, !free, asked)?)?)
-        };
-        let init = program.graph(Role::Init).map(|g| stage(g, Point::Clean, &[])).transpose()?;
-        let steps = program
-            .graphs(Role::Step)
-            .map(|g| stage(g, Point::Fed, &["logits", "loss", "grad_peak"]))
-            .collect::<Result<Vec<_>, _>>()?;
-        let emit = program.graph(Role::Emit).map(|g| stage(g, Point::Fed, &[])).transpose()?;
-        let last = Stage::compile(engine, &link.forward(&["logits", "loss"])?)?;
-        Ok(Attack { component: component.to_owned(), init, steps, emit, last, count: program.steps, targeted: link.targeted })
+        let keeping = Keeping { keep, threat: link.threat, targeted: link.targeted, free };
+        let complete = |linked: Linked| if keep == Keep::Last { Ok(linked) } else { kept(linked, keeping) };
+        let asked: &[&str] = if keep == Keep::Last { &[] } else { &["logits", "loss", "grad_peak"] };
+        let mut follows_gradient = false;
+        let mut steps = Vec::new();
+        for graph in program.graphs(Role::Step) {
+            let linked = link.stage(graph, Point::Fed, !free, asked)?;
+            follows_gradient |= linked.graph.outputs().iter().any(|o| &*o.name == "grad_peak");
+            steps.push(Stage::compile(engine, &complete(linked)?)?);
+        }
+        let plain =
+            |graph, point| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, point, !free, &[])?)?) };
+        let init = program.graph(Role::Init).map(|g| plain(g, Point::Clean)).transpose()?;
+        let emit = program.graph(Role::Emit).map(|g| plain(g, Point::Fed)).transpose()?;
+        let last = Stage::compile(engine, &complete(link.forward(&["logits", "loss"])?)?)?;
+        let component = component.to_owned();
+        Ok(Attack { component, init, steps, emit, last, count: program.steps, keep, follows_gradient })
     }
 
-    /// One restart over a batch with this radius: a proposal per sample, in order.
-    pub fn run(&self, batch: &Batch, eps: f64, seed: u64, restart: u32, keep: Keep) -> Result<Vec<Proposal>, AttackError> {
-        let mut proposals = vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()];
-        // Positions in `batch` of the samples that are still under attack, in the order of the rows of `values`.
-        let mut active: Vec<usize> = (0..batch.len()).collect();
-        let mut values = self.start(batch, eps, restart)?;
-        let draw = |step| Draw { seed, component: &self.component, restart, step: Step::All(step) };
+    /// Bytes that were moved by all runs so far: to the engine, and from it.
+    pub fn traffic(&self) -> (u64, u64) {
+        let stages = self.init.iter().chain(&self.steps).chain(&self.emit).chain([&self.last]);
+        stages.map(Stage::traffic).fold((0, 0), |(up, down), (u, d)| (up + u, down + d))
+    }
 
-        let mut x = self.last.upload(&batch.x0)?;
-        if let Some(init) = &self.init {
-            let mut given = init.run(&values, &batch.ids, &draw(0))?;
-            spend(&mut proposals, &active, init);
-            x = given.take("x").unwrap_or(x);
-            values.keep(given);
-        }
-        values.put("x", x);
-
+    /// One restart over all samples: a proposal per sample, in order. The steps of all samples go together, in lots of
+    /// `batch_size`; after each step those that are left are packed again. `progress` is told the share that is done.
+    ///
+    /// # Errors
+    /// A stage or the judge failed, or [`AttackError::Interrupted`].
+    pub fn run(
+        &self,
+        batch: &Batch,
+        restart: &Restart,
+        judge: Judge,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Proposal>, AttackError> {
+        let mut run = Run {
+            attack: self,
+            batch,
+            restart,
+            lots: Vec::new(),
+            proposals: vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()],
+            spent: Proposal::default(),
+        };
+        run.start()?;
         for k in 0..self.count {
             let Some(step) = self.steps.get(k as usize % self.steps.len().max(1)) else { break };
-            if active.is_empty() {
+            if run.lots.is_empty() {
                 break;
             }
-            let ids: Vec<u64> = active.iter().map(|&i| batch.ids[i]).collect();
-            values.put("k", step.upload(&Tensor::scalar(i64::from(k)))?);
-            let mut given = step.run(&values, &ids, &draw(k + 1))?;
-            spend(&mut proposals, &active, step);
-            self.watch_gradients(&mut proposals, &active, &given)?;
-            let broken = self.judge(&mut proposals, batch, &active, &values, &given, keep)?;
-            let next = given.take("x_next").ok_or_else(|| StageError::Result { name: "x_next".into() })?;
-            values.put("x", next);
-            values.keep(given);
-            if keep == Keep::Verdict && broken.iter().any(|&b| b) {
-                let stay: Vec<usize> = (0..active.len()).filter(|&row| !broken[row]).collect();
-                active = stay.iter().map(|&row| active[row]).collect();
-                if !active.is_empty() {
-                    values = self.compact(values, &stay)?;
-                }
-            }
+            run.step(step, k)?;
+            run.leave(judge)?;
+            progress(f64::from(k + 1) / f64::from(self.count + 1));
         }
+        run.end()?;
+        Ok(run.proposals)
+    }
+}
 
-        if active.is_empty() {
-            return Ok(proposals);
-        }
-        let ids: Vec<u64> = active.iter().map(|&i| batch.ids[i]).collect();
-        if let Some(emit) = &self.emit {
-            let mut given = emit.run(&values, &ids, &draw(self.count + 1))?;
-            spend(&mut proposals, &active, emit);
-            if let Some(x) = given.take("x_adv") {
-                values.put("x", x);
-            }
-        }
-        let given = self.last.run(&values, &ids, &draw(self.count + 1))?;
-        spend(&mut proposals, &active, &self.last);
-        self.judge(&mut proposals, batch, &active, &values, &given, keep)?;
-        Ok(proposals)
+/// One restart under way.
+struct Run<'a> {
+    attack: &'a Attack,
+    batch: &'a Batch,
+    restart: &'a Restart<'a>,
+    lots: Vec<Lot>,
+    proposals: Vec<Proposal>,
+    /// What a sample has spent that is still under attack.
+    spent: Proposal,
+}
+
+impl Run<'_> {
+    fn draw(&self, step: u32) -> Draw<'_> {
+        Draw { seed: self.restart.seed, component: &self.attack.component, restart: self.restart.number, step: Step::All(step) }
     }
 
-    fn start(&self, batch: &Batch, eps: f64, restart: u32) -> Result<Values, AttackError> {
-        let mut values = Values::default();
-        let column = |data: &[i64]| Tensor::new(&[data.len()], data.to_vec()).unwrap_or_else(|| Tensor::ints(data));
-        values.put("x0", self.last.upload(&batch.x0)?);
-        values.put("y", self.last.upload(&column(&batch.y))?);
-        values.put("target", self.last.upload(&column(&batch.target))?);
-        values.put("eps", self.last.upload(&Tensor::scalar(eps as f32))?);
-        if self.init.iter().chain(&self.steps).chain(&self.emit).any(|stage| stage.reads("x_clean")) {
-            values.put("x_clean", self.last.upload(batch.clean.as_ref().unwrap_or(&batch.x0))?);
-        }
-        values.put("restart", self.last.upload(&Tensor::scalar(i64::from(restart)))?);
-        let whole = vec![false; batch.len()];
-        if let Some(none_broken) = Tensor::new(&[batch.len()], whole) {
-            values.put("broken", self.last.upload(&none_broken)?);
-        }
-        Ok(values)
+    fn go_on(&self) -> Result<(), AttackError> {
+        if self.restart.stop.load(Ordering::Relaxed) { Err(AttackError::Interrupted) } else { Ok(()) }
     }
 
-    /// Looks at the logits of the current points: what is misclassified is proposed, otherwise a finite point without finite
-    /// logits, otherwise the highest loss.
-    fn judge(
-        &self,
-        proposals: &mut [Proposal],
-        batch: &Batch,
-        active: &[usize],
-        values: &Values,
-        given: &Values,
-        keep: Keep,
-    ) -> Result<Vec<bool>, AttackError> {
-        let logits = host(given, "logits")?.to_f64();
-        let losses = host(given, "loss")?.to_f64();
-        let classes = logits.len() / active.len().max(1);
-        let mut points: Option<Tensor> = None;
-        let mut broken = vec![false; active.len()];
-        for (row, &sample) in active.iter().enumerate() {
-            let z = &logits[row * classes..(row + 1) * classes];
-            broken[row] = if self.targeted {
-                argmax(z) == Some(batch.target[sample] as usize)
-            } else {
-                is_broken(z, batch.y[sample] as usize)
-            };
-            let proposal = &mut proposals[sample];
-            let undefined = z.iter().any(|z| !z.is_finite()) && !proposal.undefined;
-            let higher = losses[row] > proposal.loss && !proposal.undefined;
-            let better = higher || proposal.x.is_none() || (broken[row] && !proposal.claimed);
-            if keep == Keep::Verdict && !better && !undefined {
-                continue;
-            }
-            let points = match &points {
-                Some(points) => points,
-                None => points.insert(host(values, "x")?),
-            };
-            let Some(array) = points.view::<f32>() else { return Err(StageError::Result { name: "x".into() }.into()) };
-            let x: Vec<f32> = array.index_axis(ndarray::Axis(0), row).iter().copied().collect();
-            let undefined = undefined && x.iter().all(|v| v.is_finite());
-            if keep == Keep::Verdict && !better && !undefined {
-                continue;
-            }
-            proposal.x = Some(x);
-            proposal.undefined = undefined;
-            proposal.loss = if losses[row].is_nan() { f64::NEG_INFINITY } else { losses[row] };
-            proposal.claimed = broken[row];
-        }
-        Ok(broken)
+    fn ids(&self, lot: &Lot) -> Vec<u64> {
+        lot.rows.iter().map(|&row| self.batch.ids[row]).collect()
     }
 
-    fn watch_gradients(&self, proposals: &mut [Proposal], active: &[usize], given: &Values) -> Result<(), AttackError> {
-        if given.get("grad_peak").is_none() {
-            return Ok(());
+    fn spend(&mut self, stage: &Stage) {
+        self.spent.forwards += stage.forwards;
+        self.spent.backwards += stage.backwards;
+    }
+
+    /// Cuts the samples into lots and runs `init` on each.
+    fn start(&mut self) -> Result<(), AttackError> {
+        let every: Vec<usize> = (0..self.batch.len()).collect();
+        for part in every.chunks(self.restart.batch_size.max(1)) {
+            self.go_on()?;
+            let mut lot = Lot { rows: part.to_vec(), values: self.values(part)? };
+            let mut x = lot.values.get("x0").cloned();
+            if let Some(init) = &self.attack.init {
+                let mut given = init.run(&lot.values, &self.ids(&lot), &self.draw(0))?;
+                x = given.take("x").or(x);
+                lot.values.keep(given);
+            }
+            lot.values.put("x", x.ok_or_else(|| StageError::Result { name: "x".into() })?);
+            self.lots.push(lot);
         }
-        for (&sample, peak) in active.iter().zip(host(given, "grad_peak")?.to_f64()) {
-            proposals[sample].gradients += 1;
-            proposals[sample].zero_gradients += u64::from(peak.abs() < 1e-12);
-            proposals[sample].broken_gradients += u64::from(!peak.is_finite());
+        if let Some(init) = &self.attack.init {
+            self.spend(init);
         }
         Ok(())
     }
 
-    fn compact(&self, values: Values, stay: &[usize]) -> Result<Values, AttackError> {
-        let mut kept = Values::default();
-        for name in values.names() {
-            let Some(buffer) = values.get(&name) else { continue };
-            let tensor = buffer.host()?;
-            kept.put(&name, if is_shared(&name) { buffer.clone() } else { self.last.upload(&rows(&tensor, stay))? });
+    /// What every graph may name at the start.
+    fn values(&self, rows_of: &[usize]) -> Result<Values, AttackError> {
+        let last = &self.attack.last;
+        let n = rows_of.len();
+        let column = |data: &[i64]| Tensor::ints(&rows_of.iter().map(|&row| data[row]).collect::<Vec<_>>());
+        let filled = |shape: &[usize], value: f32| {
+            Tensor::new(shape, vec![value; shape.iter().product()]).ok_or_else(|| StageError::Result { name: BEST_X.into() })
+        };
+        let mut values = Values::default();
+        let x0 = last.upload(&rows(&self.batch.x0, rows_of))?;
+        if self.attack.keep != Keep::Last {
+            values.put(BEST_X, x0.clone());
+            values.put(BEST_SCORE, last.upload(&filled(&[n], NOTHING)?)?);
+            values.put(LOSSES, last.upload(&filled(&[n, REMEMBERED], f32::NAN)?)?);
+            values.put(COUNTS, last.upload(&filled(&[n, 3, 1, 1], 0.0)?)?);
         }
-        Ok(kept)
+        values.put("x0", x0);
+        values.put("y", last.upload(&column(&self.batch.y))?);
+        values.put("target", last.upload(&column(&self.batch.target))?);
+        values.put("eps", last.upload(&Tensor::scalar(self.restart.eps as f32))?);
+        let stages = self.attack.init.iter().chain(&self.attack.steps).chain(&self.attack.emit);
+        if stages.into_iter().any(|stage| stage.reads("x_clean")) {
+            values.put("x_clean", last.upload(&rows(self.batch.clean.as_ref().unwrap_or(&self.batch.x0), rows_of))?);
+        }
+        values.put("restart", last.upload(&Tensor::scalar(i64::from(self.restart.number)))?);
+        values.put(BROKEN, last.upload(&Tensor::from(ndarray::ArrayD::from_elem(ndarray::IxDyn(&[n]), false)))?);
+        Ok(values)
+    }
+
+    /// Runs a step on every lot.
+    fn step(&mut self, step: &Stage, k: u32) -> Result<(), AttackError> {
+        let mut lots = std::mem::take(&mut self.lots);
+        for lot in &mut lots {
+            self.go_on()?;
+            lot.values.put("k", step.upload(&Tensor::scalar(i64::from(k)))?);
+            let mut given = step.run(&lot.values, &self.ids(lot), &self.draw(k + 1))?;
+            let next = given.take("x_next").ok_or_else(|| StageError::Result { name: "x_next".into() })?;
+            lot.values.put("x", next);
+            keep_best(&mut lot.values, &mut given);
+            lot.values.keep(given);
+        }
+        self.lots = lots;
+        self.spend(step);
+        self.spent.gradients += u64::from(self.attack.follows_gradient);
+        Ok(())
+    }
+
+    /// Samples with an adversarial example leave, if it stands; otherwise it is forgotten. Reads one bool per sample.
+    fn leave(&mut self, judge: Judge) -> Result<(), AttackError> {
+        if self.attack.keep != Keep::FirstSuccess {
+            return Ok(());
+        }
+        let mut claims: Vec<(usize, usize)> = Vec::new();
+        for (place, lot) in self.lots.iter().enumerate() {
+            let broken: Vec<bool> = self.column(lot, BROKEN)?;
+            claims.extend(broken.iter().enumerate().filter(|(_, b)| **b).map(|(row, _)| (place, row)));
+        }
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let mut places = Vec::with_capacity(claims.len());
+        let mut points = Vec::with_capacity(claims.len());
+        for (place, lot) in self.lots.iter().enumerate() {
+            let rows: Vec<usize> = claims.iter().filter(|claim| claim.0 == place).map(|claim| claim.1).collect();
+            places.extend(rows.iter().map(|&row| lot.rows[row]));
+            points.extend(self.points(lot, BEST_X, &rows)?);
+        }
+        let stands = judge(&places, &points)?;
+        let mut stay: Vec<Vec<usize>> = Vec::with_capacity(self.lots.len());
+        for place in 0..self.lots.len() {
+            let (gone, forgotten): (Vec<_>, Vec<_>) =
+                claims.iter().zip(&stands).filter(|(claim, _)| claim.0 == place).partition(|(_, stands)| **stands);
+            let gone: Vec<usize> = gone.into_iter().map(|(claim, _)| claim.1).collect();
+            let forgotten: Vec<usize> = forgotten.into_iter().map(|(claim, _)| claim.1).collect();
+            self.propose(place, &gone)?;
+            self.forget(place, &forgotten)?;
+            stay.push((0..self.lots[place].rows.len()).filter(|row| !gone.contains(row)).collect());
+        }
+        let lots = std::mem::take(&mut self.lots);
+        self.lots = pack(lots, &stay, self.restart.batch_size, &self.attack.last)?;
+        Ok(())
+    }
+
+    /// `emit`, and a last look at what is left.
+    fn end(&mut self) -> Result<(), AttackError> {
+        let attack = self.attack;
+        if let Some(emit) = &attack.emit {
+            self.spend(emit);
+        }
+        self.spend(&attack.last);
+        for place in 0..self.lots.len() {
+            self.go_on()?;
+            let ids = self.ids(&self.lots[place]);
+            if let Some(emit) = &attack.emit {
+                let mut given = emit.run(&self.lots[place].values, &ids, &self.draw(attack.count + 1))?;
+                if let Some(x) = given.take("x_adv") {
+                    self.lots[place].values.put("x", x);
+                }
+            }
+            let mut given = attack.last.run(&self.lots[place].values, &ids, &self.draw(attack.count + 1))?;
+            let every: Vec<usize> = (0..ids.len()).collect();
+            if attack.keep == Keep::Last {
+                self.hand_over(place, &given)?;
+            } else {
+                keep_best(&mut self.lots[place].values, &mut given);
+                self.propose(place, &every)?;
+            }
+        }
+        self.lots.clear();
+        Ok(())
+    }
+
+    /// The last points, whatever they are.
+    fn hand_over(&mut self, place: usize, given: &Values) -> Result<(), AttackError> {
+        let lot = &self.lots[place];
+        let losses = host(given, "loss")?.to_f64();
+        let every: Vec<usize> = (0..lot.rows.len()).collect();
+        let points = self.points(lot, "x", &every)?;
+        for ((&sample, x), loss) in self.lots[place].rows.iter().zip(points).zip(losses) {
+            let spent = self.spent.clone();
+            self.proposals[sample] = Proposal { x: Some(x), loss, ..spent };
+        }
+        Ok(())
+    }
+
+    /// The best points of some rows of a lot become proposals.
+    fn propose(&mut self, place: usize, chosen: &[usize]) -> Result<(), AttackError> {
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let lot = &self.lots[place];
+        let points = self.points(lot, BEST_X, chosen)?;
+        let scores: Vec<f32> = self.column(lot, BEST_SCORE)?;
+        let losses: Vec<f32> = self.column(lot, LOSSES)?;
+        let counts: Vec<f32> = self.column(lot, COUNTS)?;
+        let steps = self.spent.gradients;
+        for (&row, x) in chosen.iter().zip(points) {
+            let [zero, unmoved, finite] = [0, 1, 2].map(|kind| counts[3 * row + kind] as u64);
+            let score = f64::from(scores[row]);
+            let remembered = &losses[REMEMBERED * row..REMEMBERED * (row + 1)];
+            self.proposals[lot.rows[row]] = Proposal {
+                x: (scores[row] > NOTHING).then_some(x),
+                claimed: score >= SUCCESS,
+                loss: score,
+                zero_gradients: if self.attack.follows_gradient { zero } else { 0 },
+                broken_gradients: steps.saturating_sub(finite),
+                unmoved_steps: unmoved,
+                losses: remembered.to_vec(),
+                ..self.spent.clone()
+            };
+        }
+        Ok(())
+    }
+
+    /// Rows whose adversarial example does not stand have found nothing yet.
+    fn forget(&mut self, place: usize, chosen: &[usize]) -> Result<(), AttackError> {
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let last = &self.attack.last;
+        let mut scores: Vec<f32> = self.column(&self.lots[place], BEST_SCORE)?;
+        let mut broken: Vec<bool> = self.column(&self.lots[place], BROKEN)?;
+        for &row in chosen {
+            (scores[row], broken[row]) = (NOTHING, false);
+        }
+        let values = &mut self.lots[place].values;
+        values.put(BEST_SCORE, last.upload(&Tensor::from(ndarray::Array1::from(scores).into_dyn()))?);
+        values.put(BROKEN, last.upload(&Tensor::from(ndarray::Array1::from(broken).into_dyn()))?);
+        Ok(())
+    }
+
+    /// A small value of a lot, on the host.
+    fn column<T: Element>(&self, lot: &Lot, name: &str) -> Result<Vec<T>, AttackError> {
+        let wrong = || StageError::Result { name: name.to_owned() };
+        let buffer = lot.values.get(name).ok_or_else(wrong)?;
+        Ok(self.attack.last.read(buffer)?.to_vec::<T>().ok_or_else(wrong)?)
+    }
+
+    /// Points of some rows of a lot, on the host.
+    fn points(&self, lot: &Lot, name: &str, chosen: &[usize]) -> Result<Vec<Vec<f32>>, AttackError> {
+        if chosen.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wrong = || StageError::Result { name: name.to_owned() };
+        let buffer: &Buffer = lot.values.get(name).ok_or_else(wrong)?;
+        let whole = self.attack.last.read_rows(buffer, chosen)?;
+        let data = whole.to_vec::<f32>().ok_or_else(wrong)?;
+        Ok(data.chunks((data.len() / chosen.len()).max(1)).map(<[f32]>::to_vec).collect())
     }
 }
 
 /// A value by name, on the host.
+///
+/// # Errors
+/// There is none, or the engine does not give it.
 pub fn host(values: &Values, name: &str) -> Result<Tensor, AttackError> {
     let buffer = values.get(name).ok_or_else(|| StageError::Result { name: name.to_owned() })?;
     Ok(buffer.host()?)
 }
 
-fn spend(proposals: &mut [Proposal], active: &[usize], stage: &Stage) {
-    for &sample in active {
-        proposals[sample].forwards += stage.forwards;
-        proposals[sample].backwards += stage.backwards;
+/// Takes over what is kept for the next step.
+fn keep_best(values: &mut Values, given: &mut Values) {
+    for name in [BEST_X, BEST_SCORE, BROKEN, LOSSES, COUNTS] {
+        if let Some(value) = given.take(&next(name)) {
+            values.put(name, value);
+        }
     }
 }

@@ -5,15 +5,18 @@ use flatscape_engine::Engine;
 use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType};
 use flatscape_host::{CheckedProgram, Iterates, Kind, Role, Task};
 
-use crate::attack::{Attack, AttackError, Batch, Keep};
+use std::sync::atomic::AtomicBool;
+
+use crate::attack::{Attack, AttackError, Batch, Keep, Restart};
 use crate::link::Link;
 use crate::metric::Metric;
 use crate::prepared::numbers;
+use crate::stage::StageError;
 use crate::threats::{Scale, ThreatModel, norm};
 use crate::verify::admissible;
 use flatscape_intake::random::{Law, Place, fill};
 
-/// Samples in the rehearsal.
+/// Samples in the dry run.
 const SAMPLES: usize = 4;
 
 /// Runs one program and says what happened.
@@ -22,7 +25,7 @@ const SAMPLES: usize = 4;
 /// It could not be linked, compiled or run.
 pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, AttackError> {
     let CheckedProgram { component, arguments, task, program } = checked;
-    let model = linear(task);
+    let model = linear(task)?;
     let threat = threat(task);
     let numbers = numbers(arguments);
     let link = Link {
@@ -35,18 +38,20 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
         arguments: &numbers,
         steps: program.steps,
     };
-    let batch = batch(task);
+    let batch = batch(task)?;
     if component.kind == Kind::Metric {
         let metric = Metric::compile(engine, &link, program, &component.id, 64)?;
-        let found = metric.run(&batch, threat.eps, 0, &mut |_| {})?;
+        let found = metric.run(&batch, threat.eps, 0, &AtomicBool::new(false), &mut |_| {})?;
         let finite = found.columns.values().chain(found.surfaces.values().flatten()).flatten().all(|v| v.is_finite());
         let names: Vec<&str> = found.columns.keys().chain(found.surfaces.keys()).map(String::as_str).collect();
         let verdict = if finite { "finite numbers" } else { "numbers that are not all finite" };
         return Ok(format!("gives {} on a linear classifier, {verdict}", names.join(", ")));
     }
-    let attack = Attack::compile(engine, &link, program, &component.id, component.iterates == Iterates::Free)?;
-    let proposals = attack.run(&batch, threat.eps, 0, 0, Keep::Last)?;
-    let clean = batch.x0.to_vec::<f32>().unwrap_or_default();
+    let free = component.iterates == Iterates::Free;
+    let attack = Attack::compile(engine, &link, program, &component.id, free, Keep::Last)?;
+    let restart = Restart { seed: 0, eps: threat.eps, number: 0, batch_size: SAMPLES, stop: &AtomicBool::new(false) };
+    let proposals = attack.run(&batch, &restart, &mut |rows, _| Ok(vec![true; rows.len()]), &mut |_| {})?;
+    let clean = batch.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
     let origins = clean.chunks(task.pixels());
     let inside = proposals
         .iter()
@@ -57,16 +62,16 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
 }
 
 /// z = Wx with keyed random weights.
-fn linear(task: &Task) -> Graph {
+fn linear(task: &Task) -> Result<Graph, AttackError> {
     let [c, h, w] = task.shape;
     let builder = Builder::new(Graph::new("linear"));
     let x = builder.input("x", ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)]));
     let mut weights = vec![0f32; task.pixels() * task.classes];
-    fill(Law::Normal, Place::new(0, "rehearsal", "weights"), &mut weights);
-    let weights = Tensor::new(&[task.pixels(), task.classes], weights).unwrap_or_else(|| Tensor::scalar(0f32));
+    fill(Law::Normal, Place::new(0, "dry-run", "weights"), &mut weights);
+    let weights = Tensor::new(&[task.pixels(), task.classes], weights).ok_or_else(|| wrong("weights"))?;
     let logits = x.reshape(&[0, -1]).matmul(builder.constant(weights));
     builder.output("logits", logits);
-    builder.into_graph()
+    Ok(builder.into_graph())
 }
 
 fn threat(task: &Task) -> ThreatModel {
@@ -76,14 +81,18 @@ fn threat(task: &Task) -> ThreatModel {
     ThreatModel { norm, eps: task.eps, scale, shape, spelling: task.eps.to_string(), lo, hi }
 }
 
-fn batch(task: &Task) -> Batch {
+fn batch(task: &Task) -> Result<Batch, AttackError> {
     let mut pixels = vec![0f32; task.pixels() * SAMPLES];
-    fill(Law::Uniform, Place::new(0, "rehearsal", "pixels"), &mut pixels);
+    fill(Law::Uniform, Place::new(0, "dry-run", "pixels"), &mut pixels);
     let (low, high) = (task.lo as f32, task.hi as f32);
     pixels.iter_mut().for_each(|v| *v = low + (high - low) * (*v + 1.0) / 2.0);
     let [c, h, w] = task.shape;
-    let x0 = Tensor::new(&[SAMPLES, c, h, w], pixels).unwrap_or_else(|| Tensor::scalar(0f32));
+    let x0 = Tensor::new(&[SAMPLES, c, h, w], pixels).ok_or_else(|| wrong("x0"))?;
     let y: Vec<i64> = (0..SAMPLES as i64).map(|i| i % task.classes as i64).collect();
     let target = y.iter().map(|label| (label + 1) % task.classes as i64).collect();
-    Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target, clean: None }
+    Ok(Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target, clean: None })
+}
+
+fn wrong(name: &str) -> AttackError {
+    StageError::Result { name: name.to_owned() }.into()
 }

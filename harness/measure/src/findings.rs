@@ -1,5 +1,5 @@
-//! What a shard found: named arrays over its samples, stored as one `.npz` that any NumPy can read. Knows arrays and bytes;
-//! the names are chosen in [`crate::prepared`].
+//! What a job found: named arrays over its samples, stored as one `.npz` that any NumPy can read. Knows arrays and bytes; the
+//! names stand in [`crate::columns`].
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -7,6 +7,8 @@ use std::io::Cursor;
 use flatscape_graph::{Element, Tensor, with_array};
 use ndarray::ArrayD;
 use ndarray_npy::{NpzReader, NpzWriter, ReadNpzError, WriteNpzError};
+
+use crate::columns::Column;
 
 /// Named arrays; rows are samples unless the name says otherwise.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,11 +34,35 @@ impl Findings {
         self.0.insert(name.to_owned(), T::wrap(ndarray::Array1::from(values).into_dyn()));
     }
 
-    /// Adds an array of any shape; ignored if `data` does not fill `shape`.
-    pub fn array<T: Element>(&mut self, name: &str, shape: &[usize], data: Vec<T>) {
-        if let Some(tensor) = Tensor::new(shape, data) {
-            self.0.insert(name.to_owned(), tensor);
-        }
+    /// Adds an array of any shape.
+    ///
+    /// # Errors
+    /// `data` does not fill `shape`.
+    pub fn array<T: Element>(&mut self, name: &str, shape: &[usize], data: Vec<T>) -> Result<(), FindingsError> {
+        let tensor = Tensor::new(shape, data).ok_or_else(|| FindingsError::Column(name.to_owned()))?;
+        self.0.insert(name.to_owned(), tensor);
+        Ok(())
+    }
+
+    /// Adds a column of the table, one value per row.
+    pub fn put<T: Element>(&mut self, column: &Column<T>, values: Vec<T>) {
+        self.column(column.name, values);
+    }
+
+    /// The values of a column of the table, row by row.
+    ///
+    /// # Errors
+    /// The column is missing or of another type.
+    pub fn read<T: Element>(&self, column: &Column<T>) -> Result<Vec<T>, FindingsError> {
+        self.get(column.name)
+    }
+
+    /// The number of samples.
+    ///
+    /// # Errors
+    /// There is no column of ids.
+    pub fn samples(&self) -> Result<usize, FindingsError> {
+        Ok(self.read(&crate::columns::ID)?.len())
     }
 
     /// A column of exactly this type.
@@ -64,16 +90,18 @@ impl Findings {
     pub fn concat(parts: Vec<Findings>) -> Result<Findings, FindingsError> {
         let mut joined = Findings::default();
         let Some(first) = parts.first() else { return Ok(joined) };
+        if let Some(extra) = parts.iter().flat_map(|part| part.0.keys()).find(|name| !first.0.contains_key(*name)) {
+            return Err(FindingsError::Column(extra.clone()));
+        }
         for (name, tensor) in &first.0 {
             let wrong = || FindingsError::Column(name.clone());
             let whole = with_array!(tensor, a => {
-                let mut whole = a.clone();
+                let mut views = vec![a.view()];
                 for part in &parts[1..] {
                     let next = part.0.get(name).ok_or_else(wrong)?;
-                    let next = view_like(a, next).ok_or_else(wrong)?;
-                    whole.append(ndarray::Axis(0), next.view()).map_err(|_| wrong())?;
+                    views.push(view_like(a, next).ok_or_else(wrong)?.view());
                 }
-                Tensor::from(whole)
+                Tensor::from(ndarray::concatenate(ndarray::Axis(0), &views).map_err(|_| wrong())?)
             });
             joined.0.insert(name.clone(), whole);
         }
@@ -134,7 +162,7 @@ mod tests {
         let mut findings = Findings::default();
         findings.column("margin", vec![1.5f64, f64::NAN, f64::NEG_INFINITY]);
         findings.column("id", vec![3i64, 4, 5]);
-        findings.array("x_adv", &[1, 1, 2, 2], vec![0.0f32, 0.25, 0.5, 1.0]);
+        findings.array("x_adv", &[1, 1, 2, 2], vec![0.0f32, 0.25, 0.5, 1.0]).expect("an array");
         let bytes = findings.encode().expect("an encoding");
         assert_eq!(bytes, findings.encode().expect("an encoding"));
         let again = Findings::decode(&bytes).expect("the same findings");

@@ -18,10 +18,13 @@
 //! ```
 
 pub mod attack;
+pub mod columns;
 pub mod dry_run;
+mod error;
 pub mod findings;
 pub mod levels;
 pub mod link;
+mod measures;
 pub mod metric;
 pub mod oracle;
 pub mod prepared;

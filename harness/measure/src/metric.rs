@@ -1,6 +1,7 @@
-//! Runs a metric's program: `init`, then probes streamed in any batch, then `emit`. Sums are kept in f64 on the host.
+//! Runs a metric's program: `init`, the steps, then probes streamed in any batch, then `emit`. Sums are kept in f64 on the host.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatscape_engine::Engine;
 use flatscape_graph::{Tensor, rows};
@@ -14,8 +15,11 @@ use crate::stage::{Draw, Stage, StageError, Step, Values, is_shared};
 pub struct Metric {
     component: String,
     init: Option<Stage>,
+    steps: Vec<Stage>,
     probe: Option<Stage>,
     emit: Stage,
+    /// Steps taken before the probes.
+    count: u32,
     probes: u32,
     /// Rows per run of the probe graph.
     batch_size: usize,
@@ -23,7 +27,7 @@ pub struct Metric {
 
 /// What a metric found on a batch.
 #[derive(Clone, Debug, Default)]
-pub struct Measured {
+pub struct Readings {
     /// `col_<name>`: one value per sample.
     pub columns: BTreeMap<String, Vec<f64>>,
     /// `vec_<name>`: one row per sample.
@@ -56,6 +60,9 @@ impl Metric {
         let clean =
             |graph| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, Point::Clean, false, &[])?)?) };
         let init = program.graph(Role::Init).map(clean).transpose()?;
+        let step =
+            |graph| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, Point::Fed, false, &[])?)?) };
+        let steps = program.graphs(Role::Step).map(step).collect::<Result<_, _>>()?;
         let probe = match (program.graph(Role::Probe), program.graph(Role::Observe)) {
             (Some(probe), Some(observe)) => Some(Stage::compile(engine, &link.probe(probe, observe)?)?),
             _ => None,
@@ -64,7 +71,8 @@ impl Metric {
             return Err(StageError::Missing { name: "emit".into() }.into());
         };
         let emit = clean(emit)?;
-        Ok(Metric { component: component.to_owned(), init, probe, emit, probes: program.probes, batch_size: batch_size.max(1) })
+        let (component, batch_size) = (component.to_owned(), batch_size.max(1));
+        Ok(Metric { component, init, steps, probe, emit, count: program.steps, probes: program.probes, batch_size })
     }
 
     /// How many points around each sample are looked at; 0 where the metric looks at the sample alone.
@@ -72,48 +80,76 @@ impl Metric {
         if self.probe.is_some() { self.probes } else { 0 }
     }
 
-    /// Measures a batch with this radius. `progress` is told after every run how many probe rows are done.
-    pub fn run(&self, batch: &Batch, eps: f64, seed: u64, progress: &mut dyn FnMut(usize)) -> Result<Measured, AttackError> {
+    /// Measures a batch with this radius. `progress` is told after every run how many probe rows are done; `stop` is looked at between runs.
+    ///
+    /// # Errors
+    /// A stage failed, or [`AttackError::Interrupted`].
+    pub fn run(
+        &self,
+        batch: &Batch,
+        eps: f64,
+        seed: u64,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Readings, AttackError> {
         let draw = |step| Draw { seed, component: &self.component, restart: 0, step };
         let mut values = Values::default();
-        let column = |data: &[i64]| Tensor::new(&[data.len()], data.to_vec()).unwrap_or_else(|| Tensor::ints(data));
         values.put("x0", self.emit.upload(&batch.x0)?);
         values.put("x_clean", self.emit.upload(batch.clean.as_ref().unwrap_or(&batch.x0))?);
-        values.put("y", self.emit.upload(&column(&batch.y))?);
+        values.put("y", self.emit.upload(&Tensor::ints(&batch.y))?);
         values.put("eps", self.emit.upload(&Tensor::scalar(eps as f32))?);
-        let mut measured = Measured::default();
+        let mut readings = Readings::default();
         if let Some(init) = &self.init {
-            let given = init.run(&values, &batch.ids, &draw(Step::All(0)))?;
-            (measured.forwards, measured.backwards) = (init.forwards, init.backwards);
+            let mut given = init.run(&values, &batch.ids, &draw(Step::All(0)))?;
+            readings.spend(init, 1);
+            if let Some(x) = given.take("x") {
+                values.put("x", x);
+            }
             values.keep(given);
         }
+        self.walk(batch, &mut values, &draw, stop, &mut readings)?;
         if let Some(probe) = &self.probe {
-            measured.forwards += probe.forwards * u64::from(self.probes);
-            measured.backwards += probe.backwards * u64::from(self.probes);
-            for (name, observed) in self.observe(probe, batch, &values, &draw, progress)? {
+            readings.spend(probe, self.probes);
+            for (name, observed) in self.observe(probe, batch, &values, &draw, stop, progress)? {
                 observed.publish(&name, batch.len(), self.probes as usize, &self.emit, &mut values)?;
             }
         }
         let given = self.emit.run(&values, &batch.ids, &draw(Step::All(0)))?;
-        measured.forwards += self.emit.forwards;
-        measured.backwards += self.emit.backwards;
+        readings.spend(&self.emit, 1);
         for name in given.names() {
-            let tensor = host(&given, &name)?;
-            if tensor.shape().first() != Some(&batch.len()) {
-                return Err(StageError::Result { name }.into());
-            }
-            let data = tensor.to_f64();
-            let per_sample = data.len() / batch.len().max(1);
-            let split = || data.chunks(per_sample.max(1)).map(<[f64]>::to_vec).collect::<Vec<_>>();
-            if let Some(name) = name.strip_prefix("col_") {
-                measured.columns.insert(name.to_owned(), data);
-            } else if let Some(name) = name.strip_prefix("vec_") {
-                measured.vectors.insert(name.to_owned(), split());
-            } else if let Some(name) = name.strip_prefix("surface_") {
-                measured.surfaces.insert(name.to_owned(), split());
-            }
+            readings.take(&name, &host(&given, &name)?, batch.len())?;
         }
-        Ok(measured)
+        Ok(readings)
+    }
+
+    /// The steps, from the clean point or where `init` put `x`. States go on to the probes and to `emit`.
+    fn walk<'a>(
+        &'a self,
+        batch: &Batch,
+        values: &mut Values,
+        draw: &dyn Fn(Step<'a>) -> Draw<'a>,
+        stop: &AtomicBool,
+        readings: &mut Readings,
+    ) -> Result<(), AttackError> {
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        if values.get("x").is_none() {
+            values.put("x", self.emit.upload(&batch.x0)?);
+        }
+        values.put("restart", self.emit.upload(&Tensor::scalar(0i64))?);
+        values.put("broken", self.emit.upload(&Tensor::from(ndarray::ArrayD::from_elem(vec![batch.len()], false)))?);
+        for (k, step) in (0..self.count).zip(self.steps.iter().cycle()) {
+            go_on(stop)?;
+            values.put("k", step.upload(&Tensor::scalar(i64::from(k)))?);
+            let mut given = step.run(values, &batch.ids, &draw(Step::All(k + 1)))?;
+            readings.spend(step, 1);
+            if let Some(x) = given.take("x_next") {
+                values.put("x", x);
+            }
+            values.keep(given);
+        }
+        Ok(())
     }
 
     /// Streams all (sample, probe) rows through the probe graph.
@@ -123,6 +159,7 @@ impl Metric {
         batch: &Batch,
         values: &Values,
         draw: &dyn Fn(Step<'a>) -> Draw<'a>,
+        stop: &AtomicBool,
         progress: &mut dyn FnMut(usize),
     ) -> Result<BTreeMap<String, Observed>, AttackError> {
         let by_row = probe.inputs.iter().any(|(name, ty)| name == "i" && ty.shape.as_ref().is_some_and(|s| s.len() == 1));
@@ -139,15 +176,24 @@ impl Metric {
             }
         }
         let mut found: BTreeMap<String, Observed> = BTreeMap::new();
+        // runs that look at the same samples share what was uploaded
+        let mut uploaded: Option<(Vec<usize>, Values)> = None;
         for start in (0..total).step_by(size.max(1)) {
             let places: Vec<(usize, usize)> = (start..total.min(start + size)).map(place).collect();
             let samples: Vec<usize> = places.iter().map(|p| p.0).collect();
             let ids: Vec<u64> = samples.iter().map(|&s| batch.ids[s]).collect();
             let indices: Vec<u32> = places.iter().map(|p| p.1 as u32).collect();
-            let mut fed = Values::default();
-            for (name, tensor) in &host_values {
-                fed.put(name, probe.upload(&if is_shared(name) { tensor.clone() } else { rows(tensor, &samples) })?);
-            }
+            go_on(stop)?;
+            let mut fed = match uploaded.take() {
+                Some((of, values)) if of == samples => values,
+                _ => {
+                    let mut fed = Values::default();
+                    for (name, tensor) in &host_values {
+                        fed.put(name, probe.upload(&if is_shared(name) { tensor.clone() } else { rows(tensor, &samples) })?);
+                    }
+                    fed
+                }
+            };
             let i: Vec<i64> = indices.iter().map(|&i| i64::from(i)).collect();
             fed.put("i", probe.upload(&if by_row { Tensor::ints(&i) } else { Tensor::scalar(i[0]) })?);
             let step = Step::Probes(&indices);
@@ -162,9 +208,39 @@ impl Metric {
                     .or_insert_with(|| Observed::new(&tensor, batch.len(), self.probes as usize, wanted))
                     .add(&tensor, &places, self.probes as usize);
             }
+            uploaded = Some((samples, fed));
             progress(start + places.len());
         }
         Ok(found)
+    }
+}
+
+fn go_on(stop: &AtomicBool) -> Result<(), AttackError> {
+    if stop.load(Ordering::Relaxed) { Err(AttackError::Interrupted) } else { Ok(()) }
+}
+
+impl Readings {
+    fn spend(&mut self, stage: &Stage, times: u32) {
+        self.forwards += stage.forwards * u64::from(times);
+        self.backwards += stage.backwards * u64::from(times);
+    }
+
+    /// Takes an output of `emit` over; it has a row per sample.
+    fn take(&mut self, name: &str, tensor: &Tensor, samples: usize) -> Result<(), AttackError> {
+        if tensor.shape().first() != Some(&samples) {
+            return Err(StageError::Result { name: name.to_owned() }.into());
+        }
+        let data = tensor.to_f64();
+        let per_sample = (data.len() / samples.max(1)).max(1);
+        let split = || data.chunks(per_sample).map(<[f64]>::to_vec).collect::<Vec<_>>();
+        if let Some(name) = name.strip_prefix("col_") {
+            self.columns.insert(name.to_owned(), data);
+        } else if let Some(name) = name.strip_prefix("vec_") {
+            self.vectors.insert(name.to_owned(), split());
+        } else if let Some(name) = name.strip_prefix("surface_") {
+            self.surfaces.insert(name.to_owned(), split());
+        }
+        Ok(())
     }
 }
 

@@ -1,16 +1,15 @@
 //! Answers the questions of attacks that keep their control flow to themselves (`oracle/1`): logits, gradients, noise. Counts
-//! every question per sample from outside, and keeps whatever is offered.
+//! every question per sample from outside, and keeps the best of what is offered, as the judge sees it.
 
 use flatscape_engine::Engine;
 use flatscape_graph::{DType, Dim, Graph, Tensor, ValueType};
 use flatscape_host::{Law, OracleError};
-use flatscape_intake::scores::{argmax, is_broken};
 
-use crate::attack::{AttackError, Batch, Proposal, host};
+use crate::attack::{AttackError, Batch, Keep, Proposal, host};
 use crate::link::Link;
-use crate::stage::{Draw, Stage, Step, Values};
+use crate::stage::{Draw, Stage, StageError, Step, Values};
 use crate::threats::ThreatModel;
-use crate::verify::admissible;
+use crate::verify::{Finding, Outcome, Region, Verifier};
 use flatscape_intake::random::{self, LAWS, Place};
 
 /// The compiled answers to the questions of an oracle.
@@ -48,33 +47,58 @@ fn fed_cotangent() -> Graph {
 /// One run of an attack over a batch.
 pub struct Session<'a> {
     answers: &'a Answers,
+    verifier: &'a Verifier,
     threat: &'a ThreatModel,
     batch: &'a Batch,
     seed: u64,
     component: &'a str,
+    keep: Keep,
     proposals: Vec<Proposal>,
-    origins: Vec<Vec<f32>>,
+    /// What the judge said about the points of the proposals.
+    findings: Vec<Option<Finding>>,
 }
 
 impl<'a> Session<'a> {
     /// A session in which nothing has been asked yet.
-    pub fn new(answers: &'a Answers, threat: &'a ThreatModel, batch: &'a Batch, seed: u64, component: &'a str) -> Session<'a> {
-        let clean = batch.x0.to_vec::<f32>().unwrap_or_default();
-        let width = (clean.len() / batch.len().max(1)).max(1);
-        Session {
-            answers,
-            threat,
-            batch,
-            seed,
-            component,
-            proposals: vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()],
-            origins: clean.chunks(width).map(<[f32]>::to_vec).collect(),
-        }
+    pub fn new(
+        answers: &'a Answers,
+        verifier: &'a Verifier,
+        threat: &'a ThreatModel,
+        batch: &'a Batch,
+        seed: u64,
+        component: &'a str,
+        keep: Keep,
+    ) -> Session<'a> {
+        let proposals = vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()];
+        Session { answers, verifier, threat, batch, seed, component, keep, proposals, findings: vec![None; batch.len()] }
     }
 
-    /// What was offered, one proposal per sample.
-    pub fn finish(self) -> Vec<Proposal> {
+    /// What was offered, one proposal per sample. Where the last points are wanted, those that are not allowed are left out.
+    pub fn finish(mut self) -> Vec<Proposal> {
+        for (proposal, finding) in self.proposals.iter_mut().zip(&self.findings) {
+            if self.keep == Keep::Last && finding.as_ref().is_some_and(|finding| finding.rejection.is_some()) {
+                proposal.x = None;
+            }
+        }
         self.proposals
+    }
+
+    /// Whether an offer takes the place of what is there. An adversarial example does, in box and ball, or for the nearest goal in
+    /// the box and nearer; a point that must not be handed over does only where there is nothing else: the judge then counts the
+    /// fault.
+    fn replaces(&self, row: usize, offer: &Finding) -> bool {
+        let Some(old) = &self.findings[row] else { return true };
+        let broken = |finding: &Finding| finding.outcome == Outcome::Broken;
+        match (self.keep, offer.rejection.is_none(), broken(offer), broken(old)) {
+            (Keep::Last, allowed, ..) => allowed || old.rejection.is_some(),
+            (Keep::Nearest, _, true, true) => offer.distance < old.distance,
+            (_, _, true, false) => true,
+            (_, _, _, true) | (_, false, ..) => false,
+            (_, true, false, false) => {
+                let undefined = |finding: &Finding| finding.outcome == Outcome::NanInBall;
+                old.rejection.is_some() || undefined(offer) && !undefined(old) || -offer.margin > self.proposals[row].loss
+            }
+        }
     }
 
     fn ask(&mut self, stage: &Stage, x: &Tensor, rows: &[usize], cotangents: Option<&Tensor>) -> Result<Values, AttackError> {
@@ -156,35 +180,30 @@ impl flatscape_host::Oracle for Session<'_> {
         Tensor::new(shape, data).ok_or_else(|| OracleError::Failed("the shape of the noise does not lead with its rows".into()))
     }
 
+    /// Samples that may still gain: for the nearest goal all of them.
     fn active(&mut self) -> Vec<bool> {
-        self.proposals.iter().map(|p| !p.claimed).collect()
+        self.proposals.iter().map(|p| !p.claimed || self.keep != Keep::FirstSuccess).collect()
     }
 
+    /// Every offer is judged by the untouched model, as one evaluation.
     fn offer(&mut self, x: &Tensor, rows: &[usize]) -> Result<(), OracleError> {
-        let answers = self.answers;
-        let given = self.ask(&answers.logits, x, rows, None).map_err(failed)?;
-        let logits = host(&given, "logits").map_err(failed)?.to_f64();
-        let points = x.to_vec::<f32>().unwrap_or_default();
+        let wrong = || failed(StageError::Result { name: "x".into() }.into());
+        let points = x.to_vec::<f32>().ok_or_else(wrong)?;
         let width = (points.len() / rows.len().max(1)).max(1);
-        let classes = (logits.len() / rows.len().max(1)).max(1);
-        for ((&row, point), z) in rows.iter().zip(points.chunks(width)).zip(logits.chunks(classes)) {
-            let label = self.batch.y[row] as usize;
-            let broken = if answers.targeted { argmax(z) == Some(self.batch.target[row] as usize) } else { is_broken(z, label) };
-            let allowed = admissible(self.threat, &self.origins[row], point).is_none();
-            let rival = -flatscape_intake::scores::margin(z, label);
-            let proposal = &mut self.proposals[row];
-            // An inadmissible point is handed over only where there is nothing else: the judge then counts the fault.
-            let better = match (&proposal.x, proposal.claimed, broken && allowed) {
-                (None, ..) => true,
-                (_, true, _) => false,
-                (_, false, true) => true,
-                (_, false, false) => allowed && rival > proposal.loss,
-            };
-            if better {
-                proposal.x = Some(point.to_vec());
-                proposal.loss = if allowed { rival } else { f64::NEG_INFINITY };
-                proposal.claimed = broken && allowed;
+        let points: Vec<Option<Vec<f32>>> = points.chunks(width).map(|point| Some(point.to_vec())).collect();
+        let part = self.batch.select(rows);
+        let region = if self.keep == Keep::Nearest { Region::Box } else { Region::Ball };
+        let judged = self.verifier.judge(self.threat, region, &part.x0, &part.y, &points).map_err(failed)?;
+        for ((&row, point), finding) in rows.iter().zip(points).zip(judged) {
+            self.proposals[row].forwards += self.answers.logits.forwards;
+            if !self.replaces(row, &finding) {
+                continue;
             }
+            let proposal = &mut self.proposals[row];
+            proposal.x = point;
+            proposal.loss = if finding.rejection.is_none() { -finding.margin } else { f64::NEG_INFINITY };
+            proposal.claimed = finding.outcome == Outcome::Broken;
+            self.findings[row] = Some(finding);
         }
         Ok(())
     }

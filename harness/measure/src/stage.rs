@@ -2,6 +2,7 @@
 //! heard of attacks or metrics.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flatscape_engine::{Buffer, CompileOptions, Engine, EngineError, Executable};
 use flatscape_graph::{DType, Dim, Tensor, ValueType, rows};
@@ -22,6 +23,17 @@ pub struct Stage {
     pub backwards: u64,
     /// The only batch that the graph takes: more rows run in several batches, the last one filled up.
     batch: Option<usize>,
+    traffic: Traffic,
+}
+
+/// Bytes that passed between host and engine, as far as a stage asked for it. Where both share their memory, as on the CPU, they
+/// are the bytes that would have to pass.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// From the host to the engine.
+    pub uploaded: AtomicU64,
+    /// From the engine to the host.
+    pub read: AtomicU64,
 }
 
 /// Whose noise is drawn: everything that keys a random number but the sample.
@@ -102,7 +114,13 @@ impl Stage {
             forwards: u64::from(linked.forwards),
             backwards: u64::from(linked.backwards),
             batch: linked.batch,
+            traffic: Traffic::default(),
         })
+    }
+
+    /// The bytes that this stage has moved so far: to the engine, and from it.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.traffic.uploaded.load(Ordering::Relaxed), self.traffic.read.load(Ordering::Relaxed))
     }
 
     /// Whether the program reads this name.
@@ -117,7 +135,23 @@ impl Stage {
 
     /// Brings a host tensor to where this stage runs.
     pub fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
+        self.traffic.uploaded.fetch_add((tensor.len() * tensor.dtype().size()) as u64, Ordering::Relaxed);
         self.executable.upload(tensor)
+    }
+
+    /// Brings a value to the host.
+    pub fn read(&self, buffer: &Buffer) -> Result<Tensor, EngineError> {
+        let tensor = buffer.host()?;
+        self.traffic.read.fetch_add((tensor.len() * tensor.dtype().size()) as u64, Ordering::Relaxed);
+        Ok(tensor)
+    }
+
+    /// Brings some rows of a value to the host.
+    pub fn read_rows(&self, buffer: &Buffer, chosen: &[usize]) -> Result<Tensor, EngineError> {
+        let Some(whole) = buffer.on_host() else { return Ok(rows(&self.read(buffer)?, chosen)) };
+        let picked = rows(whole, chosen);
+        self.traffic.read.fetch_add((picked.len() * picked.dtype().size()) as u64, Ordering::Relaxed);
+        Ok(picked)
     }
 
     /// Runs on the samples `ids`. Noise that the graph names is drawn here, keyed by sample; everything else must be in

@@ -1,19 +1,30 @@
-//! Checks what attacks propose: finite, in the box, in the ball, and misclassified by the untouched model in a fresh session
-//! at another batch size. Knows nothing of the attack; its word is the only one that enters a verdict.
+//! Checks what attacks propose: finite, in the box, in the ball, and misclassified by the untouched model in a fresh session, alone
+//! and at another batch size. Knows nothing of the attack; its word is the only one that enters a verdict.
 
 use flatscape_engine::Engine;
-use flatscape_graph::{Graph, Tensor};
-use flatscape_intake::scores::{argmax, is_broken, margin};
+use flatscape_graph::{Graph, Tensor, rows};
+use flatscape_intake::model::difference;
+use flatscape_intake::scores::{argmax, is_tied, margin};
 
 use crate::attack::{AttackError, host};
 use crate::link::Link;
-use crate::stage::{Draw, Stage, Step, Values};
+use crate::stage::{Draw, Stage, StageError, Step, Values};
 use crate::threats::ThreatModel;
 
 /// Runs the untouched model: pixel units in, logits out.
 pub struct Verifier {
     forward: Stage,
     batch_size: usize,
+}
+
+/// What the model says about one point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The scores of the point alone: what a deployment gives for one image, and what decides.
+    pub scores: Vec<f64>,
+    /// How far the scores of the same point in batches differ from these, relative to max(1, largest |score|); infinite where
+    /// only one of the two is a number.
+    pub difference: f64,
 }
 
 /// What became of one sample under one attack.
@@ -26,8 +37,10 @@ pub enum Outcome {
     Broken,
     /// None was found.
     Held,
-    /// A point inside ball and box makes the model give something that is no number: no adversarial example, and not robust.
+    /// The scores of a point in ball and box are undefined: no adversarial example, and not robust.
     NanInBall,
+    /// The attack failed before it saw the sample: it did not break it, and does not count as having held it.
+    NotAttacked,
 }
 
 /// Why a proposal does not count.
@@ -59,84 +72,163 @@ pub struct Finding {
     pub margin: f64,
     /// Predicted class at the point.
     pub prediction: Option<usize>,
+    /// Whether the label's score is the largest and another class has the same.
+    pub tied: bool,
+    /// How far the scores in a batch differ from those of the point alone; see [`Answer`].
+    pub difference: f64,
+}
+
+/// Where a point may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// In the box, and in the ball of the threat model.
+    Ball,
+    /// In the box, at any distance.
+    Box,
 }
 
 impl Verifier {
     /// A fresh session of the model. Choose a `batch_size` that differs from the attack's.
+    ///
+    /// # Errors
+    /// The engine does not compile the model.
     pub fn new(engine: &dyn Engine, model: &Graph, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
         let link =
             Link { model, objective: None, cotangent: None, given: None, threat, targeted: false, arguments: &[], steps: 0 };
         Ok(Verifier { forward: Stage::compile(engine, &link.forward(&["logits"])?)?, batch_size: batch_size.max(1) })
     }
 
-    /// Logits of points [n,C,H,W], row by row.
+    /// Scores of points [n,C,H,W], each alone.
+    ///
+    /// # Errors
+    /// The engine failed.
     pub fn logits(&self, points: &Tensor) -> Result<Vec<Vec<f64>>, AttackError> {
-        let count = points.shape().first().copied().unwrap_or(0);
+        self.in_batches(points, 1)
+    }
+
+    /// What the model says about points [n,C,H,W], each alone and in batches of these sizes.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn answers(&self, points: &Tensor, sizes: &[usize]) -> Result<Vec<Answer>, AttackError> {
+        let mut answers: Vec<Answer> =
+            self.logits(points)?.into_iter().map(|scores| Answer { scores, difference: 0.0 }).collect();
+        for &size in sizes {
+            for (answer, together) in answers.iter_mut().zip(self.in_batches(points, size)?) {
+                answer.difference = answer.difference.max(difference(&answer.scores, &together));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The batch size at which points are judged beside alone.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// Runs batches of exactly `size` points, the last one filled up with copies of its last point.
+    fn in_batches(&self, points: &Tensor, size: usize) -> Result<Vec<Vec<f64>>, AttackError> {
+        let wrong = || StageError::Result { name: "logits".into() };
+        let count = points.shape().first().copied().ok_or_else(wrong)?;
         let mut all = Vec::with_capacity(count);
-        for start in (0..count).step_by(self.batch_size) {
-            let chosen: Vec<usize> = (start..count.min(start + self.batch_size)).collect();
+        for start in (0..count).step_by(size.max(1)) {
+            let chosen: Vec<usize> = (start..start + size).map(|row| row.min(count - 1)).collect();
             let mut values = Values::default();
-            values.put("x", self.forward.upload(&flatscape_graph::rows(points, &chosen))?);
-            let ids = vec![0; chosen.len()];
+            values.put("x", self.forward.upload(&rows(points, &chosen))?);
             let draw = Draw { seed: 0, component: "verify", restart: 0, step: Step::All(0) };
-            let given = self.forward.run(&values, &ids, &draw)?;
-            let logits = host(&given, "logits")?.to_f64();
-            let classes = logits.len() / chosen.len().max(1);
-            all.extend(logits.chunks(classes.max(1)).map(<[f64]>::to_vec));
+            let given = self.forward.run(&values, &vec![0; size], &draw)?;
+            let logits = host(&given, "logits")?;
+            if logits.shape().first() != Some(&size) {
+                return Err(wrong().into());
+            }
+            let logits = logits.to_f64();
+            let classes = (logits.len() / size).max(1);
+            all.extend(logits.chunks(classes).take(size.min(count - start)).map(<[f64]>::to_vec));
+        }
+        if all.len() != count {
+            return Err(wrong().into());
         }
         Ok(all)
     }
 
-    /// Judges one point per sample (`None`: nothing was offered, the sample holds). All points have the shape of `x0`'s rows.
+    /// Judges one point per sample (`None`: nothing was offered, the sample holds). All points have the shape of `x0`'s rows. What
+    /// the model says about a point alone decides; it is asked in a batch, too.
+    ///
+    /// # Errors
+    /// The engine failed, or `x0`, `y` and `points` do not belong together.
     pub fn judge(
         &self,
         threat: &ThreatModel,
+        region: Region,
         x0: &Tensor,
         y: &[i64],
         points: &[Option<Vec<f32>>],
     ) -> Result<Vec<Finding>, AttackError> {
-        let clean = x0.to_vec::<f32>().unwrap_or_default();
+        let wrong = |name: &str| AttackError::from(StageError::Result { name: name.to_owned() });
+        let clean = x0.to_vec::<f32>().ok_or_else(|| wrong("x0"))?;
+        if points.len() != y.len() || x0.shape().first() != Some(&y.len()) {
+            return Err(wrong("x0"));
+        }
         let width = clean.len() / y.len().max(1);
         let mut findings: Vec<Finding> = Vec::with_capacity(y.len());
         let mut asked: Vec<usize> = Vec::new();
         let mut pixels: Vec<f32> = Vec::new();
         for (sample, point) in points.iter().enumerate() {
             let origin = &clean[sample * width..(sample + 1) * width];
-            let held = Finding { outcome: Outcome::Held, rejection: None, distance: 0.0, margin: f64::NAN, prediction: None };
-            findings.push(match point {
-                None => held,
-                Some(point) => {
-                    let rejection = admissible(threat, origin, point);
-                    if rejection.is_none() {
-                        asked.push(sample);
-                        pixels.extend(point);
-                    }
-                    let distance = threat.distance(point, origin, None).unwrap_or(f64::NAN);
-                    Finding { rejection, distance, ..held }
+            let mut finding = unseen();
+            if let Some(point) = point {
+                finding.rejection = admissible_in(threat, region, origin, point);
+                finding.distance = threat.distance(point, origin, None).unwrap_or(f64::NAN);
+                if finding.rejection.is_none() {
+                    asked.push(sample);
+                    pixels.extend(point);
                 }
-            });
+            }
+            findings.push(finding);
         }
         let mut shape = x0.shape().to_vec();
-        if let Some(first) = shape.first_mut() {
-            *first = asked.len();
-        }
-        let Some(points) = Tensor::new(&shape, pixels) else { return Ok(findings) };
-        for (logits, &sample) in self.logits(&points)?.iter().zip(&asked) {
-            let finding = &mut findings[sample];
-            finding.margin = margin(logits, y[sample] as usize);
-            finding.prediction = argmax(logits);
-            if logits.iter().any(|z| !z.is_finite()) {
-                finding.outcome = Outcome::NanInBall;
-            } else if is_broken(logits, y[sample] as usize) {
-                finding.outcome = Outcome::Broken;
-            }
+        shape[0] = asked.len();
+        let points = Tensor::new(&shape, pixels).ok_or_else(|| wrong("x"))?;
+        for (answer, &sample) in self.answers(&points, &[self.batch_size])?.iter().zip(&asked) {
+            findings[sample].read(answer, y[sample] as usize);
         }
         Ok(findings)
     }
 }
 
+/// Nothing was offered.
+fn unseen() -> Finding {
+    Finding {
+        outcome: Outcome::Held,
+        rejection: None,
+        distance: f64::NAN,
+        margin: f64::NAN,
+        prediction: None,
+        tied: false,
+        difference: 0.0,
+    }
+}
+
+impl Finding {
+    fn read(&mut self, answer: &Answer, label: usize) {
+        let scores = &answer.scores;
+        (self.margin, self.prediction, self.tied) = (margin(scores, label), argmax(scores), is_tied(scores, label));
+        self.difference = answer.difference;
+        self.outcome = match self.prediction {
+            None => Outcome::NanInBall,
+            Some(class) if class != label => Outcome::Broken,
+            Some(_) => Outcome::Held,
+        };
+    }
+}
+
 /// Whether a point may be looked at: finite, in the box, in the ball. Computed in f64 from the stored numbers.
 pub fn admissible(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Option<Rejection> {
+    admissible_in(threat, Region::Ball, origin, point)
+}
+
+/// Whether a point may be looked at that has to be in this region.
+pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point: &[f32]) -> Option<Rejection> {
     if point.len() != origin.len() {
         return Some(Rejection::WrongSize);
     }
@@ -148,7 +240,7 @@ pub fn admissible(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Option
     }
     match threat.distance(point, origin, None) {
         None => Some(Rejection::NotMeasured),
-        Some(distance) if distance <= threat.tolerated() => None,
+        Some(distance) if region == Region::Box || distance <= threat.tolerated() => None,
         Some(_) => Some(Rejection::OutsideBall),
     }
 }

@@ -159,7 +159,7 @@ fn everything_that_standard_attacks_hand_over_is_admissible() {
         for name in ["linf:0.1", "l2:0.6", "l1:1.5", "linf:0", "l0:2"] {
             let threat = boxed(name).on(toy.shape);
             for written in ["fgsm", "pgd:steps=7,restarts=3", "pgd:steps=7,loss=margin"] {
-                for (keep, restart) in [(Keep::Last, 0), (Keep::Verdict, 2)] {
+                for (keep, restart) in [(Keep::Last, 0), (Keep::FirstSuccess, 2)] {
                     let proposals = toy.attack(&*engine, written, &threat, &batch, How { keep, restart, ..LAST });
                     for (proposal, image) in proposals.iter().zip(&images) {
                         let x = proposal.x.as_ref().expect("a point");

@@ -1,11 +1,13 @@
 //! Models small enough for paper, and components of the standard plugins applied to them the way a shard does it.
 
+use std::sync::atomic::AtomicBool;
+
 use flatscape_engine::Engine;
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType};
 use flatscape_host::{Component, Kind, Program, Role, Task};
-use flatscape_measure::attack::{Attack, Batch, Keep, Proposal};
+use flatscape_measure::attack::{Attack, Batch, Keep, Proposal, Restart};
 use flatscape_measure::link::Link;
-use flatscape_measure::metric::{Measured, Metric};
+use flatscape_measure::metric::{Metric, Readings};
 use flatscape_measure::prepared::numbers;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
@@ -91,17 +93,20 @@ impl Toy {
     pub fn attack(&self, engine: &dyn Engine, written: &str, threat: &ThreatModel, batch: &Batch, how: How) -> Vec<Proposal> {
         let (component, program, arguments) = self.program(Kind::Attack, written, threat, how.targeted);
         let link = self.link(&program, threat, &arguments, how.targeted);
-        let attack = Attack::compile(engine, &link, &program, &component.id, false).expect(written);
-        attack.run(batch, threat.eps, how.seed, how.restart, how.keep).expect(written)
+        let attack = Attack::compile(engine, &link, &program, &component.id, false, how.keep).expect(written);
+        // small lots, so that samples that leave make others move
+        let restart =
+            Restart { seed: how.seed, eps: threat.eps, number: how.restart, batch_size: 5, stop: &AtomicBool::new(false) };
+        attack.run(batch, &restart, &mut |rows, _| Ok(vec![true; rows.len()]), &mut |_| {}).expect(written)
     }
 
     /// What a metric says about every image.
-    pub fn measure(&self, engine: &dyn Engine, written: &str, threat: &ThreatModel, batch: &Batch) -> Measured {
+    pub fn measure(&self, engine: &dyn Engine, written: &str, threat: &ThreatModel, batch: &Batch) -> Readings {
         let (component, program, arguments) = self.program(Kind::Metric, written, threat, false);
         let link = self.link(&program, threat, &arguments, false);
         // an odd number of rows per run, so that runs end in the middle of an image's probes
         let metric = Metric::compile(engine, &link, &program, &component.id, 37).expect(written);
-        metric.run(batch, threat.eps, 0, &mut |_| {}).expect(written)
+        metric.run(batch, threat.eps, 0, &AtomicBool::new(false), &mut |_| {}).expect(written)
     }
 
     fn link<'a>(

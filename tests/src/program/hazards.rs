@@ -111,6 +111,21 @@ fn a_loss_that_underflows_is_said_and_the_margin_does_not() {
     assert_eq!(seen.value("toy", "union", "robust_accuracy"), 0.0);
 }
 
+/// A model that counts its images and answers otherwise above eight: read off the graph, and found by running at other sizes.
+#[test]
+fn a_model_that_counts_its_images_is_doubted() {
+    fn counting(x: Expr<'_>) -> Expr<'_> {
+        let images = x.unary("Shape").slice(&[0], &[1], &[0], &[1]).cast(DType::F32);
+        mean(x) - 0.4 + images.greater(8.0).cast(DType::F32)
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), counting);
+    let run = audit(folder, &["--threat", "linf:0.15"]).expect(9);
+    assert!(flags(&run).contains("batch-size") && flags(&run).contains("batch-dependent"), "{}", flags(&run));
+    // what decides is the answer for one image, which every attack reaches
+    assert_eq!(run.value("toy", "union", "robust_accuracy"), 0.0);
+}
+
 /// Statistics of the batch: said before any attack and found by running; in evaluation mode it is another model, and that is said.
 #[test]
 fn training_mode_is_said_and_evaluation_mode_is_another_model() {

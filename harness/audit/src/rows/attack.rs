@@ -20,6 +20,8 @@ pub const OUTCOMES: &[(Outcome, &str)] = &[
     (Outcome::Broken, "broken"),
     (Outcome::Held, "held"),
     (Outcome::NanInBall, "nan-in-ball"),
+    // as a sample without a row: it counts as not broken by the attack
+    (Outcome::NotAttacked, NOT_ATTACKED),
 ];
 
 /// What `samples.csv` says of a sample that an attack has not seen: it counts as not broken by it.
@@ -66,7 +68,8 @@ pub(super) fn seen(part: &Part, threat: &ThreatFacts) -> Result<BTreeMap<i64, Se
         let on_grid = on_grid.as_ref().map(|codes| within(codes[place], distance));
         (id, Seen { outcome: within(outcomes[place], distance), on_grid, distance, margin: margins[place] })
     };
-    Ok(findings.get::<i64>("id")?.into_iter().enumerate().map(row).collect())
+    let attacked = |(place, _): &(usize, i64)| outcomes[*place] != Outcome::NotAttacked;
+    Ok(findings.get::<i64>("id")?.into_iter().enumerate().filter(attacked).map(row).collect())
 }
 
 fn decoded(part: &Part, column: &str) -> Result<Vec<Outcome>, FindingsError> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use flatscape_intake::model::TOLERANCE;
+use flatscape_measure::columns::{ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE};
 use flatscape_measure::findings::FindingsError;
 use flatscape_measure::verify::Outcome;
 use flatscape_report::Doubt;
@@ -24,7 +26,7 @@ impl Rows<'_> {
         let margins = clean.map_or(Ok(Vec::new()), |clean| clean.findings.get::<f64>("clean_margin"))?;
         let base = Evidence {
             classes: self.model.classes,
-            batch_difference: self.model.batch_difference,
+            batch_difference: self.batch_difference()?,
             repeat_difference: self.model.repeat_difference,
             order_difference: self.model.order_difference,
             hazards: &self.model.hazards,
@@ -48,6 +50,24 @@ impl Rows<'_> {
             }
         }
         Ok(self.judged(&cases, summary))
+    }
+
+    /// The difference between scores alone and in batches, at the intake and wherever something was judged, where it is more than
+    /// rounding: the 99th percentile, because single values may fall on either side of a step. Where two runs differ anyhow, nothing
+    /// is learned about the batch.
+    fn batch_difference(&self) -> Result<Option<f64>, FindingsError> {
+        let mut worst = self.model.batch_difference.unwrap_or(0.0);
+        for part in self.parts.iter().filter(|_| self.model.repeat_difference.is_none()) {
+            for column in [&BATCH_DIFFERENCE, &ADV_BATCH_DIFFERENCE] {
+                if part.findings.tensor(column.name).is_some() {
+                    let mut differences = part.findings.read(column)?;
+                    differences.sort_by(f64::total_cmp);
+                    let place = differences.len().saturating_sub(1) * 99 / 100;
+                    worst = differences.get(place).copied().unwrap_or(0.0).max(worst);
+                }
+            }
+        }
+        Ok((worst > TOLERANCE).then_some(worst))
     }
 
     fn judged(&self, cases: &[(String, Evidence)], summary: &mut Summary) -> Doubts {

@@ -6,6 +6,7 @@ mod baked_normalisation;
 mod baked_resize;
 mod batch_mixing;
 mod batch_norm_in_training;
+mod batch_size;
 mod bounded_output;
 mod data_dependent_length;
 mod dropout_in_training;
@@ -71,6 +72,7 @@ pub const HAZARDS: &[Hazard] = &[
     dropout_in_training::HAZARD,
     batch_norm_in_training::HAZARD,
     batch_mixing::HAZARD,
+    batch_size::HAZARD,
     bounded_output::HAZARD,
     logit_scale::HAZARD,
     baked_normalisation::HAZARD,

@@ -59,6 +59,23 @@ const CASES: &[(&str, &[&str])] = &[
     ("(float[N,2] x) => (float[N,2] z) <int64[1] a = {0}> { m = ReduceMean(x, a)  z = Sub(x, m) }", &["batch-mixing"]),
     ("(float[N,2] x) => (float[N,2] z) <int64[1] a = {1}> { m = ReduceMean(x, a)  z = Sub(x, m) }", &[]),
     ("(float[N,2] x) => (float[N,2] z) { z = Softmax<axis = 0>(x) }", &["batch-mixing"]),
+    // the number of images as a number, and as an extent
+    (
+        "(float[N,2] x) => (float[N,2] z) <int64[1] b = {0}, int64[1] e = {1}, int64 m = {8}> {
+            s = Shape(x)  n = Slice(s, b, e)  g = Greater(n, m)  f = Cast<to = 1>(g)  z = Mul(x, f) }",
+        &["batch-size"],
+    ),
+    (
+        "(float[N,2] x) => (float[N,2] z) <int64 i = {0}, float h = {0.5}> {
+            s = Shape(x)  n = Gather(s, i)  f = Cast<to = 1>(n)  q = Mul(f, h)  z = Add(x, q) }",
+        &["batch-size"],
+    ),
+    ("(float[N,2] x) => (float[N,2] z) { n = Size(x)  f = Cast<to = 1>(n)  z = Add(x, f) }", &["batch-size"]),
+    (
+        "(float[N,2] x) => (float[N,2] z) <int64[1] b = {0}, int64[1] e = {1}, int64[1] k = {2}> {
+            s = Shape(x)  n = Slice(s, b, e)  t = Concat<axis = 0>(n, k)  y = Reshape(x, t)  z = Add(y, y) }",
+        &[],
+    ),
     // what distorts the loss
     ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {2}> { y = MatMul(x, w)  p = Softmax(y)  z = Mul(p, k) }", &["bounded-output"]),
     ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {1000}> { y = MatMul(x, w)  z = Mul(y, k) }", &["logit-scale"]),

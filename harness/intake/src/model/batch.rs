@@ -46,6 +46,58 @@ pub fn compare(engine: &dyn Engine, small: &Graph, size: usize, any: &Graph, ima
     Ok(Agreement { images: n, difference, probabilities: are_probabilities(&whole, n) })
 }
 
+/// Sizes of batches that are tried, one drawn by key from each range; the last one is what runs use if nothing else is asked for.
+/// Micro-batches of engines lie in the first two.
+const SIZES: &[(usize, usize)] = &[(9, 16), (17, 32), (33, 63), (64, 64)];
+
+/// Values of pixels that are tried together at most.
+const TRIED_VALUES: usize = 1 << 22;
+
+/// How many images [`at_drawn_sizes`] takes of this many values each.
+pub(super) fn images_at_drawn_sizes(values: usize) -> usize {
+    let largest = SIZES.iter().map(|(_, to)| *to).max().unwrap_or(1);
+    (TRIED_VALUES / values.max(1)).clamp(1, largest)
+}
+
+/// Runs `small` on batches of `size` images, `any` on batches of sizes and of images that are drawn by key, and compares the
+/// outputs of every image: the 95th percentile of their differences, because single values may fall on either side of a step.
+///
+/// # Errors
+/// As for [`compare`].
+pub(super) fn at_drawn_sizes(
+    engine: &dyn Engine,
+    small: &Graph,
+    size: usize,
+    any: &Graph,
+    images: &Tensor,
+) -> Result<f64, Refusal> {
+    let failed = |e: EngineError| Refusal::engine(6, e.to_string());
+    let plain = CompileOptions { split: false, ..CompileOptions::default() };
+    let alone = engine.compile(small, &plain).map_err(failed)?;
+    let together = engine.compile(any, &plain).map_err(failed)?;
+    let n = images.shape().first().copied().unwrap_or(0) / size.max(1) * size.max(1);
+    let mut expected: Vec<Vec<f64>> = Vec::with_capacity(n);
+    for start in (0..n).step_by(size.max(1)) {
+        let values = first_output(alone.as_ref(), &rows(images, start, start + size.max(1))).map_err(failed)?;
+        expected.extend(values.chunks((values.len() / size.max(1)).max(1)).map(<[f64]>::to_vec));
+    }
+    let mut differences: Vec<f64> = Vec::new();
+    for (place, &(from, to)) in SIZES.iter().enumerate().filter(|(_, (from, _))| *from <= n) {
+        let mut drawn = vec![0f32; n + 1];
+        fill(Law::Uniform, Place::new(0, "intake", "sizes").sample(place as u64), &mut drawn);
+        let share = (f64::from(drawn[n]) + 1.0) / 2.0;
+        let count = (from + (share * (to - from + 1) as f64) as usize).min(to).min(n);
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| drawn[a].total_cmp(&drawn[b]));
+        order.truncate(count);
+        let found = first_output(together.as_ref(), &flatscape_graph::rows(images, &order)).map_err(failed)?;
+        let width = (found.len() / count.max(1)).max(1);
+        differences.extend(order.iter().zip(found.chunks(width)).map(|(&i, row)| difference(&expected[i], row)));
+    }
+    differences.sort_by(f64::total_cmp);
+    Ok(differences.get(differences.len().saturating_sub(1) * 95 / 100).copied().unwrap_or(0.0))
+}
+
 /// `n` inputs of noise, uniform in [0,1], for a model whose data is not at hand. The batch extent of `shape` is left out.
 pub fn noise(n: usize, shape: &[usize], dtype: DType) -> Tensor {
     let size: usize = shape.iter().product();
@@ -81,8 +133,8 @@ pub fn reordered(engine: &dyn Engine, graph: &Graph, size: usize, images: &Tenso
     Ok(Agreement { images: n, difference: difference(&a, &b), probabilities: are_probabilities(&a, n) })
 }
 
-/// The largest difference relative to max(1, largest |value| of the first list); infinite where one of two is not a number.
-fn difference(parts: &[f64], whole: &[f64]) -> f64 {
+/// The largest difference relative to max(1, largest |value| of the first list); infinite where only one of two is a number.
+pub fn difference(parts: &[f64], whole: &[f64]) -> f64 {
     let scale = parts.iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
     let difference = |(a, b): (&f64, &f64)| match (a == b || a.is_nan() && b.is_nan(), (a - b).abs() / scale) {
         (true, _) => 0.0,

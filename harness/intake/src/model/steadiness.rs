@@ -3,7 +3,7 @@
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::{Graph, Tensor};
 
-use super::TOLERANCE;
+use super::{TOLERANCE, difference};
 use crate::refusal::Refusal;
 use flatscape_graph::rows;
 
@@ -47,14 +47,4 @@ pub fn measure(engine: &dyn Engine, graph: &Graph, images: &Tensor) -> Result<St
     let classes = (turned.len() / n.max(1)).max(1);
     let turned: Vec<f64> = turned.chunks(classes).rev().flatten().copied().collect();
     Ok(Steadiness { repeat: difference(&first, &again), order: difference(&first, &turned) })
-}
-
-fn difference(a: &[f64], b: &[f64]) -> f64 {
-    let scale = a.iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
-    let one = |(a, b): (&f64, &f64)| match (a == b || a.is_nan() && b.is_nan(), (a - b).abs() / scale) {
-        (true, _) => 0.0,
-        (false, d) if d.is_nan() => f64::INFINITY,
-        (false, d) => d,
-    };
-    if a.len() == b.len() { a.iter().zip(b).map(one).fold(0.0, f64::max) } else { f64::INFINITY }
 }

@@ -1,0 +1,184 @@
+//! What an attack keeps of its iterates, as a part of the linked graph: the best point so far, its score, whether it is an
+//! adversarial example, and what the doubts want to know of losses and gradients. All of it stays in the engine between steps.
+
+use flatscape_graph::{Builder, DType, Dim, Expr, Tensor, ValueType, simplify};
+
+use crate::link::{LinkError, Linked};
+use crate::threats::ThreatModel;
+
+/// Which iterate an attack hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Any adversarial example in box and ball, else a point whose scores are undefined, else the one of the highest loss.
+    /// Samples with an adversarial example leave the batch.
+    FirstSuccess,
+    /// The adversarial example in the box that is nearest to the image, wherever the ball ends; else as for `FirstSuccess`.
+    /// No sample leaves the batch.
+    Nearest,
+    /// The last iterate of every sample, adversarial or not.
+    Last,
+}
+
+/// The best point so far, float \[N,C,H,W\].
+pub(crate) const BEST_X: &str = "best_x";
+/// Its score, float \[N\]: what is higher is worth more; see [`score`].
+pub(crate) const BEST_SCORE: &str = "best_score";
+/// Whether it is an adversarial example, bool \[N\].
+pub(crate) const BROKEN: &str = "broken";
+/// The last losses, float \[N,10\], oldest first.
+pub(crate) const LOSSES: &str = "kept_losses";
+/// Per sample the steps whose gradient was zero, that moved nothing, whose gradient was finite, float \[N,3,1,1\].
+pub(crate) const COUNTS: &str = "kept_counts";
+
+/// Losses that are remembered.
+pub(crate) const REMEMBERED: usize = 10;
+
+/// Entries of a gradient below this count as zero.
+const ZERO: f64 = 1e-12;
+
+/// Scores from here on are those of adversarial examples.
+pub(crate) const SUCCESS: f64 = 1e33;
+/// The score of an adversarial example at distance 0. At distance d it is this / (1 + d).
+const NEAREST: f64 = 1e38;
+/// The score of a point in box and ball whose scores are undefined.
+pub(crate) const UNDEFINED: f64 = 1e30;
+/// The score of a point outside of the ball where only the box matters.
+const ELSEWHERE: f64 = -1e30;
+/// The score of a point that must not be handed over; it is, where there is nothing else, and the judge counts the fault.
+const FORBIDDEN: f64 = -1e33;
+/// No point has been looked at.
+pub(crate) const NOTHING: f32 = f32::MIN;
+
+/// What is known of an attack when its graphs are completed.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeping<'a> {
+    pub keep: Keep,
+    pub threat: &'a ThreatModel,
+    /// Whether success is to be taken for the `target`.
+    pub targeted: bool,
+    /// Whether points may lie outside of box and ball.
+    pub free: bool,
+}
+
+/// Completes a linked graph that gives `logits` and `loss` at the fed `x`: these two, and `grad_peak`, become inputs of what is
+/// kept, and only that is given.
+///
+/// # Errors
+/// The graph does not give them, or what comes out is not well formed.
+pub(crate) fn kept(linked: Linked, keeping: Keeping) -> Result<Linked, LinkError> {
+    let Linked { graph, forwards, backwards, batch } = linked;
+    let outputs = graph.outputs().to_vec();
+    let asked = |name: &str| matches!(name, "logits" | "loss" | "grad_peak");
+    let builder = Builder::new(graph);
+    builder.graph_mut().set_outputs(outputs.iter().filter(|o| !asked(&o.name)).cloned().collect());
+    let given = |name: &str| outputs.iter().find(|o| &*o.name == name).map(|o| builder.expr(o.value));
+    let missing = |name: &str| LinkError::Name { name: name.to_owned(), why: "the graph does not give".to_owned() };
+    let [logits, loss] = ["logits", "loss"].map(|name| given(name).ok_or_else(|| missing(name)));
+    let (logits, loss) = (logits?, loss?);
+    let x = builder.graph().input_named("x").map(|id| builder.expr(id)).ok_or_else(|| missing("x"))?;
+    let keeper = Keeper { builder: &builder, keeping, x };
+    keeper.best(logits, loss);
+    if let Some(next) = given("x_next") {
+        keeper.trace(loss, given("grad_peak"), next);
+    }
+    let built = builder.into_graph();
+    built.check()?;
+    let graph = simplify(&built);
+    graph.check()?;
+    Ok(Linked { graph, forwards, backwards, batch })
+}
+
+struct Keeper<'b, 'a> {
+    builder: &'b Builder,
+    keeping: Keeping<'a>,
+    x: Expr<'b>,
+}
+
+impl<'b> Keeper<'b, '_> {
+    /// An input of the host, or the one that is there already. `inner` are the extents behind the batch.
+    fn input(&self, name: &str, dtype: DType, inner: &[usize]) -> Expr<'b> {
+        if let Some(id) = self.builder.graph().input_named(name) {
+            return self.builder.expr(id);
+        }
+        let batch = self.x.dims().and_then(|dims| dims.into_iter().next()).unwrap_or_else(|| Dim::symbol("N"));
+        let dims = std::iter::once(batch).chain(inner.iter().map(|&n| Dim::Fixed(n))).collect();
+        self.builder.input(name, ValueType::new(dtype, dims))
+    }
+
+    fn pixels(&self, name: &str) -> Expr<'b> {
+        let inner: Vec<usize> = self.x.dims().unwrap_or_default().iter().skip(1).filter_map(Dim::fixed).collect();
+        self.input(name, DType::F32, &inner)
+    }
+
+    /// best ← x where score(x) > score(best)
+    fn best(&self, logits: Expr<'b>, loss: Expr<'b>) {
+        let score = self.score(logits, loss);
+        let (best_x, best_score) = (self.pixels(BEST_X), self.input(BEST_SCORE, DType::F32, &[]));
+        let better = score.greater(best_score);
+        let kept = better.select(score, best_score);
+        self.builder.output(&next(BEST_SCORE), kept);
+        self.builder.output(&next(BROKEN), kept.at_least(SUCCESS));
+        self.builder.output(&next(BEST_X), better.reshape(&[-1, 1, 1, 1]).select(self.x, best_x));
+    }
+
+    /// What a point is worth: adversarial before undefined before a high loss before what must not be handed over. An undefined
+    /// loss, and a point that is not finite, are worth nothing: every comparison with NaN is false.
+    fn score(&self, logits: Expr<'b>, loss: Expr<'b>) -> Expr<'b> {
+        let threat = self.keeping.threat;
+        let highest = logits.scalar(f64::from(f32::MAX));
+        let top = self.builder.op("ArgMax", &[logits], [("axis", 1.into()), ("keepdims", 0.into())]);
+        let class = self.input(if self.keeping.targeted { "target" } else { "y" }, DType::I64, &[]);
+        let hit = top.equal(class);
+        // NaN wherever x is: the sum of finite pixels is no more than rounding beside UNDEFINED
+        let undefined = self.x.sum(&[1, 2, 3], false) + UNDEFINED;
+        // NaN and +∞ are in the sum, −∞ beside finite scores is an answer
+        let kept = logits.sum(&[1], false).at_most(highest).select(loss, undefined);
+        // images have no distance where it is that of a parameter
+        let needs_distance = (self.keeping.free || self.keeping.keep == Keep::Nearest) && threat.norm.parameter.is_none();
+        let distance = needs_distance.then(|| (threat.norm.distance_graph)(self.x, self.pixels("x0")));
+        // the judge computes in float64: what this lets pass, it lets pass, too
+        let inside = distance.map(|d| d.at_most(self.radius() * (1.0 + 5e-6) + 5e-8));
+        let success = match (self.keeping.keep, distance, inside) {
+            (Keep::Nearest, Some(d), _) => (d + 1.0).reciprocal() * NEAREST,
+            (_, _, Some(inside)) => inside.select(NEAREST, loss.scalar(FORBIDDEN)),
+            _ => loss.scalar(NEAREST),
+        };
+        let outside = loss.scalar(if self.keeping.keep == Keep::Nearest { ELSEWHERE } else { FORBIDDEN });
+        let kept = inside.map_or(kept, |inside| inside.select(kept, outside));
+        let score = if self.keeping.targeted { hit.select(success, kept) } else { hit.select(kept, success) };
+        if !self.keeping.free {
+            return score;
+        }
+        // Σ max(x − hi, 0) + max(lo − x, 0) is 0 in the box
+        let beyond = (self.x - f64::from(threat.hi)).relu() + (-self.x + f64::from(threat.lo)).relu();
+        beyond.sum(&[1, 2, 3], false).at_most(0.0).select(score, loss.scalar(FORBIDDEN))
+    }
+
+    /// ε, which the host feeds.
+    fn radius(&self) -> Expr<'b> {
+        let fed = self.builder.graph().input_named("eps");
+        match fed {
+            Some(eps) => self.builder.expr(eps),
+            None => self.builder.input("eps", ValueType::new(DType::F32, Vec::new())),
+        }
+    }
+
+    /// The loss joins the last ones; gradients and steps are counted.
+    fn trace(&self, loss: Expr<'b>, peak: Option<Expr<'b>>, x_next: Expr<'b>) {
+        let losses = self.input(LOSSES, DType::F32, &[REMEMBERED]);
+        let later = losses.slice(&[1], &[REMEMBERED as i64], &[1], &[1]);
+        self.builder.output(&next(LOSSES), self.builder.concat(&[later, loss.unsqueeze(&[1])], 1));
+        let counts = self.input(COUNTS, DType::F32, &[3, 1, 1]);
+        let moved = (x_next - self.x).abs().reduce("ReduceMax", &[1, 2, 3], true);
+        let peak = peak.map_or(moved.abs() + 1.0, |peak| peak.reshape(&[-1, 1, 1, 1]));
+        let limits = [ZERO as f32, 0.0, f32::MAX];
+        let Some(limits) = Tensor::new(&[1, 3, 1, 1], limits.to_vec()) else { return };
+        let reached = self.builder.concat(&[peak, moved, peak], 1).at_most(self.builder.constant(limits));
+        self.builder.output(&next(COUNTS), counts + reached.cast(DType::F32));
+    }
+}
+
+/// The name of what a step gives for the next one.
+pub(crate) fn next(name: &str) -> String {
+    format!("{name}_next")
+}

@@ -1,0 +1,88 @@
+//! The columns of findings: their names, their types, what they hold. Whoever writes or reads a column names its row here.
+
+use std::marker::PhantomData;
+
+use flatscape_graph::{DType, Element};
+
+/// A column of findings with elements of type `T`.
+pub struct Column<T> {
+    /// Its name in the `.npz`.
+    pub name: &'static str,
+    /// What it holds, with its unit.
+    pub what: &'static str,
+    element: PhantomData<fn() -> T>,
+}
+
+const fn column<T>(name: &'static str, what: &'static str) -> Column<T> {
+    Column { name, what, element: PhantomData }
+}
+
+/// One row of [`COLUMNS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name in the `.npz`.
+    pub name: &'static str,
+    /// Its element type.
+    pub dtype: DType,
+    /// What it holds, with its unit.
+    pub what: &'static str,
+}
+
+impl<T: Element> Column<T> {
+    const fn row(&self) -> Row {
+        Row { name: self.name, dtype: T::DTYPE, what: self.what }
+    }
+}
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $name:ident: $t:ty = $text:literal, $what:literal;)*) => {
+        $( #[doc = $what] $(#[$doc])* pub const $name: Column<$t> = column($text, $what); )*
+        /// All columns, in the order of the documentation. Metrics add `col_<name>` float64 \[n\], `vec_<name>` float64 \[n,m\]
+        /// and `surface_<name>` float64 \[n,g·g\], as their programs name them.
+        pub const COLUMNS: &[Row] = &[$( $name.row() ),*];
+    };
+}
+
+columns! {
+    ID: i64 = "id", "The sample's place in the data set; rows are in ascending order.";
+    LABEL: i64 = "label", "The label.";
+    PREDICTION: i64 = "prediction", "The class predicted for the image alone: the first of the largest scores; -1 where scores are undefined.";
+    CLEAN_MARGIN: f64 = "clean_margin", "z_y - max z_i over i != y at the image; NaN where scores are undefined.";
+    TIES: bool = "ties", "Whether the label's score at the image is the largest and another class has the same.";
+    BATCH_DIFFERENCE: f64 = "batch_difference", "Largest difference between the scores of the image alone and in batches of the sizes that the measurement uses, relative to max(1, largest |score|); infinite where only one of two is a number.";
+
+    OUTCOME: u8 = "outcome", "Code of [`crate::verify::Outcome`] for points of any float value: at the threat's eps, or for attacks with goal `minimal` at any distance, so that `distance` decides at every eps.";
+    DISTANCE: f64 = "distance", "Distance of the adversarial example in the threat's norm, pixel units; for attacks with goal `minimal` that of the nearest verified one. 0 where the image is misclassified, NaN where no adversarial example was found.";
+    MARGIN: f64 = "margin", "z_y - max z_i over i != y at the point that decided; NaN where there is none or scores are undefined.";
+    ADV_PREDICTION: i64 = "adv_prediction", "The class predicted at the point that decided; -1 where there is none.";
+    ADV_TIES: bool = "adv_ties", "Whether the label's score is the largest at the point that decided and another class has the same.";
+    ADV_BATCH_DIFFERENCE: f64 = "adv_batch_difference", "As `batch_difference`, at the points that were judged; 0 where none was.";
+    CLAIMED: bool = "claimed", "Whether the attack's own graph saw an adversarial example.";
+    REJECTED: i64 = "rejected", "Points that the attack handed over and that are not finite, outside of the box or outside of the ball.";
+    FORWARDS: i64 = "forwards", "Evaluations of the model spent on the sample.";
+    BACKWARDS: i64 = "backwards", "Reverse passes spent on the sample.";
+    GRADIENTS: i64 = "gradients", "Gradients looked at.";
+    ZERO_GRADIENTS: i64 = "zero_gradients", "Of these, zero everywhere (largest entry below 1e-12).";
+    BROKEN_GRADIENTS: i64 = "broken_gradients", "Of these, with an entry that is NaN or infinite.";
+    UNMOVED_STEPS: i64 = "unmoved_steps", "Steps that did not change a single pixel.";
+    LAST_LOSSES: f32 = "last_losses", "The losses before the last ten steps of the last restart, oldest first, [n,10]; NaN before the first step.";
+    /// For models that take integers this is the verdict: rows and gates use it, and `outcome` is the other row.
+    OUTCOME_UINT8: u8 = "outcome_uint8", "As `outcome`, for points on the grid of 8-bit pixels; only for models that take integers.";
+    WITNESS_ID: i64 = "witness_id", "Samples with a witness: broken ones, and those with undefined scores inside of the ball, ascending.";
+    WITNESS_X: f32 = "witness_x", "The point of each witness, [m,C,H,W] in pixel units; on the grid of 8-bit pixels where the model takes integers and that point is broken too.";
+    WITNESS_PREDICTION: i64 = "witness_prediction", "The class predicted at each witness; -1 where scores are undefined.";
+    WITNESS_DISTANCE: f64 = "witness_distance", "The distance of each witness from its image in the threat's norm, pixel units.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_has_a_name_of_its_own() {
+        for (place, row) in COLUMNS.iter().enumerate() {
+            assert!(!COLUMNS[..place].iter().any(|other| other.name == row.name), "{} twice", row.name);
+            assert!(row.what.ends_with('.') && !row.name.contains(' '), "{}", row.name);
+        }
+    }
+}

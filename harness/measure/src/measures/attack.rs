@@ -1,0 +1,99 @@
+//! Attacks that are programs.
+
+use flatscape_engine::Engine;
+use flatscape_host::Program;
+
+use super::verdicts::Verdicts;
+use super::{Asked, Conditions, Group, Measure, Moves, Watch, failed, is_free};
+use crate::attack::{Attack, AttackError, Keep, Restart};
+use crate::error::MeasureError;
+use crate::findings::Findings;
+use crate::request::Target;
+
+/// Values of pixels that a group holds at most in one tensor: 32 MiB of float32. A group is a job's range where that is smaller.
+const PIXELS_OF_A_GROUP: usize = 8 << 20;
+
+/// An attack program on a model.
+pub(crate) struct Programmed {
+    id: String,
+    attack: Attack,
+    keep: Keep,
+    restarts: u32,
+    target: Target,
+}
+
+impl Programmed {
+    /// # Errors
+    /// The program does not fit the model, or the engine refuses it.
+    pub fn new(
+        engine: &dyn Engine,
+        conditions: &Conditions,
+        asked: Asked,
+        program: &Program,
+        keep: Keep,
+    ) -> Result<Programmed, MeasureError> {
+        let id = asked.component.id.clone();
+        let free = is_free(asked.component);
+        let attack = asked.linked(conditions, Some(program), |link| Attack::compile(engine, link, program, &id, free, keep))?;
+        Ok(Programmed { id, attack, keep, restarts: program.restarts.max(1), target: asked.target })
+    }
+
+    fn restart<'r>(&self, on: &Group, number: u32, watch: &Watch<'r>) -> Restart<'r> {
+        let settings = on.conditions.settings;
+        Restart { seed: settings.seed, eps: on.conditions.threat.eps, number, batch_size: settings.batch_size, stop: watch.stop }
+    }
+
+    /// All restarts, each on what is left.
+    fn attacked(&self, verdicts: &mut Verdicts, on: &Group, watch: &mut Watch) -> Result<(), AttackError> {
+        let batch = on.aimed(self.target, &self.id);
+        for number in 0..self.restarts {
+            let active = verdicts.active();
+            if active.is_empty() {
+                break;
+            }
+            let part = batch.select(&active);
+            let restart = self.restart(on, number, watch);
+            let total = f64::from(self.restarts);
+            let told = &mut |share| (watch.progress)((f64::from(number) + share) / total);
+            let mut judge = |rows: &[usize], points: &[Vec<f32>]| {
+                verdicts.judge(&rows.iter().map(|&row| active[row]).collect::<Vec<_>>(), points)
+            };
+            let proposals = self.attack.run(&part, &restart, &mut judge, told)?;
+            verdicts.take(&active, proposals)?;
+        }
+        verdicts.all_seen();
+        Ok(())
+    }
+}
+
+impl Measure for Programmed {
+    fn group(&self, conditions: &Conditions) -> usize {
+        let pixels: usize = conditions.model.shape.iter().product();
+        (PIXELS_OF_A_GROUP / pixels.max(1)).max(conditions.settings.batch_size)
+    }
+
+    fn measure(&self, on: &Group, watch: &mut Watch) -> Result<(Findings, Option<MeasureError>), MeasureError> {
+        let batch = on.aimed(self.target, &self.id);
+        let mut verdicts = Verdicts::new(on, &batch, self.keep);
+        let fault = match self.attacked(&mut verdicts, on, watch).map_err(failed(&self.id)) {
+            Err(MeasureError::Interrupted) => return Err(MeasureError::Interrupted),
+            other => other.err(),
+        };
+        Ok((verdicts.findings()?, fault))
+    }
+
+    fn skipped(&self, on: &Group) -> Result<Findings, MeasureError> {
+        Verdicts::new(on, on.batch, self.keep).findings()
+    }
+}
+
+impl Moves for Programmed {
+    /// The last iterates of the first restart.
+    fn points(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<f32>>>, MeasureError> {
+        let batch = on.aimed(self.target, &self.id);
+        let mut judge = |rows: &[usize], _: &[Vec<f32>]| Ok(vec![false; rows.len()]);
+        let restart = self.restart(on, 0, watch);
+        let proposals = self.attack.run(&batch, &restart, &mut judge, &mut |_| {}).map_err(failed(&self.id))?;
+        Ok(proposals.into_iter().map(|p| p.x).collect())
+    }
+}

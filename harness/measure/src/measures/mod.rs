@@ -1,0 +1,236 @@
+//! The kinds of measurement, one file each, behind one trait. What a kind is, stands in its file; how ranges are cut and findings
+//! joined, in [`crate::prepared`].
+
+pub(crate) mod attack;
+pub(crate) mod clean;
+pub(crate) mod metric;
+pub(crate) mod oracle;
+mod verdicts;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flatscape_engine::Engine;
+use flatscape_graph::Graph;
+use flatscape_host::{Arguments, Component, Iterates, Kind, Plugins, Program, Role, Task};
+use flatscape_intake::data::Dataset;
+use flatscape_intake::model::Model;
+use flatscape_intake::remedies::objective;
+use flatscape_intake::scores::{argmax, is_tied, margin};
+
+use crate::attack::{AttackError, Batch, Keep};
+use crate::columns::{BATCH_DIFFERENCE, CLEAN_MARGIN, ID, LABEL, PREDICTION, TIES};
+use crate::error::MeasureError;
+use crate::findings::Findings;
+use crate::link::Link;
+use crate::prepared::{Settings, check, numbers, offered};
+use crate::request::{At, Request, Target};
+use crate::threats::ThreatModel;
+use crate::verify::{Answer, Verifier};
+
+/// A kind of measurement, linked to a model and compiled.
+pub(crate) trait Measure {
+    /// How many samples go together at most.
+    fn group(&self, conditions: &Conditions) -> usize;
+
+    /// Whether the images are judged in batches, too, and not alone only.
+    fn doubts_batches(&self) -> bool {
+        false
+    }
+
+    /// Measures some samples: the findings, and what went wrong after they were found.
+    ///
+    /// # Errors
+    /// What leaves nothing that could be used, and [`MeasureError::Interrupted`].
+    fn measure(&self, on: &Group, watch: &mut Watch) -> Result<(Findings, Option<MeasureError>), MeasureError>;
+
+    /// The findings on samples that were not attacked because of a fault that came earlier.
+    ///
+    /// # Errors
+    /// The kind has none.
+    fn skipped(&self, on: &Group) -> Result<Findings, MeasureError>;
+}
+
+/// What every measurement is made under.
+#[derive(Clone)]
+pub(crate) struct Conditions<'a> {
+    pub plugins: &'a Plugins,
+    pub model: &'a Model,
+    pub dataset: &'a Dataset,
+    pub threat: ThreatModel,
+    pub settings: Settings,
+}
+
+/// Samples that are measured together.
+pub(crate) struct Group<'g> {
+    pub conditions: &'g Conditions<'g>,
+    pub verifier: &'g Verifier,
+    pub batch: &'g Batch,
+    /// What the model says about the images.
+    pub clean: &'g [Answer],
+}
+
+/// Who watches: is told the share that is done, and may ask to stop.
+pub(crate) struct Watch<'w> {
+    pub progress: &'w mut dyn FnMut(f64),
+    pub stop: &'w AtomicBool,
+}
+
+impl Watch<'_> {
+    /// # Errors
+    /// [`MeasureError::Interrupted`], where somebody asked to stop.
+    pub fn go_on(&self) -> Result<(), MeasureError> {
+        if self.stop.load(Ordering::Relaxed) { Err(MeasureError::Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Group<'_> {
+    /// The columns that every kind has.
+    pub fn findings(&self) -> Findings {
+        let mut findings = Findings::default();
+        let each = |read: fn(&[f64], usize) -> f64| {
+            self.clean.iter().zip(&self.batch.y).map(|(answer, &y)| read(&answer.scores, y as usize)).collect::<Vec<f64>>()
+        };
+        findings.put(&ID, self.batch.ids.iter().map(|&id| id as i64).collect());
+        findings.put(&LABEL, self.batch.y.clone());
+        findings.put(&PREDICTION, self.clean.iter().map(|a| class(argmax(&a.scores))).collect());
+        findings.put(&CLEAN_MARGIN, each(margin));
+        findings.put(&TIES, self.clean.iter().zip(&self.batch.y).map(|(a, &y)| is_tied(&a.scores, y as usize)).collect());
+        findings.put(&BATCH_DIFFERENCE, self.clean.iter().map(|a| a.difference).collect());
+        findings
+    }
+
+    /// The samples with their targets filled in.
+    pub fn aimed(&self, target: Target, component: &str) -> Batch {
+        let scores: Vec<Vec<f64>> = self.clean.iter().map(|answer| answer.scores.clone()).collect();
+        target.aim(self.batch, &scores, self.conditions.settings.seed, component)
+    }
+}
+
+/// A class as columns hold it; −1 where none is predicted.
+pub(crate) fn class(prediction: Option<usize>) -> i64 {
+    prediction.map_or(-1, |class| class as i64)
+}
+
+/// A component that was asked for: what it is, with its arguments complete, for this model and threat.
+pub(crate) struct Asked<'a> {
+    pub component: &'a Component,
+    pub arguments: Arguments,
+    pub task: Task,
+    pub target: Target,
+}
+
+impl<'a> Asked<'a> {
+    /// # Errors
+    /// There is no such component, or its arguments are wrong.
+    pub fn of(conditions: &Conditions<'a>, request: &Request) -> Result<Asked<'a>, MeasureError> {
+        let component = offered(conditions.plugins, &request.id)?;
+        let target = request.target.unwrap_or(Target::None);
+        let (model, threat) = (conditions.model, &conditions.threat);
+        let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
+        target.check(model.classes)?;
+        task.targeted = target != Target::None;
+        task.parameters = threat.parameters(model.shape);
+        (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
+        Ok(Asked { component, arguments: component.arguments(&request.arguments)?, task, target })
+    }
+
+    /// Links the component's graphs to the model and hands the link on. Attacks see the twin of the model where a remedy made one.
+    pub fn linked<T>(
+        &self,
+        conditions: &Conditions,
+        program: Option<&Program>,
+        compile: impl FnOnce(&Link) -> Result<T, AttackError>,
+    ) -> Result<T, MeasureError> {
+        let model = conditions.model;
+        let attacks = self.component.kind == Kind::Attack;
+        let margin = (model.remedied.margin && attacks).then(|| objective(self.task.targeted));
+        let numbers = if program.is_some() { numbers(&self.arguments) } else { Vec::new() };
+        let link = Link {
+            model: model.remedied.twin.as_ref().filter(|_| attacks).unwrap_or(&model.graph),
+            objective: program.and_then(|p| p.graph(Role::Objective)).or(margin.as_ref()),
+            cotangent: program.and_then(|p| p.graph(Role::Cotangent)),
+            given: followed(model),
+            threat: &conditions.threat,
+            targeted: self.task.targeted,
+            arguments: &numbers,
+            steps: program.map_or(0, |p| p.steps),
+        };
+        compile(&link).map_err(failed(&self.component.id))
+    }
+}
+
+/// The gradient graph that attacks follow instead of ours.
+fn followed(model: &Model) -> Option<&Graph> {
+    model.given.as_ref().filter(|given| given.used).map(|given| &given.graph)
+}
+
+/// An error of a component, by its name.
+pub(crate) fn failed(component: &str) -> impl Fn(AttackError) -> MeasureError + use<> {
+    let component = component.to_owned();
+    move |source| match source {
+        AttackError::Interrupted => MeasureError::Interrupted,
+        source => MeasureError::Attack { component: component.clone(), source },
+    }
+}
+
+/// A component as a measurement, and what a reader should know about how it is computed, as clauses.
+///
+/// # Errors
+/// There is no such component, its program does not fit, or the engine refuses it.
+pub(crate) fn component<'a>(
+    engine: &dyn Engine,
+    conditions: &Conditions<'a>,
+    request: &Request,
+) -> Result<(Box<dyn Measure + 'a>, Vec<String>), MeasureError> {
+    let asked = Asked::of(conditions, request)?;
+    let keep = match asked.component.goal {
+        flatscape_host::Goal::Budget => Keep::FirstSuccess,
+        flatscape_host::Goal::Minimal => Keep::Nearest,
+    };
+    if asked.component.is_oracle() {
+        return Ok((Box::new(oracle::Oracle::new(engine, conditions, asked, keep)?), Vec::new()));
+    }
+    let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
+    let mut notes = Vec::new();
+    let own = [Role::Objective, Role::Cotangent].into_iter().any(|role| program.graph(role).is_some());
+    if let Some(given) = conditions.model.given.as_ref().filter(|given| own && given.used) {
+        let id = &asked.component.id;
+        notes.push(format!("{id} differentiates what {} does not, so the gradient is our own", given.name));
+    }
+    let measure: Box<dyn Measure + 'a> = match asked.component.kind {
+        Kind::Metric => {
+            let at = match &request.at {
+                Some(At::Adversarial(attack)) => Some(points(engine, conditions, attack)?),
+                Some(At::Clean) | None => None,
+            };
+            Box::new(metric::MetricAt::new(engine, conditions, &asked, &program, at)?)
+        }
+        _ => Box::new(attack::Programmed::new(engine, conditions, asked, &program, keep)?),
+    };
+    Ok((measure, notes))
+}
+
+/// Where an attack moves images for a metric that looks there.
+pub(crate) trait Moves {
+    /// The point that the attack hands over for every sample; `None` where it hands over nothing.
+    ///
+    /// # Errors
+    /// The attack failed, or [`MeasureError::Interrupted`].
+    fn points(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<f32>>>, MeasureError>;
+}
+
+/// An attack whose last points a metric looks at.
+fn points<'a>(engine: &dyn Engine, conditions: &Conditions<'a>, request: &Request) -> Result<Box<dyn Moves + 'a>, MeasureError> {
+    check(conditions.plugins, Kind::Attack, request)?;
+    let asked = Asked::of(conditions, request)?;
+    if asked.component.is_oracle() {
+        return Ok(Box::new(oracle::Oracle::new(engine, conditions, asked, Keep::Last)?));
+    }
+    let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
+    Ok(Box::new(attack::Programmed::new(engine, conditions, asked, &program, Keep::Last)?))
+}
+
+/// Whether an attack's iterates may leave the ball on the way.
+pub(crate) fn is_free(component: &Component) -> bool {
+    component.iterates == Iterates::Free
+}

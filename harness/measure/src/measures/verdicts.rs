@@ -1,0 +1,263 @@
+//! What becomes of every sample under one attack: proposals are judged, the best one is kept, and the columns are written. Knows
+//! what was handed over, not who did it.
+
+use flatscape_graph::Tensor;
+use flatscape_intake::scores::argmax;
+
+use super::{Group, class};
+use crate::attack::{AttackError, Batch, Keep, Proposal};
+use crate::columns::{
+    ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE, FORWARDS, GRADIENTS,
+    LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION,
+    WITNESS_X, ZERO_GRADIENTS,
+};
+use crate::error::MeasureError;
+use crate::findings::{Findings, FindingsError};
+use crate::levels::on_grid;
+use crate::stage::StageError;
+use crate::verify::{Finding, Outcome, Region};
+
+/// A count that a proposal keeps, and its column.
+type Count = (Column<i64>, fn(&mut Proposal) -> &mut u64);
+
+const COUNTS: &[Count] = &[
+    (FORWARDS, |p| &mut p.forwards),
+    (BACKWARDS, |p| &mut p.backwards),
+    (GRADIENTS, |p| &mut p.gradients),
+    (ZERO_GRADIENTS, |p| &mut p.zero_gradients),
+    (BROKEN_GRADIENTS, |p| &mut p.broken_gradients),
+    (UNMOVED_STEPS, |p| &mut p.unmoved_steps),
+];
+
+/// Losses that are remembered per sample.
+const REMEMBERED: usize = 10;
+
+/// A point that was judged, and what the attack thought it worth.
+#[derive(Clone)]
+struct Judged {
+    finding: Finding,
+    x: Vec<f32>,
+    loss: f64,
+}
+
+/// The verdicts on a group of samples, while they are being made.
+pub(crate) struct Verdicts<'g> {
+    on: &'g Group<'g>,
+    /// The samples with their targets.
+    batch: &'g Batch,
+    keep: Keep,
+    /// Whether the image is classified correctly, so that there is something to attack.
+    right: Vec<bool>,
+    seen: Vec<bool>,
+    best: Vec<Option<Judged>>,
+    /// The best point with pixels on the grid of 8 bits, for models that take integers.
+    grid: Option<Vec<Option<Judged>>>,
+    spent: Vec<Proposal>,
+    rejected: Vec<i64>,
+    difference: Vec<f64>,
+}
+
+impl<'g> Verdicts<'g> {
+    pub fn new(on: &'g Group<'g>, batch: &'g Batch, keep: Keep) -> Verdicts<'g> {
+        let n = batch.len();
+        let right = |(answer, &y): (&crate::verify::Answer, &i64)| argmax(&answer.scores) == Some(y as usize);
+        Verdicts {
+            on,
+            batch,
+            keep,
+            right: on.clean.iter().zip(&batch.y).map(right).collect(),
+            seen: vec![false; n],
+            best: vec![None; n],
+            grid: on.conditions.model.native.integer_pixels.is_some().then(|| vec![None; n]),
+            spent: vec![Proposal::default(); n],
+            rejected: vec![0; n],
+            difference: vec![0.0; n],
+        }
+    }
+
+    /// Samples that are still to be attacked. In a ball of radius 0 there is the image and nothing else.
+    pub fn active(&self) -> Vec<usize> {
+        if self.keep != Keep::Nearest && self.on.conditions.threat.eps == 0.0 {
+            return Vec::new();
+        }
+        (0..self.batch.len()).filter(|&i| self.right[i] && !self.is_done(i)).collect()
+    }
+
+    /// Every sample that is to be attacked has been.
+    pub fn all_seen(&mut self) {
+        self.seen.fill(true);
+    }
+
+    fn is_done(&self, sample: usize) -> bool {
+        let broken = |judged: &Option<Judged>| judged.as_ref().is_some_and(|j| j.finding.outcome == Outcome::Broken);
+        self.keep == Keep::FirstSuccess && broken(&self.best[sample]) && self.grid.as_ref().is_none_or(|g| broken(&g[sample]))
+    }
+
+    /// Judges points that an attack claims to be adversarial examples: which samples are done.
+    ///
+    /// # Errors
+    /// The judge failed.
+    pub fn judge(&mut self, samples: &[usize], points: &[Vec<f32>]) -> Result<Vec<bool>, AttackError> {
+        let proposals: Vec<Proposal> =
+            points.iter().map(|x| Proposal { x: Some(x.clone()), claimed: true, ..Proposal::default() }).collect();
+        self.look_at(samples, &proposals)?;
+        Ok(samples.iter().map(|&sample| self.is_done(sample)).collect())
+    }
+
+    /// Takes over what an attack hands over at its end, and what it has spent.
+    ///
+    /// # Errors
+    /// The judge failed.
+    pub fn take(&mut self, samples: &[usize], mut proposals: Vec<Proposal>) -> Result<(), AttackError> {
+        for (&sample, proposal) in samples.iter().zip(&mut proposals) {
+            self.seen[sample] = true;
+            let total = &mut self.spent[sample];
+            for (_, count) in COUNTS {
+                *count(total) += *count(proposal);
+            }
+            total.claimed |= proposal.claimed;
+            total.losses = std::mem::take(&mut proposal.losses);
+        }
+        let left: Vec<usize> = (0..samples.len()).filter(|&row| !self.is_done(samples[row])).collect();
+        let samples: Vec<usize> = left.iter().map(|&row| samples[row]).collect();
+        let proposals: Vec<Proposal> = left.iter().map(|&row| proposals[row].clone()).collect();
+        self.look_at(&samples, &proposals)
+    }
+
+    /// Judges one proposal per sample and keeps the better ones.
+    fn look_at(&mut self, samples: &[usize], proposals: &[Proposal]) -> Result<(), AttackError> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let part = self.batch.select(samples);
+        let region = if self.keep == Keep::Nearest { Region::Box } else { Region::Ball };
+        let points: Vec<Option<Vec<f32>>> = proposals.iter().map(|p| p.x.clone()).collect();
+        let Group { conditions, verifier, .. } = self.on;
+        let judged = verifier.judge(&conditions.threat, region, &part.x0, &part.y, &points)?;
+        let tolerated = conditions.threat.tolerated();
+        for ((&sample, mut finding), proposal) in samples.iter().zip(judged).zip(proposals) {
+            self.rejected[sample] += i64::from(finding.rejection.is_some());
+            self.difference[sample] = self.difference[sample].max(finding.difference);
+            self.spent[sample].claimed |= proposal.claimed;
+            // undefined scores count in the ball only
+            if finding.outcome == Outcome::NanInBall && finding.distance > tolerated {
+                finding.outcome = Outcome::Held;
+            }
+            let Some(x) = &proposal.x else { continue };
+            better(&mut self.best[sample], Judged { finding, x: x.clone(), loss: proposal.loss });
+        }
+        let Some(grid) = &mut self.grid else { return Ok(()) };
+        let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
+        let width = (clean.len() / samples.len()).max(1);
+        let stored = |(origin, point): (&[f32], &Option<Vec<f32>>)| {
+            point.as_ref().filter(|p| p.len() == width).map(|point| on_grid(&conditions.threat, origin, point))
+        };
+        let stored: Vec<Option<Vec<f32>>> = clean.chunks(width).zip(&points).map(stored).collect();
+        let judged = verifier.judge(&conditions.threat, region, &part.x0, &part.y, &stored)?;
+        for (((&sample, finding), x), proposal) in samples.iter().zip(judged).zip(stored).zip(proposals) {
+            let Some(x) = x else { continue };
+            let judged = Judged { finding, x, loss: proposal.loss };
+            // a point on the grid that is broken is one of any float values, too
+            if judged.finding.outcome == Outcome::Broken {
+                better(&mut self.best[sample], judged.clone());
+            }
+            better(&mut grid[sample], judged);
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, best: &[Option<Judged>], sample: usize) -> Outcome {
+        match &best[sample] {
+            _ if !self.right[sample] => Outcome::Misclassified,
+            None if !self.seen[sample] => Outcome::NotAttacked,
+            None => Outcome::Held,
+            Some(judged) => judged.finding.outcome,
+        }
+    }
+
+    /// The findings, with the columns that every kind has.
+    ///
+    /// # Errors
+    /// A witness has another size than an image.
+    pub fn findings(mut self) -> Result<Findings, MeasureError> {
+        let n = self.batch.len();
+        let mut findings = self.on.findings();
+        let outcomes: Vec<Outcome> = (0..n).map(|i| self.outcome(&self.best, i)).collect();
+        findings.put(&OUTCOME, outcomes.iter().map(|&o| o as u8).collect());
+        let number = |i: usize, field: fn(&Finding) -> f64| self.best[i].as_ref().map_or(f64::NAN, |j| field(&j.finding));
+        findings.put(&DISTANCE, (0..n).map(|i| self.distance(i)).collect());
+        findings.put(&MARGIN, (0..n).map(|i| number(i, |f| f.margin)).collect());
+        let finding = |i: usize| self.best[i].as_ref().map(|j| &j.finding);
+        findings.put(&ADV_PREDICTION, (0..n).map(|i| class(finding(i).and_then(|f| f.prediction))).collect());
+        findings.put(&ADV_TIES, (0..n).map(|i| finding(i).is_some_and(|f| f.tied)).collect());
+        findings.put(&ADV_BATCH_DIFFERENCE, self.difference.clone());
+        findings.put(&CLAIMED, self.spent.iter().map(|p| p.claimed).collect());
+        findings.put(&REJECTED, self.rejected.clone());
+        if let Some(grid) = &self.grid {
+            findings.put(&OUTCOME_UINT8, (0..n).map(|i| self.outcome(grid, i) as u8).collect());
+        }
+        self.witnesses(&mut findings, &outcomes)?;
+        for (column, count) in COUNTS {
+            findings.put(column, self.spent.iter_mut().map(|p| *count(p) as i64).collect());
+        }
+        let losses = self.spent.iter().flat_map(|p| (0..REMEMBERED).map(|k| p.losses.get(k).copied().unwrap_or(f32::NAN)));
+        findings.array(LAST_LOSSES.name, &[n, REMEMBERED], losses.collect())?;
+        Ok(findings)
+    }
+
+    fn distance(&self, sample: usize) -> f64 {
+        match &self.best[sample] {
+            _ if !self.right[sample] => 0.0,
+            Some(judged) if matches!(judged.finding.outcome, Outcome::Broken | Outcome::NanInBall) => judged.finding.distance,
+            _ => f64::NAN,
+        }
+    }
+
+    /// The points that prove what was found, on the grid where the model takes nothing else and the point on it is broken too.
+    fn witnesses(&self, findings: &mut Findings, outcomes: &[Outcome]) -> Result<(), FindingsError> {
+        let proves = |outcome: Outcome| matches!(outcome, Outcome::Broken | Outcome::NanInBall);
+        let on_grid = |i: usize| {
+            let judged = self.grid.as_ref()?[i].as_ref()?;
+            (self.right[i] && proves(judged.finding.outcome)).then_some(judged)
+        };
+        let own = |i: usize| self.best[i].as_ref().filter(|_| proves(outcomes[i]));
+        let witnesses: Vec<(usize, &Judged)> =
+            (0..outcomes.len()).filter_map(|i| Some((i, on_grid(i).or_else(|| own(i))?))).collect();
+        let [c, h, w] = self.on.conditions.model.shape;
+        findings.put(&WITNESS_ID, witnesses.iter().map(|(i, _)| self.batch.ids[*i] as i64).collect());
+        findings.put(&WITNESS_PREDICTION, witnesses.iter().map(|(_, j)| class(j.finding.prediction)).collect());
+        findings.put(&WITNESS_DISTANCE, witnesses.iter().map(|(_, j)| j.finding.distance).collect());
+        let points: Vec<f32> = witnesses.iter().flat_map(|(_, j)| j.x.iter().copied()).collect();
+        findings.array(WITNESS_X.name, &[witnesses.len(), c, h, w], points)
+    }
+}
+
+/// Keeps the point that is worth more: an adversarial example before undefined scores before what may be looked at; of two
+/// adversarial examples the nearer one, of others the one of the higher loss.
+fn better(kept: &mut Option<Judged>, new: Judged) {
+    let rank = |judged: &Judged| match (judged.finding.outcome, judged.finding.rejection) {
+        (Outcome::Broken, _) => 3,
+        (Outcome::NanInBall, _) => 2,
+        (_, None) => 1,
+        (_, Some(_)) => 0,
+    };
+    let replaces = kept.as_ref().is_none_or(|old| match (rank(&new), rank(old)) {
+        (3, 3) => new.finding.distance < old.finding.distance,
+        (a, b) => a > b || (a == b && new.loss > old.loss),
+    });
+    if replaces {
+        *kept = Some(new);
+    }
+}
+
+/// Points of samples, one above the other.
+///
+/// # Errors
+/// One has another size than an image.
+pub(crate) fn stacked(points: Vec<Vec<f32>>, like: &Tensor) -> Result<Tensor, AttackError> {
+    let mut shape = like.shape().to_vec();
+    if let Some(first) = shape.first_mut() {
+        *first = points.len();
+    }
+    Tensor::new(&shape, points.concat()).ok_or_else(|| StageError::Result { name: "x".into() }.into())
+}

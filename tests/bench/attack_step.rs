@@ -1,0 +1,104 @@
+//! What a step of PGD costs beside its gradient: bytes that pass between host and engine, and the time of keeping the best point.
+//!
+//!     attack-step MODEL DATA [--data-dir DIR] [--images N] [--eps E] [--steps K] [--engine auto|ort|tract] [--threads N]
+//!
+//! Prints one line per way of keeping: seconds, samples left, and bytes per sample and step that went to the engine and came back.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use flatscape_engine::{Engine, Settings};
+use flatscape_graph::text;
+use flatscape_host::{Program, Role};
+use flatscape_intake::data::{Dataset, Request};
+use flatscape_intake::model::{Intake, Model};
+use flatscape_intake::scores::argmax;
+use flatscape_measure::attack::{Attack, Batch, Keep, Restart};
+use flatscape_measure::link::Link;
+use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::Verifier;
+
+type Fallible<T> = Result<T, Box<dyn Error>>;
+
+/// x' = Π(x + 2.5·ε/K·sign ∇ℓ), without a random start.
+const STEP: &str = "(float[N,D] x, float[N,D] grad, float eps, int64 steps) => (float[N,D] x_next) <float c = {2.5}> {
+    k = Cast<to = 1>(steps)  e = Mul(eps, c)  a = Div(e, k)  s = Sign(grad)  d = Mul(s, a)  x_next = Add(x, d) }";
+
+fn main() -> Fallible<()> {
+    let mut engine = Settings { threads: 2, ..Settings::default() };
+    let (mut names, mut data_dir, mut images, mut eps, mut steps) = (Vec::new(), None, 1000, "0.1".to_owned(), 20);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--data-dir" => data_dir = Some(PathBuf::from(value()?)),
+            "--images" => images = value()?.parse()?,
+            "--eps" => eps = value()?,
+            "--steps" => steps = value()?.parse()?,
+            "--engine" => engine.choice = value()?.parse()?,
+            "--threads" => engine.threads = value()?.parse()?,
+            _ => names.push(argument),
+        }
+    }
+    let [model, data] = &names[..] else { return Err("write attack-step MODEL DATA".into()) };
+    let engine = flatscape_engine::open(&engine)?;
+    let data = Dataset::load(&Request { data_dir, limit: Some(images), ..Request::new(data) })?;
+    let model = Model::load(model, &Intake::default(), &data, engine.as_ref())?;
+    let threat = ThreatModel::parse(&format!("linf:{eps}"), false)?;
+    let batch = right(engine.as_ref(), &model, &data, &threat)?;
+    let program = Program {
+        graphs: vec![(Role::Step, text::parse(STEP)?)],
+        steps,
+        restarts: 1,
+        probes: 0,
+        replays: 1,
+        sha256: String::new(),
+    };
+    println!("{} correct images, {steps} steps at linf:{eps}, {}", batch.len(), engine.info().name);
+    for (keep, name) in [(Keep::Last, "last"), (Keep::Nearest, "nearest"), (Keep::FirstSuccess, "first success")] {
+        println!("{}", line(engine.as_ref(), &model, &threat, &program, &batch, keep, name)?);
+    }
+    Ok(())
+}
+
+/// The images that are classified correctly.
+fn right(engine: &dyn Engine, model: &Model, data: &Dataset, threat: &ThreatModel) -> Fallible<Batch> {
+    let verifier = Verifier::new(engine, &model.graph, threat, 33)?;
+    let all = data.batch(0..data.len());
+    let scores = verifier.logits(&all.x)?;
+    let chosen: Vec<usize> = (0..scores.len()).filter(|&i| argmax(&scores[i]) == Some(all.y[i] as usize)).collect();
+    Ok(Batch { ids: all.ids, x0: all.x, target: all.y.clone(), y: all.y, clean: None }.select(&chosen))
+}
+
+fn line(
+    engine: &dyn Engine,
+    model: &Model,
+    threat: &ThreatModel,
+    program: &Program,
+    batch: &Batch,
+    keep: Keep,
+    name: &str,
+) -> Fallible<String> {
+    let link = Link {
+        model: &model.graph,
+        objective: None,
+        cotangent: None,
+        given: None,
+        threat,
+        targeted: false,
+        arguments: &[],
+        steps: program.steps,
+    };
+    let attack = Attack::compile(engine, &link, program, "attack-step", false, keep)?;
+    let restart = Restart { seed: 0, eps: threat.eps, number: 0, batch_size: 64, stop: &AtomicBool::new(false) };
+    let started = Instant::now();
+    let proposals = attack.run(batch, &restart, &mut |rows, _| Ok(vec![true; rows.len()]), &mut |_| {})?;
+    let seconds = started.elapsed().as_secs_f64();
+    let (up, down) = attack.traffic();
+    let taken: u64 = proposals.iter().map(|p| p.forwards.saturating_sub(1)).sum();
+    let left = proposals.iter().filter(|p| !p.claimed).count();
+    let each = |bytes: u64| bytes as f64 / taken.max(1) as f64;
+    Ok(format!("{name:14} {seconds:8.3} s  {left:6} left  {:10.1} bytes up  {:10.1} bytes down", each(up), each(down)))
+}
