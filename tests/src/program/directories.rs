@@ -113,13 +113,13 @@ fn nothing_is_followed_or_waited_for_in_a_directory_that_somebody_else_may_have_
         ("jobs.json", Put::Pipe, false),
         ("times.csv", Put::LinkToFile, false),
         ("results.csv", Put::LinkToFile, true),
-        (&job, Put::Pipe, false),
-        (&shard, Put::LinkToFile, false),
-        (&shard, Put::LinkToZeros, true),
-        (&shard, Put::Pipe, true),
-        (&shard, Put::Huge, false),
-        (&receipt, Put::Pipe, false),
-        (&fault, Put::Pipe, false),
+        (job.as_str(), Put::Pipe, false),
+        (shard.as_str(), Put::LinkToFile, false),
+        (shard.as_str(), Put::LinkToZeros, true),
+        (shard.as_str(), Put::Pipe, true),
+        (shard.as_str(), Put::Huge, false),
+        (receipt.as_str(), Put::Pipe, false),
+        (fault.as_str(), Put::Pipe, false),
     ] {
         let mut cases = vec![vec!["report", "run"]];
         cases.extend(audited.then(|| resume.clone()));
