@@ -9,7 +9,7 @@ mod metric;
 mod part;
 mod union;
 
-use flatscape_intake::refusal::Refusal;
+use flatscape_intake::refusal::{Class, Refusal};
 use flatscape_measure::findings::FindingsError;
 use flatscape_report::{Doubt, Failure, Record, Samples};
 
@@ -162,7 +162,10 @@ impl<'a> Rows<'a> {
                 ids.push(id);
             }
             if fault.id() != UNSUPPORTED.0 {
-                self.failed(part, fault, summary);
+                // a component that refuses a task when it is run has not done its work, whichever status it answers
+                let refuses = part.component.is_some() && fault.class == Class::Usage;
+                let class = if refuses { Class::Plugin } else { fault.class };
+                self.failed(part, &Refusal { class, ..fault.clone() }, summary);
             }
         }
         violations(part)?.iter().for_each(|fault| self.failed(part, fault, summary));
