@@ -104,9 +104,4 @@ impl EngineError {
             EngineError::Run { engine, graph, reason }
         }
     }
-
-    /// Whether a smaller batch may succeed.
-    pub fn is_memory(&self) -> bool {
-        matches!(self, EngineError::Memory { .. })
-    }
 }

@@ -1,4 +1,4 @@
-//! What people write after `--attack` and `--metric`: `pgd:steps=20,target=random`, `ams:at=adv:(pgd:steps=5,alpha=1/255)`.
+//! The syntax of `--attack` and `--metric`: `pgd:steps=20,target=random`, `ams:at=adv:(pgd:steps=5,alpha=1/255)`.
 //! Separates the arguments of the host from those of the component; knows no component.
 //!
 //! ```text
@@ -24,7 +24,7 @@ pub struct Request {
     pub arguments: Vec<(String, String)>,
     /// `target=…`, an argument of the host: the class that an attack aims at.
     pub target: Option<Target>,
-    /// `at=…`, an argument of the host: the points that a metric looks at.
+    /// `at=…`, an argument of the host: the points at which a metric is taken.
     pub at: Option<At>,
     /// `on=survivors`, an argument of the host: an attack runs on the samples that no attack before it has broken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -51,7 +51,7 @@ pub enum Target {
 pub const TARGETS: &[(&str, Target)] =
     &[("none", Target::None), ("second", Target::Second), ("least-likely", Target::LeastLikely), ("random", Target::Random)];
 
-/// The points that a metric looks at.
+/// The points at which a metric is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum At {
     /// The images.
@@ -273,7 +273,7 @@ impl std::str::FromStr for Target {
 }
 
 impl Target {
-    /// Refuses a class that a model of so many classes does not have.
+    /// Refuses a class that a model with this many classes does not have.
     ///
     /// # Errors
     /// A usage error.

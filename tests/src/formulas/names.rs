@@ -257,7 +257,7 @@ fn the_head_is_the_last_linear_layer() {
     }
     let toy = Toy { graph: graph(&tails[3]), shape: [1, 1, 3], classes: 2 };
     let refused = link(&toy, &threat).stage(&program(emit), Point::Fed, false, &[]).expect_err("a ReLU at the end is not linear");
-    let expected = "the program reads `features`, which needs a linear last layer, and this model has none: before the logits stands \"Relu\"";
+    let expected = "the program reads `features`, which needs a linear last layer, and this model has none: the operator before the logits is \"Relu\"";
     assert_eq!(refused.to_string().replace('"', ""), expected.replace('"', ""));
     assert!(matches!(refused, LinkError::Name { .. }));
 }

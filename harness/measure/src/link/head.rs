@@ -51,7 +51,7 @@ fn finish(model: &Graph, node: &Node, mut biases: Vec<Vec<f64>>) -> Result<Head,
         "Gemm" => gemm(node, constant(1), constant(2)),
         "MatMul" => matmul(node, constant(1)),
         "Conv" => pixel(node, constant(1), constant(2)),
-        other => return Err(format!("before the logits stands {}", flatscape_graph::shown(other))),
+        other => return Err(format!("the operator before the logits is {}", flatscape_graph::shown(other))),
     };
     let what = || format!("{} is not a product with constant weights that gives one row per sample", node.describe());
     let (input, weight, own, classes) = layer.ok_or_else(what)?;

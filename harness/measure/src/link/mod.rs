@@ -1,5 +1,5 @@
 //! Links a plugin's program to a model: every name that the program reads is bound to a value, and nothing else is built.
-//! No `grad` named, no backward pass. Knows graphs; has never heard of a batch, a loop or a file.
+//! No `grad` named, no backward pass. Knows graphs; not batches, loops or files.
 
 mod functions;
 mod head;
@@ -41,7 +41,7 @@ pub struct Link<'a> {
 /// A linked graph, ready to be compiled, and what one run of it costs per sample.
 #[derive(Debug)]
 pub struct Linked {
-    /// Inputs are the names that the host feeds; outputs the program's own and those asked for.
+    /// Inputs are the names that the host feeds; outputs the program's own and the requested ones.
     pub graph: Graph,
     /// Evaluations of the model.
     pub forwards: u32,

@@ -18,7 +18,7 @@ pub enum Anchor {
 }
 
 impl Anchor {
-    /// What stands behind the name of a quantity.
+    /// What a quantity is made of.
     pub fn suffix(self) -> &'static str {
         match self {
             Anchor::Here => "",
@@ -37,7 +37,7 @@ pub struct Need {
 pub struct Quantity {
     /// Its name without a suffix.
     pub name: &'static str,
-    /// The points at which it can be asked for.
+    /// The points at which it exists.
     pub anchors: &'static [Anchor],
     /// What it needs besides the model.
     pub needs: &'static [Need],

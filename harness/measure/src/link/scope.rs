@@ -1,4 +1,4 @@
-//! One graph while it is being linked: the values that names stand for, and the copy of a program's graph with its names bound.
+//! One graph while it is being linked: the values of the names, and the copy of a program's graph with its names bound.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::quantities::{self, Anchor};
 use super::{Link, LinkError, Linked, Point};
 use crate::threats::Ball;
 
-/// The values that names stand for while one graph is being linked.
+/// The values of the names while one graph is linked.
 pub(super) struct Scope<'b, 'a> {
     pub link: Link<'a>,
     pub builder: &'b Builder,
@@ -154,7 +154,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         graph.outputs().iter().map(result).collect()
     }
 
-    /// Includes an `objective` or `cotangent`: its names without a suffix mean the point at which it is asked.
+    /// Includes an `objective` or `cotangent`: its names without a suffix mean the point at which it is included.
     pub fn include_at(&mut self, graph: &Graph, anchor: Anchor) -> Result<Vec<(String, Expr<'b>)>, LinkError> {
         let here = std::mem::replace(&mut self.here, anchor);
         let outputs = self.include(graph);
@@ -267,7 +267,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         }
     }
 
-    /// A quantity at a point, built when it is asked for the first time.
+    /// A quantity at a point, built at its first use.
     pub fn take(&mut self, row: &'static quantities::Quantity, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
         let anchor = if anchor == Anchor::Here { self.here } else { anchor };
         if let Some(value) = self.derived.get(&(row.name, anchor)) {

@@ -23,15 +23,15 @@ use parametrised::parametrised;
 /// are scalars or broadcast against `x`. Under a parametrised threat model `x` is decoded from a parameter z, float[N,P], and
 /// the distance, the ball and the steepest step are those of z.
 pub struct Threat {
-    /// What people write, e.g. `linf`.
+    /// The name as written, e.g. `linf`.
     pub name: &'static str,
     /// One line of help.
     pub summary: &'static str,
-    /// How people write it, e.g. `linf:8/255`.
+    /// An example, e.g. `linf:8/255`.
     pub example: &'static str,
     /// The largest plausible ε; more is probably a forgotten `/255`.
     pub largest: f64,
-    /// Reads what stands behind the colon. The error is a clause.
+    /// Reads the text behind the colon. The error is a clause.
     pub read: fn(spelling: &str) -> Result<Radius, String>,
     /// The distance of two images in double precision; `None` where it depends on C, H, W and these are not known.
     pub distance: fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>,
@@ -127,7 +127,7 @@ pub struct ThreatModel {
     pub eps: f64,
     /// What the radius counts.
     pub scale: Scale,
-    /// C, H, W of the images that it is about, see [`ThreatModel::on`]; `None` as long as nobody said.
+    /// C, H, W of the images that it is about, see [`ThreatModel::on`]; `None` until it is set.
     pub shape: Option<[usize; 3]>,
     /// ε as it was written, e.g. `8/255`.
     pub spelling: String,
@@ -203,13 +203,13 @@ impl ThreatModel {
         x.iter().all(inside) && self.distance(x, x0, z).is_some_and(|distance| distance <= self.tolerated())
     }
 
-    /// P: how many numbers a program hands over as `z` for images of a shape. Where nothing is decoded, z is the image.
+    /// P: how many numbers a program gives as `z` for images of a shape. Where nothing is decoded, z is the image.
     pub fn parameters(&self, shape: [usize; 3]) -> usize {
         self.norm.parameter.map_or(shape.iter().product(), |parameter| (parameter.count)(shape))
     }
 }
 
-/// The row that a text names, and what stands behind the colon.
+/// The row that a text names, and the text behind the colon.
 fn row_of(text: &str) -> Result<(&'static Threat, &str), Refusal> {
     let names = || THREATS.iter().map(|n| n.name);
     let examples = || THREATS.iter().map(|n| n.example).collect::<Vec<_>>().join(", ");

@@ -9,7 +9,7 @@ use super::{Parameter, Radius, Scale, Threat, parametrised};
 
 pub(super) const THREAT: Threat = Threat {
     name: "rigid",
-    summary: "the image turns by at most so many degrees and shifts by at most so many pixels",
+    summary: "the image is rotated and shifted by at most these degrees and pixels",
     example: "rigid:30deg+3px",
     largest: f64::INFINITY,
     read,

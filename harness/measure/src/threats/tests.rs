@@ -98,7 +98,7 @@ fn distances_are_the_norms() {
     assert_eq!((distance("linf", shape), distance("l2", shape), distance("l1", shape)), (1.0, 1.5, 2.5));
     // three numbers change: three pixels of one channel, or both pixels of two channels
     assert_eq!((distance("l0", shape), distance("l0", [2, 1, 2])), (3.0, 2.0));
-    assert_eq!(model("l0:3").distance(&x, &x0, None), None, "without a shape nobody knows what a pixel is");
+    assert_eq!(model("l0:3").distance(&x, &x0, None), None, "without a shape the pixels are unknown");
 }
 
 fn projected(name: &str, delta: &[f32], eps: f64, lo: f64, hi: f64) -> Vec<f64> {
