@@ -75,7 +75,7 @@ pub struct Proposal {
     pub forwards: u64,
     /// Reverse passes spent.
     pub backwards: u64,
-    /// Gradients looked at.
+    /// Gradients that were counted.
     pub gradients: u64,
     /// Gradients seen that were zero everywhere.
     pub zero_gradients: u64,
@@ -103,7 +103,7 @@ pub struct Restart<'r> {
 }
 
 /// Is asked about adversarial examples that an attack claims: their places among the samples and their points. Says which may
-/// leave the batch; the others go on as if nothing had been found.
+/// leave the batch; the others continue unchanged.
 pub type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<bool>, AttackError>;
 
 /// An attack program linked to a model and compiled.
@@ -115,7 +115,7 @@ pub struct Attack {
     last: Stage,
     count: u32,
     keep: Keep,
-    /// Whether steps look at gradients.
+    /// Whether steps use gradients.
     follows_gradient: bool,
 }
 
@@ -137,7 +137,7 @@ pub enum AttackError {
 }
 
 impl Attack {
-    /// Links and compiles. `free` attacks may leave the ball on their way; only what they hand over is checked.
+    /// Links and compiles. `free` attacks may leave the ball on their way; only the points that they propose are checked.
     ///
     /// # Errors
     /// The program does not fit the model, or the engine refuses what was linked.
@@ -175,7 +175,7 @@ impl Attack {
     }
 
     /// One restart over all samples: a proposal per sample, in order. The steps of all samples go together, in lots of
-    /// `batch_size`; after each step those that are left are packed again. `progress` is told the share that is done.
+    /// `batch_size`; after each step those that are left are packed again. `progress` receives the share that is done.
     ///
     /// # Errors
     /// A stage or the judge failed, or [`AttackError::Interrupted`].
@@ -306,7 +306,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Samples with an adversarial example leave, if it stands; otherwise it is forgotten. Reads one bool per sample.
+    /// Samples with an adversarial example that was confirmed leave; otherwise it is discarded. Reads one bool per sample.
     fn leave(&mut self, judge: Judge) -> Result<(), AttackError> {
         if self.attack.keep != Keep::FirstSuccess {
             return Ok(());
@@ -342,7 +342,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// `emit`, and a last look at what is left.
+    /// `emit`, and a last evaluation of the remaining samples.
     fn end(&mut self) -> Result<(), AttackError> {
         let attack = self.attack;
         if let Some(emit) = &attack.emit {
@@ -413,7 +413,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Rows whose adversarial example does not stand have found nothing yet.
+    /// Rows whose adversarial example was not confirmed count as unbroken.
     fn forget(&mut self, place: usize, chosen: &[usize]) -> Result<(), AttackError> {
         if chosen.is_empty() {
             return Ok(());

@@ -58,10 +58,10 @@ columns! {
     ADV_TIES: bool = "adv_ties", "Whether the label's score is the largest at the point that decided and another class has the same.";
     ADV_BATCH_DIFFERENCE: f64 = "adv_batch_difference", "As `batch_difference`, at the points that were judged; 0 where none was.";
     CLAIMED: bool = "claimed", "Whether the attack's own graph saw an adversarial example.";
-    REJECTED: i64 = "rejected", "Points that the attack handed over and that are not finite, outside of the box or outside of the ball.";
+    REJECTED: i64 = "rejected", "Points that the attack proposed and that are not finite, outside of the box or outside of the ball.";
     FORWARDS: i64 = "forwards", "Evaluations of the model spent on the sample.";
     BACKWARDS: i64 = "backwards", "Reverse passes spent on the sample.";
-    GRADIENTS: i64 = "gradients", "Gradients looked at.";
+    GRADIENTS: i64 = "gradients", "Gradients that were counted.";
     ZERO_GRADIENTS: i64 = "zero_gradients", "Of these, zero everywhere (largest entry below 1e-12).";
     BROKEN_GRADIENTS: i64 = "broken_gradients", "Of these, with an entry that is NaN or infinite.";
     UNMOVED_STEPS: i64 = "unmoved_steps", "Steps that did not change a single pixel.";

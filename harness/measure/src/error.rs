@@ -11,7 +11,7 @@ use crate::stage::StageError;
 /// Why a job has no findings, or fewer than it should.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
-    /// The plugin is at fault, or was asked for something it does not offer.
+    /// The plugin is at fault, or does not offer what was requested.
     #[error(transparent)]
     Plugin(#[from] HostError),
     /// The program could not be linked or run.
@@ -25,7 +25,7 @@ pub enum MeasureError {
     /// The findings could not be joined or read.
     #[error(transparent)]
     Findings(#[from] FindingsError),
-    /// What was asked for cannot be done, or what was found could not be stored.
+    /// The request cannot be served, or the findings could not be stored.
     #[error(transparent)]
     Stored(#[from] Refusal),
     /// The run was asked to stop; nothing of the job is kept.

@@ -75,12 +75,12 @@ impl Metric {
         Ok(Metric { component, init, steps, probe, emit, count: program.steps, probes: program.probes, batch_size })
     }
 
-    /// How many points around each sample are looked at; 0 where the metric looks at the sample alone.
+    /// Points per sample; 0 if the metric is taken at the sample alone.
     pub fn probes(&self) -> u32 {
         if self.probe.is_some() { self.probes } else { 0 }
     }
 
-    /// Measures a batch with this radius. `progress` is told after every run how many probe rows are done; `stop` is looked at between runs.
+    /// Measures a batch with this radius. `progress` receives the number of finished probe rows after every run; `stop` is checked between runs.
     ///
     /// # Errors
     /// A stage failed, or [`AttackError::Interrupted`].
@@ -122,7 +122,7 @@ impl Metric {
         Ok(readings)
     }
 
-    /// The steps, from the clean point or where `init` put `x`. States go on to the probes and to `emit`.
+    /// The steps, from the clean point or where `init` put `x`. States are passed on to the probes and to `emit`.
     fn walk<'a>(
         &'a self,
         batch: &Batch,
@@ -176,7 +176,7 @@ impl Metric {
             }
         }
         let mut found: BTreeMap<String, Observed> = BTreeMap::new();
-        // runs that look at the same samples share what was uploaded
+        // runs on the same samples share what was uploaded
         let mut uploaded: Option<(Vec<usize>, Values)> = None;
         for start in (0..total).step_by(size.max(1)) {
             let places: Vec<(usize, usize)> = (start..total.min(start + size)).map(place).collect();

@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
     }
 
     /// Whether an offer takes the place of what is there. An adversarial example does, in box and ball, or for the nearest goal in
-    /// the box and nearer; a point that must not be handed over does only where there is nothing else: the judge then counts the
+    /// the box and nearer; an inadmissible point is kept only if there is no other: the judge then counts the
     /// fault.
     fn replaces(&self, row: usize, offer: &Finding) -> bool {
         let Some(old) = &self.findings[row] else { return true };

@@ -58,7 +58,7 @@ pub struct Prepared<'a> {
     pub notes: Vec<String>,
 }
 
-/// Where the work on a job stands, for progress bars: samples done of samples to do.
+/// The progress of a job: samples done of samples to do.
 pub type Progress<'p> = &'p mut dyn FnMut(usize, usize);
 
 impl<'a> Prepared<'a> {
@@ -89,7 +89,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Computes the samples of a range, or those of them that are in `only` (ascending); others are absent from the findings.
-    /// `stop` is looked at between runs of a graph.
+    /// `stop` is checked between runs of a graph.
     ///
     /// # Errors
     /// What leaves nothing to store: the engine or the program failed, or [`MeasureError::Interrupted`].

@@ -26,7 +26,7 @@ pub struct Stage {
     traffic: Traffic,
 }
 
-/// Bytes that passed between host and engine, as far as a stage asked for it. Where both share their memory, as on the CPU, they
+/// Bytes that passed between host and engine, as far as a stage requested it. Where both share their memory, as on the CPU, they
 /// are the bytes that would have to pass.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -234,7 +234,7 @@ pub enum StageError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The program reads a value that nobody has given.
+    /// The program reads a value that was not given.
     #[error("the program reads `{name}`, which is not known at this point of its run; an `init` or an earlier step must give it")]
     Missing {
         /// The name.

@@ -64,7 +64,7 @@ pub enum Rejection {
 pub struct Finding {
     /// Verdict on the point.
     pub outcome: Outcome,
-    /// Why the point was not even looked at.
+    /// Why the point was rejected without running the model.
     pub rejection: Option<Rejection>,
     /// Distance from the clean point in the norm of the threat, f64.
     pub distance: f64,
@@ -222,12 +222,12 @@ impl Finding {
     }
 }
 
-/// Whether a point may be looked at: finite, in the box, in the ball. Computed in f64 from the stored numbers.
+/// Whether a point is admissible: finite, in the box, in the ball. Computed in f64 from the stored numbers.
 pub fn admissible(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Option<Rejection> {
     admissible_in(threat, Region::Ball, origin, point)
 }
 
-/// Whether a point may be looked at that has to be in this region.
+/// Whether a point is admissible in this region.
 pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point: &[f32]) -> Option<Rejection> {
     if point.len() != origin.len() {
         return Some(Rejection::WrongSize);

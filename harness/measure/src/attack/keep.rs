@@ -6,7 +6,7 @@ use flatscape_graph::{Builder, DType, Dim, Expr, Tensor, ValueType, simplify};
 use crate::link::{LinkError, Linked};
 use crate::threats::ThreatModel;
 
-/// Which iterate an attack hands over.
+/// Which iterate an attack proposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Any adversarial example in box and ball, else a point whose scores are undefined, else the one of the highest loss.
@@ -44,9 +44,9 @@ const NEAREST: f64 = 1e38;
 pub(crate) const UNDEFINED: f64 = 1e30;
 /// The score of a point outside of the ball where only the box matters.
 const ELSEWHERE: f64 = -1e30;
-/// The score of a point that must not be handed over; it is, where there is nothing else, and the judge counts the fault.
+/// The score of an inadmissible point; it is proposed only if there is no other, and the judge counts the fault.
 const FORBIDDEN: f64 = -1e33;
-/// No point has been looked at.
+/// No point has been scored.
 pub(crate) const NOTHING: f32 = f32::MIN;
 
 /// What is known of an attack when its graphs are completed.
@@ -121,7 +121,7 @@ impl<'b> Keeper<'b, '_> {
         self.builder.output(&next(BEST_X), better.reshape(&[-1, 1, 1, 1]).select(self.x, best_x));
     }
 
-    /// What a point is worth: adversarial before undefined before a high loss before what must not be handed over. An undefined
+    /// The score of a point: adversarial before undefined before a high loss before inadmissible. An undefined
     /// loss, and a point that is not finite, are worth nothing: every comparison with NaN is false.
     fn score(&self, logits: Expr<'b>, loss: Expr<'b>) -> Expr<'b> {
         let threat = self.keeping.threat;

@@ -44,7 +44,7 @@ fn picked(lots: &[Lot], places: &[(usize, usize)], name: &str, stage: &Stage) ->
     if buffers[places[0].0].shape().is_empty() {
         return Ok(buffers[places[0].0].clone());
     }
-    // only lots that are named are looked at, and none is copied that lies on the host
+    // only lots that are named are read, and none is copied that lies on the host
     let mut tensors: Vec<Option<Tensor>> = vec![None; lots.len()];
     for &(lot, _) in places {
         if tensors[lot].is_none() && buffers[lot].on_host().is_none() {

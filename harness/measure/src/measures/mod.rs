@@ -1,4 +1,4 @@
-//! The kinds of measurement, one file each, behind one trait. What a kind is, stands in its file; how ranges are cut and findings
+//! The kinds of measurement, one file each, behind one trait. Each kind is described in its file; how ranges are cut and findings
 //! joined, in [`crate::prepared`].
 
 pub(crate) mod attack;
@@ -69,7 +69,7 @@ pub(crate) struct Group<'g> {
     pub clean: &'g [Answer],
 }
 
-/// Who watches: is told the share that is done, and may ask to stop.
+/// The observer of a measurement: receives the share that is done, and may request a stop.
 pub(crate) struct Watch<'w> {
     pub progress: &'w mut dyn FnMut(f64),
     pub stop: &'w AtomicBool,
@@ -77,7 +77,7 @@ pub(crate) struct Watch<'w> {
 
 impl Watch<'_> {
     /// # Errors
-    /// [`MeasureError::Interrupted`], where somebody asked to stop.
+    /// [`MeasureError::Interrupted`], if a stop was requested.
     pub fn go_on(&self) -> Result<(), MeasureError> {
         if self.stop.load(Ordering::Relaxed) { Err(MeasureError::Interrupted) } else { Ok(()) }
     }
@@ -111,7 +111,7 @@ pub(crate) fn class(prediction: Option<usize>) -> i64 {
     prediction.map_or(-1, |class| class as i64)
 }
 
-/// A component that was asked for: what it is, with its arguments complete, for this model and threat.
+/// A requested component: what it is, with its arguments complete, for this model and threat.
 pub(crate) struct Asked<'a> {
     pub component: &'a Component,
     pub arguments: Arguments,
@@ -212,14 +212,14 @@ pub(crate) fn component<'a>(
 
 /// Where an attack moves images for a metric that looks there.
 pub(crate) trait Moves {
-    /// The point that the attack hands over for every sample; `None` where it hands over nothing.
+    /// The point that the attack proposes for every sample; `None` if it proposes none.
     ///
     /// # Errors
     /// The attack failed, or [`MeasureError::Interrupted`].
     fn points(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<f32>>>, MeasureError>;
 }
 
-/// An attack whose last points a metric looks at.
+/// An attack at whose last points a metric is taken.
 fn points<'a>(engine: &dyn Engine, conditions: &Conditions<'a>, request: &Request) -> Result<Box<dyn Moves + 'a>, MeasureError> {
     check(conditions.plugins, Kind::Attack, request)?;
     let asked = Asked::of(conditions, request)?;

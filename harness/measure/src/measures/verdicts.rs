@@ -1,5 +1,5 @@
-//! What becomes of every sample under one attack: proposals are judged, the best one is kept, and the columns are written. Knows
-//! what was handed over, not who did it.
+//! The verdict on every sample under one attack: judges proposals, keeps the best one, and writes the columns. Knows
+//! what was proposed, not which attack did it.
 
 use flatscape_graph::Tensor;
 use flatscape_intake::scores::argmax;
@@ -104,7 +104,7 @@ impl<'g> Verdicts<'g> {
         Ok(samples.iter().map(|&sample| self.is_done(sample)).collect())
     }
 
-    /// Takes over what an attack hands over at its end, and what it has spent.
+    /// Takes over what an attack proposes at its end, and its cost.
     ///
     /// # Errors
     /// The judge failed.
@@ -232,7 +232,7 @@ impl<'g> Verdicts<'g> {
     }
 }
 
-/// Keeps the point that is worth more: an adversarial example before undefined scores before what may be looked at; of two
+/// Keeps the better point: an adversarial example before undefined scores before any admissible point; of two
 /// adversarial examples the nearer one, of others the one of the higher loss.
 fn better(kept: &mut Option<Judged>, new: Judged) {
     let rank = |judged: &Judged| match (judged.finding.outcome, judged.finding.rejection) {
