@@ -340,7 +340,7 @@ fn the_data_of_the_landscapes_is_json_without_a_bracket_and_without_nan() {
 fn the_parts_stand_in_order_and_the_verdict_comes_first() {
     let page = html(&page_of("name")).unwrap();
     let parts = [
-        "PARTIAL: interrupted after 3 of 9 shards",
+        "PARTIAL: interrupted after 3 of 9 jobs",
         "at most 40.0 % [30.0, 50.0] under these attacks (name), n=10",
         "1 doubt",
         "<h2>Results</h2>",
