@@ -4,8 +4,8 @@
 use std::io::Write;
 
 use flatscape_report::{
-    Axis, Certificate, CheckRow, Doubt, Histogram, Page, Partial, Record, SampleKey, SampleValue, Samples, Surface, figure_svg,
-    histogram_svg, html, results_csv, robust_accuracy_figures, surfaces_svg,
+    Axis, Certificate, CheckRow, Doubt, Failure, Histogram, Page, Partial, Record, Requirement, SampleKey, SampleValue, Samples,
+    Surface, figure_svg, histogram_svg, html, results_csv, robust_accuracy_figures, surfaces_svg,
 };
 
 /// Name, clean accuracy, robust accuracy at 8/255, depth of the landscape.
@@ -68,6 +68,17 @@ fn page() -> Page {
             }],
         }],
         manifest: serde_json::json!({ "command": ["flatscape", "audit"], "seed": 0, "synthetic": true, "models": MODELS.map(|model| model.0) }),
+        requirements: vec![Requirement {
+            model: MODELS[0].0.to_owned(),
+            text: "robust_accuracy>=0.4".to_owned(),
+            holds: false,
+            found: "it is 0.0720 [0.042, 0.102] n=1000".to_owned(),
+        }],
+        failures: vec![Failure {
+            code: "M031".to_owned(),
+            sentence: "the output of the model is not a row of class scores; name one with --output".to_owned(),
+            ..Failure::default()
+        }],
         ..Page::default()
     }
 }

@@ -83,9 +83,9 @@ pub struct Requirement {
 /// How far an interrupted run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial {
-    /// Shards that finished.
+    /// Jobs that finished.
     pub done: u64,
-    /// Shards in all.
+    /// Jobs in all.
     pub of: u64,
 }
 
