@@ -22,7 +22,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prost", &["flatscape-graph"]),
     ("statrs", &["flatscape-audit"]),
     ("signal-hook", &["flatscape-cli"]),
-    ("mimalloc", &["flatscape-cli"]),
+    ("mimalloc", &["flatscape-cli", "flatscape-tests"]),
 ];
 
 /// Which crates of ours each crate may use.

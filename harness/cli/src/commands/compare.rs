@@ -1,6 +1,5 @@
 //! `flatscape compare`: finished runs side by side, and conditions on the difference to a baseline.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,6 +11,7 @@ use flatscape_report::compare::{Comparison, compare_csv, compare_html, compare_m
 
 use super::audit::command_line;
 use crate::failure::Failure;
+use crate::output::{remark, say};
 use crate::table;
 
 /// Compare finished runs: one table, paired differences where the samples are the same, a ranking as far as intervals allow one.
@@ -40,11 +40,11 @@ impl Compare {
         let question = Question { baseline, requirements: self.requirements.clone(), command: command_line() };
         let comparison = compare(&runs, &question)?;
         self.write(&comparison)?;
-        say(&table::comparison(&comparison))?;
-        eprintln!("comparison: {}", self.out.join("compare.html").display());
+        say!("{}", table::comparison(&comparison));
+        remark!("comparison: {}", self.out.join("compare.html").display());
         let unmet = comparison.conditions.iter().filter(|condition| !condition.holds).count();
         if unmet > 0 {
-            eprintln!("{unmet} of {} conditions do not hold", comparison.conditions.len());
+            remark!("{unmet} of {} conditions do not hold", comparison.conditions.len());
         }
         Ok(match (comparison.warnings.is_empty(), unmet) {
             (false, _) => 9,
@@ -84,15 +84,5 @@ impl Compare {
             publish(&self.out.join(file), &bytes)?;
         }
         Ok(())
-    }
-}
-
-/// Prints to standard output. That nobody reads it is no reason to fail, and does not change the exit code.
-fn say(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::output(format!("the tables cannot be printed: {error}")))
-        }
-        _ => Ok(()),
     }
 }

@@ -33,7 +33,7 @@ impl Inspect {
         if self.json {
             say!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);
         } else {
-            print!("{}", words(&inspection));
+            say!("{}", words(&inspection).trim_end_matches('\n'));
         }
         if self.grad {
             say!("{}", gradient_text(&native)?);

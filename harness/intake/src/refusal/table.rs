@@ -18,6 +18,7 @@ pub const REFUSALS: &[Kind] = &[
     ("U092", Class::Usage, "an option asks for nothing, or for what has no usual value", "state the value that the message names"),
     ("U093", Class::Usage, "two options exclude each other", "drop one of them"),
     ("U102", Class::Usage, "a job file is not one of this run or cannot be read", "name a file of the folder jobs of a run directory"),
+    ("U150", Class::Usage, "a requirement names what no run has, or there is no baseline", "name a metric of the runs, or add --baseline RUN"),
     ("M001", Class::Model, "the model file cannot be read", "check the path and the permissions"),
     ("M002", Class::Model, "the file is empty", "export or download it again"),
     ("M003", Class::Model, "the file is cut off", "download it again and compare its size"),
@@ -118,6 +119,9 @@ pub const REFUSALS: &[Kind] = &[
     ("R106", Class::State, "a file of the run is damaged or does not fit its job", "repeat the audit with --resume, which computes it again"),
     ("R107", Class::State, "a job belongs to another engine, library or plugin", "name those of the run: --engine, --ort-lib, --device, --plugin"),
     ("R108", Class::State, "the run was asked to stop", "repeat the command with --resume"),
+    ("R150", Class::State, "a table of a run is missing, or is not what its results give", "flatscape report RUN --format csv writes it again"),
+    ("R151", Class::State, "runs have nothing to compare", "compare runs of the same data set and threat model"),
+    ("R152", Class::State, "a run has two values for one thing", "repeat the audit; a run measures everything once"),
 ];
 
 /// The kind of that id.
