@@ -132,18 +132,25 @@ impl<'b> Keeper<'b, '_> {
         // NaN wherever x is: the sum of finite pixels is no more than rounding beside UNDEFINED
         let undefined = self.x.sum(&[1, 2, 3], false) + UNDEFINED;
         // NaN and +∞ are in the sum, −∞ beside finite scores is an answer
-        let kept = logits.sum(&[1], false).at_most(highest).select(loss, undefined);
+        let defined = logits.sum(&[1], false).at_most(highest);
+        let kept = defined.select(loss, undefined);
         // images have no distance where it is that of a parameter
         let needs_distance = (self.keeping.free || self.keeping.keep == Keep::Nearest) && threat.norm.parameter.is_none();
         let distance = needs_distance.then(|| (threat.norm.distance_graph)(self.x, self.pixels("x0")));
         // the judge computes in float64: what this lets pass, it lets pass, too
         let inside = distance.map(|d| d.at_most(self.radius() * (1.0 + 5e-6) + 5e-8));
-        let success = match (self.keeping.keep, distance, inside) {
-            (Keep::Nearest, Some(d), _) => (d + 1.0).reciprocal() * NEAREST,
-            (_, _, Some(inside)) => inside.select(NEAREST, loss.scalar(FORBIDDEN)),
-            _ => loss.scalar(NEAREST),
+        let nearest = self.keeping.keep == Keep::Nearest;
+        let success = match distance.filter(|_| nearest) {
+            Some(d) => (d + 1.0).reciprocal() * NEAREST,
+            None => loss.scalar(NEAREST),
         };
-        let outside = loss.scalar(if self.keeping.keep == Keep::Nearest { ELSEWHERE } else { FORBIDDEN });
+        // what ArgMax makes of NaN is not a success
+        let success = defined.select(success, undefined);
+        let success = match inside.filter(|_| !nearest) {
+            Some(inside) => inside.select(success, loss.scalar(FORBIDDEN)),
+            None => success,
+        };
+        let outside = loss.scalar(if nearest { ELSEWHERE } else { FORBIDDEN });
         let kept = inside.map_or(kept, |inside| inside.select(kept, outside));
         let score = if self.keeping.targeted { hit.select(success, kept) } else { hit.select(kept, success) };
         if !self.keeping.free {
