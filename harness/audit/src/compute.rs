@@ -285,7 +285,8 @@ fn standing(job: &Job, earlier: &[Findings]) -> Result<Vec<usize>, Refusal> {
         for (id, code) in ids.into_iter().zip(codes) {
             let place = usize::try_from(id).ok().and_then(|id| id.checked_sub(job.start));
             if let Some(slot) = place.and_then(|p| standing.get_mut(p)) {
-                *slot &= code == Outcome::Held as u8;
+                // what an earlier attack did not see, it did not break
+                *slot &= [Outcome::Held as u8, Outcome::NotAttacked as u8].contains(&code);
             }
         }
     }
