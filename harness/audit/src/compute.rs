@@ -235,7 +235,10 @@ impl<'a> Workshop<'a> {
             kept.0 = Some((key, prepared));
         }
         let Some((_, prepared)) = &kept.0 else { return Ok(()) };
-        let chosen = if job.after.is_empty() { None } else { Some(standing(job, &self.results(job)?)?) };
+        let chosen = if job.after.is_empty() { None } else {
+            let earlier = self.all(job)?;
+            Some(standing(job, &earlier.into_iter().zip(self.results(job)?).collect::<Vec<_>>())?)
+        };
         let measured = prepared.compute(job.start..job.end, chosen.as_deref(), progress, stop)?;
         computed.findings = measured.findings;
         computed.fault = measured.fault.map(Refusal::from);
@@ -276,17 +279,21 @@ impl<'a> Workshop<'a> {
 }
 
 /// The correct samples of a job's range that no earlier attack broke, by position in the data set.
-fn standing(job: &Job, earlier: &[Findings]) -> Result<Vec<usize>, Refusal> {
+fn standing(job: &Job, earlier: &[(Job, Findings)]) -> Result<Vec<usize>, Refusal> {
     let mut standing = vec![true; job.end - job.start];
-    for findings in earlier {
+    for (earlier, findings) in earlier {
+        // a minimum-norm attack also keeps examples beyond the radius: they do not count
+        let tolerated = ThreatModel::parse(&earlier.threat, true)?.tolerated();
         let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());
         let ids = findings.get::<i64>("id").map_err(damaged)?;
         let codes = findings.get::<u8>("outcome").map_err(damaged)?;
-        for (id, code) in ids.into_iter().zip(codes) {
+        let distances = findings.get::<f64>("distance").map_err(damaged)?;
+        for ((id, code), distance) in ids.into_iter().zip(codes).zip(distances) {
             let place = usize::try_from(id).ok().and_then(|id| id.checked_sub(job.start));
             if let Some(slot) = place.and_then(|p| standing.get_mut(p)) {
                 // what an earlier attack did not see, it did not break
-                *slot &= [Outcome::Held as u8, Outcome::NotAttacked as u8].contains(&code);
+                let unbroken = [Outcome::Held as u8, Outcome::NotAttacked as u8].contains(&code);
+                *slot &= unbroken || (code == Outcome::Broken as u8 && distance > tolerated);
             }
         }
     }

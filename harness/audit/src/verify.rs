@@ -14,7 +14,7 @@ use flatscape_measure::verify::{Finding, Outcome, Region, Verifier};
 use serde::Serialize;
 
 use crate::job::{Job, Work};
-use crate::manifest::ModelFacts;
+use crate::manifest::{Component, ModelFacts};
 use crate::rows::{Summary, summarise};
 use crate::stored::Stored;
 use crate::{landscape, publish, witness};
@@ -203,7 +203,9 @@ fn attack(
             return Ok(());
         }
     };
-    let threat = ThreatModel::parse(&job.threat, true)?;
+    let threat = ThreatModel::parse(&job.threat, true)?.on(dataset.shape);
+    // a minimum-norm attack keeps the nearest example, whatever its distance
+    let region = if component(stored, job).is_some_and(|c| c.minimal) { Region::Box } else { Region::Ball };
     let mut check = WitnessCheck {
         file: file.clone(),
         model: facts.name.clone(),
@@ -220,7 +222,7 @@ fn attack(
     if witnesses.model_sha256 != facts.sha256 || witnesses.threat != job.threat {
         found.fails(format!("{file} is about another model or another threat model"));
     }
-    let faults = judged(&witnesses, &counted, &threat, model, dataset, engine)?;
+    let faults = judged(&witnesses, &counted, (&threat, region), model, dataset, engine)?;
     check.hold = check.n - faults.iter().map(|(_, ids)| ids.len()).sum::<usize>();
     for (why, samples) in faults {
         found.failures.push(Failure { what: format!("{file}: {why}"), samples });
@@ -230,8 +232,13 @@ fn attack(
 }
 
 fn label(stored: &Stored, job: &Job) -> String {
-    let Work::Attack(request) = &job.work else { return job.work.word() };
-    stored.manifest.attacks.iter().find(|c| c.request == *request).map_or_else(|| request.id.clone(), |c| c.label.clone())
+    component(stored, job).map_or_else(|| job.work.word(), |c| c.label.clone())
+}
+
+/// The attack of a job.
+fn component<'a>(stored: &'a Stored, job: &Job) -> Option<&'a Component> {
+    let Work::Attack(request) = &job.work else { return None };
+    stored.manifest.attacks.iter().find(|c| c.request == *request)
 }
 
 /// The samples that results count as broken, with the outcome of each.
@@ -289,7 +296,7 @@ impl Witnesses {
 fn judged(
     witnesses: &Witnesses,
     counted: &BTreeMap<i64, Outcome>,
-    threat: &ThreatModel,
+    (threat, region): (&ThreatModel, Region),
     model: &Model,
     dataset: &Dataset,
     engine: &dyn Engine,
@@ -308,7 +315,7 @@ fn judged(
     let width = own.len() / ids.len().max(1);
     let verifier = Verifier::new(engine, &model.graph, threat, 1).map_err(|e| Refusal::engine(110, e.to_string()))?;
     let findings = verifier
-        .judge(threat, Region::Ball, &clean.x, &clean.y, &witnesses.points)
+        .judge(threat, region, &clean.x, &clean.y, &witnesses.points)
         .map_err(|e| Refusal::engine(110, e.to_string()))?;
     for (row, finding) in findings.iter().enumerate() {
         let id = witnesses.ids[row];
