@@ -20,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("plotters", &["flatscape-report"]),
     ("minijinja", &["flatscape-report"]),
     ("prost", &["flatscape-graph"]),
-    ("statrs", &["flatscape-audit"]),
+    ("statrs", &["flatscape-measure"]),
     ("signal-hook", &["flatscape-cli"]),
     ("mimalloc", &["flatscape-cli", "flatscape-tests"]),
 ];

@@ -12,7 +12,6 @@ use flatscape_intake::files::{self, sha256};
 use flatscape_intake::model::{self, Model, ModelRequest, Native, Read, SHIPPED};
 use flatscape_intake::refusal::{Class, Refusal, nearest};
 
-use crate::certificate::Certificate;
 use crate::compute::Workshop;
 use crate::directory::{Directory, MANIFEST};
 use crate::execute::{Executor, External, Inline, Processes};
@@ -23,6 +22,7 @@ use crate::plan::{Intaken, Plan, jobs};
 use crate::rows::{METRICS, Summary, metric_name, summarise};
 use crate::stored::{Order, PLAN, Stored, TIMES, receipt_name};
 use crate::{landscape, publish};
+use flatscape_measure::certificate::Certificate;
 
 /// Where and by whom a plan is computed: nothing here changes a result.
 #[derive(Clone, Debug)]

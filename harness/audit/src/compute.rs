@@ -17,13 +17,13 @@ use flatscape_measure::prepared::{self, MeasureError, Prepared};
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
-use crate::certificate::{self, Engines};
 use crate::directory::Directory;
 use crate::job::{Job, Work};
 use crate::landscape;
 use crate::manifest::{engine_name, pretty};
 use crate::result::{put_text, seal};
 use crate::stored::result_in;
+use flatscape_measure::certificate::{self, Engines};
 
 /// Everything that jobs of one run share.
 pub struct Workshop<'a> {
@@ -235,7 +235,9 @@ impl<'a> Workshop<'a> {
             kept.0 = Some((key, prepared));
         }
         let Some((_, prepared)) = &kept.0 else { return Ok(()) };
-        let chosen = if job.after.is_empty() { None } else {
+        let chosen = if job.after.is_empty() {
+            None
+        } else {
             let earlier = self.all(job)?;
             Some(standing(job, &earlier.into_iter().zip(self.results(job)?).collect::<Vec<_>>())?)
         };

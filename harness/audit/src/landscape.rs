@@ -220,6 +220,7 @@ pub fn samples(
 /// The columns of a landscape's findings that hold a surface each.
 const SURFACES: [&str; 3] = ["surface_delta_logp", "surface_loss", "surface_predicted"];
 
+#[expect(clippy::result_large_err, reason = "the error is that of the crate measure")]
 /// Computes the surfaces around images: columns `id` and `label` [k], and `surface_…` [k, points²].
 ///
 /// # Errors

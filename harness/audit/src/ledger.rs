@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use flatscape_intake::refusal::Refusal;
 use flatscape_report as report;
 
-use crate::certificate::Certificate;
 use crate::execute::{Done, Sink};
 use crate::job::{Job, Work};
 use crate::rows::{self, Part};
 use crate::stored::{Stored, TIMES};
+use flatscape_measure::certificate::Certificate;
 
 /// Receives the progress of a run.
 pub trait Observer {

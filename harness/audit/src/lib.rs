@@ -7,7 +7,6 @@
 //! This crate has no command line, draws no picture, and contains no attack and no metric: those arrive as plugins.
 
 pub mod audit;
-pub mod certificate;
 pub mod compare;
 pub mod compute;
 pub mod directory;
@@ -23,7 +22,6 @@ pub mod publish;
 pub mod requirement;
 pub mod result;
 pub mod rows;
-pub mod statistics;
 pub mod stored;
 pub mod verify;
 pub mod violations;

@@ -5,7 +5,6 @@ use flatscape_intake::data::Dataset;
 use flatscape_intake::refusal::Refusal;
 use flatscape_report as report;
 
-use crate::certificate::{self, Certificate};
 use crate::job::Work;
 use crate::landscape;
 use crate::manifest::ModelFacts;
@@ -13,6 +12,7 @@ use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
 use crate::witness;
+use flatscape_measure::certificate::{self, Certificate};
 
 /// A form in which a run can be reported.
 pub struct Format {
@@ -148,7 +148,6 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         models: manifest.models.iter().map(model_file).collect(),
         certificates: summary.certificates.iter().flatten().map(rows_of).collect(),
         manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
-        ..report::Page::default()
     })
 }
 

@@ -3,8 +3,8 @@
 use flatscape_measure::findings::Findings;
 use flatscape_measure::verify::Outcome;
 
-use crate::certificate::Certificate;
 use crate::job::{Job, Work};
+use flatscape_measure::certificate::Certificate;
 
 /// The column that holds the SHA-256 of the job's file, as text.
 const JOB: &str = "job";

@@ -180,29 +180,7 @@ fn attack(
 ) -> Result<(), Refusal> {
     let (job, file) = (group[0], witness::name(group[0]));
     let counted = counted(stored, group)?;
-    let bytes = match stored.directory.read(&file) {
-        Ok(bytes) => bytes,
-        Err(refusal) => {
-            found.fails(refusal.what);
-            return Ok(());
-        }
-    };
-    let Some(bytes) = bytes else {
-        if !counted.is_empty() {
-            let samples = counted.into_keys().collect();
-            found
-                .failures
-                .push(Failure { what: format!("{file} is missing, and the results count its samples as broken"), samples });
-        }
-        return Ok(());
-    };
-    let witnesses = match Findings::decode(&bytes).map_err(|e| e.to_string()).and_then(|f| Witnesses::read(&f)) {
-        Ok(witnesses) => witnesses,
-        Err(why) => {
-            found.fails(format!("{file} cannot be read: {why}"));
-            return Ok(());
-        }
-    };
+    let Some(witnesses) = witnesses(stored, &file, &counted, found) else { return Ok(()) };
     let threat = ThreatModel::parse(&job.threat, true)?.on(dataset.shape);
     // a minimum-norm attack keeps the nearest example, whatever its distance
     let region = if component(stored, job).is_some_and(|c| c.minimal) { Region::Box } else { Region::Ball };
@@ -233,6 +211,23 @@ fn attack(
 
 fn label(stored: &Stored, job: &Job) -> String {
     component(stored, job).map_or_else(|| job.work.word(), |c| c.label.clone())
+}
+
+/// The content of a witness file, where there is one that can be read.
+fn witnesses(stored: &Stored, file: &str, counted: &BTreeMap<i64, Outcome>, found: &mut Verification) -> Option<Witnesses> {
+    match stored.directory.read(file) {
+        Err(refusal) => found.fails(refusal.what),
+        Ok(None) if counted.is_empty() => {}
+        Ok(None) => {
+            let what = format!("{file} is missing, and the results count its samples as broken");
+            found.failures.push(Failure { what, samples: counted.keys().copied().collect() });
+        }
+        Ok(Some(bytes)) => match Findings::decode(&bytes).map_err(|e| e.to_string()).and_then(|f| Witnesses::read(&f)) {
+            Ok(witnesses) => return Some(witnesses),
+            Err(why) => found.fails(format!("{file} cannot be read: {why}")),
+        },
+    }
+    None
 }
 
 /// The attack of a job.
@@ -314,9 +309,8 @@ fn judged(
     let copied = witnesses.x0.to_vec::<f32>().unwrap_or_default();
     let width = own.len() / ids.len().max(1);
     let verifier = Verifier::new(engine, &model.graph, threat, 1).map_err(|e| Refusal::engine(110, e.to_string()))?;
-    let findings = verifier
-        .judge(threat, region, &clean.x, &clean.y, &witnesses.points)
-        .map_err(|e| Refusal::engine(110, e.to_string()))?;
+    let findings =
+        verifier.judge(threat, region, &clean.x, &clean.y, &witnesses.points).map_err(|e| Refusal::engine(110, e.to_string()))?;
     for (row, finding) in findings.iter().enumerate() {
         let id = witnesses.ids[row];
         let same = copied.get(row * width..(row + 1) * width) == own.get(row * width..(row + 1) * width);

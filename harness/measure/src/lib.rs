@@ -18,6 +18,7 @@
 //! ```
 
 pub mod attack;
+pub mod certificate;
 pub mod columns;
 pub mod dry_run;
 mod error;
@@ -30,6 +31,7 @@ pub mod oracle;
 pub mod prepared;
 pub mod request;
 pub mod stage;
+pub mod statistics;
 pub mod threats;
 pub mod verify;
 

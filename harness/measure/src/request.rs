@@ -415,7 +415,7 @@ mod tests {
             request
         };
         let mut request = one(0);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             request.at = Some(At::Adversarial(Box::new(one(1))));
         }
         request

@@ -134,7 +134,7 @@ fn verdict(group: &Group, model: &str, records: &[&Record], labels: &Labels) -> 
 /// The union of the attacks, or the lowest attack where there is no union.
 fn bound(records: &[&Record], metric: &str) -> Option<Rate> {
     let rates = || records.iter().filter(|record| record.metric == metric).filter_map(|record| Some((record, rate(record)?)));
-    let union = rates().filter(|(record, _)| record.component == "union").last();
+    let union = rates().rfind(|(record, _)| record.component == "union");
     union.or_else(|| rates().min_by(|a, b| a.1.value.total_cmp(&b.1.value))).map(|(_, rate)| rate)
 }
 

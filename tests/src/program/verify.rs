@@ -62,6 +62,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What is reported, and the file in a folder whose change is reported so.
+type Place<'a> = (&'a str, &'a dyn Fn(&Path) -> PathBuf);
+
 /// What `verify` says of a folder, and its exit code.
 fn verified(folder: &Path, engine: &str) -> (i32, String) {
     let output = flatscape(folder, &["verify", "run", "--engine", engine]);
@@ -140,7 +143,7 @@ fn a_tampered_model_data_table_or_result_is_named() {
             .expect("one")
     };
     let table = |name: &'static str| move |folder: &Path| folder.join("run").join(name);
-    let cases: [(&str, &dyn Fn(&Path) -> PathBuf); 4] = [
+    let cases: [Place; 4] = [
         ("results.csv is not what the results of this run give", &table("results.csv")),
         ("samples.csv is not what the results of this run give", &table("samples.csv")),
         ("report.html is not what the results of this run give", &table("report.html")),

@@ -5,7 +5,7 @@ use flatscape_report::compare::{Difference, Flips, Pairing};
 use super::metrics::{Kind, kind};
 use super::points::Points;
 use super::values::Values;
-use crate::statistics::{Interval, Level, mcnemar, newcombe, paired_t, tango, welch};
+use flatscape_measure::statistics::{Interval, Level, mcnemar, newcombe, paired_t, tango, welch};
 
 /// What a difference rests on.
 struct Basis {

@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use super::run::RunView;
 
+/// What a fact is called, and how it is read from a manifest.
+type Reading = (&'static str, fn(&Value) -> String);
+
 /// The facts, in the order in which they are shown.
-const FACTS: &[(&str, fn(&Value) -> String)] = &[
+const FACTS: &[Reading] = &[
     ("program", |m| word(m, "/flatscape")),
     ("engine", |m| format!("{} {}", word(m, "/engine/name"), word(m, "/engine/version"))),
     ("engine library", |m| short(&word(m, "/engine/library_sha256"))),

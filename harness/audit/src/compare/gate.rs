@@ -7,7 +7,7 @@ use flatscape_report::shown;
 use super::differences::difference;
 use super::values::Values;
 use crate::requirement::{Of, Requirement};
-use crate::statistics::Level;
+use flatscape_measure::statistics::Level;
 
 /// Rounding that a bound forgives.
 const ROUNDING: f64 = 1e-12;

@@ -15,8 +15,8 @@ use flatscape_intake::refusal::Refusal;
 use flatscape_report::compare::{Comparison, Difference};
 
 use crate::requirement::Requirement;
-use crate::statistics::Level;
 use differences::difference;
+use flatscape_measure::statistics::Level;
 pub use run::{Component, Data, RunView};
 use values::Values;
 

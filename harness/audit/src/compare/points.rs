@@ -5,7 +5,7 @@ use flatscape_report::Record;
 
 use super::metrics::{Kind, kind};
 use super::run::Facts;
-use crate::statistics::Mean;
+use flatscape_measure::statistics::Mean;
 
 /// Values by sample, in the order of the ids.
 #[derive(Clone, Debug, PartialEq)]

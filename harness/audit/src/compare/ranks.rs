@@ -7,7 +7,7 @@ use flatscape_report::compare::Rank;
 use super::differences::difference;
 use super::metrics::better;
 use super::values::Values;
-use crate::statistics::{Interval, Level, Method};
+use flatscape_measure::statistics::{Interval, Level, Method};
 
 /// How ranks are found, for readers.
 pub(super) const SENTENCE: &str = "Ranks: a model stands before another where the interval of their difference leaves out zero. \

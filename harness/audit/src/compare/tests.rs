@@ -5,11 +5,14 @@ use flatscape_report::{Record, SampleKey, SampleValue, Samples};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::statistics::{clopper_pearson, mcnemar};
+use flatscape_measure::statistics::{clopper_pearson, mcnemar};
+
+/// Of one sample: whether it is right, whether the attack leaves it standing, and its flatness.
+type Sample = (bool, bool, f64);
 
 /// A run over samples `ids` of data called `data`; of each model its name, and by sample whether it is right, whether the
 /// attack leaves it standing, and its flatness.
-fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[(bool, bool, f64)])]) -> RunView {
+fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[Sample])]) -> RunView {
     let component = |id: &str, kind: &str| {
         json!({ "request": { "id": id, "at": null, "target": null }, "label": id, "written": "", "complete": "steps=5",
                 "kind": kind, "plugin": { "id": "standard", "version": "1", "file": "x.so", "sha256": "ab" } })
@@ -45,7 +48,7 @@ fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[(bool, bool, f64)
         records.push(under(row("pgd", "robust_accuracy", held)));
         records.push(under(row("union", "robust_accuracy", held)));
         let flatness: Vec<f64> = points.iter().map(|p| p.2).collect();
-        let mean = crate::statistics::Mean::of(&flatness).expect("samples");
+        let mean = flatscape_measure::statistics::Mean::of(&flatness).expect("samples");
         records.push(Record { value: Some(mean.value), ..under(row("ams", "ams_mean", 0)) });
         for (&id, &(right, stands, flat)) in ids.iter().zip(*points) {
             let label = (id % 10) as i64;

@@ -11,7 +11,7 @@ use flatscape_report::compare::{Entry, Ground, Measure, Value};
 use super::metrics::{Kind, kind, shown};
 use super::points::{Points, points};
 use super::run::{Data, Facts, RunView};
-use crate::statistics::Method;
+use flatscape_measure::statistics::Method;
 
 /// Everything that was measured, with places that refer to each other.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use flatscape_intake::doubt::Doubt;
 use flatscape_intake::hazards::{Found, HAZARDS};
 use flatscape_measure::threats::ThreatModel;
 
-use crate::certificate::Certificate;
+use flatscape_measure::certificate::Certificate;
 
 /// A doubt from the evidence of a run, and how it is judged.
 #[derive(Clone, Copy)]

@@ -4,8 +4,8 @@ use flatscape_report::Record;
 
 use super::doubts::Doubts;
 use super::{Rows, Summary};
-use crate::certificate::Certificate;
 use crate::flags::{gradient_certificate, gradients_disagree};
+use flatscape_measure::certificate::Certificate;
 
 impl Rows<'_> {
     pub(super) fn certificate(&self, certificate: Option<&Certificate>, doubts: &Doubts, summary: &mut Summary) {

@@ -5,7 +5,7 @@ use flatscape_measure::request::Request;
 use flatscape_report::{Record, SampleValue};
 
 use super::{Part, Rows, Summary};
-use crate::statistics::{Interval, Mean};
+use flatscape_measure::statistics::{Interval, Mean};
 
 /// The name of a column's mean in `results.csv`: `ams` → `ams_mean`; what is named a sum or a mean keeps its name.
 pub fn metric_name(column: &str) -> String {

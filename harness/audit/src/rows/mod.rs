@@ -13,12 +13,12 @@ use flatscape_intake::refusal::{Class, Refusal};
 use flatscape_measure::findings::FindingsError;
 use flatscape_report::{Doubt, Failure, Record, Samples};
 
-use crate::certificate::Certificate;
 use crate::job::Work;
 use crate::manifest::{Component, Manifest, ModelFacts, PluginFacts};
-use crate::statistics::clopper_pearson;
 use crate::stored::Stored;
 use crate::violations::violations;
+use flatscape_measure::certificate::Certificate;
+use flatscape_measure::statistics::clopper_pearson;
 
 pub use attack::{OUTCOMES, UNSUPPORTED};
 pub use metric::metric_name;

@@ -5,11 +5,11 @@ use flatscape_measure::findings::{Findings, FindingsError};
 use flatscape_measure::threats::ThreatModel;
 use flatscape_report::SampleKey;
 
-use crate::certificate::Certificate;
 use crate::job::{Job, Work};
 use crate::manifest::{Component, ModelFacts};
 use crate::result::text;
 use crate::stored::Stored;
+use flatscape_measure::certificate::Certificate;
 
 /// One component on one model: what its jobs found.
 #[derive(Debug)]

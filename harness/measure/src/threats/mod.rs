@@ -34,7 +34,7 @@ pub struct Threat {
     /// Reads the text behind the colon. The error is a clause.
     pub read: fn(spelling: &str) -> Result<Radius, String>,
     /// The distance of two images in double precision; `None` where it depends on C, H, W and these are not known.
-    pub distance: fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>,
+    pub distance: Distance,
     /// The distance per sample as a graph: [N].
     pub distance_graph: for<'b> fn(x: Expr<'b>, x0: Expr<'b>) -> Expr<'b>,
     /// The point of ball ∩ box for `x`, as a graph: first into the ball, then into the box [lo, hi].
@@ -47,6 +47,18 @@ pub struct Threat {
     pub parameter: Option<Parameter>,
 }
 
+/// From x and x0 of one sample, and C, H, W where they are known, to the distance in double precision.
+pub type Distance = fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>;
+
+/// From x0 [N,C,H,W] and z [N,P] to the images, as a graph.
+pub type Decode = for<'b> fn(x0: Expr<'b>, z: Expr<'b>, shape: [usize; 3]) -> Expr<'b>;
+
+/// From the scale of a threat model, and C, H, W, to one unit per number of z.
+pub type Units = fn(scale: &Scale, shape: [usize; 3]) -> Vec<f64>;
+
+/// From x0 [C,H,W] and z [P] to the image, in double precision.
+pub type Decoded = fn(x0: &[f32], z: &[f32], shape: [usize; 3]) -> Vec<f64>;
+
 /// From x, w (like x), b [N,1,…] and the faces of the box to a point like x.
 pub type Nearest = for<'b> fn(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b>;
 
@@ -57,11 +69,11 @@ pub struct Parameter {
     /// P for images of a shape.
     pub count: fn(shape: [usize; 3]) -> usize,
     /// The unit of every number: how far it may go at ε = 1.
-    pub units: fn(scale: &Scale, shape: [usize; 3]) -> Vec<f64>,
+    pub units: Units,
     /// The images for x0 [N,C,H,W] and z [N,P], as a graph.
-    pub decode: for<'b> fn(x0: Expr<'b>, z: Expr<'b>, shape: [usize; 3]) -> Expr<'b>,
+    pub decode: Decode,
     /// The image for x0 [C,H,W] and z [P], in double precision.
-    pub decoded: fn(x0: &[f32], z: &[f32], shape: [usize; 3]) -> Vec<f64>,
+    pub decoded: Decoded,
 }
 
 /// Where a perturbed image may be, as values of a graph.

@@ -34,7 +34,9 @@ impl Parameter {
             return None;
         }
         let decoded = (self.decoded)(x0, z, shape);
-        if decoded.iter().zip(x).any(|(want, &have)| !((want - f64::from(have)).abs() <= DECODED)) {
+        // a difference that is NaN is not small
+        let near = |(want, &have): (&f64, &f32)| (want - f64::from(have)).abs() <= DECODED;
+        if !decoded.iter().zip(x).all(near) {
             return None;
         }
         let share = |(z, unit): (&f32, &f64)| if *z == 0.0 { 0.0 } else { f64::from(z.abs()) / unit };

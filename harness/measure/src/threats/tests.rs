@@ -294,7 +294,7 @@ fn parameters_are_projected_and_stepped_in_their_units() {
     let parameter = threat.norm.parameter.expect("a parametrised row");
     let z = float(&[2, 3], &[40.0, -1.0, 5.0, -10.0, -4.0, 0.0]);
     let shape = [1, 4, 4];
-    let found = value_of(&[z.clone()], |_, e| parameter.project(e[0], e[0].scalar(1.0), &threat.scale, shape));
+    let found = value_of(std::slice::from_ref(&z), |_, e| parameter.project(e[0], e[0].scalar(1.0), &threat.scale, shape));
     assert_close(&found, &[30.0, -1.0, 3.0, -10.0, -3.0, 0.0], 1e-6);
     let radii = float(&[2, 1], &[0.5, 0.1]);
     let found = value_of(&[z, radii], |_, e| parameter.project(e[0], e[1], &threat.scale, shape));

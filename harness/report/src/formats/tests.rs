@@ -10,7 +10,9 @@ use crate::samples::samples_csv;
 use crate::text::deceives;
 
 /// Every writer that makes a file of a page.
-const WRITERS: [(&str, fn(&Page) -> Vec<u8>); 7] = [
+type Writer = (&'static str, fn(&Page) -> Vec<u8>);
+
+const WRITERS: [Writer; 7] = [
     ("html", |page| html(page).unwrap().into_bytes()),
     ("results.csv", |page| results_csv(&page.records)),
     ("samples.csv", |page| samples_csv(&page.samples)),
@@ -194,7 +196,10 @@ fn sarif_messages_make_no_links_and_uris_stay_relative() {
 }
 
 /// Reads XML of elements with attributes in double quotes; gives every element with its attributes, and its depth.
-fn elements(xml: &str) -> Vec<(usize, String, Vec<(String, String)>)> {
+/// Depth, name and attributes.
+type XmlElement = (usize, String, Vec<(String, String)>);
+
+fn elements(xml: &str) -> Vec<XmlElement> {
     let mut rest = xml.strip_prefix("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n").unwrap();
     let (mut found, mut open) = (Vec::new(), Vec::new());
     while let Some(start) = rest.find('<') {

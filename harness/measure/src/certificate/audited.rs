@@ -7,11 +7,11 @@ use flatscape_graph::{Graph, Tensor, text};
 
 use super::points::{Engines, samples};
 use super::{Certificate, Other, Scalar, Subject, Variable, WALK, certify};
+use crate::link::{Link, LinkError, Point};
+use crate::threats::ThreatModel;
 use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Given, Model};
 use flatscape_intake::remedies::objective;
-use flatscape_measure::link::{Link, LinkError, Point};
-use flatscape_measure::threats::ThreatModel;
 
 /// Certifies the gradient of a model on the first images of a data set.
 pub fn of_model(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64, engines: &Engines) -> Certificate {
