@@ -21,7 +21,7 @@ use crate::failure::Failure;
 
 /// What the program prints without a command.
 pub const FIRST_PAGE: &str = "\
-flatscape audits image classifiers in ONNX files: attacks, verified results, flatness of the landscape around predictions.
+flatscape audits image classifiers in ONNX files: attacks, verified results, flatness around predictions.
 
   flatscape demo                                        try it on the models and images that come with it
   flatscape inspect model.onnx                          what a file is, and what an audit would need to know
