@@ -1,7 +1,7 @@
 //! An audit from beginning to end: read, plan, write the jobs, have them computed, and make everything that is made of a run
 //! directory. Every finished job is on disk before the next one starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,9 +111,8 @@ pub fn run(
     executor.execute(&stored.jobs, &pending, &mut ledger, stop)?;
     let interrupted = stop.load(Ordering::Relaxed);
     if !interrupted {
-        // what somebody else wrote meanwhile is set aside, and computed by this process
-        let strange = strangers(&stored, &mut ledger)?;
-        Inline { workshop: &workshop }.execute(&stored.jobs, &strange, &mut ledger, stop)?;
+        let left = left_over(&stored, &mut ledger)?;
+        Inline { workshop: &workshop }.execute(&stored.jobs, &left, &mut ledger, stop)?;
     }
     look_again(&stored.manifest, observer);
     let summary = summarise(&stored)?;
@@ -159,7 +158,9 @@ fn intake(plan: &Plan, engine: &dyn Engine, plugins: &Plugins, observer: &mut dy
 fn known(required: &[String], columns: &[String]) -> Result<(), Refusal> {
     let names: Vec<String> = METRICS.iter().map(|m| (*m).to_owned()).chain(columns.iter().map(|c| metric_name(c))).collect();
     let Some(unknown) = required.iter().find(|name| !names.contains(name)) else { return Ok(()) };
-    let meant = nearest(unknown, names.iter().map(String::as_str)).map_or(String::new(), |n| format!("did you mean {n}? "));
+    let begins = || names.iter().find(|name| name.starts_with(unknown.as_str())).map(String::as_str);
+    let meant = nearest(unknown, names.iter().map(String::as_str)).or_else(begins);
+    let meant = meant.map_or(String::new(), |n| format!("did you mean {n}? "));
     let what = format!("no row of this audit will be called {:?}", flatscape_intake::refusal::escape(unknown));
     Err(Refusal::usage(91, what).help(format!("{meant}there will be {}", names.join(", "))))
 }
@@ -234,7 +235,7 @@ fn examine(stored: &Stored, observer: &mut dyn Observer) -> Result<BTreeMap<usiz
         directory.remove(&receipt_name(job))?;
         directory.remove(&job.fault())?;
     }
-    let names: Vec<String> = stored.jobs.iter().flat_map(|j| [j.result(), receipt_name(j), j.fault()]).collect();
+    let names: BTreeSet<String> = stored.jobs.iter().flat_map(|j| [j.result(), receipt_name(j), j.fault()]).collect();
     for name in directory.list("shards")? {
         let name = format!("shards/{name}");
         if !names.contains(&name) {
@@ -249,21 +250,31 @@ fn hash_of(stored: &Stored, job: &Job) -> Result<String, Refusal> {
     Ok(stored.directory.read(&job.result())?.map(|bytes| sha256(&bytes)).unwrap_or_default())
 }
 
-/// Jobs whose results are not what this run wrote or accepted; those files are set aside.
-fn strangers(stored: &Stored, ledger: &mut Ledger) -> Result<Vec<usize>, Refusal> {
-    let mut strange = Vec::new();
+/// Jobs that this process has to compute after the executor has ended: those whose results are not what this run wrote or accepted
+/// (they are set aside), those that read such a result, and those that were left without a result or a fault.
+fn left_over(stored: &Stored, ledger: &mut Ledger) -> Result<Vec<usize>, Refusal> {
+    let directory = &stored.directory;
+    let (mut left, mut names) = (Vec::new(), BTreeSet::new());
     for (index, job) in stored.jobs.iter().enumerate() {
-        let Some(bytes) = stored.directory.read(&job.result())? else { continue };
-        if ledger.results.get(&index).is_some_and(|hash| *hash == sha256(&bytes)) {
-            continue;
-        }
-        let place = stored.directory.set_aside(&job.result())?;
-        stored.directory.remove(&receipt_name(job))?;
-        let what = format!("{} is not what this run wrote: it is now {place}, and its job is computed again", job.result());
+        let what = match directory.read(&job.result())? {
+            None if directory.read(&job.fault())?.is_some() => continue,
+            None => format!("{} is missing: its job is computed now", job.result()),
+            Some(bytes) if ledger.results.get(&index).is_none_or(|hash| *hash != sha256(&bytes)) => {
+                let place = directory.set_aside(&job.result())?;
+                format!("{} is not what this run wrote: it is now {place}, and its job is computed again", job.result())
+            }
+            Some(_) if job.after.iter().any(|name| names.contains(name)) => {
+                directory.remove(&job.result())?;
+                format!("{} was computed from a result that this run did not write: its job is computed again", job.result())
+            }
+            Some(_) => continue,
+        };
+        directory.remove(&receipt_name(job))?;
         crate::execute::Sink::note(ledger, &what);
-        strange.push(index);
+        names.insert(job.name.clone());
+        left.push(index);
     }
-    Ok(strange)
+    Ok(left)
 }
 
 /// Says which model files are not what they were when they were read. Nothing that was computed depends on them any more.

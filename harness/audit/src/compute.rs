@@ -122,6 +122,10 @@ impl<'a> Workshop<'a> {
             }
         };
         unchanged("data", &dataset.name, &job.data_sha256, &dataset.sha256)?;
+        if job.end > dataset.len() {
+            let what = format!("the job {} ends at sample {}, and {} has {}", job.name, job.end, dataset.name, dataset.len());
+            return Err(Refusal::usage(102, what).help("use the job file as the run wrote it"));
+        }
         Ok(dataset)
     }
 

@@ -105,11 +105,19 @@ impl Job {
     /// Reads a job file.
     ///
     /// # Errors
-    /// `U102`: not a job file.
+    /// `U102`: not a job file, or its batch size or range is none.
     pub fn parse(bytes: &[u8]) -> Result<Job, Refusal> {
-        serde_json::from_slice(bytes).map_err(|e| {
-            Refusal::usage(102, format!("not a job file: {e}")).help("name a file of the folder jobs in a run directory")
-        })
+        let not_one = |why: String| {
+            Refusal::usage(102, format!("not a job file: {why}")).help("name a file of the folder jobs in a run directory")
+        };
+        let job: Job = serde_json::from_slice(bytes).map_err(|e| not_one(e.to_string()))?;
+        if job.settings.batch_size == 0 {
+            return Err(not_one("its batch size is 0".to_owned()));
+        }
+        if job.start > job.end {
+            return Err(not_one(format!("its samples begin at {} and end at {}", job.start, job.end)));
+        }
+        Ok(job)
     }
 
     /// Where its result lies in the run directory.

@@ -90,23 +90,30 @@ impl<'a> Ledger<'a> {
         Ledger { stored, observer, parts, part_of, results }
     }
 
-    /// A job of a part has ended; after the last one, the part's headlines are reported.
-    fn ended(&mut self, job: usize) -> Result<(), Refusal> {
+    /// A job of a part has ended; after the last one, the part's headlines are reported. A result that no longer fits its job is
+    /// reported here, and computed again when the executor has ended.
+    fn ended(&mut self, job: usize) {
         let part = &mut self.parts[self.part_of[job]];
         part.ended += 1;
         if part.ended < part.jobs.len() {
-            return Ok(());
+            return;
         }
         let part = &self.parts[self.part_of[job]];
+        match self.told(part) {
+            Ok(lines) => self.observer.finished(&part.what, &lines),
+            Err(error) => self.observer.note(&format!("{}: {error}", part.what)),
+        }
+    }
+
+    /// The headlines of a part.
+    fn told(&self, part: &PartState) -> Result<Vec<String>, Refusal> {
         let jobs = part.jobs.iter().map(|&i| &self.stored.jobs[i]).collect();
         let found = Part::read(self.stored, part.model, jobs)?;
-        let lines = match found.work {
+        Ok(match found.work {
             Work::Certificate => found.certificate().iter().map(Certificate::sentence).collect(),
             Work::Suggestions => found.suggestions().iter().map(|s| format!("{s}; nothing was changed")).collect(),
             _ => headlines(&rows::of_part(&self.stored.manifest, &found)?),
-        };
-        self.observer.finished(&part.what, &lines);
-        Ok(())
+        })
     }
 }
 
@@ -151,14 +158,13 @@ impl Sink for Ledger<'_> {
         if let Some(fault) = done.fault {
             self.observer.note(&format!("{}: {fault}", self.parts[self.part_of[job]].what));
         }
-        self.ended(job)
+        self.ended(job);
+        Ok(())
     }
 
     fn refused(&mut self, job: usize, refusal: Refusal) {
         self.observer.note(&format!("{}: {refusal}", self.parts[self.part_of[job]].what));
-        if let Err(error) = self.ended(job) {
-            self.observer.note(&error.to_string());
-        }
+        self.ended(job);
     }
 }
 

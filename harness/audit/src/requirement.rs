@@ -58,6 +58,9 @@ impl FromStr for Requirement {
         let name = name.trim();
         let end = ENDS.iter().find_map(|(end, of)| Some((name.strip_suffix(end)?, *of)));
         let (metric, of) = end.unwrap_or((name, Of::Value));
+        if let Some((metric, end)) = metric.split_once('.') {
+            return Err(format!("{metric} has no {end:?}: write {metric}.ci_low or {metric}.ci_high"));
+        }
         Ok(Requirement { metric: metric.to_owned(), of, at_least, value })
     }
 }
@@ -115,6 +118,7 @@ mod tests {
         assert_eq!((read.of, read.text().as_str()), (Of::Low, "robust_accuracy.ci_low>=0.4"));
         assert!("robust_accuracy".parse::<Requirement>().is_err());
         assert!("robust_accuracy>=x".parse::<Requirement>().is_err());
+        assert!("robust_accuracy.ci_lo>=0.4".parse::<Requirement>().is_err());
     }
 
     #[test]

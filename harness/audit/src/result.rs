@@ -3,6 +3,7 @@
 use flatscape_measure::findings::Findings;
 use flatscape_measure::verify::Outcome;
 
+use crate::certificate::Certificate;
 use crate::job::{Job, Work};
 
 /// The column that holds the SHA-256 of the job's file, as text.
@@ -37,6 +38,11 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
         return Err("names another job".to_owned());
     }
     findings.0.remove(JOB);
+    match job.work {
+        Work::Certificate => json::<Certificate>(&findings, "certificate")?,
+        Work::Suggestions => json::<Vec<String>>(&findings, "suggestions")?,
+        _ => {}
+    }
     if matches!(job.work, Work::Clean | Work::Attack(_) | Work::Metric(_)) {
         rows(job, &findings)?;
     }
@@ -44,6 +50,14 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
         outcomes(&findings)?;
     }
     Ok(findings)
+}
+
+/// A text column that holds JSON of this type.
+fn json<T: serde::de::DeserializeOwned>(findings: &Findings, name: &str) -> Result<(), String> {
+    match serde_json::from_str::<T>(&text(findings, name)?) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("has a column `{name}` that cannot be read: {error}")),
+    }
 }
 
 fn rows(job: &Job, findings: &Findings) -> Result<(), String> {

@@ -58,6 +58,7 @@ type Heard = (usize, Option<Line>);
 
 impl Executor for Processes<'_> {
     fn execute(&mut self, jobs: &[Job], pending: &[usize], sink: &mut dyn Sink, stop: &AtomicBool) -> Result<(), Refusal> {
+        self.forget_claims()?;
         let (sender, heard) = channel();
         let mut crew = Crew { executor: self, sender, children: Vec::new(), deaths: BTreeMap::new(), failed: None };
         let count = crew.executor.count.min(pending.len());
@@ -67,6 +68,18 @@ impl Executor for Processes<'_> {
         let ended = crew.listen(&heard, jobs, sink, stop);
         crew.end();
         ended
+    }
+}
+
+impl Processes<'_> {
+    /// Removes the locks of a former run, without following links: what lies there need not be ours.
+    fn forget_claims(&self) -> Result<(), Refusal> {
+        match std::fs::remove_dir_all(self.directory.path().join(CLAIMS)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Refusal::output(94, format!("{CLAIMS} in {} could not be removed: {error}", self.directory.path().display())))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

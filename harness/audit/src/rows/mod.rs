@@ -9,7 +9,7 @@ mod metric;
 mod part;
 mod union;
 
-use flatscape_intake::refusal::Refusal;
+use flatscape_intake::refusal::{Class, Refusal};
 use flatscape_measure::findings::FindingsError;
 use flatscape_report::{Doubt, Failure, Record, Samples};
 
@@ -176,7 +176,10 @@ impl<'a> Rows<'a> {
         if !summary.failures.contains(&failure) {
             summary.failures.push(failure);
         }
-        summary.faults.push(fault.clone());
+        // a component that refuses a task when it runs has not done its work, whichever status it returns
+        let refuses = part.component.is_some() && fault.class == Class::Usage;
+        let class = if refuses { Class::Plugin } else { fault.class };
+        summary.faults.push(Refusal { class, ..fault.clone() });
     }
 
     /// A row `unsupported` for every threat model that an attack does not serve.
