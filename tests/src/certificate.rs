@@ -46,8 +46,12 @@ fn audit(folder: &Path, model: &str, more: &[&str]) -> (i32, String) {
     (output.status.code().unwrap_or(-1), said)
 }
 
-fn manifest(folder: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.join("run/manifest.json")).expect("a manifest")).expect("JSON")
+/// The only certificate of a run.
+fn certificate(folder: &Path) -> Value {
+    let files: Vec<_> = std::fs::read_dir(folder.join("run/certificates")).expect("certificates").collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let file = files[0].as_ref().expect("an entry").path();
+    serde_json::from_slice(&std::fs::read(file).expect("a certificate")).expect("JSON")
 }
 
 fn rows(folder: &Path) -> Vec<Row> {
@@ -56,9 +60,9 @@ fn rows(folder: &Path) -> Vec<Row> {
 
 /// The rows of the only certificate: check, points, outcome.
 fn checks(folder: &Path) -> Vec<(String, String, String, String)> {
-    let manifest = manifest(folder);
+    let certificate = certificate(folder);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_else(|| panic!("{key} of {row}")).to_owned();
-    let rows = manifest["certificates"][0]["rows"].as_array().expect("rows").clone();
+    let rows = certificate["rows"].as_array().expect("rows").clone();
     rows.iter().map(|r| (text(r, "check"), text(r, "points"), text(r, "outcome"), text(r, "measured"))).collect()
 }
 
@@ -72,9 +76,10 @@ fn every_model_that_comes_with_the_program_has_a_certificate_that_holds() {
         arguments.extend(["--data", "digits", "-n", "40", "--attack", "fgsm", "--threat", "linf:0.1", "--landscapes", "0"]);
         arguments.extend(["--engine", engine, "--threads", "1", "--out", "run"]);
         let run = Run::new(&arguments).expect(0);
-        let manifest: Value = serde_json::from_slice(&run.read("manifest.json")).expect("JSON");
-        for (place, model) in models.iter().enumerate() {
-            let certificate = &manifest["certificates"][place];
+        let certificates = run.files("certificates", ".json");
+        assert_eq!(certificates.len(), models.len(), "{:?}", certificates.keys());
+        for (bytes, model) in certificates.values().zip(&models) {
+            let certificate: Value = serde_json::from_slice(bytes).expect("JSON");
             assert_eq!(certificate["model"], *model);
             let rows = certificate["rows"].as_array().expect("rows");
             for points in ["clean", "iterate"] {
@@ -222,10 +227,10 @@ fn gradient_graphs_that_break_the_contract_are_refused_by_name() {
 fn certificates_are_kept_for_a_run_that_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(audit(folder.path(), "digits-standard", &[]).0, 0);
-    let first = manifest(folder.path());
+    let first = certificate(folder.path());
     let arguments = ["audit", "digits-standard", "--data", "digits", "-n", "40", "--attack", "fgsm", "--threat", "linf:0.1"];
     let rest = ["--landscapes", "0", "--engine", "tract", "--threads", "1", "--out", "run", "--resume"];
     let output = flatscape(folder.path(), &[&arguments[..], &rest].concat());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(manifest(folder.path())["certificates"], first["certificates"]);
+    assert_eq!(certificate(folder.path()), first);
 }

@@ -85,9 +85,9 @@ fn what_rounding_hides_is_not_called_robust_and_straight_through_breaks_it() {
             executable.run(&[&x, &y]).expect("run").iter().map(|o| o.host().expect("host").to_f64()).collect();
         assert!(outputs[0][0] > 0.0 && outputs[2].iter().all(|g| *g < 0.0), "{code}: {outputs:?}");
         // a shard alone gives the same bytes, remedy and all
-        let shard = seen.files("shards", ".json").into_iter().find(|(name, _)| name.contains("pgd")).expect("a shard").0;
+        let shard = seen.files("jobs", ".json").into_keys().find(|name| name.contains("pgd")).expect("a job");
         let alone =
-            flatscape(seen.folder.path(), &["shard", &format!("run/shards/{shard}"), "-o", "alone.npz", "--engine", "tract"]);
+            flatscape(seen.folder.path(), &["shard", &format!("run/jobs/{shard}"), "-o", "alone.npz", "--engine", "tract"]);
         assert_eq!(alone.status.code(), Some(0), "{}", String::from_utf8_lossy(&alone.stderr));
         let stored = seen.read(&format!("shards/{}", shard.replace(".json", ".npz")));
         assert!(std::fs::read(seen.folder.path().join("alone.npz")).expect("a result") == stored, "{code}");
