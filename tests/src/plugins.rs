@@ -144,7 +144,7 @@ fn compile(source: &Path, header: &Path, library: &Path) {
 }
 
 /// A plugin of `tests/plugins`.
-fn misbehaving(name: &str, folder: &Path) -> PathBuf {
+pub fn misbehaving(name: &str, folder: &Path) -> PathBuf {
     let library = folder.join(format!("{name}{}", std::env::consts::DLL_SUFFIX));
     compile(&root().join(format!("tests/plugins/{name}.c")), &root().join("plugins/include"), &library);
     library

@@ -1,11 +1,17 @@
 //! The real program as a subprocess: what stands in a run directory, that the same command gives the same bytes, and how a run
 //! ends.
 
+mod altered;
 mod compare;
 mod demo;
+mod directories;
 mod endings;
 mod hazards;
 mod interruption;
+mod kills;
+mod linear;
+mod named;
+mod partly;
 mod pipes;
 mod repeat;
 mod verify;
@@ -14,8 +20,9 @@ mod witness;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::OnceLock;
 
-use crate::provision::flatscape;
+use crate::provision::{flatscape, onnx_runtime_library};
 
 /// A finished command with its folder; the run directory is `run` in it.
 pub struct Run {
@@ -73,6 +80,52 @@ impl Run {
         wanted[0]["value"].parse().unwrap_or_else(|_| panic!("{model}, {component}, {metric} has no value: {wanted:?}"))
     }
 
+    /// A copy of the folder and everything in it.
+    pub fn copy(&self) -> Run {
+        let folder = tempfile::tempdir().expect("a folder");
+        copy(self.folder.path(), folder.path());
+        Run { folder, output: self.output.clone() }
+    }
+
+    /// Runs another command in the same folder.
+    pub fn again(self, arguments: &[&str]) -> Run {
+        let output = flatscape(self.folder.path(), arguments);
+        Run { output, ..self }
+    }
+
+    /// Every file of the run directory by its path in it, but for the lock, the seconds, what was set aside and what a killed
+    /// process left under a temporary name.
+    pub fn tree(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        walk(&self.path(""), "", &mut files);
+        files.retain(|name, _| {
+            name != "lock" && name != "times.csv" && !name.starts_with("set-aside/") && !name.contains(".part-")
+        });
+        files
+    }
+
+    /// Ends the test where another run does not hold the same files with the same bytes, but for those whose path `differs`.
+    #[track_caller]
+    pub fn same_files(&self, other: &Run, differs: &[&str]) {
+        let of = |run: &Run| {
+            let mut tree = run.tree();
+            tree.retain(|name, _| !differs.iter().any(|d| name.starts_with(d)));
+            tree
+        };
+        let (a, b) = (of(self), of(other));
+        assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+        for (name, bytes) in &a {
+            assert!(bytes == &b[name], "{name} differs");
+        }
+    }
+
+    /// The path in the run directory of the result of the nth job of this kind, e.g. `fgsm`.
+    pub fn shard(&self, kind: &str, nth: usize) -> String {
+        let kind = format!(".{kind}-");
+        let name = self.files("shards", ".npz").into_keys().filter(|name| name.contains(&kind)).nth(nth);
+        format!("shards/{}", name.unwrap_or_else(|| panic!("no result {nth} of {kind}")))
+    }
+
     /// Files in a folder of the run directory with this ending, by name.
     pub fn files(&self, folder: &str, ending: &str) -> BTreeMap<String, Vec<u8>> {
         let Ok(entries) = std::fs::read_dir(self.path(folder)) else { return BTreeMap::new() };
@@ -104,6 +157,29 @@ pub fn table(text: &str) -> Vec<Row> {
         header.iter().cloned().zip(cells).collect()
     };
     lines.into_iter().map(row).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("a folder").map(|e| e.expect("an entry")) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&target).expect("a folder");
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry")) {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            walk(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.insert(name, read(&entry.path()));
+        }
+    }
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -143,3 +219,31 @@ pub fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 /// One thread, tract: the reference.
 pub const EMBEDDED: &[&str] = &["--engine", "tract", "--threads", "1"];
+
+/// An audit of one model in 14 jobs without landscapes, on the reference engine, into `run`; `more` goes on.
+pub fn tiny<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["audit", "digits-standard", "--data", "digits", "-n", "30", "--threat", "linf:0.1"];
+    arguments.extend(["--attack", "fgsm", "--attack", "pgd:steps=3", "--metric", "ams", "--landscapes", "0"]);
+    arguments.extend(["--shard-size", "10", "--batch-size", "16", "--out", "run"]);
+    arguments.extend(EMBEDDED);
+    arguments.extend(more);
+    arguments
+}
+
+/// Its jobs.
+pub const TINY_JOBS: usize = 14;
+
+/// The tiny audit, finished, once for all tests; they change copies of it.
+pub fn finished() -> &'static Run {
+    static FINISHED: OnceLock<Run> = OnceLock::new();
+    FINISHED.get_or_init(|| {
+        // the gradient certificate asks a second engine if there is one: it must not arrive between two runs
+        onnx_runtime_library();
+        let run = Run::new(&tiny(&[])).expect(0);
+        assert_eq!(run.files("shards", ".npz").len(), TINY_JOBS);
+        run
+    })
+}
+
+/// Files that name the number of workers or the command.
+pub const ABOUT_THE_COMMAND: &[&str] = &["manifest.json", "report.html"];

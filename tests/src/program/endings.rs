@@ -39,10 +39,34 @@ fn conditions_decide_the_exit_code() {
     Run::new(&quick("digits-standard", &["--require", "clean_accuracy>=0.5", "--require", "robust_accuracy<=0.99"])).expect(0);
     let unmet = Run::new(&quick("digits-standard", &["--require", "robust_accuracy>=0.99"])).expect(1);
     assert!(unmet.said().contains("robust_accuracy>=0.99 does not hold"), "{}", unmet.said());
-    // what was not measured is not met
-    let missing = Run::new(&quick("digits-standard", &["--require", "phi_mean>=-1"])).expect(1);
-    assert!(missing.said().contains("it was not measured"), "{}", missing.said());
-    Run::new(&quick("digits-standard", &["--require", "robust_accuracy"])).expect(2);
+    // the interval's end decides where it is asked for, and a sample that is too small is said
+    let robust = unmet.value("digits-standard", "fgsm", "robust_accuracy");
+    let (value, low) = (format!("robust_accuracy>={robust}"), format!("robust_accuracy.ci_low>={robust}"));
+    let wide = Run::new(&quick("digits-standard", &["--require", &value, "--require", &low])).expect(1);
+    assert!(wide.said().contains(&format!("{low} does not hold")), "{}", wide.said());
+    assert!(!wide.said().contains(&format!("{value} does not hold")), "{}", wide.said());
+    let above = format!("robust_accuracy>={}", robust + 0.01);
+    let small = wide.again(&quick("digits-standard", &["--require", &above, "--resume"])).expect(1);
+    assert!(small.said().contains("the sample is too small to decide"), "{}", small.said());
+}
+
+/// A name that no row will have is refused before anything is computed.
+#[test]
+fn conditions_on_what_will_not_be_measured_are_refused_at_the_start() {
+    for (requirement, words) in [
+        ("robust_acc>=0.4", "did you mean robust_accuracy?"),
+        ("robust_acuracy>=0.4", "did you mean robust_accuracy?"),
+        ("phi_mean>=-1", "no row of this audit will be called \"phi_mean\""),
+        ("robust_accuracy.ci_lo>=0.4", "robust_accuracy.ci_low"),
+        ("robust_accuracy.value>=0.4", "robust_accuracy.ci_low"),
+        ("robust_acc.ci_low>=0.4", "did you mean robust_accuracy?"),
+        ("robust_accuracy", "METRIC>=VALUE"),
+        ("robust_accuracy>=", "robust_accuracy>="),
+    ] {
+        let run = Run::new(&quick("digits-standard", &["--require", requirement])).expect(2);
+        assert!(run.said().contains(words), "{requirement}: {}", run.said());
+        assert!(!run.path("").exists(), "{requirement}: something was begun");
+    }
 }
 
 #[test]

@@ -69,18 +69,6 @@ fn a_terminated_run_ends_with_143() {
     assert!(run.text("report.html").contains("PARTIAL"));
 }
 
-/// A killed process leaves nothing half-written: what is there is whole, and the run goes on.
-#[cfg(unix)]
-#[test]
-fn a_killed_run_is_resumed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let child = command(folder.path(), LONG).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-    let run = Run { folder, output: wait_for_first_phi_and_interrupt(child, "KILL") };
-    assert_eq!(run.output.status.code(), None);
-    let resumed = resume(run).expect(0);
-    assert_eq!(resumed.files("shards", ".npz").len(), 30);
-}
-
 fn resume(run: Run) -> Run {
     let mut arguments = LONG.to_vec();
     arguments.push("--resume");
