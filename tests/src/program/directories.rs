@@ -223,6 +223,13 @@ fn data(folder: &Path, pixel: f32) {
     data.finish().expect("a file");
 }
 
+/// A command ends with the code of a directory that does not match, and says why.
+fn refused(path: &Path, arguments: &[&str], words: &str) {
+    let output = flatscape(path, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(8) && said.contains(words), "{words}: {said}");
+}
+
 /// The model, the data and the plugin of a run are what they were, or nothing is computed with them.
 #[test]
 fn jobs_whose_model_data_or_plugin_has_changed_are_refused() {
@@ -251,7 +258,7 @@ fn jobs_whose_model_data_or_plugin_has_changed_are_refused() {
     let changes: [(&str, Change, &str); 3] = [
         ("the model", &|| model(path, 0.8), "models"),
         ("the data", &|| data(path, 0.6), "data"),
-        ("the plugin", &|| assert!(std::fs::copy(misbehaving("good", path), path.join("plugin.so")).is_ok()), "attacks"),
+        ("the plugin", &|| std::fs::rename(misbehaving("good", path), path.join("plugin.so")).expect("a plugin"), "attacks"),
     ];
     for (what, change, field) in changes {
         first(path);
@@ -278,12 +285,8 @@ fn jobs_whose_model_data_or_plugin_has_changed_are_refused() {
     let mut bytes = std::fs::read(path.join("plugin.so")).expect("a plugin");
     bytes.extend(b"another build");
     std::fs::write(path.join("plugin.so"), bytes).expect("written");
-    let output = flatscape(path, &shard);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(8) && said.contains("the plugin plugin.so has changed"), "{said}");
-    let output = flatscape(path, &resume);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(8) && said.contains("attacks"), "{said}");
+    refused(path, &shard, "the plugin plugin.so has changed");
+    refused(path, &resume, "attacks");
     // with everything as it was, the job gives the same bytes
     first(path);
     let output = flatscape(path, &shard);

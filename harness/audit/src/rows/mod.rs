@@ -179,7 +179,10 @@ impl<'a> Rows<'a> {
         if !summary.failures.contains(&failure) {
             summary.failures.push(failure);
         }
-        summary.faults.push(fault.clone());
+        // a component that refuses a task when it runs has not done its work, whichever status it returns
+        let refuses = part.component.is_some() && fault.class == Class::Usage;
+        let class = if refuses { Class::Plugin } else { fault.class };
+        summary.faults.push(Refusal { class, ..fault.clone() });
     }
 
     /// A row `unsupported` for every threat model that an attack does not serve.
