@@ -396,7 +396,8 @@ fn the_nearest_point_of_a_hyperplane_is_found_in_three_norms() {
 /// The smallest norm of moves with Σ|w||d| = gap and |d| ≤ room.
 fn least(threat: &ThreatModel, w: &[f64], room: &[f64], gap: f64) -> f64 {
     if threat.norm.name == "l1" {
-        let mut order: Vec<usize> = (0..w.len()).collect();
+        // a coordinate of weight 0 moves nothing
+        let mut order: Vec<usize> = (0..w.len()).filter(|&i| w[i] != 0.0).collect();
         order.sort_by(|&a, &b| w[b].abs().total_cmp(&w[a].abs()));
         let (mut rest, mut spent) = (gap, 0.0);
         for i in order {

@@ -38,12 +38,8 @@ fn requests_that_differ_in_arguments_have_columns_and_lines_of_their_own() {
     for part in ["grid=3", "grid=5", "steps=2", "steps=3"] {
         assert!(said.matches(part).count() >= 2, "{part} is not in the table and on a line: {said}");
     }
-<<<<<<< HEAD
     let reported = |l: &&str| !l.starts_with("doubt[") && (l.contains(": pgd") || l.contains(": phi"));
     let lines: Vec<&str> = said.lines().filter(reported).collect();
-=======
-    let lines: Vec<&str> = said.lines().filter(|l| l.contains(": pgd") || l.contains(": phi")).collect();
->>>>>>> tests
     let beginnings: BTreeSet<_> = lines.iter().map(|l| l.split(": ").nth(1)).collect();
     assert_eq!((lines.len(), beginnings.len()), (4, 4), "{lines:#?}");
 }
