@@ -3,7 +3,6 @@
 use flatscape_measure::findings::Findings;
 use flatscape_measure::verify::Outcome;
 
-use crate::certificate::Certificate;
 use crate::job::{Job, Work};
 use flatscape_measure::certificate::Certificate;
 
