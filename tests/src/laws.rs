@@ -282,15 +282,13 @@ const SHORT_FUNCTIONS: &[&str] =
     &["harness/intake/src", "harness/measure/src", "harness/audit/src", "harness/report/src", "harness/cli/src"];
 /// Functions that are longer, and why.
 const LONG: &[(&str, &str, &str)] = &[
-    ("harness/audit/src/certificate/file.rs", "subject", "one match over what a file can be differentiated with respect to"),
+    ("harness/measure/src/certificate/file.rs", "subject", "one match over what a file can be differentiated with respect to"),
     (
         "harness/intake/src/gradient.rs",
         "join",
         "the steps of joining a gradient to a file, each of which needs what the one before found",
     ),
     ("harness/intake/src/model/native.rs", "with", "the questions to a file, in the order in which their answers are needed"),
-    ("harness/measure/src/prepared.rs", "new", "one arm per kind of measurement"),
-    ("harness/measure/src/prepared.rs", "attacked", "the loop over restarts and the judging of what they propose"),
     ("harness/report/src/figure.rs", "paint", "the parts of one picture, from back to front"),
 ];
 /// Lines that a crate may have, and the one that may have more: an operator is a row and a shape rule there.

@@ -87,6 +87,7 @@ pub fn run(
 ) -> Result<Ending, Refusal> {
     let intaken = intake(plan, engine.as_ref(), plugins, observer)?;
     known(&execution.required, &intaken.columns)?;
+    landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
     let stored = begin(&intaken.manifest, execution, observer)?;
     let results = examine(&stored, observer)?;
     let pending: Vec<usize> = (0..stored.jobs.len()).filter(|index| !results.contains_key(index)).collect();

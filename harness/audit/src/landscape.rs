@@ -191,10 +191,6 @@ pub fn samples(
     clean: &[Job],
 ) -> Result<Vec<usize>, Refusal> {
     let count = match request.samples {
-        Samples::One(index) if index >= dataset.len() => {
-            let what = format!("there is no image {index}: {} has {} here", dataset.name, dataset.len());
-            return Err(Refusal::usage(92, what));
-        }
         Samples::One(index) => return Ok(vec![index]),
         Samples::FirstCorrect(count) => count,
     };
@@ -215,6 +211,20 @@ pub fn samples(
     }
     let common: Vec<usize> = (0..looked).filter(|&i| right[i]).take(count).collect();
     Ok(if common.is_empty() { (0..count.min(looked)).collect() } else { common })
+}
+
+/// Refuses a landscape around an image that the data set does not have.
+///
+/// # Errors
+/// `U092`: there is no such image.
+pub fn within(landscapes: Option<&Landscapes>, dataset: &Dataset) -> Result<(), Refusal> {
+    match landscapes.map(|l| l.samples) {
+        Some(Samples::One(index)) if index >= dataset.len() => {
+            let what = format!("there is no image {index}: {} has {} here", dataset.name, dataset.len());
+            Err(Refusal::usage(92, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The columns of a landscape's findings that hold a surface each.

@@ -11,6 +11,7 @@ use crate::execute::{Done, Sink};
 use crate::job::{Job, Work};
 use crate::rows::{self, Part};
 use crate::stored::{Stored, TIMES};
+use crate::violations::violations;
 use flatscape_measure::certificate::Certificate;
 
 /// Receives the progress of a run.
@@ -100,20 +101,25 @@ impl<'a> Ledger<'a> {
         }
         let part = &self.parts[self.part_of[job]];
         match self.told(part) {
-            Ok(lines) => self.observer.finished(&part.what, &lines),
+            Ok((lines, violation)) => {
+                self.observer.finished(&part.what, &lines);
+                violation.iter().for_each(|fault| self.observer.note(&format!("{}: {fault}", part.what)));
+            }
             Err(error) => self.observer.note(&format!("{}: {error}", part.what)),
         }
     }
 
-    /// The headlines of a part.
-    fn told(&self, part: &PartState) -> Result<Vec<String>, Refusal> {
+    /// The headlines of a part, and what its component did that it may not.
+    fn told(&self, part: &PartState) -> Result<(Vec<String>, Option<Refusal>), Refusal> {
         let jobs = part.jobs.iter().map(|&i| &self.stored.jobs[i]).collect();
         let found = Part::read(self.stored, part.model, jobs)?;
-        Ok(match found.work {
+        let violation = violations(&found).map_err(|e| Refusal::state(106, e.to_string()))?;
+        let lines = match found.work {
             Work::Certificate => found.certificate().iter().map(Certificate::sentence).collect(),
             Work::Suggestions => found.suggestions().iter().map(|s| format!("{s}; nothing was changed")).collect(),
             _ => headlines(&rows::of_part(&self.stored.manifest, &found)?),
-        })
+        };
+        Ok((lines, violation))
     }
 }
 

@@ -89,10 +89,10 @@ fn of_equal_scores_the_first_is_predicted() {
 /// −∞ is an answer: that class cannot be. NaN, and +∞ twice, are none.
 #[test]
 fn a_class_that_cannot_be_is_an_answer() {
-    // z = (ln max(x₀ − 0.5, 0), 0)
+    // z = (ln max(x₀ − 0.5, 0), ln (x₀ − 0.5)), and z = (ln max(x₀ − 0.5, 0), 0)
     let toy = Toy::new([1, 1, 2], |x| {
         let first = linear(x, &[vec![1.0, 0.0]], &[-0.5]).relu().log();
-        x.builder().concat(&[first, first * 0.0 + 0.0], 1)
+        x.builder().concat(&[first, linear(x, &[vec![1.0, 0.0]], &[-0.5]).log()], 1)
     });
     let flat = Toy::new([1, 1, 2], |x| {
         let first = linear(x, &[vec![1.0, 0.0]], &[-0.5]).relu().log();

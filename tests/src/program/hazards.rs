@@ -104,7 +104,8 @@ fn a_loss_that_underflows_is_said_and_the_margin_does_not() {
     write(folder.path(), score);
     let blind = audit(folder, &["--threat", "linf:0.15"]).expect(9);
     assert!(flags(&blind).contains("loss-underflow") && flags(&blind).contains("logit-scale"), "{}", flags(&blind));
-    assert_eq!(blind.value("toy", "union", "robust_accuracy"), 1.0);
+    // the direction of ascent keeps its digits where the gradient of cross-entropy is 0
+    assert_eq!(blind.value("toy", "union", "robust_accuracy"), 0.0);
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), score);
     let seen = audit(folder, &["--threat", "linf:0.15", "--remedy", "margin"]).expect(0);

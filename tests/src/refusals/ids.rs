@@ -89,7 +89,7 @@ fn every_id_has_a_row_and_every_row_is_used() {
 #[test]
 fn the_cases_expect_ids_of_the_table() {
     for case in TABLES.iter().flat_map(|(_, cases)| *cases) {
-        let known = case.id.is_empty() || flatscape_intake::refusal::kind(case.id).is_some();
+        let known = case.id.is_empty() || REFUSALS.iter().any(|row| row.0.starts_with(case.id));
         assert!(known, "{}: {} is not an id of REFUSALS", case.name, case.id);
     }
 }
