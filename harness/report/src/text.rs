@@ -137,6 +137,25 @@ pub(crate) fn deceives(character: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Text that is safe anywhere in a line of Markdown: what could format, link, mention or become HTML is escaped. Words such as
+/// `linf:8/255` and `pgd:steps=50;alpha=0.01` stay readable.
+pub fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '&' => out += "&amp;",
+            '@' => out += "&#64;",
+            '{' => out += "&#123;",
+            '}' => out += "&#125;",
+            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '$' | '!' | '^' => out.extend(['\\', character]),
+            other => out.push(other),
+        }
+    }
+    out.replace("://", "&#58;//").replace("www.", "www&#46;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

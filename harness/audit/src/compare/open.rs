@@ -57,8 +57,9 @@ fn component(component: &manifest::Component) -> Component {
     let manifest::Component { request, label, written, complete, .. } = component;
     let mut all = vec![complete.clone()];
     // the arguments of the host are not declared by the component
-    all.extend(request.target.map(|target| format!("target={target:?}")));
-    all.extend(request.at.as_ref().map(|at| format!("at={at:?}")));
+    all.extend(request.target.map(|target| format!("target={target}")));
+    all.extend(request.at.as_ref().map(|at| format!("at={at}")));
+    all.extend(request.survivors.then(|| "on=survivors".to_owned()));
     all.retain(|argument| !argument.is_empty());
     Component { id: request.id.clone(), written: written.clone(), label: label.clone(), complete: all.join(",") }
 }

@@ -2,7 +2,7 @@
 //! they can neither format nor link.
 
 use super::{Comparison, difference_headings, difference_line, grids};
-use crate::text::{shown, shown_to};
+use crate::text::{markdown, shown, shown_to};
 
 /// Most differences that the block holds; `compare.csv` has all.
 const MOST: usize = 60;
@@ -11,17 +11,17 @@ const MOST: usize = 60;
 pub fn compare_markdown(comparison: &Comparison) -> String {
     let mut text = String::from("## Runs compared\n\n");
     for warning in &comparison.warnings {
-        text += &format!("**Unreliable:** {}\n\n", escaped(&shown_to(warning, 600)));
+        text += &format!("**Unreliable:** {}\n\n", markdown(&shown_to(warning, 600)));
     }
     for (place, run) in comparison.runs.iter().enumerate() {
         let role = if comparison.baseline == Some(place) { " (baseline)" } else { "" };
-        text += &format!("{}. {}{role}\n", place + 1, escaped(&shown(run)));
+        text += &format!("{}. {}{role}\n", place + 1, markdown(&shown(run)));
     }
     facts(comparison, &mut text);
     for grid in grids(comparison) {
-        text += &format!("\n### {}\n\n", escaped(&grid.title));
+        text += &format!("\n### {}\n\n", markdown(&grid.title));
         if !grid.apart.is_empty() {
-            text += &format!("{}\n\n", escaped(&shown_to(&grid.apart, 600)));
+            text += &format!("{}\n\n", markdown(&shown_to(&grid.apart, 600)));
         }
         let columns =
             grid.columns.iter().map(|(threat, name)| if threat.is_empty() { name.clone() } else { format!("{threat}: {name}") });
@@ -42,18 +42,18 @@ pub fn compare_markdown(comparison: &Comparison) -> String {
         text += &lines.concat();
     }
     if !comparison.ranking.is_empty() {
-        text += &format!("\n{}\n", escaped(&comparison.ranking));
+        text += &format!("\n{}\n", markdown(&comparison.ranking));
     }
     differences(comparison, &mut text);
     for condition in &comparison.conditions {
         let verdict = if condition.holds { "holds" } else { "**does not hold**" };
-        text += &format!("\n- {} {verdict}: {}", escaped(&shown(&condition.text)), escaped(&shown_to(&condition.sentence, 600)));
+        text += &format!("\n- {} {verdict}: {}", markdown(&shown(&condition.text)), markdown(&shown_to(&condition.sentence, 600)));
     }
     if !comparison.conditions.is_empty() {
         text.push('\n');
     }
     for note in &comparison.notes {
-        text += &format!("\n{}\n", escaped(&shown_to(note, 600)));
+        text += &format!("\n{}\n", markdown(&shown_to(note, 600)));
     }
     text
 }
@@ -75,7 +75,7 @@ fn differences(comparison: &Comparison, text: &mut String) {
     for difference in comparison.differences.iter().take(MOST) {
         let pair = (difference.entry, difference.reference);
         if last != Some(pair) {
-            let [entry, reference] = [pair.0, pair.1].map(|entry| escaped(&comparison.entry_name(entry)));
+            let [entry, reference] = [pair.0, pair.1].map(|entry| markdown(&comparison.entry_name(entry)));
             *text += &format!("\n### {entry} minus {reference}\n\n");
             *text += &line(difference_headings().map(str::to_owned).into_iter());
             *text += "| --- | ---: | ---: | ---: | --- | --- | ---: | ---: |\n";
@@ -90,22 +90,6 @@ fn differences(comparison: &Comparison, text: &mut String) {
 
 /// A row of a table.
 fn line(cells: impl Iterator<Item = String>) -> String {
-    let cells: Vec<String> = cells.map(|cell| escaped(&cell)).collect();
+    let cells: Vec<String> = cells.map(|cell| markdown(&cell)).collect();
     format!("| {} |\n", cells.join(" | "))
-}
-
-/// Text that Markdown shows as it is.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '&' => out += "&amp;",
-            '@' => out += "&#64;",
-            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '$' | '!' | '{' | '}' => out.extend(['\\', character]),
-            other => out.push(other),
-        }
-    }
-    out.replace("://", "&#58;//").replace("www.", "www&#46;")
 }

@@ -6,7 +6,7 @@ use super::provenance::Provenance;
 use crate::failure::gaps;
 use crate::page::{Doubt, Page};
 use crate::table::{Table, TableCell, tables};
-use crate::text::{shown, shown_to};
+use crate::text::{markdown, shown, shown_to};
 use crate::verdict::verdicts;
 
 /// `results.md`. Every name from outside is escaped for Markdown and for HTML.
@@ -29,8 +29,8 @@ pub fn results_md(page: &Page) -> String {
         page.requirements.iter().map(|requirement| {
             let holds = if requirement.holds { "holds" } else { "**does not hold**" };
             let model =
-                if requirement.model.is_empty() { String::new() } else { format!("{}: ", md(&shown(&requirement.model))) };
-            format!("{model}{} {holds}: {}", md(&shown(&requirement.text)), md(&shown_to(&requirement.found, 400)))
+                if requirement.model.is_empty() { String::new() } else { format!("{}: ", markdown(&shown(&requirement.model))) };
+            format!("{model}{} {holds}: {}", markdown(&shown(&requirement.text)), markdown(&shown_to(&requirement.found, 400)))
         }),
     );
     if page.doubts.is_empty() {
@@ -41,10 +41,10 @@ pub fn results_md(page: &Page) -> String {
         &mut text,
         "Not measured",
         gaps(page).into_iter().map(|gap| {
-            let words = [&gap.model, &gap.component, &gap.threat].map(|word| md(word));
+            let words = [&gap.model, &gap.component, &gap.threat].map(|word| markdown(word));
             let about: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
-            let code = if gap.code.is_empty() { String::new() } else { format!(" ({})", md(&gap.code)) };
-            format!("{}: {}{code}", about.join(", "), md(&gap.sentence))
+            let code = if gap.code.is_empty() { String::new() } else { format!(" ({})", markdown(&gap.code)) };
+            format!("{}: {}{code}", about.join(", "), markdown(&gap.sentence))
         }),
     );
     how_to_repeat(&mut text, page);
@@ -54,30 +54,30 @@ pub fn results_md(page: &Page) -> String {
 fn verdict_list(text: &mut String, page: &Page) {
     for verdict in verdicts(&page.records) {
         let unreliable = if is_unreliable(&verdict, page) { " **Unreliable:** see the doubts." } else { "" };
-        *text += &format!("- **{}** on {}: {}{unreliable}\n", md(&verdict.model), md(&verdict.about), md(&verdict.sentence));
+        *text += &format!("- **{}** on {}: {}{unreliable}\n", markdown(&verdict.model), markdown(&verdict.about), markdown(&verdict.sentence));
     }
-    let interval = if page.interval.is_empty() { String::new() } else { format!(" ({})", md(&shown(&page.interval))) };
+    let interval = if page.interval.is_empty() { String::new() } else { format!(" ({})", markdown(&shown(&page.interval))) };
     *text +=
         &format!("\nThe bound is one-sided: a stronger attack can only lower it. Brackets hold the 95 % interval{interval}.\n\n");
 }
 
 fn table_of(text: &mut String, table: &Table) {
-    *text += &format!("### {}\n\n| model |", md(&table.title));
-    table.columns.iter().for_each(|(heading, _)| *text += &format!(" {} |", md(heading)));
+    *text += &format!("### {}\n\n| model |", markdown(&table.title));
+    table.columns.iter().for_each(|(heading, _)| *text += &format!(" {} |", markdown(heading)));
     *text += &format!(" flags |\n|---|{}---|\n", "---:|".repeat(table.columns.len()));
     for row in &table.rows {
-        *text += &format!("| {} |", md(&row.model));
+        *text += &format!("| {} |", markdown(&row.model));
         row.cells.iter().for_each(|cell| *text += &format!(" {} |", cell.as_ref().map_or("–".to_owned(), TableCell::to_string)));
-        *text += &format!(" {} |\n", md(&row.flags.join(" ")));
+        *text += &format!(" {} |\n", markdown(&row.flags.join(" ")));
     }
     text.push('\n');
 }
 
 fn doubt(doubt: &Doubt) -> String {
     let [explanation, advice, raised_for] =
-        [&doubt.explanation, &doubt.advice, &doubt.raised_for].map(|t| md(&shown_to(t, 1200)));
+        [&doubt.explanation, &doubt.advice, &doubt.raised_for].map(|t| markdown(&shown_to(t, 1200)));
     let unreliable = if doubt.unreliable { ", unreliable" } else { "" };
-    let code = md(&shown(&doubt.code));
+    let code = markdown(&shown(&doubt.code));
     format!("**{code}**{unreliable}, {raised_for}. {explanation} What to do: {advice}")
 }
 
@@ -106,7 +106,7 @@ fn how_to_repeat(text: &mut String, page: &Page) {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: &str| {
         if !value.is_empty() {
-            facts.push(format!("{name} {}", md(&shown(value))));
+            facts.push(format!("{name} {}", markdown(&shown(value))));
         }
     };
     fact("flatscape", &page.version);
@@ -119,33 +119,14 @@ fn how_to_repeat(text: &mut String, page: &Page) {
     }
     *text += "| what | SHA-256 |\n|---|---|\n";
     for model in &about.models {
-        *text += &format!("| model {} | {} |\n", md(&shown(&model.name)), md(&shown(&model.sha256)));
+        *text += &format!("| model {} | {} |\n", markdown(&shown(&model.name)), markdown(&shown(&model.sha256)));
     }
     if !about.dataset.is_empty() {
         let split = if about.split.is_empty() { String::new() } else { format!(" ({})", about.split) };
         let name = shown(&format!("{}{split}", about.dataset));
-        *text += &format!("| data {} | {} |\n", md(&name), md(&shown(&page.data_sha256)));
+        *text += &format!("| data {} | {} |\n", markdown(&name), markdown(&shown(&page.data_sha256)));
     }
     for (id, version, sha256) in &about.plugins {
-        *text += &format!("| plugin {} {} | {} |\n", md(&shown(id)), md(&shown(version)), md(&shown(sha256)));
+        *text += &format!("| plugin {} {} | {} |\n", markdown(&shown(id)), markdown(&shown(version)), markdown(&shown(sha256)));
     }
-}
-
-/// Text that is safe anywhere in a line of Markdown: what could format, link, mention or become HTML is escaped. Words such as
-/// `linf:8/255` and `pgd:steps=50;alpha=0.01` stay readable.
-fn md(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '&' => out += "&amp;",
-            '@' => out += "&#64;",
-            '{' => out += "&#123;",
-            '}' => out += "&#125;",
-            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '$' | '!' | '^' => out.extend(['\\', character]),
-            other => out.push(other),
-        }
-    }
-    out.replace("://", "&#58;//").replace("www.", "www\\.")
 }
