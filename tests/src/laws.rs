@@ -16,7 +16,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["flatscape-cli"]),
     ("indicatif", &["flatscape-cli"]),
     ("comfy-table", &["flatscape-cli"]),
-    ("csv", &["flatscape-report"]),
+    ("csv", &["flatscape-data", "flatscape-report"]),
     ("plotters", &["flatscape-report"]),
     ("minijinja", &["flatscape-report"]),
     ("prost", &["flatscape-graph"]),
@@ -35,7 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-sdk", &["flatscape-abi", "flatscape-graph"]),
     ("flatscape-host", &["flatscape-abi", "flatscape-graph"]),
     ("flatscape-standard", &["flatscape-sdk"]),
-    ("flatscape-intake", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph"]),
+    ("flatscape-data", &["flatscape-engine", "flatscape-graph"]),
+    ("flatscape-intake", &["flatscape-autodiff", "flatscape-data", "flatscape-engine", "flatscape-graph"]),
     ("flatscape-measure", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake"]),
     (
         "flatscape-audit",
@@ -239,10 +240,11 @@ fn graph_autodiff_and_report_do_no_input_or_output() {
 
 #[test]
 fn one_place_prints() {
-    let found: Vec<String> = ["harness/cli/src", "harness/intake/src", "harness/measure/src", "harness/audit/src"]
-        .iter()
-        .flat_map(|folder| violations(folder, PRINTS, |_| false))
-        .collect();
+    let found: Vec<String> =
+        ["harness/cli/src", "harness/data/src", "harness/intake/src", "harness/measure/src", "harness/audit/src"]
+            .iter()
+            .flat_map(|folder| violations(folder, PRINTS, |_| false))
+            .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -278,8 +280,14 @@ fn there_is_one_main() {
 const FILE: usize = 600;
 /// Lines that a function may have, and the folders that are held to it.
 const FUNCTION: usize = 60;
-const SHORT_FUNCTIONS: &[&str] =
-    &["harness/intake/src", "harness/measure/src", "harness/audit/src", "harness/report/src", "harness/cli/src"];
+const SHORT_FUNCTIONS: &[&str] = &[
+    "harness/data/src",
+    "harness/intake/src",
+    "harness/measure/src",
+    "harness/audit/src",
+    "harness/report/src",
+    "harness/cli/src",
+];
 /// Functions that are longer, and why.
 const LONG: &[(&str, &str, &str)] = &[
     ("harness/measure/src/certificate/file.rs", "subject", "one match over what a file can be differentiated with respect to"),

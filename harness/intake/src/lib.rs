@@ -1,5 +1,5 @@
-//! From a user's files to a [`model::Model`] and a [`data::Dataset`]: opening, cards, preprocessing, hazards, remedies, and
-//! refusals with their reasons.
+//! From a user's files to a [`model::Model`] that fits a [`data::Dataset`]: cards, preprocessing, hazards, remedies. Images, files
+//! and refusals are those of the crate `flatscape-data`, named here again because every model needs them.
 //!
 //! This crate knows no plugins, attacks or run directories.
 //!
@@ -13,18 +13,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub use flatscape_data::{self as data, files, number, refusal};
+
 pub mod card;
-pub mod data;
 pub mod doubt;
-pub mod files;
 pub mod functions;
 pub mod gradient;
 pub mod hazards;
 pub mod inspect;
 pub mod model;
-pub mod number;
 pub mod random;
-pub mod refusal;
 pub mod remedies;
 pub mod scores;
 pub mod suggest;

@@ -47,7 +47,8 @@ pub fn compare_markdown(comparison: &Comparison) -> String {
     differences(comparison, &mut text);
     for condition in &comparison.conditions {
         let verdict = if condition.holds { "holds" } else { "**does not hold**" };
-        text += &format!("\n- {} {verdict}: {}", markdown(&shown(&condition.text)), markdown(&shown_to(&condition.sentence, 600)));
+        text +=
+            &format!("\n- {} {verdict}: {}", markdown(&shown(&condition.text)), markdown(&shown_to(&condition.sentence, 600)));
     }
     if !comparison.conditions.is_empty() {
         text.push('\n');

@@ -54,7 +54,12 @@ pub fn results_md(page: &Page) -> String {
 fn verdict_list(text: &mut String, page: &Page) {
     for verdict in verdicts(&page.records) {
         let unreliable = if is_unreliable(&verdict, page) { " **Unreliable:** see the doubts." } else { "" };
-        *text += &format!("- **{}** on {}: {}{unreliable}\n", markdown(&verdict.model), markdown(&verdict.about), markdown(&verdict.sentence));
+        *text += &format!(
+            "- **{}** on {}: {}{unreliable}\n",
+            markdown(&verdict.model),
+            markdown(&verdict.about),
+            markdown(&verdict.sentence)
+        );
     }
     let interval = if page.interval.is_empty() { String::new() } else { format!(" ({})", markdown(&shown(&page.interval))) };
     *text +=

@@ -59,8 +59,8 @@ pub(super) const NAMED: &[Named] = &[
         name: "digits",
         classes: DIGITS,
         home: Home::Shipped {
-            test: include_bytes!("../../../../models/digits/digits-test.npz"),
-            train: include_bytes!("../../../../models/digits/digits-train.npz"),
+            test: include_bytes!("../../../models/digits/digits-test.npz"),
+            train: include_bytes!("../../../models/digits/digits-train.npz"),
             source: "shipped with flatscape: UCI handwritten digits, 8×8",
         },
     },

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const GOLDEN: &str = include_str!("../../../../../tests/golden/pillow.json");
+const GOLDEN: &str = include_str!("../../../../tests/golden/pillow.json");
 
 fn bytes(value: &serde_json::Value) -> Vec<u8> {
     let hex = value.as_str().expect("hexadecimal");

@@ -1,11 +1,17 @@
 //! Labelled images: where data sets are found, what is read, and what is refused before any work starts. Knows pixels in [0,1]
-//! and labels; resizes only on request, never clips or guesses.
+//! and labels; resizes only on request, never clips or guesses. Also what reading a stranger's file needs: opening it, refusals,
+//! numbers as users write them.
+//!
+//! This crate knows no models.
 
 mod cifar;
+pub mod files;
 mod folder;
 mod idx;
 mod names;
 mod npz;
+pub mod number;
+pub mod refusal;
 pub mod resize;
 
 use std::ops::Range;
@@ -16,7 +22,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use self::resize::{Crop, Picture, Resize};
-use crate::files::{self, FileBytes, FileError, show};
+use crate::files::{FileBytes, FileError, show};
 use crate::refusal::{Refusal, escape};
 
 /// Largest file or array of a data set, in bytes.
