@@ -16,6 +16,8 @@ mod gradient_file;
 #[cfg(test)]
 mod hazards;
 #[cfg(test)]
+mod installed;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod library;

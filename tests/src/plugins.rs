@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use flatscape_graph::{onnx, text};
+use flatscape_host::{Kind, Plugins, Search, WorkerCommand};
 
 use crate::program::Run;
 use crate::provision::{built, command, command_of, flatscape, panicking_plugin, program, root};
@@ -55,34 +56,50 @@ fn the_reserved_ids_are_those_of_the_standard_plugin() {
     assert_eq!(offered, reserved);
 }
 
-/// With the standard library removed no attack and no metric exists.
+/// The harness has no attack and no metric of its own.
 #[test]
-fn the_program_alone_has_no_attack_and_no_metric() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let alone = folder.path().join(program().file_name().expect("a name"));
+fn the_harness_alone_has_no_attack_and_no_metric() {
+    let none = Plugins::discover(&Search::default(), &WorkerCommand::new(program(), &["plugin-worker"]));
+    assert!(none.components().is_empty() && none.refused().is_empty());
+    for (kind, component) in
+        [(Kind::Attack, "pgd"), (Kind::Attack, "fgsm"), (Kind::Metric, "phi"), (Kind::Metric, "ams"), (Kind::Metric, "logp")]
+    {
+        let error = none.component(kind, component).expect_err("there is none");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(&format!("there is no {} \"{component}\"", kind.name())), "{error}");
+    }
+}
+
+/// A copy of the program in a folder of its own, as `cargo install` leaves it.
+fn installed(folder: &Path) -> PathBuf {
+    let alone = folder.join("bin").join(program().file_name().expect("a name"));
+    std::fs::create_dir(folder.join("bin")).expect("a folder");
     std::fs::copy(program(), &alone).expect("a copy");
+    alone
+}
+
+/// A program that was installed alone has the standard plugin inside: the same numbers, under the hash of the program.
+#[test]
+fn a_program_that_was_installed_alone_has_the_standard_plugin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alone = installed(folder.path());
     let run = |arguments: &[&str]| command_of(&alone, folder.path(), arguments).output().expect("the program starts");
     let said = |output: &Output| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
     let listed = run(&["plugins", "list"]);
-    assert!(listed.status.success() && said(&listed).contains("no plugin was found"), "{}", said(&listed));
-    assert_eq!(String::from_utf8_lossy(&run(&["plugins", "list", "--json"]).stdout).trim(), "[]");
-    for (flag, kind, component) in [
-        ("--attack", "attack", "pgd"),
-        ("--attack", "attack", "fgsm"),
-        ("--metric", "metric", "phi"),
-        ("--metric", "metric", "ams"),
-        ("--metric", "metric", "logp"),
-        ("--metric", "metric", "likelihood-landscape"),
-    ] {
-        let audit = run(&["audit", "digits-standard", "--data", "digits", "-n", "5", flag, component, "--out", "run"]);
-        assert_eq!(audit.status.code(), Some(2), "{}", said(&audit));
-        assert!(said(&audit).contains(&format!("there is no {kind} \"{component}\"")), "{}", said(&audit));
-        assert!(!folder.path().join("run").exists(), "nothing is begun");
+    assert!(listed.status.success() && said(&listed).contains("pgd"), "{}", said(&listed));
+    let doctor = run(&["doctor", "--engine", "tract"]);
+    assert!(doctor.status.success(), "{}", said(&doctor));
+    let output = run(&beside_good(&[]));
+    assert!(output.status.success(), "{}", said(&output));
+    let hash = flatscape_intake::files::sha256(&std::fs::read(&alone).expect("the program"));
+    let run = Run { output, folder };
+    let rows = run.table("results.csv");
+    let attack = rows.iter().find(|row| row["component"] == "fgsm").expect("a row of fgsm");
+    assert_eq!((attack["plugin"].as_str(), attack["plugin_sha256"].as_str()), ("standard", hash.as_str()));
+    for (component, metric) in [("fgsm", "robust_accuracy"), ("ams", "ams_mean")] {
+        let expected = baseline().value("digits-standard", component, metric);
+        assert_eq!(run.value("digits-standard", component, metric), expected, "{component}");
     }
-    assert_eq!(run(&["doctor"]).status.code(), Some(6));
-    assert_ne!(run(&["demo"]).status.code(), Some(0));
-    // what needs no plugin works
-    assert!(run(&["inspect", "digits-standard"]).status.success());
 }
 
 /// Builds, is found in order, and finds adversarial examples that hold.
@@ -118,9 +135,10 @@ fn a_plugin_from_the_c_template_builds_loads_and_attacks() {
 #[test]
 fn a_plugin_from_the_rust_template_builds_loads_and_attacks() {
     let folder = tempfile::tempdir().expect("a folder");
-    let into = folder.path().to_str().expect("a path");
-    // from inside the checkout, so that it depends on the SDK of this checkout
-    let made = command(&root(), &["plugins", "new", "rust-steps", "--lang", "rust", "--into", into]).output().expect("it starts");
+    // no checkout lies around the program or the folder: the sources of the SDK come with the plugin
+    let alone = installed(folder.path());
+    let made = command_of(&alone, folder.path(), &["plugins", "new", "rust-steps", "--lang", "rust"]);
+    let made = { made }.output().expect("it starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let source = folder.path().join("rust-steps");
     std::fs::copy(root().join("Cargo.lock"), source.join("Cargo.lock")).expect("versions that are there already");

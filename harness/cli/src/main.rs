@@ -32,6 +32,7 @@ struct CommandLine {
 
 fn main() -> ExitCode {
     signals::own_up_to_panics();
+    flatscape_host::builtin::link(flatscape_standard::flatscape_plugin);
     let ended = match CommandLine::try_parse() {
         Ok(CommandLine { command: Some(command) }) => command.run(),
         Ok(CommandLine { command: None }) => {

@@ -66,6 +66,9 @@ pub(crate) fn search(settings: &Settings) -> Vec<Place> {
     }
     if let Some(directory) = env::current_exe().ok().as_deref().and_then(Path::parent) {
         places.extend(inside("beside the program", directory));
+        // `pip install` puts the program into PREFIX/bin, and onnxruntime into PREFIX/lib/python3.x
+        let prefix = directory.file_name().filter(|name| *name == "bin").and(directory.parent());
+        places.extend(prefix.into_iter().flat_map(|prefix| of_python("the Python environment of the program", prefix)));
     }
     let managed = runtime::installed(&settings.data_dir, settings.device);
     if managed.is_empty() {
@@ -74,11 +77,7 @@ pub(crate) fn search(settings: &Settings) -> Vec<Place> {
     places.extend(managed.iter().flat_map(|directory| inside("installed by flatscape", directory)));
     for (variable, origin) in [("VIRTUAL_ENV", "the active virtualenv"), ("CONDA_PREFIX", "the active conda environment")] {
         if let Some(prefix) = env::var_os(variable).filter(|p| !p.is_empty()) {
-            let found: Vec<Place> = python_directories(Path::new(&prefix))
-                .iter()
-                .flat_map(|directory| inside(origin, directory))
-                .filter(|place| place.finding != Finding::Missing)
-                .collect();
+            let found = of_python(origin, Path::new(&prefix));
             places.extend(if found.is_empty() { vec![missing(origin, Path::new(&prefix))] } else { found });
         }
     }
@@ -130,6 +129,12 @@ pub(crate) fn inspect(path: &Path) -> Finding {
         )),
         _ => Finding::Usable { version },
     }
+}
+
+/// The libraries that Python packages of an environment brought.
+fn of_python(origin: &'static str, prefix: &Path) -> Vec<Place> {
+    let everywhere = python_directories(prefix).into_iter().flat_map(|directory| inside(origin, &directory));
+    everywhere.filter(|place| place.finding != Finding::Missing).collect()
 }
 
 fn named(origin: &'static str, path: &Path) -> Place {

@@ -4,6 +4,7 @@
 //! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`]. This crate knows the
 //! plugin interface and graphs. It knows no models, engines or reports, and it runs no graph.
 
+pub mod builtin;
 mod check;
 mod component;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::builtin;
 use crate::error::HostError;
 
 /// Variable with folders and files, separated as in `PATH`.
@@ -16,6 +17,8 @@ pub struct Search {
     pub path: Vec<PathBuf>,
     /// The folder of the executable: it, its `deps/` and `../lib/flatscape` are searched.
     pub beside: Option<PathBuf>,
+    /// The program, where the standard plugin is inside it: used if no file of that plugin lies beside it.
+    pub program: Option<PathBuf>,
     /// Load files that others may write to: for containers in which everybody is one user.
     pub insecure_permissions: bool,
 }
@@ -28,6 +31,7 @@ impl Search {
             files: files.to_vec(),
             path: path.map(|p| std::env::split_paths(&p).filter(|p| !p.as_os_str().is_empty()).collect()).unwrap_or_default(),
             beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)),
+            program: builtin::file(),
             insecure_permissions: false,
         }
     }
@@ -47,6 +51,10 @@ impl Search {
             for folder in [beside.clone(), beside.join("deps"), beside.join("../lib/flatscape")] {
                 self.folder(&folder, &mut found, &mut names);
             }
+        }
+        let standard = |name: &std::ffi::OsString| name.to_str().is_some_and(|name| name.contains(builtin::STEM));
+        if let Some(program) = self.program.as_ref().filter(|_| !names.iter().any(standard)) {
+            found.push(Ok(program.clone()));
         }
         for file in &self.files {
             let result = file.canonicalize().map_err(|e| {
@@ -126,10 +134,15 @@ mod tests {
             files: vec![named.clone(), named.clone()],
             path: vec![dir.path().join("path"), dir.path().join("missing")],
             beside: Some(dir.path().join("bin")),
+            program: Some(named.clone()),
             insecure_permissions: false,
         };
         let found: Vec<PathBuf> = search.candidates().into_iter().map(Result::unwrap).collect();
-        assert_eq!(found, [first, deps, lib, named, b]);
+        assert_eq!(found, [first, deps, lib, named.clone(), b]);
+        // the plugin inside the program is for programs that were installed alone, and comes first
+        let alone = Search { beside: Some(dir.path().join("elsewhere")), ..search };
+        let found: Vec<PathBuf> = alone.candidates().into_iter().map(Result::unwrap).collect();
+        assert_eq!(found.first(), Some(&named));
         let missing = Search::only(&[dir.path().join("no.so")]).candidates();
         let error = missing[0].as_ref().unwrap_err();
         assert!(error.sentence.ends_with("No such file or directory (os error 2)"), "{error}");

@@ -56,9 +56,15 @@ const C: &[(&str, &str)] = &[
 /// How the Rust template names the SDK, to be replaced.
 const SDK_PATH: &str = "path = \"../../../harness/sdk\"";
 
+/// The sources of the SDK as they were when this program was built.
+const SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
+
+/// The folder of a new plugin in which the sources of the SDK are written.
+const SDK_FOLDER: &str = "flatscape";
+
 /// Writes a plugin called `name` (lower case with hyphens) into the new folder `<into>/<name>` and returns its files. A Rust
-/// plugin depends on the SDK in the flatscape checkout around this executable or the current folder, or else on the published
-/// one of this version.
+/// plugin depends on the SDK in the flatscape checkout around this executable or the current folder; where there is none, the
+/// sources of the SDK are written beside the plugin.
 ///
 /// # Errors
 /// The name is not an id, the folder exists, or it cannot be written.
@@ -69,21 +75,50 @@ pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<Pat
         let what = format!("{} is there already", shown(&folder.display().to_string()));
         return Err(HostError::user("P40", what).help("choose another name or another folder; nothing is overwritten"));
     }
-    let sdk = match (language, checkout()) {
-        (Language::C, _) => String::new(),
-        (Language::Rust, Some(checkout)) => format!("path = {:?}", checkout.join("harness/sdk").display().to_string()),
-        (Language::Rust, None) => format!("version = \"{}\"", env!("CARGO_PKG_VERSION")),
+    let around = checkout();
+    let sdk = match &around {
+        Some(checkout) => format!("path = {:?}", checkout.join("harness/sdk").display().to_string()),
+        None => format!("path = \"{SDK_FOLDER}/harness/sdk\""),
     };
     let mut written = Vec::new();
     for (file, content) in language.files() {
         let path = folder.join(named(file, name));
         // the headers are not templates
-        let content = if file.ends_with(".h") { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
-        let wrote = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
-        wrote.map_err(|e| HostError::new("P41", Blame::Machine, format!("{}: {e}", shown(&path.display().to_string()))))?;
+        let mut content = if file.ends_with(".h") { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
+        if around.is_none() && *file == "Cargo.toml" {
+            content = content.replace("[workspace]", &format!("[workspace]\nexclude = [\"{SDK_FOLDER}\"]"));
+        }
+        write(&path, &content)?;
         written.push(path);
     }
+    if around.is_none() && language == Language::Rust {
+        for (file, content) in SDK {
+            let content = if *file == "Cargo.toml" { workspace_of_the_sdk(content) } else { (*content).to_owned() };
+            write(&folder.join(SDK_FOLDER).join(file), &content)?;
+        }
+    }
     Ok(written)
+}
+
+fn write(path: &Path, content: &str) -> Result<(), HostError> {
+    let wrote = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, content));
+    wrote.map_err(|e| HostError::new("P41", Blame::Machine, format!("{}: {e}", shown(&path.display().to_string()))))
+}
+
+/// The manifest of this workspace, cut down to the crates of the SDK: their versions, dependencies and lints.
+fn workspace_of_the_sdk(manifest: &str) -> String {
+    let mut kept = String::from("[workspace]\nresolver = \"3\"\nmembers = [\"harness/*\"]\n");
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.starts_with("[workspace.");
+        }
+        if inside {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 fn named(text: &str, name: &str) -> String {
@@ -103,6 +138,17 @@ fn checkout() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sources_of_the_sdk_are_a_workspace() {
+        let names: Vec<&str> = SDK.iter().map(|(name, _)| *name).collect();
+        for name in ["Cargo.toml", "harness/abi/src/lib.rs", "harness/graph/Cargo.toml", "harness/sdk/src/lib.rs"] {
+            assert!(names.contains(&name), "{name} of {names:?}");
+        }
+        let root = workspace_of_the_sdk(SDK[0].1);
+        assert!(root.contains("[workspace.package]") && root.contains("[workspace.dependencies]"), "{root}");
+        assert!(!root.contains("[profile") && !root.contains("tests"), "{root}");
+    }
 
     #[test]
     fn templates_carry_the_name_everywhere() {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod compare;
+mod completions;
 mod demo;
 mod doctor;
 mod grad;
@@ -61,6 +62,10 @@ pub enum Command {
     Shard(shard::ShardCommand),
     /// Compute open jobs of a run directory, beside other workers
     Worker(worker::Worker),
+    /// Print the completions of a shell: bash, zsh, fish, …
+    Completions(completions::Completions),
+    /// Print the man page, or write one page per command
+    Man(completions::Man),
     /// The process in which plugin code runs
     #[command(hide = true)]
     PluginWorker(plugin_worker::PluginWorker),
@@ -83,6 +88,8 @@ impl Command {
             Command::Doctor(c) => c.run(),
             Command::Shard(c) => c.run(),
             Command::Worker(c) => c.run(),
+            Command::Completions(c) => c.run(),
+            Command::Man(c) => c.run(),
             Command::PluginWorker(c) => c.run(),
         }
     }

@@ -9,6 +9,7 @@ use sha2::Digest as _;
 
 use super::port::{self, Port};
 use super::reading;
+use crate::builtin;
 use crate::component::Description;
 use crate::params::{Arguments, Value};
 use crate::program::{RawProgram, hex};
@@ -36,6 +37,9 @@ impl Loaded {
             return Err((Refusal::Changed, "changed while it was being loaded".into()));
         }
         drop(bytes);
+        if let Some(entry) = builtin::entry(path) {
+            return Loaded::of(entry);
+        }
         // SAFETY: loading runs the plugin's constructors. That is what a plugin is; they run in this process, which exists
         // for it, or in the host's if the user requested that.
         let library = unsafe { libloading::Library::new(path) };
@@ -45,6 +49,11 @@ impl Loaded {
         // SAFETY: the symbol of this name has this type in every version of the ABI.
         let entry = unsafe { library.get::<abi::PluginEntry>(abi::SYMBOL.as_bytes()) };
         let entry = entry.map_err(|_| (Refusal::NoSymbol, format!("does not export `{}`", abi::SYMBOL)))?;
+        Loaded::of(*entry)
+    }
+
+    /// Calls the entry. The error is a clause about the plugin.
+    fn of(entry: abi::PluginEntry) -> Result<Loaded, (Refusal, String)> {
         // SAFETY: the contract of the symbol: callable once loaded, from this thread.
         let plugin = unsafe { entry() };
         // SAFETY: the result points to a plugin struct of some version, or is null.
