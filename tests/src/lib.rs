@@ -6,6 +6,8 @@ mod accepted;
 #[cfg(test)]
 mod architectures;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod certificate;
 #[cfg(test)]
 mod formats;

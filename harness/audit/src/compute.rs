@@ -173,7 +173,7 @@ impl<'a> Workshop<'a> {
                 }
             }
             Work::Suggestions => {
-                let found = self.suggestions(job)?;
+                let found = suggest(self.engine.as_ref(), self.model(job)?, self.dataset(job)?)?;
                 put_text(&mut computed.findings, "suggestions", &pretty(&found)?);
             }
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
@@ -245,23 +245,6 @@ impl<'a> Workshop<'a> {
         computed.findings = measured.findings;
         computed.fault = measured.fault.map(Refusal::from);
         Ok(())
-    }
-
-    fn suggestions(&self, job: &Job) -> Result<Vec<String>, Refusal> {
-        /// The clean accuracy below which the usual mistakes of preprocessing are tried.
-        const POOR: f64 = 0.5;
-        let (mut right, mut n) = (0usize, 0usize);
-        for clean in self.results(job)? {
-            let column = |name: &str| clean.get::<i64>(name).map_err(|e| Refusal::state(106, e.to_string()));
-            let (labels, predictions) = (column("label")?, column("prediction")?);
-            right += labels.iter().zip(&predictions).filter(|(y, p)| y == p).count();
-            n += labels.len();
-        }
-        let accuracy = right as f64 / n.max(1) as f64;
-        if n == 0 || accuracy >= POOR {
-            return Ok(Vec::new());
-        }
-        suggest(self.engine.as_ref(), self.model(job)?, self.dataset(job)?, accuracy)
     }
 
     fn same_engine(&self, job: &Job) -> Result<(), Refusal> {

@@ -265,10 +265,8 @@ impl Planner<'_> {
     fn measurements(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
         let ranges = self.ranges();
         let clean: Vec<Job> = ranges.iter().map(|&r| self.job(model, Work::Clean, &self.first, r, None)).collect();
-        let mut suggestions = self.job(model, Work::Suggestions, &self.first, (0, 0), None);
-        suggestions.after = clean.iter().map(|job| job.name.clone()).collect();
         jobs.extend(clean);
-        jobs.push(suggestions);
+        jobs.push(self.job(model, Work::Suggestions, &self.first, (0, 0), None));
         for attack in &self.manifest.attacks {
             for threat in self.threats_of(attack)? {
                 let work = Work::Attack(attack.request.clone());

@@ -138,6 +138,9 @@ pub struct DataOptions {
     /// Accept fewer images than -n requests
     #[arg(long)]
     pub allow_fewer: bool,
+    /// Leave out the images of a folder that cannot be read, and count them
+    #[arg(long)]
+    pub skip_unreadable: bool,
     /// Added to every label, for models with a background class
     #[arg(long, default_value_t = 0, value_name = "K", allow_hyphen_values = true)]
     pub label_offset: i64,
@@ -155,6 +158,8 @@ impl DataOptions {
             limit: self.n,
             allow_fewer: self.allow_fewer,
             label_offset: self.label_offset,
+            skip_unreadable: self.skip_unreadable,
+            matching: None,
             preparation: None,
         })
     }
@@ -172,9 +177,21 @@ pub struct IntakeOptions {
     /// Per channel, or one for all
     #[arg(long, value_name = "S,S,S")]
     pub std: Option<String>,
-    /// nchw, nhwc, flat or flat-columns
+    /// nchw, nhwc, flat, flat-columns, flat-pixels (the channels of each pixel together); ncwh, nwhc: rows and columns exchanged
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
+    /// The channels that the model is fed: rgb, bgr (mean and std are then in that order, too) or gray; converts between grey and colour
+    #[arg(long, value_name = "CHANNELS")]
+    pub channels: Option<String>,
+    /// Feed 1 − x for every pixel x, dark for light
+    #[arg(long)]
+    pub invert: bool,
+    /// Keep the middle square before resizing: its edge over the shorter edge of the image, for example 224/256
+    #[arg(long, value_name = "SHARE")]
+    pub square: Option<String>,
+    /// How classes of the data become those of the model: name, number or position; found out if absent
+    #[arg(long, value_name = "HOW")]
+    pub match_classes: Option<String>,
     /// Resize 8-bit images before anything else, as Pillow does: HEIGHTxWIDTH or the shorter edge, then the filter (bilinear)
     #[arg(long, value_name = "SIZE[:FILTER]")]
     pub resize: Option<String>,

@@ -41,6 +41,7 @@ fn read(folder: &Path, request: &Request) -> Result<Raw, Refusal> {
         class_names: Vec::new(),
         files: vec![listed(&images), listed(&labels)],
         notes: Vec::new(),
+        first_in_colour: None,
     })
 }
 

@@ -5,12 +5,16 @@
 //! This crate knows no models.
 
 mod cifar;
+pub mod classes;
 pub mod files;
 mod folder;
 mod idx;
+mod listing;
 mod names;
 mod npz;
 pub mod number;
+mod picture;
+mod prepare;
 pub mod refusal;
 pub mod resize;
 
@@ -18,10 +22,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flatscape_graph::{Tensor, shown};
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use self::resize::{Crop, Picture, Resize};
+pub use self::prepare::{Colour, Preparation, Square};
+
+use self::classes::Matching;
+use self::resize::Picture;
 use crate::files::{FileBytes, FileError, show};
 use crate::refusal::{Refusal, escape};
 
@@ -68,6 +74,12 @@ pub struct Request {
     pub allow_fewer: bool,
     /// Added to every label, for models with a background class.
     pub label_offset: i64,
+    /// Whether images of a folder that cannot be read are left out and counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_unreadable: bool,
+    /// Which class of the model every class of the data is, where classes have names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Matching>,
     /// What is done to the images before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
@@ -83,26 +95,10 @@ impl Request {
             limit: None,
             allow_fewer: false,
             label_offset: 0,
+            skip_unreadable: false,
+            matching: None,
             preparation: None,
         }
-    }
-}
-
-/// What is done to 8-bit images before anything else: resized, then cropped, as Pillow does it. The threat model is about the
-/// pixels that come out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Preparation {
-    /// Another size.
-    pub resize: Option<Resize>,
-    /// The middle.
-    pub crop: Option<Crop>,
-}
-
-impl Preparation {
-    /// As on the command line.
-    pub fn text(&self) -> String {
-        let parts = [self.resize.map(|r| format!("--resize {}", r.text())), self.crop.map(|c| format!("--crop {}", c.text()))];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -159,6 +155,12 @@ pub struct Dataset {
     pub labels: Vec<i64>,
     /// Names of the classes, in the order of labels; empty if no source names them.
     pub class_names: Vec<String>,
+    /// Which class of a model every class was, where the labels are those of a model already.
+    pub matching: Option<Matching>,
+    /// Whether the order of the classes is the same wherever this data set is used.
+    pub canonical: bool,
+    /// The first file in colour of a folder.
+    pub first_in_colour: Option<String>,
     /// What was added to every label.
     pub label_offset: i64,
     /// SHA-256 of the split as read (shape, pixels, labels), before `limit` (of a folder of images: up to it) and `label_offset`.
@@ -206,6 +208,8 @@ struct Raw {
     files: Vec<(String, String)>,
     /// What a reader should know, in sentences.
     notes: Vec<String>,
+    /// The first file in colour.
+    first_in_colour: Option<String>,
 }
 
 impl Dataset {
@@ -221,72 +225,83 @@ impl Dataset {
         };
         dataset.check(classes)?;
         dataset.sha256 = dataset.hash();
+        dataset.canonical = classes.is_some();
+        if request.skip_unreadable && !Path::new(&request.data).is_dir() {
+            dataset.notes.push("--skip-unreadable has no effect: it is about folders of images".to_owned());
+        }
         dataset.notes.extend(dataset.curiosities());
         if let Some(limit) = request.limit {
             dataset.keep_first(limit, request.allow_fewer)?;
         }
-        dataset.label_offset = request.label_offset;
-        dataset.labels.iter_mut().for_each(|y| *y = y.saturating_add(request.label_offset));
+        if let Some(matching) = &request.matching {
+            dataset = dataset.matched(matching)?;
+        }
+        dataset.offset(request.label_offset)?;
         match request.preparation {
             Some(preparation) => dataset.prepared(preparation),
             None => Ok(dataset),
         }
     }
 
-    /// The same images resized and cropped. Where all of them already have the size that comes out, they stay as they are. The
-    /// hash stays that of the images as read.
+    /// The same images with the labels of a model.
     ///
     /// # Errors
-    /// Data errors: pixels that are not 8-bit, images smaller than the crop, and where images of different sizes would come out.
-    pub fn prepared(mut self, preparation: Preparation) -> Result<Dataset, Refusal> {
-        let Preparation { resize, crop } = preparation;
-        let [c, h, w] = self.shape;
-        let size = |[h, w]: [usize; 2]| Picture::fitted([h, w], resize, crop);
-        // what comes out whatever goes in
-        let wanted = (size([7, 11]) == size([13, 5])).then(|| size([7, 11]));
-        let untouched = match &self.pixels {
-            Pixels::Pictures(_) => false,
-            _ => wanted == Some([h, w]) || size([h, w]) == [h, w],
-        };
-        if untouched {
-            return Ok(self);
-        }
-        let pictures = match std::mem::replace(&mut self.pixels, Pixels::Bytes(Vec::new())) {
-            Pixels::Bytes(v) => {
-                v.chunks_exact((c * h * w).max(1)).map(|p| Picture { shape: self.shape, pixels: p.to_vec() }).collect()
-            }
-            Pixels::Pictures(pictures) => pictures,
-            Pixels::Floats(_) => {
-                let what = format!(
-                    "data set {}: its pixels are floats, and only 8-bit images are resized ({})",
-                    self.name,
-                    preparation.text()
-                );
-                return Err(Refusal::data(80, what).help("store uint8 images, or images of the size that the model takes"));
-            }
-        };
-        let name = &self.name;
-        let one = |(row, picture): (usize, &Picture)| {
-            picture.prepared(resize, crop).map_err(|why| Refusal::data(80, format!("data set {name}: row {row} {why}")))
-        };
-        let pictures: Vec<Picture> = pictures.par_iter().enumerate().map(one).collect::<Result<_, _>>()?;
-        (self.shape, self.pixels) = Pixels::of(pictures);
-        if let Pixels::Pictures(_) = self.pixels {
-            let what = format!("data set {name}: {} leaves images of different sizes", preparation.text());
-            return Err(Refusal::data(80, what).help("state a crop, too: --crop HEIGHTxWIDTH"));
+    /// `D061`: an image is of a class without a match.
+    pub fn matched(mut self, matching: &Matching) -> Result<Dataset, Refusal> {
+        for (row, y) in self.labels.iter_mut().enumerate() {
+            let to = usize::try_from(*y).ok().and_then(|y| matching.to.get(y)).copied().filter(|to| *to >= 0);
+            let Some(to) = to else {
+                let what = format!("data set {}: row {row} is of the class {y}, which is none of the model's", self.name);
+                return Err(Refusal::data(61, what));
+            };
+            *y = to;
         }
         self.notes.push(format!(
-            "the images were prepared by {} as Pillow does it; the threat model is about the pixels that came out, {}x{}",
-            preparation.text(),
-            self.shape[1],
-            self.shape[2]
+            "classes of {} were matched by {}: {}",
+            self.name,
+            matching.by.name(),
+            matching.pairs(&self.class_names, 20)
         ));
+        self.class_names.clone_from(&matching.names);
+        self.matching = Some(matching.clone());
         Ok(self)
     }
 
+    /// Adds to every label.
+    ///
+    /// # Errors
+    /// `D077`: a label becomes negative.
+    pub fn offset(&mut self, offset: i64) -> Result<(), Refusal> {
+        self.label_offset = offset;
+        for (row, y) in self.labels.iter_mut().enumerate() {
+            *y = y.saturating_add(offset);
+            if *y < 0 {
+                let what =
+                    format!("data set {}: --label-offset {offset} makes the label {} of row {row} {y}", self.name, *y - offset);
+                return Err(Refusal::data(77, what).help("labels start at 0: choose an offset that leaves none below"));
+            }
+        }
+        Ok(())
+    }
+
     fn new(name: String, split: Split, raw: Raw, source: String) -> Dataset {
-        let Raw { shape, pixels, labels, class_names, files, notes } = raw;
-        Dataset { name, split, shape, pixels, labels, class_names, label_offset: 0, sha256: String::new(), files, source, notes }
+        let Raw { shape, pixels, labels, class_names, files, notes, first_in_colour } = raw;
+        Dataset {
+            name,
+            split,
+            shape,
+            pixels,
+            labels,
+            class_names,
+            matching: None,
+            canonical: false,
+            first_in_colour,
+            label_offset: 0,
+            sha256: String::new(),
+            files,
+            source,
+            notes,
+        }
     }
 
     /// How many images.

@@ -78,7 +78,7 @@ impl Named {
             Home::Shipped { test, train, source } => {
                 let bytes = if request.split == Split::Test { test } else { train };
                 let file = format!("{}-{}.npz", self.name, request.split.name());
-                (npz::parse(bytes, &file, files::sha256(bytes))?, (*source).to_owned())
+                (npz::parse(bytes, &file, files::sha256(bytes), request.split)?, (*source).to_owned())
             }
             Home::Fetched { format, command } => {
                 let places = places(request.data_dir.as_deref());

@@ -5,6 +5,7 @@ mod table;
 
 use std::fmt;
 
+pub use flatscape_graph::escape;
 pub use table::{Kind, REFUSALS, kind, page};
 
 /// Who has to act, which decides the exit code of the program.
@@ -142,20 +143,6 @@ impl fmt::Display for Refusal {
         }
         Ok(())
     }
-}
-
-/// A name that came from outside, fit to be printed: control and bidirectional characters as `\u{1b}`, at most 120 characters.
-pub fn escape(name: &str) -> String {
-    let mut shown = String::new();
-    for (i, c) in name.chars().enumerate() {
-        if i == 120 {
-            shown.push('…');
-            break;
-        }
-        let bidi = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || bidi { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
 }
 
 /// The candidate with the fewest edits from `word`, if it is close enough to be what was meant.

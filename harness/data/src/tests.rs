@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::resize::Resize;
 use super::*;
 
 fn folder() -> tempfile::TempDir {
@@ -196,7 +197,7 @@ fn a_bomb_is_refused_without_being_unpacked() {
         .map(|_| bytes.windows(4).position(|w| w == b"PK\x01\x02").expect("a directory"));
     let at = directory.expect("a directory") + 20;
     bytes[at..at + 4].copy_from_slice(&16u32.to_le_bytes());
-    let error = super::npz::parse(&bytes, "bomb.npz", String::new()).err().expect("refused");
+    let error = super::npz::parse(&bytes, "bomb.npz", String::new(), Split::Test).err().expect("refused");
     assert!(error.what.contains("array x"), "{error}");
 }
 
@@ -267,11 +268,11 @@ fn a_folder_of_images_is_read_class_by_class() {
         mixed.notes.iter().any(|n| n.starts_with("4 grey images"))
             && mixed.notes.iter().any(|n| n.starts_with("1 images have an alpha"))
     );
-    let preparation = Preparation { resize: Some(Resize::parse("4x4:nearest").expect("a size")), crop: None };
+    let preparation = Preparation { resize: Some(Resize::parse("4x4:nearest").expect("a size")), ..Preparation::default() };
     let prepared = Dataset::load(&Request { preparation: Some(preparation), ..request(dir.path()) }).expect("prepared");
     assert_eq!((prepared.shape, prepared.sha256.clone()), ([3, 4, 4], mixed.sha256.clone()));
     assert!(prepared.notes.iter().any(|n| n.contains("--resize 4x4:nearest as Pillow does it")));
-    let edge = Preparation { resize: Some(Resize::parse("4").expect("a size")), crop: None };
+    let edge = Preparation { resize: Some(Resize::parse("4").expect("a size")), ..Preparation::default() };
     let error = mixed.prepared(edge).expect_err("two sizes").to_string();
     assert!(error.contains("leaves images of different sizes") && error.contains("--crop"), "{error}");
 }
@@ -341,4 +342,102 @@ fn a_list_of_labels_stays_in_its_folder() {
         std::fs::write(data.join("labels.csv"), "link.png,0\n").expect("written");
         assert!(refusal(&request(&data)).to_string().contains("leaves the folder"));
     }
+}
+
+/// Text as NumPy stores it in `<U`.
+fn wide(text: &str) -> Vec<u8> {
+    text.chars().flat_map(|c| (c as u32).to_le_bytes()).collect()
+}
+
+#[test]
+fn archives_of_other_libraries_are_read() {
+    let dir = folder();
+    let path = dir.path().join("set.npz");
+    let images = |first: u8| npy("|u1", "False", "(2, 1, 2)", &[first, 0, 0, 0]);
+    let column = |values: &[i64]| npy("<i8", "False", "(2, 1)", &ints(values));
+    write(
+        &path,
+        &npz(&[
+            ("x_train", images(1)),
+            ("y_train", column(&[3, 4])),
+            ("x_test", images(2)),
+            ("y_test", column(&[5, 6])),
+            ("class_names", npy("<U3", "False", "(2,)", &wide("catdog"))),
+        ]),
+    );
+    let test = Dataset::load(&request(&path)).expect("read");
+    assert_eq!((test.labels.clone(), test.image_len()), (vec![5, 6], 2));
+    assert_eq!(test.class_names, ["cat", "dog"]);
+    let train = Dataset::load(&Request { split: Split::Train, ..request(&path) }).expect("read");
+    assert_eq!((train.labels, train.pixels), (vec![3, 4], Pixels::Bytes(vec![1, 0, 0, 0])));
+    // text labels are names of classes
+    write(&path, &npz(&[("images", images(1)), ("labels", npy("|S3", "False", "(2,)", b"dogcat"))]));
+    let named = Dataset::load(&request(&path)).expect("read");
+    assert_eq!((named.labels, named.class_names), (vec![1, 0], vec!["cat".to_owned(), "dog".to_owned()]));
+}
+
+/// Golden: what pandas, Excel and people write.
+#[test]
+fn lists_are_read_by_the_names_of_their_columns() {
+    let dir = folder();
+    for name in ["a.png", "b.png"] {
+        png(&dir.path().join(name), 1, 1, image::ColorType::L8, &[7]);
+    }
+    let read = |text: &str| {
+        write(&dir.path().join("labels.csv"), text.as_bytes());
+        let data = Dataset::load(&request(dir.path())).expect(text);
+        (data.labels, data.class_names)
+    };
+    let numbers = (vec![12, 3], Vec::<String>::new());
+    for text in [
+        "\u{feff}file,label\na.png,12.0\nb.png,3.0\n",
+        ",file,label\n0,a.png,12\n1,b.png,3\n",
+        "label,weight,filename\r\n12,0.5,a.png\r\n3,0.5,b.png\r\n",
+        "id,label\na,12\nb,3\n",
+        "a.png;12\nb.png;3\n",
+        "0,a.png,12\n1,b.png,03\n",
+        "\"file\",\"label\"\n\"./a.png\",\"12\"\n\n\"b.png\",\"3\"\n",
+    ] {
+        assert_eq!(read(text), numbers, "{text:?}");
+    }
+    let names = read("file,label\na.png,\"zebra, plains\"\nb.png,\"ant\"\n");
+    assert_eq!(names, (vec![1, 0], vec!["ant".to_owned(), "zebra, plains".to_owned()]));
+    for (text, says) in [
+        ("file,a,b\na.png,1,2\n", "no column is called label"),
+        ("file,label\na.png,\n", "the label is empty"),
+        ("file,label\nx.png,1\ny.png,2\n", "2 files in all"),
+    ] {
+        write(&dir.path().join("labels.csv"), text.as_bytes());
+        let error = refusal(&request(dir.path())).to_string();
+        assert!(error.contains(says), "{error} lacks {says:?}");
+    }
+}
+
+#[test]
+fn images_that_are_cut_off_are_named_and_can_be_skipped() {
+    let dir = folder();
+    std::fs::create_dir(dir.path().join("a")).expect("created");
+    let noise: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * 7919 % 251) as u8).collect();
+    for name in ["1.jpg", "2.jpg", "3.jpg", "4.jpg"] {
+        png(&dir.path().join("a").join(name), 64, 64, image::ColorType::Rgb8, &noise);
+    }
+    let whole = std::fs::read(dir.path().join("a/1.jpg")).expect("written");
+    assert_eq!(Dataset::load(&request(dir.path())).expect("whole").len(), 4);
+    write(&dir.path().join("a/2.jpg"), &whole[..whole.len() / 2]);
+    write(&dir.path().join("a/3.jpg"), b"");
+    let error = refusal(&request(dir.path()));
+    assert!(error.what.contains("2 files") && error.what.contains("2.jpg") && error.what.contains("3.jpg"), "{error}");
+    assert!(error.help.clone().is_some_and(|h| h.contains("--skip-unreadable")), "{error}");
+    let skipped = Request { skip_unreadable: true, limit: Some(2), ..request(dir.path()) };
+    let data = Dataset::load(&skipped).expect("two are left");
+    assert_eq!(data.len(), 2);
+    assert_eq!((data.files[0].0.as_str(), data.files[1].0.as_str()), ("a/1.jpg", "a/4.jpg"));
+    assert!(data.notes.iter().any(|n| n.contains("2 images that cannot be read were skipped")), "{:?}", data.notes);
+}
+
+#[test]
+fn labels_never_become_negative() {
+    let error = refusal(&Request { label_offset: -1, ..Request::new("digits") });
+    assert_eq!(error.id(), "D077");
+    assert!(error.what.contains("--label-offset -1 makes the label 0"), "{error}");
 }

@@ -139,7 +139,9 @@ fn of_python(origin: &'static str, prefix: &Path) -> Vec<Place> {
 
 fn named(origin: &'static str, path: &Path) -> Place {
     if path.is_dir() {
-        return inside(origin, path).into_iter().next().unwrap_or_else(|| missing(origin, path));
+        let found = inside(origin, path).into_iter().next().filter(|place| place.finding != Finding::Missing);
+        let none = Finding::Refused("is a folder without a library of ONNX Runtime".to_owned());
+        return found.unwrap_or_else(|| Place { origin, path: path.to_owned(), finding: none });
     }
     // dlopen would search a bare name along its own path; what was named is a file
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 pub use crate::attributes::{Attribute, Attributes};
-use crate::name::shown;
+use crate::name::{escape, shown};
 use crate::ops;
 use crate::tensor::{DType, Tensor};
 pub use crate::types::{Dim, Shape, ValueType};
@@ -86,7 +86,8 @@ impl Node {
 
     /// How messages call it: `Conv (node "/conv1/Conv")`.
     pub fn describe(&self) -> String {
-        if self.name.is_empty() { self.op.to_string() } else { format!("{} (node {})", self.op, shown(&self.name)) }
+        let op = escape(&self.op);
+        if self.name.is_empty() { op } else { format!("{op} (node {})", shown(&self.name)) }
     }
 }
 

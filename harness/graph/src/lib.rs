@@ -42,7 +42,7 @@ pub use expr::{Builder, Expr, Operand};
 pub use inline::InlineError;
 pub use ir::{Attribute, Attributes, Dim, Graph, Node, NodeId, Output, Problem, Shape, Value, ValueId, ValueType};
 pub use limits::{CONSTANT_BYTES, CONSTANT_FACTOR, VALUE_BYTES};
-pub use name::shown;
+pub use name::{escape, shown};
 pub use simplify::simplify;
 pub use subgraph::Subgraph;
 pub use tensor::{DType, Element, Tensor, rows};

@@ -18,13 +18,29 @@ pub fn shown(name: &str) -> String {
     }
 }
 
+/// A name from outside as messages show it without quotes: control and bidirectional characters as `\\u{1b}`, at most 120 characters.
+/// What came from a file, a plugin or a user passes this function or [`shown`] before it is shown.
+pub fn escape(name: &str) -> String {
+    let mut safe = String::new();
+    for (i, c) in name.chars().enumerate() {
+        if i == SHOWN {
+            safe.push('…');
+            break;
+        }
+        if is_odd(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    safe
+}
+
+/// Control and bidirectional characters, and those that show nothing.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffd}')
+}
+
 /// Whether a name of a file can be a label anywhere: neither empty nor endless, no control or bidirectional character.
 fn is_plain(name: &str) -> bool {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffd}')
-    };
-    !name.is_empty() && name.len() <= 1024 && !name.contains(odd)
+    !name.is_empty() && name.len() <= 1024 && !name.contains(is_odd)
 }
 
 impl Graph {

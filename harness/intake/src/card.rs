@@ -4,6 +4,7 @@
 use flatscape_graph::shown;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Square;
 use crate::data::resize::{Crop, Resize};
 use crate::number::number;
 use crate::refusal::{Refusal, nearest};
@@ -20,11 +21,24 @@ pub enum Layout {
     Flat,
     /// All pixels in a row, channel by channel, column by column.
     FlatColumns,
+    /// All pixels in a row, row by row, the channels of each pixel together.
+    FlatPixels,
+    /// [N,C,W,H]: rows and columns exchanged.
+    Ncwh,
+    /// [N,W,H,C]: rows and columns exchanged.
+    Nwhc,
 }
 
 /// The layouts by their names on the command line.
-pub const LAYOUTS: &[(&str, Layout)] =
-    &[("nchw", Layout::Nchw), ("nhwc", Layout::Nhwc), ("flat", Layout::Flat), ("flat-columns", Layout::FlatColumns)];
+pub const LAYOUTS: &[(&str, Layout)] = &[
+    ("nchw", Layout::Nchw),
+    ("nhwc", Layout::Nhwc),
+    ("flat", Layout::Flat),
+    ("flat-columns", Layout::FlatColumns),
+    ("flat-pixels", Layout::FlatPixels),
+    ("ncwh", Layout::Ncwh),
+    ("nwhc", Layout::Nwhc),
+];
 
 impl Layout {
     /// As users write it.
@@ -33,7 +47,31 @@ impl Layout {
     }
 }
 
-/// What is stated about preprocessing: the model is fed `(scale·x − mean)/std` for pixels x in [0,1], laid out as it wants.
+/// The channels that a model is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    /// Red, green, blue; grey images are repeated in three channels.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One; images in colour are made grey.
+    Gray,
+}
+
+/// The channels by their names on the command line.
+pub const CHANNELS: &[(&str, Channels)] =
+    &[("rgb", Channels::Rgb), ("bgr", Channels::Bgr), ("gray", Channels::Gray), ("grey", Channels::Gray)];
+
+impl Channels {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        CHANNELS.iter().find(|(_, c)| *c == self).map_or("rgb", |(name, _)| name)
+    }
+}
+
+/// What is stated about preprocessing: the model is fed `(scale·x − mean)/std` for pixels x in [0,1], laid out as it wants. Where
+/// images are inverted, x is 1 − x first; mean and std belong to the channels in the order in which the model is fed.
 /// What is absent was not stated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
@@ -45,6 +83,15 @@ pub struct Preprocessing {
     pub std: Option<Vec<f64>>,
     /// How pixels lie.
     pub layout: Option<Layout>,
+    /// Which channels the model is fed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
+    /// Whether dark is fed for light.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invert: Option<bool>,
+    /// The middle square that is kept before images are resized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub square: Option<Square>,
     /// How 8-bit images are resized before anything else; the threat model is about the pixels that come out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
@@ -73,9 +120,21 @@ impl Preprocessing {
             None => None,
             Some(text) => Some(layout(&text)?),
         };
+        let channels = match field("channels") {
+            None => None,
+            Some(text) => Some(channels(&text)?),
+        };
+        let invert = match field("invert").as_deref() {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(text) => return Err(wrong("invert", text, "expected true or false")),
+        };
+        let square = field("square").map(|text| Square::parse(&text)).transpose()?;
         let resize = field("resize").map(|text| Resize::parse(&text)).transpose()?;
         let crop = field("crop").map(|text| Crop::parse(&text)).transpose()?;
-        let stated = Preprocessing { scale, mean: list("mean")?, std: list("std")?, layout, resize, crop };
+        let stated =
+            Preprocessing { scale, mean: list("mean")?, std: list("std")?, layout, channels, invert, square, resize, crop };
         stated.check()?;
         Ok(stated)
     }
@@ -88,15 +147,21 @@ impl Preprocessing {
             mean: self.mean.or(other.mean),
             std: self.std.or(other.std),
             layout: self.layout.or(other.layout),
+            channels: self.channels.or(other.channels),
+            invert: self.invert.or(other.invert),
             resize: self.resize.or(other.resize),
-            // a crop belongs to the resize that it was stated with
+            // a square and a crop belong to the resize that they were stated with
+            square: if self.resize.is_some() { self.square } else { self.square.or(other.square) },
             crop: if self.resize.is_some() { self.crop } else { self.crop.or(other.crop) },
         }
     }
 
     /// As it is written on the command line.
     pub fn text(&self) -> String {
-        self.fields().into_iter().map(|(name, value)| format!("--{name} {value}")).collect::<Vec<_>>().join(" ")
+        let flag =
+            |(name, value): (&str, String)| if name == "invert" { "--invert".to_owned() } else { format!("--{name} {value}") };
+        let fields = self.fields().into_iter().filter(|(name, value)| *name != "invert" || value == "true");
+        fields.map(flag).collect::<Vec<_>>().join(" ")
     }
 
     /// What is stated, by the names of the flags.
@@ -107,6 +172,9 @@ impl Preprocessing {
             ("mean", self.mean.as_ref().map(list)),
             ("std", self.std.as_ref().map(list)),
             ("layout", self.layout.map(|l| l.name().to_owned())),
+            ("channels", self.channels.map(|c| c.name().to_owned())),
+            ("invert", self.invert.map(|i| i.to_string())),
+            ("square", self.square.map(|s| s.text())),
             ("resize", self.resize.map(|r| r.text())),
             ("crop", self.crop.map(|c| c.text())),
         ];
@@ -144,10 +212,13 @@ pub struct Card {
     pub preprocessing: Preprocessing,
     /// How it was trained, free-form.
     pub training: toml::Table,
+    /// What a file beside the model says about pixels and cannot be followed: a clause. Flags that state the preprocessing answer it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
 }
 
 const FIELDS: &[&str] = &["name", "description", "source", "licence", "dataset", "classes", "preprocessing", "training"];
-const PREPROCESSING_FIELDS: &[&str] = &["scale", "mean", "std", "layout", "resize", "crop"];
+const PREPROCESSING_FIELDS: &[&str] = &["scale", "mean", "std", "layout", "channels", "invert", "square", "resize", "crop"];
 
 impl Card {
     /// Reads a `card.toml`; `path` is for messages.
@@ -168,11 +239,14 @@ impl Card {
             mean: preprocessing.mean.map(OneOrMore::into_vec),
             std: preprocessing.std.map(OneOrMore::into_vec),
             layout: preprocessing.layout.as_deref().map(layout).transpose()?,
+            channels: preprocessing.channels.as_deref().map(channels).transpose()?,
+            invert: preprocessing.invert,
+            square: preprocessing.square.as_deref().map(Square::parse).transpose()?,
             resize: preprocessing.resize.as_deref().map(Resize::parse).transpose()?,
             crop: preprocessing.crop.as_deref().map(Crop::parse).transpose()?,
         };
         preprocessing.check().map_err(|e| Refusal { what: format!("{path}: {}", e.what), ..e })?;
-        Ok(Card { name, description, source, licence, dataset, classes, preprocessing, training })
+        Ok(Card { name, description, source, licence, dataset, classes, preprocessing, training, open: None })
     }
 
     /// The card inside a model file: metadata whose keys begin with `flatscape.`, e.g. `flatscape.mean = 0.4914,0.4822,0.4465`.
@@ -199,6 +273,7 @@ impl Card {
             training: text("training")
                 .map(|t| [("notes".to_owned(), toml::Value::String(t))].into_iter().collect())
                 .unwrap_or_default(),
+            open: None,
         })
     }
 
@@ -214,16 +289,25 @@ impl Card {
             classes: if self.classes.is_empty() { other.classes } else { self.classes },
             preprocessing: self.preprocessing.or(other.preprocessing),
             training: if self.training.is_empty() { other.training } else { self.training },
+            open: self.open.or(other.open),
         }
     }
 }
 
 fn layout(text: &str) -> Result<Layout, Refusal> {
-    let names = || LAYOUTS.iter().map(|(name, _)| *name);
-    LAYOUTS.iter().find(|(name, _)| *name == text).map(|(_, layout)| *layout).ok_or_else(|| {
+    one_of("layout", LAYOUTS, text)
+}
+
+fn channels(text: &str) -> Result<Channels, Refusal> {
+    one_of("order of channels", CHANNELS, text)
+}
+
+fn one_of<T: Copy>(what: &str, all: &[(&str, T)], text: &str) -> Result<T, Refusal> {
+    let names = || all.iter().map(|(name, _)| *name);
+    all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let meant = nearest(text, names()).map_or(String::new(), |n| format!("; did you mean {n}?"));
         let known = names().collect::<Vec<_>>().join(", ");
-        Refusal::usage(91, format!("no layout is called {}", shown(text))).help(format!("there are {known}{meant}"))
+        Refusal::usage(91, format!("no {what} is called {}", shown(text))).help(format!("there are {known}{meant}"))
     })
 }
 
@@ -257,6 +341,9 @@ struct PreprocessingFile {
     mean: Option<OneOrMore>,
     std: Option<OneOrMore>,
     layout: Option<String>,
+    channels: Option<String>,
+    invert: Option<bool>,
+    square: Option<String>,
     resize: Option<String>,
     crop: Option<String>,
 }

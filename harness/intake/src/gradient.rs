@@ -5,6 +5,8 @@ mod source;
 
 use std::collections::{BTreeSet, HashSet};
 
+use std::cell::RefCell;
+
 use flatscape_autodiff::{DiffError, vjp, without_marks};
 use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, NodeId, Tensor, ValueId, ValueType, onnx, shown, simplify};
 
@@ -152,13 +154,8 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
     let wrt = variables(&b, source, &request.wrt)?;
     let forward = forward(&b.graph(), y.id, &wrt);
 
-    let extra = |name: &str, dtype: DType, dims: Vec<Dim>| {
-        if b.graph().input_named(name).is_some() {
-            let what = format!("{} has an input called {name}, a name that the gradient file needs for itself", source.name);
-            return Err(Refusal::model(59, what).help("rename the input in the model"));
-        }
-        Ok(b.input(name, ValueType::new(dtype, dims)))
-    };
+    let names = Names { b: &b, said: RefCell::new(Vec::new()) };
+    let extra = |name: &str, dtype: DType, dims: Vec<Dim>| b.input(&names.free(name), ValueType::new(dtype, dims));
     let before = b.graph().nodes().len();
     let (loss, ct) = match (&request.of, source.classes) {
         (Of::Value(_), _) if is_scalar(y) => {
@@ -168,10 +165,10 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
         (Of::Value(_), _) | (_, None) => {
             let ty = b.graph().value(y.id).ty.clone();
             let dims = ty.shape.ok_or_else(|| no_shape(source, &request.of))?;
-            (None, extra("cotangent", ty.dtype.unwrap_or(DType::F32), dims)?)
+            (None, extra("cotangent", ty.dtype.unwrap_or(DType::F32), dims))
         }
         (Of::CrossEntropy, _) => {
-            let label = extra("label", DType::I64, vec![batch.clone()])?;
+            let label = extra("label", DType::I64, vec![batch.clone()]);
             let (loss, ct) = cross_entropy(&b, y, label);
             (Some(loss), ct)
         }
@@ -185,11 +182,11 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
             let row = Tensor::new(&[1, classes], row).unwrap_or_else(|| Tensor::scalar(0.0f32)).cast(y.dtype());
             (None, b.constant(row).expand_like(y))
         }
-        (Of::Cotangent, Some(classes)) => (None, extra("cotangent", y.dtype(), vec![batch.clone(), Dim::Fixed(classes)])?),
+        (Of::Cotangent, Some(classes)) => (None, extra("cotangent", y.dtype(), vec![batch.clone(), Dim::Fixed(classes)])),
     };
     name_from(&b, before, "loss");
     if let Some(loss) = loss {
-        b.output("loss", loss);
+        b.output(&names.free("loss"), loss);
     }
     let ids: Vec<ValueId> = wrt.iter().map(|(_, id)| *id).collect();
     let refused = |e: DiffError| Refusal::model(26, e.in_model(&source.name).to_string());
@@ -207,20 +204,48 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
             }
         };
         reached.push((name.clone(), b.graph().constant(*id).map(|t| (**t).clone())));
-        b.output(&format!("grad_{name}"), gradient);
+        b.output(&names.free(&format!("grad_{name}")), gradient);
         if request.order == 2 {
             let ty = b.graph().value(*id).ty.clone();
-            let vector = extra("vector", ty.dtype.unwrap_or(DType::F32), ty.shape.unwrap_or_default())?;
+            let vector = extra("vector", ty.dtype.unwrap_or(DType::F32), ty.shape.unwrap_or_default());
             let product = vjp(&b, gradient.id, vector.id, &[*id]).map_err(refused)?;
             let product = product.first().copied().flatten().map_or_else(|| b.expr(*id) * 0.0, |p| b.expr(p));
-            b.output(&format!("hvp_{name}"), product);
+            b.output(&names.free(&format!("hvp_{name}")), product);
         }
     }
+    facts.extend(names.said.into_inner());
     let graph = simplify(&without_marks(b.into_graph()));
     graph.check().map_err(|e| Refusal::model(26, format!("{}: the gradient graph does not check: {e}", source.name)))?;
     let classes = source.classes.filter(|_| !matches!(request.of, Of::Value(_)));
     let (description, properties) = described(source, request);
     Ok(Gradient { graph, forward, classes, variables: reached, surrogate, facts, description, properties })
+}
+
+/// Names of what the gradient file adds to the interface.
+struct Names<'b> {
+    b: &'b Builder,
+    /// Names that were taken, as sentences.
+    said: RefCell<Vec<String>>,
+}
+
+impl Names<'_> {
+    /// The name, or, where the model has an input or an output called so, the name with a number behind.
+    fn free(&self, wanted: &str) -> String {
+        let graph = self.b.graph();
+        let taken = |name: &str| graph.input_named(name).is_some() || graph.output_named(name).is_some();
+        if !taken(wanted) {
+            return wanted.to_owned();
+        }
+        let mut number = 2;
+        while taken(&format!("{wanted}_{number}")) {
+            number += 1;
+        }
+        let name = format!("{wanted}_{number}");
+        self.said
+            .borrow_mut()
+            .push(format!("the model has an input or an output {wanted}, so this file says {name} for its own"));
+        name
+    }
 }
 
 /// What the file says of itself.

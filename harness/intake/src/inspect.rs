@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use flatscape_autodiff::{Coverage, coverage};
-use flatscape_graph::text;
+use flatscape_graph::{shown, text};
 use serde::Serialize;
 
 use crate::gradient::{Request, assemble};
 use crate::hazards::{Found, hazards};
-use crate::model::{Interface, Native};
+use crate::model::{Intake, Interface, Native};
 use crate::refusal::Refusal;
 
 /// A model, described.
@@ -51,6 +51,40 @@ pub struct Inspection {
     pub hazards: Vec<Found>,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
+}
+
+/// Everything that a file shows: as often as it has outputs between which only the data, or the user, can decide.
+///
+/// # Errors
+/// As for [`Native::load`].
+pub fn inspect(source: &str, stated: &Intake) -> Result<Vec<(Native, Inspection)>, Refusal> {
+    let refused = match Native::load(source, stated) {
+        Ok(native) => {
+            let inspection = Inspection::of(&native);
+            return Ok(vec![(native, inspection)]);
+        }
+        Err(refused) if refused.id() == "U059" && stated.output.is_none() => refused,
+        Err(refused) => return Err(refused),
+    };
+    let outputs = Native::outputs(source, stated)?;
+    let able: Vec<(&String, usize)> =
+        outputs.iter().filter_map(|(name, found)| found.as_ref().ok().map(|classes| (name, *classes))).collect();
+    let list = able.iter().map(|(name, classes)| format!("{} ({classes} classes)", shown(name))).collect::<Vec<_>>().join(", ");
+    let others = outputs.iter().filter_map(|(_, found)| found.as_ref().err().cloned());
+    let others: Vec<String> = others.collect();
+    let mut all = Vec::new();
+    for (name, _) in &able {
+        let native = Native::load(source, &Intake { output: Some((*name).clone()), ..stated.clone() })?;
+        let mut inspection = Inspection::of(&native);
+        inspection.facts.push(format!(
+            "{} of its outputs may hold scores: {list}; audit takes the one that has as many classes as the data names, and asks for \
+             --output NAME where that leaves several",
+            able.len()
+        ));
+        inspection.facts.extend(others.iter().cloned());
+        all.push((native, inspection));
+    }
+    if all.is_empty() { Err(refused) } else { Ok(all) }
 }
 
 /// Whether the logits can be differentiated with respect to the input.

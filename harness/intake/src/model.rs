@@ -4,8 +4,10 @@
 mod admit;
 mod answer;
 mod batch;
+mod classes;
 mod configuration;
 mod given;
+mod interface;
 mod native;
 mod pixels;
 mod proof;
@@ -29,8 +31,10 @@ pub use source::{SHIPPED, Shipped};
 pub use steadiness::Steadiness;
 pub use whole::Whole;
 
+use crate::card::Channels;
 use crate::card::{Card, Preprocessing};
-use crate::data::{self, Dataset, Preparation};
+use crate::data::classes::{By, Matching, numbers};
+use crate::data::{self, Colour, Dataset, Preparation};
 use crate::files::Limits;
 use crate::hazards::{self, Found};
 use crate::number::number;
@@ -62,6 +66,9 @@ pub struct Intake {
     /// Values of inputs that are not images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<(String, f64)>,
+    /// By what classes of the data and the model are matched; found out where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub match_classes: Option<By>,
 }
 
 impl Intake {
@@ -143,10 +150,11 @@ impl Model {
             return Err(Refusal::data(80, what).help("state it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
         }
         labels_fit(&native, data)?;
+        let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
+        answered(&native, intake)?;
         let changed = native.remedy(&intake.remedies);
         let mut remedies: Vec<String> = changed.iter().map(|(_, said)| said.clone()).collect();
-        let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
-        let pixels = Pixels::settle(&native, &stated, data.shape)?;
+        let pixels = Pixels::settle(&native, &stated, data.shape).map_err(|e| with_file(e, data))?;
         native = on_engine(native, &pixels, data, engine)?;
         let (steadiness, batch) = settle_batch(&mut native, &pixels, data, engine)?;
         if native.cut.is_none() && intake.task != Some(Task::Binary) && batch.probabilities && !proof::is_affine(&native.graph) {
@@ -198,9 +206,32 @@ impl Model {
     }
 }
 
-/// How many classes the data has, where it names them.
+/// What a file beside the model says about pixels and cannot be followed must be answered by flags.
+fn answered(native: &Native, intake: &Intake) -> Result<(), Refusal> {
+    let Some(open) = &native.card.open else { return Ok(()) };
+    let flags = &intake.preprocessing;
+    if flags.scale.is_some() && flags.mean.is_some() && flags.std.is_some() {
+        return Ok(());
+    }
+    Err(Refusal::usage(55, format!("{}: {open}", native.name)).help(
+        "state how pixels become its input: --scale, --mean and --std, and --resize, --crop and --channels where they are needed",
+    ))
+}
+
+/// A refusal of images for their channels, with the first file that made them three.
+fn with_file(error: Refusal, data: &Dataset) -> Refusal {
+    match &data.first_in_colour {
+        Some(file) if error.number == 53 && error.what.contains("channel") => {
+            Refusal { what: format!("{} (the first image in colour is {file})", error.what), ..error }
+        }
+        _ => error,
+    }
+}
+
+/// How many classes the data has, where it names them all.
 fn labels_of(data: &Dataset) -> Option<usize> {
-    (!data.class_names.is_empty()).then(|| data.class_names.len() + usize::try_from(data.label_offset).unwrap_or(0))
+    let complete = data.matching.is_none() && (data.canonical || numbers(&data.class_names).is_none());
+    (complete && !data.class_names.is_empty()).then(|| data.class_names.len() + usize::try_from(data.label_offset).unwrap_or(0))
 }
 
 /// The requested models, each read or refused, and the data prepared for them.
@@ -219,16 +250,64 @@ pub struct Read {
 /// # Errors
 /// What [`Dataset::load`] and [`Dataset::prepared`] refuse; a usage error where two models want different images.
 pub fn read(requests: &[ModelRequest], data: &data::Request) -> Result<Read, Refusal> {
-    let dataset = Dataset::load(data)?;
-    let one = |request: &ModelRequest| (request.clone(), Native::with(&request.source, &request.intake, labels_of(&dataset)));
+    let mut dataset = Dataset::load(&data::Request { label_offset: 0, ..data.clone() })?;
+    let labels = labels_of(&dataset).map(|n| n + usize::try_from(data.label_offset).unwrap_or(0));
+    let one = |request: &ModelRequest| (request.clone(), Native::with(&request.source, &request.intake, labels));
     let models: Vec<(ModelRequest, Result<Native, Refusal>)> = requests.iter().map(one).collect();
-    if data.preparation.is_some() {
-        return Ok(Read { models, dataset, request: data.clone() });
+    let mut request = data.clone();
+    if data.matching.is_none()
+        && let Some(matching) = agreed_matching(&models, &dataset, data.label_offset)?
+    {
+        dataset = dataset.matched(&matching)?;
+        request.matching = Some(matching);
     }
-    let mut chosen: Option<(&str, Option<Preparation>)> = None;
-    for (request, native) in &models {
+    dataset.offset(data.label_offset)?;
+    if data.preparation.is_none() {
+        request.preparation = agreed_preparation(&models, dataset.shape)?;
+        dataset = match request.preparation {
+            Some(preparation) => dataset.prepared(preparation)?,
+            None => dataset,
+        };
+        dataset.notes.extend(idle(&models, request.preparation));
+    }
+    Ok(Read { models, dataset, request })
+}
+
+/// Flags about the size of images that have no effect, as a sentence.
+fn idle(models: &[Requested], done: Option<Preparation>) -> Option<String> {
+    let flags = models.iter().map(|(request, _)| &request.intake.preprocessing);
+    let stated = flags.map(|f| Preparation { colour: None, square: f.square, resize: f.resize, crop: f.crop });
+    let stated = stated.into_iter().find(|stated| *stated != Preparation::default())?;
+    let resized = done.is_some_and(|done| done.square.is_some() || done.resize.is_some() || done.crop.is_some());
+    (!resized).then(|| format!("{} has no effect: the images have the size of the input already", stated.text()))
+}
+
+type Requested = (ModelRequest, Result<Native, Refusal>);
+
+/// How labels, as they were read, become those of the models, which must agree.
+fn agreed_matching(models: &[Requested], dataset: &Dataset, label_offset: i64) -> Result<Option<Matching>, Refusal> {
+    let mut chosen: Option<(&str, Option<Matching>)> = None;
+    for (request, native) in models {
         let Ok(native) = native else { continue };
-        let wanted = preparation(native, &request.intake, dataset.shape);
+        let wanted = classes::matching(native, dataset, request.intake.match_classes, label_offset)?;
+        match &chosen {
+            None => chosen = Some((&native.name, wanted)),
+            Some((first, other)) if other.as_ref().map(|m| &m.to) != wanted.as_ref().map(|m| &m.to) => {
+                let what = format!("the classes of {first} and of {} are in different orders", native.name);
+                return Err(Refusal::usage(93, what).help("audit them one after the other, or say --match-classes position"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(chosen.and_then(|(_, wanted)| wanted))
+}
+
+/// What is done to the images for the models, which must agree.
+fn agreed_preparation(models: &[Requested], shape: [usize; 3]) -> Result<Option<Preparation>, Refusal> {
+    let mut chosen: Option<(&str, Option<Preparation>)> = None;
+    for (request, native) in models {
+        let Ok(native) = native else { continue };
+        let wanted = preparation(native, &request.intake, shape);
         match chosen {
             None => chosen = Some((&native.name, wanted)),
             Some((first, other)) if other != wanted => {
@@ -241,12 +320,7 @@ pub fn read(requests: &[ModelRequest], data: &data::Request) -> Result<Read, Ref
             Some(_) => {}
         }
     }
-    let preparation = chosen.and_then(|(_, wanted)| wanted);
-    let dataset = match preparation {
-        Some(preparation) => dataset.prepared(preparation)?,
-        None => dataset,
-    };
-    Ok(Read { models, dataset, request: data::Request { preparation, ..data.clone() } })
+    Ok(chosen.and_then(|(_, wanted)| wanted))
 }
 
 /// What is stated about the size of images, unless they have the size of the input.
@@ -254,9 +328,17 @@ fn preparation(native: &Native, intake: &Intake, shape: [usize; 3]) -> Option<Pr
     let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
     let &input = native.graph.inputs().first()?;
     let inner: Option<Vec<usize>> = native.graph.shape(input).and_then(|s| s.iter().skip(1).map(Dim::fixed).collect());
-    let fits = inner.is_some_and(|inner| inner.iter().product::<usize>() == shape.iter().product::<usize>());
-    let wanted = Preparation { resize: stated.resize, crop: stated.crop };
-    (!fits && (wanted.resize.is_some() || wanted.crop.is_some())).then_some(wanted)
+    let area = |n: usize| n * shape[1] * shape[2];
+    let fits = inner.is_some_and(|inner| [1, 3, shape[0]].iter().any(|&c| inner.iter().product::<usize>() == area(c)));
+    let colour = match (stated.channels, shape[0]) {
+        (Some(Channels::Gray), 3) => Some(Colour::Gray),
+        (Some(Channels::Rgb | Channels::Bgr), 1) => Some(Colour::Rgb),
+        _ => None,
+    };
+    let sizes = Preparation { colour: None, square: stated.square, resize: stated.resize, crop: stated.crop };
+    let sizes = if fits { Preparation::default() } else { sizes };
+    let wanted = Preparation { colour, ..sizes };
+    (wanted != Preparation::default()).then_some(wanted)
 }
 
 /// The model as the engine can run it: in float32 where it lacks an operator for `double`.
@@ -322,17 +404,20 @@ fn first_images(data: &Dataset, count: usize) -> Tensor {
 /// The labels must be classes of the model, and where the data set knows its classes there must be as many logits.
 fn labels_fit(native: &Native, data: &Dataset) -> Result<(), Refusal> {
     let k = native.classes as i64;
-    let known = (!data.class_names.is_empty()).then(|| data.class_names.len() as i64 + data.label_offset);
+    let known = labels_of(data).map(|n| n as i64);
     if data.largest_label() < k && known.is_none_or(|n| n == k) {
         return Ok(());
     }
+    let first = data.labels.iter().copied().min().unwrap_or(0);
     let last = known.map_or(data.largest_label(), |n| n - 1);
-    let what = format!("{} has {k} classes, {} has the labels {}..{last}", native.name, data.name, data.label_offset);
+    let what = format!("{} has {k} classes, {} has the labels {}..{last}", native.name, data.name, first.min(data.label_offset));
     let error = Refusal::data(61, what);
     Err(if k == last + 2 && data.label_offset == 0 {
         error.help("does class 0 of the model stand for the background? then say --label-offset 1")
+    } else if data.largest_label() - first < k && first > 0 {
+        error.help(format!("do the labels start at {first}? then say --label-offset {}", data.label_offset - first))
     } else {
-        error.help("choose the data set that the model was trained for")
+        error.help("choose the data set that the model was trained for, or shift the labels with --label-offset K")
     })
 }
 

@@ -1,295 +1,280 @@
-//! Suggestions for a model with poor clean accuracy: tries the usual preprocessing mistakes on the images and says which correction
-//! would help. It suggests and never applies.
+//! Suggestions for a model that is probably fed wrongly: tries the usual mistakes of preprocessing on images spread over the classes,
+//! forwards only, and says which correction would be significantly better on the same images. It suggests and never applies.
 
-use flatscape_engine::{CompileOptions, Engine, EngineError};
+mod feeding;
+
+use flatscape_engine::{CompileOptions, Engine, EngineError, Executable};
 use flatscape_graph::Tensor;
 
-use crate::card::Layout;
-use crate::data::Dataset;
-use crate::hazards::NORMALISATIONS;
-use crate::model::{Model, Pixels};
+pub use feeding::{MISTAKES, Mistake};
+
+use feeding::{Feeding, SMALL};
+
+use crate::data::{Batch, Dataset};
+use crate::model::Model;
 use crate::refusal::Refusal;
 use crate::scores::argmax;
-
-/// A usual mistake in preprocessing.
-pub struct Mistake {
-    /// What is confused.
-    pub what: &'static str,
-    /// Other ways of feeding, given one and the shape (C, H, W) of the images.
-    alternatives: fn(&Feeding, [usize; 3]) -> Vec<Feeding>,
-}
-
-/// The mistakes that are tried, each with each. Labels that are off by one are read off every try.
-pub const MISTAKES: &[Mistake] = &[
-    Mistake { what: "scale, mean and deviation", alternatives: normalisations },
-    Mistake { what: "RGB and BGR", alternatives: channel_order },
-    Mistake { what: "rows and columns", alternatives: orientation },
-    Mistake { what: "planes and pixels in a row", alternatives: interleaving },
-    Mistake { what: "dark and light", alternatives: colours },
-];
 
 /// Offsets of labels that are tried.
 const OFFSETS: &[i64] = &[0, 1, -1];
 
 /// Images per try, and for the ways that look best; for images of more than [`SMALL`] pixels a quarter of that.
-const FIRST: usize = 50;
-const THEN: usize = 200;
+const FIRST: usize = 60;
+const THEN: usize = 400;
 
-/// Pixels up to which every mistake is tried with every other.
-const SMALL: usize = 64 * 64;
+/// Images per run of a model that takes any number.
+const BATCH: usize = 64;
 
 /// How many ways are tried on more images.
 const KEPT: usize = 8;
 
-/// How much better a way must be to be suggested.
-const GAIN: f64 = 0.2;
+/// Below this clean accuracy every mistake is tried with every other.
+const POOR: f64 = 0.5;
 
-/// A way of turning pixels in [0,1] into the input of a model: turn, then (scale·x − mean)/std per channel.
-#[derive(Clone, Debug, PartialEq)]
-struct Feeding {
-    scale: f64,
-    mean: Vec<f64>,
-    std: Vec<f64>,
-    layout: Layout,
-    reversed: bool,
-    transposed: bool,
-    interleaved: bool,
-    inverted: bool,
+/// How much better a way must be to be suggested, beside being significant.
+const GAIN: f64 = 0.02;
+
+/// The level of the paired test, divided by the number of ways that are tried.
+const LEVEL: f64 = 0.01;
+
+/// Two ways whose rates differ by less are equally good.
+const TIE: f64 = 0.01;
+
+/// Equally good ways that a sentence names, at most.
+const NAMED: usize = 4;
+
+/// A way of feeding with an offset of labels, and which images it gets right.
+#[derive(Clone)]
+struct Tried {
+    way: Feeding,
+    offset: i64,
+    right: Vec<bool>,
 }
 
-/// Ways of feeding the model that would give at least 20 points more clean accuracy, as sentences with the flags that ask for them;
-/// the simplest of the best. `accuracy` is what was measured.
+impl Tried {
+    fn share(&self) -> f64 {
+        self.right.iter().filter(|r| **r).count() as f64 / self.right.len().max(1) as f64
+    }
+
+    /// The images that only this way gets right, and those that only the other does.
+    fn against(&self, other: &Tried) -> (u64, u64) {
+        let count = |a: &Tried, b: &Tried| a.right.iter().zip(&b.right).filter(|(a, b)| **a && !**b).count() as u64;
+        (count(self, other), count(other, self))
+    }
+
+    fn changes(&self, stated: &Feeding) -> usize {
+        self.way.changes(stated) + usize::from(self.offset != 0)
+    }
+}
+
+/// A compiled model and the images on which it is tried.
+struct Trial<'a> {
+    executable: Box<dyn Executable>,
+    model: &'a Model,
+    stated: Feeding,
+    shape: [usize; 3],
+    /// Images per run: as many as the model takes, where it takes no other number.
+    batch: usize,
+}
+
+/// Ways of feeding the model that give a significantly better clean accuracy on the same images (McNemar's exact test, corrected for
+/// the number of ways), as a sentence with the flags that ask for them: the simplest that is as good as the best, with its ties. Also
+/// where pixels are normalised for a file that normalises by itself, unless the clean accuracy shows that both are right.
 ///
 /// # Errors
 /// An engine error.
-pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset, accuracy: f64) -> Result<Vec<String>, Refusal> {
+pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset) -> Result<Vec<String>, Refusal> {
     let executable = engine.compile(&model.graph, &CompileOptions::default()).map_err(failed)?;
-    let stated = Feeding::of(&model.pixels);
-    let shape = data.shape;
-    let part = if shape[1] * shape[2] > SMALL { 4 } else { 1 };
-    let (first, then) = (FIRST / part, THEN / part);
-    let mut ways = vec![stated.clone()];
-    for mistake in MISTAKES {
-        let more: Vec<Feeding> = ways.iter().flat_map(|way| (mistake.alternatives)(way, shape)).collect();
-        ways.extend(more);
+    let fixed = model.graph.inputs().first().and_then(|&x| model.graph.shape(x)?.first()?.fixed());
+    let batch = fixed.unwrap_or(BATCH).max(1);
+    let trial = Trial { executable, model, stated: Feeding::of(&model.pixels), shape: data.shape, batch };
+    let part = if data.shape[1] * data.shape[2] > SMALL { 4 } else { 1 };
+    let ids = spread(&data.labels, THEN / part);
+    let all = data.gather(&ids);
+    let now = trial.one(&trial.stated, 0, &all)?;
+    let twice = trial.twice(&now, &all)?;
+    // with so few mistakes nothing can be significantly better
+    let wrong = now.right.iter().filter(|r| !**r).count() as u64;
+    if mcnemar(wrong, 0) > LEVEL {
+        return Ok(twice.into_iter().collect());
     }
-    let rate = |way: &Feeding, n: usize| -> Result<Vec<(i64, f64)>, EngineError> {
-        let batch = data.batch(0..n.min(data.len()));
-        let x = way.as_pixels_of(&stated, &batch.x, shape);
-        let x = executable.upload(&x)?;
-        let logits = executable.run(&[&x])?.first().map_or_else(|| Ok(Tensor::scalar(0f32)), |o| o.host())?.to_f64();
-        let rows: Vec<Option<usize>> = logits.chunks(model.classes.max(1)).map(argmax).collect();
-        let share = |offset: i64| {
-            let right = rows.iter().zip(&batch.y).filter(|(p, y)| p.is_some_and(|p| p as i64 == **y + offset)).count();
-            right as f64 / batch.y.len().max(1) as f64
-        };
-        Ok(OFFSETS.iter().map(|&offset| (offset, share(offset))).collect())
-    };
-    // few images first, for every way; more for those that look best
-    let mut tried: Vec<(usize, i64, f64)> = Vec::new();
-    for (index, way) in ways.iter().enumerate() {
-        tried.extend(rate(way, first).map_err(failed)?.into_iter().map(|(offset, share)| (index, offset, share)));
+    let few = data.gather(&ids[..ids.len().min(FIRST / part)]);
+    let (ways, mut candidates) = trial.candidates(now.share() < POOR, &few)?;
+    candidates.sort_by(|a, b| {
+        let order = b.share().total_cmp(&a.share());
+        order.then(a.changes(&trial.stated).cmp(&b.changes(&trial.stated)))
+    });
+    candidates.truncate(KEPT);
+    let level = LEVEL / (ways * OFFSETS.len()) as f64;
+    let mut better = Vec::new();
+    for candidate in candidates {
+        let tried = trial.one(&candidate.way, candidate.offset, &all)?;
+        let (gained, lost) = tried.against(&now);
+        if gained > lost && mcnemar(gained, lost) <= level && tried.share() >= now.share() + GAIN {
+            better.push(tried);
+        }
     }
-    tried.sort_by(|a, b| b.2.total_cmp(&a.2).then(simplicity(&ways, &stated, a).cmp(&simplicity(&ways, &stated, b))));
-    let mut better: Vec<(usize, i64, f64)> = Vec::new();
-    for &(index, offset, _) in tried.iter().take(KEPT) {
-        let shares = rate(&ways[index], then).map_err(failed)?;
-        better.extend(shares.into_iter().filter(|(o, _)| *o == offset).map(|(o, share)| (index, o, share)));
-    }
-    let best = better.iter().map(|b| b.2).fold(0.0, f64::max);
-    let near = better.iter().filter(|b| b.2 >= best - 0.01 && b.2 >= accuracy + GAIN);
-    let n = then.min(data.len());
-    let chosen = near.min_by_key(|b| (simplicity(&ways, &stated, b), (1e6 * (1.0 - b.2)) as u64));
-    Ok(chosen
-        .map(|&(index, offset, share)| {
-            let how = ways[index].described(&stated, offset + data.label_offset, offset != 0);
-            format!("{how} the clean accuracy on {n} images would be {:.1} %, not {:.1} %", 100.0 * share, 100.0 * accuracy)
-        })
-        .into_iter()
-        .collect())
+    Ok(trial.sentence(&now, better, data).or(twice).into_iter().collect())
 }
 
-/// How many settings would have to change.
-fn simplicity(ways: &[Feeding], stated: &Feeding, tried: &(usize, i64, f64)) -> usize {
-    let way = &ways[tried.0];
-    let normalised = way.scale != stated.scale || way.mean != stated.mean || way.std != stated.std;
-    let flips = [normalised, way.reversed, way.transposed, way.interleaved, way.inverted, tried.1 != 0];
-    flips.iter().filter(|&&f| f).count()
+impl Trial<'_> {
+    /// Which images a way of feeding gets right.
+    fn one(&self, way: &Feeding, offset: i64, batch: &Batch) -> Result<Tried, Refusal> {
+        let predicted = self.predicted(way, batch).map_err(failed)?;
+        Ok(judged(way, offset, &predicted, batch))
+    }
+
+    fn predicted(&self, way: &Feeding, batch: &Batch) -> Result<Vec<Option<usize>>, EngineError> {
+        let x = if *way == self.stated { batch.x.clone() } else { way.as_pixels_of(&self.stated, &batch.x, self.shape) };
+        let n = batch.y.len();
+        let size = self.batch;
+        let mut rows = Vec::with_capacity(n);
+        for start in (0..n).step_by(size) {
+            // the last batch of a file that fixes it is filled up
+            let chosen: Vec<usize> = (start..start + size).map(|i| i.min(n - 1)).collect();
+            let input = self.executable.upload(&flatscape_graph::rows(&x, &chosen))?;
+            let outputs = self.executable.run(&[&input])?;
+            let logits = outputs.first().map_or_else(|| Ok(Tensor::scalar(0f32)), |o| o.host())?.to_f64();
+            rows.extend(logits.chunks(self.model.classes.max(1)).map(argmax).take((n - start).min(size)));
+        }
+        Ok(rows)
+    }
+
+    /// How many ways were tried, and all of them on few images. Where the accuracy is poor every mistake is tried with every other;
+    /// otherwise one by one, and each again beside the best of them.
+    fn candidates(&self, poor: bool, few: &Batch) -> Result<(usize, Vec<Tried>), Refusal> {
+        let others = |ways: &[Feeding]| -> Vec<Vec<Feeding>> {
+            MISTAKES.iter().map(|m| ways.iter().flat_map(|way| (m.alternatives)(way, self.shape)).collect()).collect()
+        };
+        let mut ways = vec![self.stated.clone()];
+        if poor {
+            for mistake in MISTAKES {
+                let more: Vec<Feeding> = ways.iter().flat_map(|way| (mistake.alternatives)(way, self.shape)).collect();
+                ways.extend(more);
+            }
+        } else {
+            ways.extend(others(&ways).concat());
+        }
+        let mut tried = Vec::new();
+        for way in &ways {
+            let predicted = self.predicted(way, few).map_err(failed)?;
+            tried.extend(OFFSETS.iter().map(|&offset| judged(way, offset, &predicted, few)));
+        }
+        let best = tried.iter().max_by(|a, b| a.share().total_cmp(&b.share())).map(|t| t.way.clone());
+        if let Some(best) = best.filter(|best| !poor && *best != self.stated) {
+            for way in others(&[best]).concat().into_iter().filter(|way| !ways.contains(way)).collect::<Vec<_>>() {
+                let predicted = self.predicted(&way, few).map_err(failed)?;
+                tried.extend(OFFSETS.iter().map(|&offset| judged(&way, offset, &predicted, few)));
+                ways.push(way);
+            }
+        }
+        tried.retain(|t| t.way != self.stated || t.offset != 0);
+        Ok((ways.len(), tried))
+    }
+
+    /// The simplest of those that are as good as the best, and those that tie with it.
+    fn sentence(&self, now: &Tried, better: Vec<Tried>, data: &Dataset) -> Option<String> {
+        let best = better.iter().max_by(|a, b| a.share().total_cmp(&b.share()))?.clone();
+        let as_good = |t: &&Tried| {
+            let (gained, lost) = best.against(t);
+            best.share() - t.share() <= TIE || mcnemar(gained, lost) > 0.05
+        };
+        let near: Vec<&Tried> = better.iter().filter(as_good).collect();
+        let simplest = near.iter().map(|t| t.changes(&self.stated)).min()?;
+        let mut equal: Vec<&Tried> = near.into_iter().filter(|t| t.changes(&self.stated) == simplest).collect();
+        // a file that normalises by itself is fed plain pixels
+        let revealed = |t: &Tried| self.normalises() && t.way.is_plain();
+        equal.sort_by(|a, b| revealed(b).cmp(&revealed(a)).then(b.share().total_cmp(&a.share())));
+        let first = equal.first()?;
+        let flags = |t: &Tried| t.way.described(&self.stated, (t.offset != 0).then_some(t.offset + data.label_offset));
+        let ties: Vec<String> = equal[1..].iter().filter(|t| first.share() - t.share() <= TIE).map(|t| flags(t)).collect();
+        let ties = match &ties[..] {
+            [] => String::new(),
+            ties => format!("; as good would be {}", ties.iter().take(NAMED - 1).cloned().collect::<Vec<_>>().join(", or ")),
+        };
+        let (n, (gained, lost)) = (now.right.len(), first.against(now));
+        Some(format!(
+            "with {} the clean accuracy on {n} images would be {:.1} %, not {:.1} % ({gained} images gained, {lost} lost){ties}",
+            flags(first),
+            100.0 * first.share(),
+            100.0 * now.share()
+        ))
+    }
+
+    fn normalises(&self) -> bool {
+        self.model.hazards.iter().any(|h| h.code == "baked-normalisation")
+    }
+
+    /// Pixels that are normalised for a file that normalises by itself: a sentence, unless the model is significantly better so.
+    fn twice(&self, now: &Tried, all: &Batch) -> Result<Option<String>, Refusal> {
+        if !self.normalises() || self.stated.is_plain() {
+            return Ok(None);
+        }
+        let plain = Feeding { mean: vec![0.0], std: vec![1.0], ..self.stated.clone() };
+        let plain = self.one(&plain, 0, all)?;
+        let (gained, lost) = now.against(&plain);
+        if gained > lost && mcnemar(gained, lost) <= LEVEL {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "the file normalises by itself, and --mean and --std normalise before it; without them the clean accuracy on {} images \
+             would be {:.1} %, not {:.1} %",
+            all.y.len(),
+            100.0 * plain.share(),
+            100.0 * now.share()
+        )))
+    }
+}
+
+fn judged(way: &Feeding, offset: i64, predicted: &[Option<usize>], batch: &Batch) -> Tried {
+    let right = predicted.iter().zip(&batch.y).map(|(p, y)| p.is_some_and(|p| p as i64 == *y + offset)).collect();
+    Tried { way: way.clone(), offset, right }
+}
+
+/// The first image of every class, then the second, and so on: at most `n`, whatever the order of the data.
+fn spread(labels: &[i64], n: usize) -> Vec<u64> {
+    let mut seen: std::collections::HashMap<i64, usize> = std::collections::HashMap::new();
+    let mut places: Vec<(usize, i64, u64)> = Vec::with_capacity(labels.len());
+    for (id, &label) in labels.iter().enumerate() {
+        let turn = seen.entry(label).or_insert(0);
+        places.push((*turn, label, id as u64));
+        *turn += 1;
+    }
+    places.sort_unstable();
+    places.into_iter().take(n).map(|(.., id)| id).collect()
+}
+
+/// The two-sided p-value of McNemar's exact test: min(1, 2 P(X ≤ min(gained, lost))) for X binomial with n = gained + lost and ½.
+fn mcnemar(gained: u64, lost: u64) -> f64 {
+    let (few, n) = (gained.min(lost), gained + lost);
+    let mut term = 0.5f64.powi(i32::try_from(n).unwrap_or(i32::MAX));
+    let mut below = 0.0;
+    for k in 0..=few {
+        below += term;
+        term *= (n - k) as f64 / (k + 1) as f64;
+    }
+    if gained == lost { 1.0 } else { (2.0 * below).min(1.0) }
 }
 
 fn failed(error: EngineError) -> Refusal {
     Refusal::engine(6, error.to_string())
 }
 
-impl Feeding {
-    fn of(pixels: &Pixels) -> Feeding {
-        Feeding {
-            scale: pixels.scale,
-            mean: pixels.mean.clone(),
-            std: pixels.std.clone(),
-            layout: pixels.layout,
-            reversed: false,
-            transposed: false,
-            interleaved: false,
-            inverted: false,
-        }
-    }
-
-    /// Images such that the graph, which feeds them as `stated`, hands the model what this way of feeding would.
-    fn as_pixels_of(&self, stated: &Feeding, x: &Tensor, [c, h, w]: [usize; 3]) -> Tensor {
-        let at = |list: &[f64], channel: usize| list[if list.len() == 1 { 0 } else { channel }];
-        let size = c * h * w;
-        let pixels = x.to_f64();
-        let mut fed = vec![0f32; pixels.len()];
-        for (image, out) in pixels.chunks(size.max(1)).zip(fed.chunks_mut(size.max(1))) {
-            for channel in 0..c {
-                let from = if self.reversed { c - 1 - channel } else { channel };
-                for row in 0..h {
-                    for column in 0..w {
-                        let v = image[(from * h + row) * w + column];
-                        let v = if self.inverted { 1.0 - v } else { v };
-                        let u = (self.scale * v - at(&self.mean, channel)) / at(&self.std, channel);
-                        let place = match (self.interleaved, self.transposed) {
-                            (true, _) => (row * w + column) * c + channel,
-                            (false, true) => (channel * w + column) * h + row,
-                            (false, false) => (channel * h + row) * w + column,
-                        };
-                        // undone in the channel in whose place the value lands
-                        let lands = place / (h * w);
-                        out[place] = ((u * at(&stated.std, lands) + at(&stated.mean, lands)) / stated.scale) as f32;
-                    }
-                }
-            }
-        }
-        Tensor::new(x.shape(), fed).unwrap_or_else(|| x.clone())
-    }
-
-    /// `with --scale 255`, `with --scale 1 and the channels in the order BGR`.
-    fn described(&self, stated: &Feeding, label_offset: i64, moved: bool) -> String {
-        let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
-        let mut parts = Vec::new();
-        if self.scale != stated.scale {
-            parts.push(format!("--scale {}", self.scale));
-        }
-        if self.mean != stated.mean || self.std != stated.std {
-            parts.push(format!("--mean {} --std {}", list(&self.mean), list(&self.std)));
-        }
-        let mut parts = if parts.is_empty() { Vec::new() } else { vec![parts.join(" ")] };
-        if self.transposed {
-            parts.push(match self.layout {
-                Layout::Flat => "--layout flat-columns".to_owned(),
-                Layout::FlatColumns => "--layout flat".to_owned(),
-                _ => "rows and columns of the images exchanged (there is no flag: transpose the data)".to_owned(),
-            });
-        }
-        if self.reversed {
-            parts
-                .push("the channels of the images reversed, BGR for RGB (there is no flag: reverse them in the data)".to_owned());
-        }
-        if self.interleaved {
-            parts.push(
-                "the channels of each pixel together in the row (there is no flag: export the model for images)".to_owned(),
-            );
-        }
-        if self.inverted {
-            parts.push("the images inverted, dark for light (there is no flag: invert the data)".to_owned());
-        }
-        if moved {
-            parts.push(format!("--label-offset {label_offset}"));
-        }
-        format!("with {}", parts.join(" and "))
-    }
-}
-
-/// Every usual scale, mean and deviation but the one that is there.
-fn normalisations(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
-    let plain = [(1.0, vec![0.0], vec![1.0]), (255.0, vec![0.0], vec![1.0])];
-    let known = NORMALISATIONS
-        .iter()
-        .filter(|(_, mean, _)| mean.len() == 1 || mean.len() == channels)
-        .map(|(_, mean, std)| (1.0, mean.to_vec(), std.to_vec()));
-    // means alone, of 0..255, in either order
-    let caffe = vec![123.68, 116.779, 103.939];
-    let around =
-        (channels == 3).then(|| [(255.0, caffe.clone(), vec![1.0]), (255.0, caffe.iter().rev().copied().collect(), vec![1.0])]);
-    let every = plain.into_iter().chain(known).chain(around.into_iter().flatten());
-    let other = |(scale, mean, std): (f64, Vec<f64>, Vec<f64>)| {
-        let same = |a: &[f64], b: &[f64]| a.iter().zip(b.iter().cycle()).all(|(a, b)| a == b);
-        let there = scale == way.scale && same(&way.mean, &mean) && same(&way.std, &std);
-        (!there).then(|| Feeding { scale, mean, std, ..way.clone() })
-    };
-    every.filter_map(other).collect()
-}
-
-fn channel_order(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
-    if channels == 3 { vec![Feeding { reversed: true, ..way.clone() }] } else { Vec::new() }
-}
-
-fn orientation(way: &Feeding, [_, h, w]: [usize; 3]) -> Vec<Feeding> {
-    let in_a_row = matches!(way.layout, Layout::Flat | Layout::FlatColumns);
-    if (h == w || in_a_row) && h * w <= SMALL { vec![Feeding { transposed: true, ..way.clone() }] } else { Vec::new() }
-}
-
-fn interleaving(way: &Feeding, [channels, ..]: [usize; 3]) -> Vec<Feeding> {
-    let possible = channels > 1 && way.layout == Layout::Flat && !way.transposed;
-    if possible { vec![Feeding { interleaved: true, ..way.clone() }] } else { Vec::new() }
-}
-
-fn colours(way: &Feeding, [_, h, w]: [usize; 3]) -> Vec<Feeding> {
-    if h * w <= SMALL { vec![Feeding { inverted: true, ..way.clone() }] } else { Vec::new() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plain() -> Feeding {
-        Feeding {
-            scale: 1.0,
-            mean: vec![0.0],
-            std: vec![1.0],
-            layout: Layout::Nchw,
-            reversed: false,
-            transposed: false,
-            interleaved: false,
-            inverted: false,
-        }
-    }
-
-    /// (s·x' − m)/d of what is fed must be what the other way makes of x.
+    /// By hand: 2·(1/2)⁷ and 2·(1 + 10)/2¹⁰.
     #[test]
-    fn what_is_fed_undoes_what_was_stated() {
-        let stated = Feeding { mean: vec![0.1, 0.2, 0.3], std: vec![0.5, 0.25, 2.0], scale: 2.0, ..plain() };
-        let x = Tensor::new(&[1, 3, 1, 2], vec![0.0f32, 0.1, 0.2, 0.3, 0.4, 0.5]).expect("six numbers");
-        let fed = |way: &Feeding| {
-            let fed = way.as_pixels_of(&stated, &x, [3, 1, 2]).to_f64();
-            let seen = fed.iter().enumerate().map(|(i, v)| (2.0 * v - stated.mean[i / 2]) / stated.std[i / 2]);
-            seen.map(|v| (v * 1e4).round() / 1e4).collect::<Vec<f64>>()
-        };
-        assert_eq!(fed(&plain()), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]);
-        assert_eq!(fed(&Feeding { reversed: true, scale: 255.0, ..plain() }), [102.0, 127.5, 51.0, 76.5, 0.0, 25.5]);
-        assert_eq!(fed(&Feeding { inverted: true, ..plain() }), [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]);
-        assert_eq!(fed(&Feeding { interleaved: true, ..plain() }), [0.0, 0.2, 0.4, 0.1, 0.3, 0.5]);
-        let square = Tensor::new(&[1, 1, 2, 2], vec![0.0f32, 0.1, 0.2, 0.3]).expect("four numbers");
-        let turned = Feeding { transposed: true, ..plain() }.as_pixels_of(&plain(), &square, [1, 2, 2]).to_vec::<f32>();
-        assert_eq!(turned.expect("floats"), [0.0, 0.2, 0.1, 0.3]);
+    fn the_paired_test_is_exact() {
+        assert_eq!(mcnemar(7, 0), 2.0 / 128.0);
+        assert!((mcnemar(1, 9) - 22.0 / 1024.0).abs() < 1e-15);
+        assert_eq!((mcnemar(5, 5), mcnemar(0, 0)), (1.0, 1.0));
     }
 
     #[test]
-    fn every_mistake_offers_something_else() {
-        for mistake in MISTAKES {
-            let layout = if mistake.what.starts_with("planes") { Layout::Flat } else { Layout::Nchw };
-            let stated = Feeding { layout, ..plain() };
-            let others = (mistake.alternatives)(&stated, [3, 8, 8]);
-            assert!(!others.is_empty() && !others.contains(&stated), "{}", mistake.what);
-        }
-    }
-
-    #[test]
-    fn suggestions_are_flags_where_there_are_some() {
-        let way = Feeding { scale: 255.0, ..plain() };
-        assert_eq!(way.described(&plain(), 0, false), "with --scale 255");
-        let way = Feeding { mean: vec![0.5], std: vec![0.5], layout: Layout::Flat, transposed: true, ..plain() };
-        assert_eq!(way.described(&plain(), 1, true), "with --mean 0.5 --std 0.5 and --layout flat-columns and --label-offset 1");
+    fn images_are_spread_over_the_classes() {
+        assert_eq!(spread(&[0, 0, 0, 1, 1, 2], 5), [0, 3, 5, 1, 4]);
+        assert_eq!(spread(&[5, 5, 5], 2), [0, 1]);
     }
 }

@@ -212,3 +212,29 @@ fn the_script_of_a_sceptic_says_the_same() {
     let (code, said) = script(folder.path());
     assert_eq!((code, said.contains("the model predicts the label")), (1, true), "{said}");
 }
+
+/// The lines of Python in README, on a model that ends in logits, on one that ends in a softmax, and on one whose names they need too.
+#[test]
+fn the_python_of_the_readme_works_for_every_model() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README");
+    let lines = readme.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("lines of Python");
+    let graph = |text: &str| flatscape_graph::text::parse(text).expect("a graph");
+    for (name, text) in [
+        ("logits", "g (float[N,1,2,2] pixels) => (float[N,4] z) { z = Flatten(pixels) }"),
+        ("softmax", "g (float[N,1,2,2] input) => (float[N,4] p) { f = Flatten(input) z = Mul(f, f) p = Softmax(z) }"),
+        ("taken", "g (float[N,1,2,2] x) => (float[N,4] scores) { f = Flatten(x) scores = Mul(f, f) }"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = flatscape_graph::onnx::write(&graph(text));
+        std::fs::write(folder.path().join("model.onnx"), model).expect("a model");
+        let made = flatscape(folder.path(), &["grad", "model.onnx", "-o", "grad.onnx", "--of", "ce"]);
+        assert_eq!(made.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&made.stderr));
+        let script = format!(
+            "import numpy as np\nimages = np.full((2, 1, 2, 2), 0.5, np.float32)\n{}\n\
+             assert loss.shape == (2,) and gradient.shape == images.shape and np.isfinite(gradient).all()\n",
+            lines.replace("np.array([3, 7])", "np.array([3, 1])")
+        );
+        let run = Command::new(python()).args(["-c", &script]).current_dir(folder.path()).output().expect("python runs");
+        assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+}

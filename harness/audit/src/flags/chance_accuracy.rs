@@ -14,7 +14,8 @@ pub(super) const FLAG: Flag = Flag {
     judge: |evidence| {
         let accuracy = evidence.correct as f64 / evidence.n.max(1) as f64;
         let chance = accuracy <= 1.5 / evidence.classes.max(1) as f64;
-        let suggested = evidence.suggestions.first().map_or_else(String::new, |s| format!("; {s}"));
+        let nothing = || "; no usual correction of scale, mean, deviation, channels, layout or labels helps".to_owned();
+        let suggested = evidence.suggestions.first().map_or_else(nothing, |s| format!("; {s}"));
         (evidence.n >= 20 && chance)
             .then(|| format!("clean accuracy {:.1} % on {} classes{suggested}", 100.0 * accuracy, evidence.classes))
     },

@@ -20,7 +20,7 @@ mod zero_gradients;
 pub(crate) use loss_underflow::LEAD;
 
 use flatscape_intake::doubt::Doubt;
-use flatscape_intake::hazards::{Found, HAZARDS};
+use flatscape_intake::hazards::{Found, HAZARDS, QUESTIONS};
 use flatscape_measure::threats::ThreatModel;
 
 use flatscape_measure::certificate::Certificate;
@@ -98,6 +98,10 @@ impl Evidence<'_> {
     /// The cause of a hazard that the model has, in words.
     fn hazard(&self, code: &str) -> Option<String> {
         let found = self.hazards.iter().find(|h| h.code == code)?;
+        // what asks a question about the input is answered by a good clean accuracy
+        if QUESTIONS.contains(&code) && self.n > 0 && 2 * self.correct >= self.n && self.suggestions.is_empty() {
+            return None;
+        }
         let answered = if found.answered { "; answered by the requested remedy" } else { "" };
         Some(format!("{}{answered}", found.cause))
     }

@@ -9,6 +9,7 @@ use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
 use flatscape_audit::requirement::Requirement;
 use flatscape_intake::card::Preprocessing;
+use flatscape_intake::data::classes::By;
 use flatscape_intake::model::{GivenRequest, Intake, ModelRequest};
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::prepared::Settings;
@@ -239,12 +240,16 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, Refusal> {
         "mean" => options.mean.clone(),
         "std" => options.std.clone(),
         "layout" => options.layout.clone(),
+        "channels" => options.channels.clone(),
+        "invert" => options.invert.then(|| "true".to_owned()),
+        "square" => options.square.clone(),
         "resize" => options.resize.clone(),
         "crop" => options.crop.clone(),
         _ => None,
     };
     let remedies = flatscape_intake::remedies::parse(&options.remedy)?;
-    Ok(Intake { preprocessing: Preprocessing::parse(field)?, remedies, ..options.reading.intake()? })
+    let match_classes = options.match_classes.as_deref().map(By::parse).transpose()?;
+    Ok(Intake { preprocessing: Preprocessing::parse(field)?, remedies, match_classes, ..options.reading.intake()? })
 }
 
 /// The command as it was typed, with the program's name alone in front.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flatscape_intake::data::{self, Dataset, Split};
+use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::files::publish;
 use flatscape_intake::gradient::{Gradient, Of, Request, Source, assemble, join};
 use flatscape_intake::model::{Native, Whole};
@@ -112,13 +112,10 @@ impl Grad {
             }
             (Some(data), Some(native)) => {
                 let request_of_data = data::Request {
-                    data: data.clone(),
-                    split: Split::Test,
                     data_dir: self.data_dir.clone(),
                     limit: Some(self.n),
                     allow_fewer: true,
-                    label_offset: 0,
-                    preparation: None,
+                    ..data::Request::new(data)
                 };
                 let data = Dataset::load(&request_of_data)?;
                 FilePoints::images(gradient, native, request, &data, engine.as_ref())

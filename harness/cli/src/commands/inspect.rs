@@ -1,8 +1,7 @@
 //! `flatscape inspect`: what a model file shows without being run.
 
 use clap::Args;
-use flatscape_intake::inspect::{Inspection, gradient_text};
-use flatscape_intake::model::Native;
+use flatscape_intake::inspect::{Inspection, gradient_text, inspect};
 use flatscape_intake::refusal::escape;
 
 use crate::failure::Failure;
@@ -28,15 +27,22 @@ pub struct Inspect {
 impl Inspect {
     /// Prints what the file shows; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
-        let native = Native::load(&self.model, &self.reading.intake()?)?;
-        let inspection = Inspection::of(&native);
+        let all = inspect(&self.model, &self.reading.intake()?)?;
         if self.json {
-            say!("{}", serde_json::to_string_pretty(&inspection).map_err(Failure::output)?);
-        } else {
-            say!("{}", words(&inspection).trim_end_matches('\n'));
+            let found: Vec<&Inspection> = all.iter().map(|(_, found)| found).collect();
+            let text = match &found[..] {
+                [only] => serde_json::to_string_pretty(only),
+                several => serde_json::to_string_pretty(several),
+            };
+            say!("{}", text.map_err(Failure::output)?);
         }
-        if self.grad {
-            say!("{}", gradient_text(&native)?);
+        for (native, found) in &all {
+            if !self.json {
+                say!("{}", words(found).trim_end_matches('\n'));
+            }
+            if self.grad {
+                say!("{}", gradient_text(native)?);
+            }
         }
         Ok(0)
     }
@@ -50,7 +56,8 @@ fn words(found: &Inspection) -> String {
             lines.push(format!("  {name:12} {value}"));
         }
     };
-    line("written by", format!("{}, opset {}", escape(&found.producer), found.opset));
+    let producer = if found.producer.is_empty() { "an unnamed program".to_owned() } else { escape(&found.producer) };
+    line("written by", format!("{producer}, opset {}", found.opset));
     let ports = |ports: &[(String, String)]| {
         ports.iter().map(|(name, ty)| format!("{} {ty}", escape(name))).collect::<Vec<_>>().join(", ")
     };

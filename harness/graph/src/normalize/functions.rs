@@ -2,7 +2,7 @@
 //! other domains. Each has an exact definition in ordinary operators. What is not listed stays, and is refused by name later.
 
 use super::upgrade::{Old, Renewed};
-use super::{attention, control, learners, recurrent, sequences, trees, vendor};
+use super::{attention, classic, control, learners, quantised, recurrent, sequences, trees, vendor};
 use crate::ir::Node;
 
 /// Writes a node in ordinary operators.
@@ -27,6 +27,13 @@ pub(super) const STANDARD: &[(&str, Expansion)] = &[
     ("LSTM", recurrent::lstm),
     ("Attention", attention::attention),
     ("RotaryEmbedding", attention::rotary_embedding),
+    // of the first opsets
+    ("ImageScaler", classic::image_scaler),
+    ("Affine", classic::affine),
+    ("Scale", classic::scale),
+    ("ScaledTanh", classic::scaled_tanh),
+    ("ParametricSoftplus", classic::parametric_softplus),
+    ("Crop", classic::crop),
     // written by older optimisers under the standard domain
     ("SimplifiedLayerNormalization", vendor::simplified_layer_norm),
 ];
@@ -56,6 +63,23 @@ pub(super) const FOREIGN: &[(&str, &str, Expansion)] = &[
     (MICROSOFT, "QuickGelu", vendor::quick_gelu),
     (MICROSOFT, "SkipLayerNormalization", vendor::skip_layer_norm),
     (MICROSOFT, "SimplifiedLayerNormalization", vendor::simplified_layer_norm),
+    (MICROSOFT, "QLinearAdd", quantised::add),
+    (MICROSOFT, "QLinearMul", quantised::mul),
+    (MICROSOFT, "QLinearSigmoid", quantised::sigmoid),
+    (MICROSOFT, "QLinearLeakyRelu", quantised::leaky_relu),
+    (MICROSOFT, "QLinearReduceMean", quantised::reduce_mean),
+    (MICROSOFT, "QLinearGlobalAveragePool", quantised::global_average_pool),
+    (MICROSOFT, "QLinearAveragePool", quantised::average_pool),
+    (MICROSOFT, "QLinearSoftmax", quantised::softmax),
+    (MICROSOFT, "QLinearConcat", quantised::concat),
+    (MICROSOFT, "QLinearWhere", quantised::select),
+    (MICROSOFT, "QLinearConv", quantised::as_standard),
+    (MICROSOFT, "QGemm", quantised::gemm),
+    (MICROSOFT, "MatMulIntegerToFloat", quantised::matmul_to_float),
+    (MICROSOFT, "DynamicQuantizeMatMul", quantised::dynamic_matmul),
+    (MICROSOFT, "NhwcMaxPool", quantised::nhwc_max_pool),
+    (MICROSOFT, "QuantizeLinear", quantised::linear),
+    (MICROSOFT, "DequantizeLinear", quantised::linear),
 ];
 
 const LEARNERS: &str = "ai.onnx.ml";

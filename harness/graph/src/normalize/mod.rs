@@ -7,6 +7,7 @@ use crate::simplify::{Shapes, simplified};
 mod attention;
 mod batch;
 mod batch_norm;
+mod classic;
 mod control;
 mod elements;
 mod expansions;
@@ -14,6 +15,7 @@ mod functions;
 mod known;
 mod learners;
 mod logits;
+mod quantised;
 mod recurrent;
 mod sequences;
 #[cfg(test)]

@@ -52,6 +52,36 @@ const PAIRS: &[(&str, &str)] = &[
             a, b = Split<axis = 0>(x, ones)  c = Squeeze(a, front)  d = Squeeze(b, front)  r = Relu(d)
             s = Unsqueeze(c, back)  t = Unsqueeze(r, back)  y = Concat<axis = 1>(s, t)  n = Identity(three) }",
     ),
+    // what quantisers write, between its quantisers
+    (
+        "(uint8[N,3] a, uint8[N,3] b) => (uint8[N,3] y) <float s = {0.5}, uint8 z = {7}, float t = {0.25}, uint8 o = {0}> {
+            y = com.microsoft.QLinearAdd(a, s, z, b, t, z, s, o) }",
+        "(uint8[N,3] a, uint8[N,3] b) => (uint8[N,3] y) <float s = {0.5}, uint8 z = {7}, float t = {0.25}, uint8 o = {0}> {
+            p = DequantizeLinear<axis = 1>(a, s, z)  q = DequantizeLinear<axis = 1>(b, t, z)  r = Add(p, q)  y = QuantizeLinear(r, s, o) }",
+    ),
+    (
+        "(uint8[N,3] a) => (float[N,2] y) <float s = {0.5}, uint8 z = {7}, int8[2,3] w = {1, 2, 3, 4, 5, 6}, float[2] t = {0.25, 0.5}, int8[2] n = {0, 0}, int32[2] c = {8, -8}> {
+            y = com.microsoft.QGemm<transB = 1>(a, s, z, w, t, n, c) }",
+        "(uint8[N,3] a) => (float[N,2] y) <float s = {0.5}, uint8 z = {7}, int8[2,3] w = {1, 2, 3, 4, 5, 6}, float[2] t = {0.25, 0.5}, int8[2] n = {0, 0}, int32[2] c = {8, -8}> {
+            p = DequantizeLinear<axis = 1>(a, s, z)  q = DequantizeLinear<axis = 0>(w, t, n)
+            r = Gemm<alpha = 1.0, transA = 0, transB = 1>(p, q)  f = Cast<to = 1>(c)  u = Mul(s, t)  g = Mul(f, u)  y = Add(r, g) }",
+    ),
+    (
+        "(uint8[N,3] a, uint8[N,2] b) => (uint8[N,5] y) <float s = {0.5}, uint8 z = {7}> {
+            y = com.microsoft.QLinearConcat<axis = 1>(s, z, a, s, z, b, s, z) }",
+        "(uint8[N,3] a, uint8[N,2] b) => (uint8[N,5] y) <float s = {0.5}, uint8 z = {7}> {
+            p = DequantizeLinear<axis = 1>(a, s, z)  q = DequantizeLinear<axis = 1>(b, s, z)  r = Concat<axis = 1>(p, q)  y = QuantizeLinear(r, s, z) }",
+    ),
+    // of the first opsets
+    (
+        "(float[N,1,4,5] x) => (float[N,1,2,2] y) { y = Crop<border = [1, 2, 2, 0]>(x) }",
+        "(float[N,1,4,5] x) => (float[N,1,2,2] y) <int64[2] a = {2, 1}, int64[2] b = {9223372036854775807, -2}, int64[2] c = {2, 3}, int64[2] d = {1, 1}> {
+            y = Slice(x, a, b, c, d) }",
+    ),
+    (
+        "(float[N,2,1,1] x) => (float[N,2,1,1] y) { y = ImageScaler<scale = 2.0, bias = [1.0, -1.0]>(x) }",
+        "(float[N,2,1,1] x) => (float[N,2,1,1] y) <float t = {2}, float[1,2,1,1] b = {1, -1}> { p = Mul(x, t)  y = Add(p, b) }",
+    ),
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::fault::{Fault, ReadError};
 use super::half::Half;
 use super::order::names_read;
-use super::proto::{GraphProto, ValueInfoProto, tensor_shape_proto, type_proto};
+use super::proto::{GraphProto, NodeProto, ValueInfoProto, tensor_shape_proto, type_proto};
 use super::read::text;
 use super::tensor::dtype;
 use crate::ir::{Dim, Graph, ValueId, ValueType};
@@ -58,8 +58,30 @@ pub(super) fn hinted_type(proto: &ValueInfoProto) -> ValueType {
     value_type("input", proto).unwrap_or_default()
 }
 
-/// Outputs that no tensor holds, or that hold text, are left out where tensors of numbers stand beside them, with the nodes that
-/// lead to them only: a `ZipMap` whose probabilities are an output too, the name of a class.
+/// The labels of the classes as a model of `ai.onnx.ml` states them: those of its `ZipMap`, else of its only classifier. Empty where
+/// there are none, or several that differ.
+pub(super) fn class_labels(proto: &GraphProto) -> Vec<String> {
+    let of = |wanted: &dyn Fn(&[u8]) -> bool| {
+        let nodes = proto.node.iter().filter(|n| n.domain() == b"ai.onnx.ml" && wanted(n.op_type()));
+        let mut lists: Vec<Vec<String>> = nodes.filter_map(stated_labels).collect();
+        lists.dedup();
+        if lists.len() == 1 { lists.pop() } else { None }
+    };
+    of(&|op| op == b"ZipMap").or_else(|| of(&|op| op.ends_with(b"Classifier"))).unwrap_or_default()
+}
+
+fn stated_labels(node: &NodeProto) -> Option<Vec<String>> {
+    let of = |name: &[u8]| node.attribute.iter().find(|a| a.name() == name);
+    let words = of(b"classlabels_strings").map(|a| a.strings.iter().map(|s| text(s)).collect::<Vec<_>>());
+    let numbers = || {
+        let list = of(b"classlabels_int64s").or_else(|| of(b"classlabels_ints"))?;
+        Some(list.ints.iter().map(i64::to_string).collect::<Vec<_>>())
+    };
+    words.filter(|w| !w.is_empty()).or_else(numbers).filter(|labels| labels.len() > 1)
+}
+
+/// The output of a `ZipMap` becomes its operand, the scores. Other outputs that no tensor holds, or that hold text, are left out where
+/// tensors of numbers stand beside them, with the nodes that lead to them only: the name of a class.
 pub(super) fn tensors_only(proto: &mut GraphProto, notes: &mut Vec<String>) -> Result<(), ReadError> {
     const STRING: i32 = 8;
     let is_tensor = |o: &ValueInfoProto| match o.r#type.as_ref().and_then(|t| t.value.as_ref()) {
@@ -69,25 +91,33 @@ pub(super) fn tensors_only(proto: &mut GraphProto, notes: &mut Vec<String>) -> R
     if proto.output.iter().all(is_tensor) {
         return Ok(());
     }
-    let zipped: HashMap<&[u8], &[u8]> = (proto.node.iter())
+    let zipped: HashMap<Vec<u8>, Vec<u8>> = (proto.node.iter())
         .filter(|n| n.op_type() == b"ZipMap" && n.domain() == b"ai.onnx.ml")
-        .filter_map(|n| Some((n.output.first()?.as_slice(), n.input.first()?.as_slice())))
+        .filter_map(|n| Some((n.output.first()?.clone(), n.input.first()?.clone())))
         .collect();
+    let mut taken: HashSet<Vec<u8>> = proto.output.iter().map(|o| o.name().to_vec()).collect();
+    for output in &mut proto.output {
+        let Some(scores) = zipped.get(output.name()).filter(|scores| taken.insert(scores.to_vec())) else { continue };
+        let (map, scores) = (shown(&text(output.name())), scores.clone());
+        notes.push(format!(
+            "the output {map} holds a map; the scores that it is made of, {}, stand for it",
+            shown(&text(&scores))
+        ));
+        (output.name, output.r#type) = (Some(scores), None);
+    }
     let outputs: HashSet<&[u8]> = proto.output.iter().filter(|o| is_tensor(o)).map(|o| o.name()).collect();
     let is_text =
         |o: &ValueInfoProto| matches!(o.r#type.as_ref().and_then(|t| t.value.as_ref()), Some(type_proto::Value::TensorType(_)));
-    let said_elsewhere = |o: &ValueInfoProto| zipped.get(o.name()).is_some_and(|x| outputs.contains(x));
+    let said_elsewhere = |o: &ValueInfoProto| zipped.get(o.name()).is_some_and(|x| outputs.contains(x.as_slice()));
     let floats = proto.output.iter().any(is_tensor);
     let drop: Vec<bool> = (proto.output.iter()).map(|o| !is_tensor(o) && floats && (is_text(o) || said_elsewhere(o))).collect();
     for (output, _) in proto.output.iter().zip(&drop).filter(|(_, drop)| **drop) {
         let kind = if is_text(output) { "text" } else { "a map" };
         notes.push(format!("the output {} holds {kind} and was left out", shown(&text(output.name()))));
     }
-    if drop.iter().any(|&d| d) {
-        let mut drop = drop.into_iter();
-        proto.output.retain(|_| drop.next() == Some(false));
-        without_dead(proto);
-    }
+    let mut drop = drop.into_iter();
+    proto.output.retain(|_| drop.next() == Some(false));
+    without_dead(proto);
     Ok(())
 }
 
@@ -132,6 +162,8 @@ pub(super) fn value_type(role: &str, proto: &ValueInfoProto) -> Result<ValueType
         ReadError::new(Fault::ELEMENT_TYPE, what).help("export the model with float inputs and outputs")
     })?;
     let extent = |dim: &tensor_shape_proto::Dimension| match &dim.value {
+        // some exporters write any extent as -1
+        Some(tensor_shape_proto::dimension::Value::DimValue(-1)) => Ok(Dim::Unknown),
         Some(tensor_shape_proto::dimension::Value::DimValue(n)) => match usize::try_from(*n) {
             Ok(n) => Ok(Dim::Fixed(n)),
             _ => {

@@ -8,7 +8,7 @@ use prost::Message;
 use super::fault::{Fault, ReadError};
 use super::functions::{Function, Functions};
 use super::half::{Half, Widened};
-use super::interface::{hinted_type, is_half, outputs, tensors_only, unique_labels, value_type};
+use super::interface::{class_labels, hinted_type, is_half, outputs, tensors_only, unique_labels, value_type};
 use super::order::{Source, sources, topological};
 use super::proto::attribute_proto::AttributeType;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
@@ -38,6 +38,8 @@ pub struct ModelFile {
     pub producer: String,
     /// Key and value pairs that the producer left.
     pub metadata: Vec<(String, String)>,
+    /// Labels of the classes, in the order of the scores, where operators of `ai.onnx.ml` state them; numbers as text.
+    pub class_labels: Vec<String>,
     /// What was changed or dropped while reading, as sentences.
     pub notes: Vec<String>,
     /// Tensors whose data came from other files.
@@ -67,6 +69,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
     let functions = Functions::of(std::mem::take(&mut model.functions), opset)?;
     let mut proto = model.graph.unwrap_or_default();
     functions.bounded(&proto)?;
+    let class_labels = class_labels(&proto);
     tensors_only(&mut proto, &mut notes)?;
     let ports = proto.input.iter().chain(&proto.output).filter(|port| is_half(port)).count();
     let mut reader = Reader {
@@ -95,6 +98,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
         ir_version,
         producer: producer.join(" ").trim().to_owned(),
         metadata,
+        class_labels,
         notes,
         external: reader.external,
     })

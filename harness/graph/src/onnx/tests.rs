@@ -272,8 +272,8 @@ const ROWS: &[Row] = &[
     ("M019", "nothing produces the output \"q\"", |_, g, _| g.output[0].name = Some(b"q".to_vec())),
     ("M019", "reads \"a\\u{1b}[2J\\u{202e}b\"", |_, g, _| g.node[1].input[1] = "a\u{1b}[2J\u{202e}b".into()),
     ("M020", "negative extent -4", |_, _, w| w.dims = vec![-4, -3]),
-    ("M020", "the input \"x\" has the extent -1", |_, g, _| {
-        dims(&mut g.input[0])[0].value = Some(proto::tensor_shape_proto::dimension::Value::DimValue(-1));
+    ("M020", "the input \"x\" has the extent -2", |_, g, _| {
+        dims(&mut g.input[0])[0].value = Some(proto::tensor_shape_proto::dimension::Value::DimValue(-2));
     }),
     ("M021", "has 65 axes", |_, _, w| w.dims = vec![1; 65]),
     ("M021", "has 65 axes", |_, g, _| *dims(&mut g.input[0]) = vec![Default::default(); 65]),
@@ -517,9 +517,17 @@ fn outputs_that_hold_text_or_maps_are_left_out_beside_others() {
     let file = read(&model.encode_to_vec()).unwrap();
     assert_eq!((file.graph.outputs().len(), file.graph.nodes().len()), (1, 2));
     assert!(file.notes.iter().any(|n| n == "the output \"m\" holds a map and was left out"), "{:?}", file.notes);
-    // if the tensor behind it is not an output, it is refused
-    model.graph.as_mut().unwrap().node[2].input[0] = b"x".to_vec();
-    assert_eq!(read(&model.encode_to_vec()).unwrap_err().id(), "M039");
+    // if the tensor behind it is not an output, it becomes one, and its labels are those of the classes
+    let graph = model.graph.as_mut().unwrap();
+    graph.output.remove(0);
+    graph.node[2].attribute.push(AttributeProto {
+        name: Some(b"classlabels_strings".to_vec()),
+        strings: vec![b"cat".to_vec(), b"dog".to_vec()],
+        ..Default::default()
+    });
+    let file = read(&model.encode_to_vec()).unwrap();
+    assert_eq!(file.graph.outputs().iter().map(|o| &*o.name).collect::<Vec<_>>(), ["z"]);
+    assert_eq!(file.class_labels, ["cat", "dog"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use crate::ir::{Dim, Graph, Node, Shape, ValueType};
 use crate::tensor::{DType, Tensor};
 
+mod attributes;
 mod conv;
 mod dims;
 mod einsum;
@@ -64,6 +65,8 @@ pub struct Op {
     infer: fn(&Site) -> Found,
     evaluate: Option<fn(&Call) -> Folded>,
 }
+
+pub use attributes::foreign_attribute;
 
 /// The most axes that a tensor of a file may have.
 pub(crate) const RANK: usize = 64;

@@ -8,7 +8,8 @@ pub(super) const HAZARD: Hazard = Hazard {
     doubt: Doubt {
         code: "baked-normalisation",
         unreliable: false,
-        raised_if: "the pixels are shifted or multiplied by constants before the first layer with weights",
+        raised_if: "the pixels are shifted or multiplied by constants before the first layer with weights, and the clean accuracy is \
+                    below 50 % or another preprocessing is significantly better; otherwise it is a note",
         explanation: "The file normalises by itself. Pixels that were normalised before would be normalised twice, and the \
                       clean accuracy would drop.",
         advice: "Give no --mean and --std for this file, and --scale 255 only if its constants are for pixels in 0..255.",

@@ -80,6 +80,9 @@ pub const HAZARDS: &[Hazard] = &[
     lost_pixels::HAZARD,
 ];
 
+/// Hazards that ask whether the input is right: where the clean accuracy is good they are notes and no doubts.
+pub const QUESTIONS: &[&str] = &["baked-normalisation"];
+
 /// A hazard that a model has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {

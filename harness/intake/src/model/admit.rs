@@ -29,6 +29,9 @@ pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, Refusal> {
     if let Some(what) = ops::unknown(&whole) {
         return Err(refuse(25, what));
     }
+    if let Some(what) = ops::foreign_attribute(&whole) {
+        return Err(refuse(35, what).help("export the model again: engines treat such a node each in a way of its own"));
+    }
     if let Some(what) = blind_division(&whole) {
         return Err(refuse(35, what));
     }

@@ -1,5 +1,5 @@
 //! What other libraries leave beside a model: `preprocessor_config.json` and `config.json` of Hugging Face, `config.json` of timm,
-//! `labels.txt`. Every field that is understood becomes a field of a card; what is not understood is named.
+//! lists of classes; and the standard metadata of images inside the file. Every field that is understood becomes a field of a card; what is not understood is named.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,13 @@ use crate::card::{Card, Preprocessing};
 use crate::data::resize::{Crop, Filter, Resize, Size};
 use crate::files::{self, show};
 use crate::refusal::Refusal;
+
+mod huggingface;
+mod metadata;
+pub(super) mod names;
+
+use huggingface::hugging_face;
+pub(super) use metadata::of_images;
 
 /// A file and what it says.
 pub(super) struct Statement {
@@ -31,14 +38,20 @@ const READERS: &[Reader] = &[
         let object = object(text)?;
         let is_timm = object.contains_key("pretrained_cfg") || object.contains_key("architecture") && object.contains_key("mean");
         let mut card = if is_timm { timm(&object, notes) } else { Card::default() };
-        card.classes = classes(&object, notes);
+        card.classes = names::of_configuration(&object, notes)?;
         Ok(Some(card))
     }),
-    ("labels.txt", |text, _| {
-        let classes = text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
-        Ok(Some(Card { classes, ..Card::default() }))
-    }),
+    ("labels.txt", |text, _| Ok(Some(named(names::lines(text))))),
+    ("classes.txt", |text, _| Ok(Some(named(names::lines(text))))),
+    ("class_names.txt", |text, _| Ok(Some(named(names::lines(text))))),
+    ("labels.json", |text, _| names::json(text).map(|names| Some(named(names)))),
+    ("id2label.json", |text, _| names::json(text).map(|names| Some(named(names)))),
+    ("class_names.json", |text, _| names::json(text).map(|names| Some(named(names)))),
 ];
+
+fn named(classes: Vec<String>) -> Card {
+    Card { classes, ..Card::default() }
+}
 
 /// Largest such file, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -59,8 +72,9 @@ pub(super) fn beside(model: &Path) -> Result<Vec<Statement>, Refusal> {
         let refuse = |why: String| Refusal::usage(91, format!("{}: {why}", show(&path)));
         let bytes = files::read(&path, LARGEST).map_err(|e| Refusal::usage(91, e.to_string()))?;
         let text = String::from_utf8(bytes.bytes).map_err(|_| refuse("it is not UTF-8 text".to_owned()))?;
+        let text = text.trim_start_matches('\u{feff}');
         let mut notes = Vec::new();
-        let card = read(&text, &mut notes).map_err(|why| refuse(why).help("correct the file, or move it away"))?;
+        let card = read(text, &mut notes).map_err(|why| refuse(why).help("correct the file, or move it away"))?;
         let notes = notes.into_iter().map(|note| format!("{name}: {note}")).collect();
         if let Some(card) = card.filter(|c| *c != Card::default()) {
             statements.push(Statement { source: (*name).to_owned(), card, notes });
@@ -77,91 +91,6 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
         Ok(_) => Err("it is not a JSON object".to_owned()),
         Err(e) => Err(format!("it is not well-formed JSON: {e}")),
     }
-}
-
-/// Fields of image processors that say nothing about the numbers in the pixels.
-const SILENT: &[&str] = &[
-    "image_processor_type",
-    "feature_extractor_type",
-    "processor_class",
-    "_processor_class",
-    "_valid_processor_keys",
-    "_name_or_path",
-    "auto_map",
-    "data_format",
-    "input_data_format",
-    "return_tensors",
-    "device",
-    "do_convert_rgb",
-    "do_flip_channel_order",
-    "disable_grouping",
-    "default_to_square",
-    "use_auth_token",
-    "model_input_names",
-];
-
-/// Image processors whose plain `size` is the shorter edge; for the others it is the edge of a square.
-const BY_SHORTER_EDGE: &[&str] = &["CLIP", "ConvNext", "Levit", "MobileNetV1", "MobileNetV2", "MobileViT", "PoolFormer", "Bit"];
-
-/// `preprocessor_config.json`: resize, crop, rescale, normalise, in this order.
-fn hugging_face(object: &Map<String, Value>, notes: &mut Vec<String>) -> Card {
-    let mut fields = Fields::new(object);
-    let kind = fields.text("image_processor_type").or(fields.text("feature_extractor_type")).unwrap_or_default();
-    let yes = |fields: &mut Fields, name: &str, default: bool| fields.get(name).and_then(Value::as_bool).unwrap_or(default);
-
-    let (resizes, crops) =
-        (yes(&mut fields, "do_resize", object.contains_key("size")), yes(&mut fields, "do_center_crop", false));
-    let size = fields.get("size").cloned();
-    let resample = fields.get("resample").cloned();
-    let crop_size = fields.get("crop_size").cloned();
-    let crop_pct = fields.get("crop_pct").and_then(Value::as_f64);
-    let mut resize = None;
-    let mut crop = None;
-    if resizes {
-        let filter = match &resample {
-            Some(code) => code.as_u64().and_then(Filter::numbered),
-            None => {
-                notes.push("it resizes and states no filter; bilinear is taken".to_owned());
-                Some(Filter::Bilinear)
-            }
-        };
-        let by_edge = BY_SHORTER_EDGE.iter().any(|name| kind.starts_with(name));
-        let size = size.as_ref().and_then(|size| stated_size(size, by_edge));
-        match (filter, size) {
-            (Some(filter), Some(size)) => resize = Some(Resize { size, filter }),
-            (None, _) => notes.push(format!("its filter resample = {} is not known", spelled(resample.as_ref()))),
-            (_, None) => notes.push("its size is not understood, so nothing is resized".to_owned()),
-        }
-        // ConvNeXt below 384: the shorter edge to size/crop_pct, then the middle; from 384 on a square
-        if let (Some(pct), Some(Resize { size: Size::ShortestEdge(edge), filter })) = (crop_pct.filter(|p| *p > 0.0), resize) {
-            let (size, middle) = if edge < 384 {
-                (Size::ShortestEdge((edge as f64 / pct) as usize), Some(Crop { height: edge, width: edge, to_even: false }))
-            } else {
-                (Size::Exactly(edge, edge), None)
-            };
-            (resize, crop) = (Some(Resize { size, filter }), middle);
-        }
-    }
-    if crops {
-        crop = match crop_size.as_ref().and_then(|size| stated_size(size, false)) {
-            Some(Size::Exactly(height, width)) => Some(Crop { height, width, to_even: false }),
-            _ => {
-                notes.push("its crop_size is not understood, so nothing is cropped".to_owned());
-                None
-            }
-        };
-    }
-
-    let factor = fields.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
-    let scale = if yes(&mut fields, "do_rescale", true) { rounded(factor * 255.0) } else { 255.0 };
-    let (mean, std) = (fields.numbers("image_mean"), fields.numbers("image_std"));
-    let normalises = yes(&mut fields, "do_normalize", mean.is_some() || std.is_some());
-    let (mean, std) = if normalises { (mean, std) } else { (Some(vec![0.0]), Some(vec![1.0])) };
-    if fields.object.get("do_flip_channel_order").and_then(Value::as_bool) == Some(true) {
-        notes.push("it flips the channels to blue, green, red, which is not done here".to_owned());
-    }
-    fields.name_the_rest(SILENT, notes);
-    Card { preprocessing: Preprocessing { scale: Some(scale), mean, std, layout: None, resize, crop }, ..Card::default() }
 }
 
 /// `224`, `{height, width}`, `{shortest_edge}`.
@@ -250,29 +179,8 @@ fn timm(object: &Map<String, Value>, notes: &mut Vec<String>) -> Card {
     }
     let (mean, std) = (fields.numbers("mean"), fields.numbers("std"));
     fields.name_the_rest(TIMM_SILENT, notes);
-    let preprocessing = Preprocessing { scale: Some(1.0), mean, std, layout: None, resize, crop };
+    let preprocessing = Preprocessing { scale: Some(1.0), mean, std, resize, crop, ..Preprocessing::default() };
     Card { name: None, preprocessing, ..Card::default() }
-}
-
-/// `id2label` in the order of its numbers, or `label_names`.
-fn classes(object: &Map<String, Value>, notes: &mut Vec<String>) -> Vec<String> {
-    let inner = object.get("pretrained_cfg").and_then(Value::as_object);
-    let listed = [Some(object), inner].into_iter().flatten().find_map(|o| o.get("label_names").and_then(Value::as_array));
-    if let Some(names) = listed {
-        return names.iter().filter_map(|n| n.as_str().map(str::to_owned)).collect();
-    }
-    let Some(by_number) = object.get("id2label").and_then(Value::as_object) else { return Vec::new() };
-    let mut pairs: Vec<(usize, String)> =
-        by_number.iter().filter_map(|(k, v)| Some((k.parse().ok()?, v.as_str()?.to_owned()))).collect();
-    pairs.sort();
-    if pairs.len() != by_number.len() || pairs.iter().enumerate().any(|(i, (k, _))| i != *k) {
-        notes.push(format!("its id2label does not name the classes 0..{} and is ignored", by_number.len().saturating_sub(1)));
-        return Vec::new();
-    }
-    if pairs.iter().all(|(k, name)| *name == format!("LABEL_{k}")) {
-        return Vec::new();
-    }
-    pairs.into_iter().map(|(_, name)| name).collect()
 }
 
 /// The fields of an object, and which of them were read.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use flatscape_graph::normalize::{self, Cut, TailError};
-use flatscape_graph::{DType, Dim, Graph, Tensor, ValueId, shown};
+use flatscape_graph::onnx::ModelFile;
+use flatscape_graph::{DType, Dim, Graph, Output, Tensor, ValueId, shown};
 
 use super::Intake;
 use super::admit::admit;
 use super::answer::{Task, choose, class_extent};
+use super::interface::with_batches;
 use super::source::{self, Found};
 use crate::card::Card;
 use crate::refusal::Refusal;
@@ -86,6 +88,7 @@ impl Native {
         if whole.inputs().is_empty() {
             return Err(refuse(15, "the model has no input".to_owned()));
         }
+        let whole = with_batches(whole, &name, &mut facts)?;
         let chosen = choose(&whole, &name, stated.output.as_deref(), stated.task, labels)?;
         let own_output = whole.outputs()[chosen].name.to_string();
         if whole.outputs().len() > 1 && stated.output.is_none() {
@@ -135,6 +138,18 @@ impl Native {
             card,
             facts,
         })
+    }
+
+    /// The outputs of a model, each with the number of its classes or the clause that says why it holds no scores.
+    ///
+    /// # Errors
+    /// As for [`Native::with`], where the file cannot be read.
+    pub fn outputs(source: &str, stated: &Intake) -> Result<Vec<(String, Result<usize, String>)>, Refusal> {
+        let Found { name, file, mut facts, .. } = source::find(source, &stated.limits)?;
+        let graph = with_inputs(&file.graph, &stated.inputs, &name, &mut facts)?;
+        let whole = with_batches(admit(&name, &ModelFile { graph, ..file })?, &name, &mut facts)?;
+        let one = |output: &Output| (output.name.to_string(), class_extent(&whole, output, stated.task));
+        Ok(whole.outputs().iter().map(one).collect())
     }
 
     /// Applies the remedy of the model that is among `asked`, if it finds something to do; gives its name and the sentence that

@@ -5,7 +5,7 @@ use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType};
 
 use super::answer::rows_of_logits;
 use super::native::Native;
-use crate::card::{Layout, Preprocessing};
+use crate::card::{Channels, Layout, Preprocessing};
 use crate::refusal::Refusal;
 
 /// What is done to pixels, with nothing left open.
@@ -19,6 +19,12 @@ pub struct Pixels {
     pub std: Vec<f64>,
     /// How pixels lie in the input.
     pub layout: Layout,
+    /// Whether the channels are fed from the last to the first: blue, green, red.
+    #[serde(default)]
+    pub reversed: bool,
+    /// Whether 1 − x is fed for x.
+    #[serde(default)]
+    pub inverted: bool,
     /// Whether the layout was stated; otherwise it is the only one that fits.
     pub layout_stated: bool,
 }
@@ -57,6 +63,8 @@ impl Pixels {
             mean: per_channel(&stated.mean, 0.0, "mean")?,
             std: per_channel(&stated.std, 1.0, "std")?,
             layout: Layout::Nchw,
+            reversed: reversed(stated.channels, channels)?,
+            inverted: stated.invert == Some(true),
             layout_stated: stated.layout.is_some(),
         };
         let works = |layout| {
@@ -97,7 +105,10 @@ impl Pixels {
     /// As it is written on the command line.
     pub fn text(&self) -> String {
         let (mean, std) = (Some(self.mean.clone()), Some(self.std.clone()));
-        Preprocessing { scale: Some(self.scale), mean, std, layout: Some(self.layout), ..Preprocessing::default() }.text()
+        let channels = self.reversed.then_some(Channels::Bgr);
+        let invert = self.inverted.then_some(true);
+        let (scale, layout) = (Some(self.scale), Some(self.layout));
+        Preprocessing { scale, mean, std, layout, channels, invert, ..Preprocessing::default() }.text()
     }
 
     /// (scale·x − mean)/std; what does nothing is left out.
@@ -107,6 +118,13 @@ impl Pixels {
             b.constant(Tensor::new(&[1, values.len(), 1, 1], values).unwrap_or_else(|| Tensor::scalar(0.0f32)))
         };
         let mut u = x;
+        if self.reversed {
+            let one = |c: i64| x.slice(&[c], &[c + 1], &[1], &[1]);
+            u = b.concat(&[one(2), one(1), one(0)], 1);
+        }
+        if self.inverted {
+            u = -u + 1.0;
+        }
         if self.scale != 1.0 {
             u = u * self.scale;
         }
@@ -131,6 +149,9 @@ impl Pixels {
             Layout::Nhwc => u.transpose(&[0, 2, 3, 1]),
             Layout::Flat => u.reshape(&flat()),
             Layout::FlatColumns => u.transpose(&[0, 1, 3, 2]).reshape(&flat()),
+            Layout::FlatPixels => u.transpose(&[0, 2, 3, 1]).reshape(&flat()),
+            Layout::Ncwh => u.transpose(&[0, 1, 3, 2]),
+            Layout::Nwhc => u.transpose(&[0, 3, 2, 1]),
         }
     }
 }
@@ -150,7 +171,7 @@ fn layout(
         return match stated {
             Some(layout) => Ok(layout),
             None => Err(refuse("its extents are unknown".to_owned())
-                .help("say how pixels lie in it: --layout nchw|nhwc|flat|flat-columns")),
+                .help("say how pixels lie in it: --layout nchw|nhwc|flat|flat-columns|flat-pixels")),
         };
     };
     let matches = |extents: &[usize]| {
@@ -162,35 +183,85 @@ fn layout(
     let fits = |layout: Layout| match layout {
         Layout::Nchw => matches(&[c, h, w]),
         Layout::Nhwc => matches(&[h, w, c]),
-        Layout::Flat | Layout::FlatColumns => row,
+        Layout::Ncwh => matches(&[c, w, h]),
+        Layout::Nwhc => matches(&[w, h, c]),
+        Layout::Flat | Layout::FlatColumns | Layout::FlatPixels => row,
     };
     let image = format!("the images are [N,{c},{h},{w}]");
     match stated {
         Some(layout) if fits(layout) => Ok(layout),
         Some(layout) => Err(refuse(format!("{image}, and they do not fit as --layout {}", layout.name()))),
         None => match (fits(Layout::Nchw), fits(Layout::Nhwc), row) {
-            (true, true, _) => match (works(Layout::Nchw), works(Layout::Nhwc)) {
-                (true, false) => Ok(Layout::Nchw),
-                (false, true) => Ok(Layout::Nhwc),
-                // one channel lies in memory in the same way
-                (true, true) if c == 1 => Ok(Layout::Nchw),
-                _ => Err(Refusal::usage(54, format!("{}: the input is {ty}, {image}: two layouts fit", native.name))
-                    .help("say which: --layout nchw or --layout nhwc")),
+            (true, true, _) => match named_channels(inner) {
+                Some(layout) => Ok(layout),
+                None => match (works(Layout::Nchw), works(Layout::Nhwc)) {
+                    (true, false) => Ok(Layout::Nchw),
+                    (false, true) => Ok(Layout::Nhwc),
+                    // one channel lies in memory in the same way
+                    (true, true) if c == 1 => Ok(Layout::Nchw),
+                    _ => Err(Refusal::usage(54, format!("{}: the input is {ty}, {image}: two layouts fit", native.name))
+                        .help("say which: --layout nchw or --layout nhwc")),
+                },
             },
             (true, ..) => Ok(Layout::Nchw),
             (_, true, _) => Ok(Layout::Nhwc),
             (.., true) if c == 1 => Ok(Layout::Flat),
-            (.., true) => {
-                Err(Refusal::usage(54, format!("{}: the input is {ty}, {image}: their order is not known", native.name))
-                    .help("channel by channel, row by row: --layout flat; column by column: --layout flat-columns"))
-            }
-            _ => Err(refuse(format!("the data is {}", if c == 1 { format!("{h}x{w}") } else { format!("{c}x{h}x{w}") })).help(
-                format!(
-                    "choose data of the size that the model was made for, or say how images become it: --resize {}",
-                    size(inner)
-                ),
+            (.., true) => Err(Refusal::usage(
+                54,
+                format!("{}: the input is {ty}, {image}: their order is not known", native.name),
+            )
+            .help(
+                "channel by channel, row by row: --layout flat; column by column: --layout flat-columns; the channels of each \
+                         pixel together: --layout flat-pixels",
             )),
+            _ => Err(misfit(native, inner, [c, h, w])),
         },
+    }
+}
+
+/// The refusal of images that fit no layout: it names channels where these differ, and sizes where these do.
+fn misfit(native: &Native, inner: &[Dim], [c, h, w]: [usize; 3]) -> Refusal {
+    let ty = native.graph.inputs().first().map(|&i| native.graph.value(i).ty.to_string()).unwrap_or_default();
+    let refuse = |why: String| Refusal::model(53, format!("{}: the input is {ty}, {why}", native.name));
+    let extents: Option<Vec<usize>> = inner.iter().map(Dim::fixed).collect();
+    let takes = |n: usize| match extents.as_deref() {
+        Some(&[a, b, d]) => [a, b, d] == [n, h, w] || [a, b, d] == [h, w, n],
+        Some(row) => row.iter().product::<usize>() == n * h * w,
+        None => false,
+    };
+    match [(1, "one channel"), (3, "three channels")].into_iter().find(|&(n, _)| n != c && takes(n)) {
+        Some((1, takes)) => refuse(format!("which takes {takes}, and the images have {c}"))
+            .help("make the images grey (0.299 R + 0.587 G + 0.114 B): --channels gray"),
+        Some((_, takes)) => refuse(format!("which takes {takes}, and the images have {c}"))
+            .help("repeat grey images in three channels: --channels rgb"),
+        None => refuse(format!("the data is {}", if c == 1 { format!("{h}x{w}") } else { format!("{c}x{h}x{w}") })).help(
+            format!("choose data of the size that the model was made for, or say how images become it: --resize {}", size(inner)),
+        ),
+    }
+}
+
+/// Whether channels are fed from the last to the first.
+fn reversed(stated: Option<Channels>, channels: usize) -> Result<bool, Refusal> {
+    let (wanted, name) = match stated {
+        None => return Ok(false),
+        Some(Channels::Gray) => (1, "gray"),
+        Some(Channels::Rgb) => (3, "rgb"),
+        Some(Channels::Bgr) => (3, "bgr"),
+    };
+    if channels != wanted {
+        let what = format!("--channels {name} means {wanted} channels, and the images have {channels}");
+        return Err(Refusal::usage(93, what).help("drop it, or choose other data"));
+    }
+    Ok(stated == Some(Channels::Bgr))
+}
+
+/// The layout that the names of the axes state: `num_channels`, `height`, `width`.
+fn named_channels(inner: &[Dim]) -> Option<Layout> {
+    let is_channels = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name.to_lowercase().contains("channel"));
+    match inner.iter().map(is_channels).collect::<Vec<_>>()[..] {
+        [true, false, false] => Some(Layout::Nchw),
+        [false, false, true] => Some(Layout::Nhwc),
+        _ => None,
     }
 }
 

@@ -87,7 +87,12 @@ fn read(path: &Path, limits: &Limits) -> Result<Found, Refusal> {
     }
     let metadata = Card::from_metadata(&file.metadata)?;
     stated.push(Statement { source: "its metadata (flatscape.*)".to_owned(), card: metadata, notes: Vec::new() });
+    stated.extend(configuration::of_images(&file.metadata));
     stated.extend(configuration::beside(path)?);
+    if !file.class_labels.is_empty() {
+        let card = Card { classes: file.class_labels.clone(), ..Card::default() };
+        stated.push(Statement { source: "its classifier".to_owned(), card, notes: Vec::new() });
+    }
     let card = joined(stated, &mut facts);
     let name = card.name.clone().unwrap_or_else(|| crate::refusal::escape(&stem));
     Ok(Found { name, source: show(path), sha256: bytes.sha256, file, card, facts })

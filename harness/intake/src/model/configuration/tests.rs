@@ -38,9 +38,46 @@ const FILES: &[(&str, &str, &str, &[&str], &str)] = &[
     (
         "preprocessor_config.json",
         r#"{"do_resize": true, "size": {"longest_edge": 1333, "shortest_edge": 800}, "do_pad": true, "rescale_offset": true, "resample": 9}"#,
-        "--scale 1 --mean 0 --std 1",
+        "--scale 1 --mean 1 --std 1",
         &[],
-        "its filter resample = \"9\" is not known|not understood and not applied: \"do_pad\", \"rescale_offset\"",
+        "its filter resample = \"9\" is not known|not understood and not applied: \"do_pad\"",
+    ),
+    // the shorter edge is int(256/224·size)
+    (
+        "preprocessor_config.json",
+        r#"{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_resize": true, "image_processor_type": "LevitImageProcessor", "resample": 3, "size": {"shortest_edge": 224}}"#,
+        "--scale 1 --mean 0 --std 1 --resize 256:bicubic --crop 224x224",
+        &[],
+        "",
+    ),
+    // the middle square first
+    (
+        "preprocessor_config.json",
+        r#"{"crop_size": 256, "do_center_crop": true, "do_resize": true, "feature_extractor_type": "PerceiverFeatureExtractor", "resample": 3, "size": 224}"#,
+        "--scale 1 --mean 0 --std 1 --square 224/256 --resize 224x224:bicubic",
+        &[],
+        "",
+    ),
+    (
+        "preprocessor_config.json",
+        r#"{"crop_pct": 0.95, "crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_resize": true, "image_processor_type": "PoolFormerImageProcessor", "resample": 3, "size": {"shortest_edge": 224}}"#,
+        "--scale 1 --mean 0 --std 1 --resize 235:bicubic --crop 224x224",
+        &[],
+        "",
+    ),
+    (
+        "preprocessor_config.json",
+        r#"{"do_normalize": true, "image_mean": [0.5], "image_processor_type": "EfficientNetImageProcessor", "image_std": [0.5], "include_top": true, "do_resize": false}"#,
+        "--scale 1 --mean 0.5 --std 0.25",
+        &[],
+        "",
+    ),
+    (
+        "preprocessor_config.json",
+        r#"{"do_center_crop": true, "crop_size": {"height": 8, "width": 8}, "image_processor_type": "MobileViTImageProcessor", "resample": 2, "do_resize": true, "size": {"shortest_edge": 8}}"#,
+        "--scale 1 --mean 0 --std 1 --channels bgr --resize 8:bilinear --crop 8x8",
+        &[],
+        "",
     ),
     (
         "config.json",
@@ -96,4 +133,15 @@ fn the_folder_above_onnx_counts_and_what_is_damaged_is_refused() {
     std::fs::write(folder.path().join("onnx/config.json"), "{\"mean\": [0.1").expect("written");
     let error = beside(&model).err().expect("damaged").to_string();
     assert!(error.contains("config.json: it is not well-formed JSON") && error.contains("move it away"), "{error}");
+}
+
+#[test]
+fn a_processor_that_is_not_known_is_a_question() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = r#"{"image_processor_type": "GlyphImageProcessor", "image_mean": [0.5], "size": 32}"#;
+    std::fs::write(folder.path().join("preprocessor_config.json"), text).expect("written");
+    let found = beside(&folder.path().join("model.onnx")).expect("read");
+    let card = &found[0].card;
+    assert!(card.open.as_ref().is_some_and(|o| o.contains("GlyphImageProcessor")), "{card:?}");
+    assert_eq!(card.preprocessing, Preprocessing::default());
 }
