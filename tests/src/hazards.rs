@@ -80,7 +80,7 @@ type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]
 fn wrong_preprocessing_of_third_party_models_is_found_out() {
     const CASES: &[Case] = &[
         ("mnistfc_256x2.onnx", "mnist", &[("layout", "flat-columns")], "with --layout flat "),
-        ("cnn_max_mninst3.onnx", "mnist", &[("mean", "1"), ("std", "0.2")], "with --mean 0 --std 1 "),
+        ("cnn_max_mninst3.onnx", "mnist", &[("mean", "4"), ("std", "3")], "with --mean 0 --std 1 "),
         ("resnet20_cifar10.onnx", "cifar", &[("scale", "255")], "with --scale 1 --mean 0.4914,0.4822,0.4465 --std "),
     ];
     let Some(folder) = shared_data("wrong_preprocessing_of_third_party_models_is_found_out") else { return };
@@ -139,7 +139,7 @@ fn wrong_images_are_found_out() {
     let model = Model::load(&model.to_string_lossy(), &Intake::default(), &right, engine.as_ref()).expect("a model");
     for (what, data) in [
         ("--channels bgr", changed(&|image, k, i, j| at(image, c - 1 - k, i, j))),
-        ("--layout ncwh", changed(&|image, k, i, j| at(image, k, j, i))),
+        ("--layout nwhc", changed(&|image, k, i, j| at(image, k, j, i))),
         ("--invert", changed(&|image, k, i, j| 255 - at(image, k, i, j))),
         ("--label-offset 1", Dataset { labels: right.labels.iter().map(|y| y - 1).collect(), ..right.clone() }),
     ] {

@@ -28,6 +28,9 @@ const BATCH: usize = 64;
 /// How many ways are tried on more images.
 const KEPT: usize = 8;
 
+/// How many ways with one change are tried on more images beside them.
+const SINGLE: usize = 4;
+
 /// Below this clean accuracy every mistake is tried with every other.
 const POOR: f64 = 0.5;
 
@@ -104,7 +107,9 @@ pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset) -> Result<Vec
         let order = b.share().total_cmp(&a.share());
         order.then(a.changes(&trial.stated).cmp(&b.changes(&trial.stated)))
     });
-    candidates.truncate(KEPT);
+    // a single change may explain as much as two, and has to be among those that are looked at closely
+    let behind = candidates.split_off(candidates.len().min(KEPT));
+    candidates.extend(behind.into_iter().filter(|t| t.changes(&trial.stated) == 1).take(SINGLE));
     let level = LEVEL / (ways * OFFSETS.len()) as f64;
     let mut better = Vec::new();
     for candidate in candidates {
@@ -140,7 +145,7 @@ impl Trial<'_> {
         Ok(rows)
     }
 
-    /// How many ways were tried, and all of them on few images. Where the accuracy is poor every mistake is tried with every other;
+    /// How many ways were tried, and those that are better on few images. Where the accuracy is poor every mistake is tried with every other;
     /// otherwise one by one, and each again beside the best of them.
     fn candidates(&self, poor: bool, few: &Batch) -> Result<(usize, Vec<Tried>), Refusal> {
         let others = |ways: &[Feeding]| -> Vec<Vec<Feeding>> {
@@ -168,7 +173,8 @@ impl Trial<'_> {
                 ways.push(way);
             }
         }
-        tried.retain(|t| t.way != self.stated || t.offset != 0);
+        let now = tried.iter().find(|t| t.way == self.stated && t.offset == 0).map_or(0.0, Tried::share);
+        tried.retain(|t| t.share() > now);
         Ok((ways.len(), tried))
     }
 
