@@ -125,7 +125,48 @@ fn what_was_matched_is_said() {
     assert!(said.iter().any(|s| s.contains("matched by name") && s.contains("eight → 8")), "{said:?}");
 }
 
-/// What was changed by an engine's eyes only is refused before one sees it, by the names of node and attribute.
+/// The neighbours of names: case and joints, a class without images, a name that is missing, two that are one.
+#[test]
+fn names_are_matched_or_asked_for() {
+    let Some(folder) = files("names_are_matched_or_asked_for") else { return };
+    let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    let own = tempfile::tempdir().expect("a folder");
+    let model = own.path().join("model");
+    std::fs::create_dir(&model).expect("created");
+    std::fs::copy(folder.join("c02_labels_txt/model.onnx"), model.join("model.onnx")).expect("copied");
+    let images = own.path().join("images");
+    let of_class = |name: &str, from: &str| {
+        let class = images.join(name);
+        std::fs::create_dir_all(&class).expect("created");
+        for file in std::fs::read_dir(folder.join("c02_folder").join(from)).expect("images").map(|e| e.expect("a file").path()) {
+            std::fs::copy(&file, class.join(file.file_name().expect("a name"))).expect("copied");
+        }
+    };
+    names.iter().filter(|n| **n != "eight").for_each(|n| of_class(n, n));
+    of_class("E_i-GHT", "eight");
+    std::fs::create_dir(images.join("nothing")).expect("created");
+    let try_with = |labels: &str| {
+        std::fs::write(model.join("labels.txt"), labels).expect("written");
+        clean(own.path(), "model/model.onnx", "images", &[]).map(|(rate, _)| rate)
+    };
+    assert_eq!(try_with(&names.join("\n")).expect("matched"), 0.975);
+    for (labels, says) in [
+        (names.join("\n").replace("eight", "acht"), "E_i-GHT"),
+        (names.join("\n").replace("eight", "Nine"), "calls two classes"),
+        (names[..3].join("\n"), "10 classes and 3 names"),
+    ] {
+        let refusal = try_with(&labels).expect_err(says);
+        assert!(refusal.id() == "D061" && refusal.to_string().contains(says) && refusal.help.is_some(), "{refusal}");
+    }
+    // folders called by numbers, as many as there are or not
+    std::fs::remove_file(model.join("labels.txt")).expect("removed");
+    std::fs::remove_dir_all(&images).expect("removed");
+    [("03", "three"), ("7", "seven"), ("5", "five")].iter().for_each(|(name, from)| of_class(name, from));
+    let (rate, said) = clean(own.path(), "model/model.onnx", "images", &[]).expect("matched by number");
+    assert!(rate > 0.95 && said.iter().any(|s| s.contains("matched by number: 03 → 3")), "{rate}: {said:?}");
+}
+
+/// Attributes that an operator does not have, or that hold what they may not, are refused before an engine sees them.
 #[test]
 fn attributes_that_mean_nothing_are_refused() {
     let Some(folder) = files("attributes_that_mean_nothing_are_refused") else { return };

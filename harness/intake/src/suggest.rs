@@ -40,6 +40,12 @@ const GAIN: f64 = 0.02;
 /// The level of the paired test, divided by the number of ways that are tried.
 const LEVEL: f64 = 0.01;
 
+/// The least clean accuracy that a correction explains, of up to [`MANY`] classes and of more: below, labels that are wrong in another
+/// way are likelier.
+const EXPLAINS: f64 = 0.5;
+const EXPLAINS_OF_MANY: f64 = 0.2;
+const MANY: usize = 20;
+
 /// Two ways whose rates differ by less are equally good.
 const TIE: f64 = 0.01;
 
@@ -111,11 +117,12 @@ pub fn suggest(engine: &dyn Engine, model: &Model, data: &Dataset) -> Result<Vec
     let behind = candidates.split_off(candidates.len().min(KEPT));
     candidates.extend(behind.into_iter().filter(|t| t.changes(&trial.stated) == 1).take(SINGLE));
     let level = LEVEL / (ways * OFFSETS.len()) as f64;
+    let explains = if model.classes > MANY { EXPLAINS_OF_MANY } else { EXPLAINS };
     let mut better = Vec::new();
     for candidate in candidates {
         let tried = trial.one(&candidate.way, candidate.offset, &all)?;
         let (gained, lost) = tried.against(&now);
-        if gained > lost && mcnemar(gained, lost) <= level && tried.share() >= now.share() + GAIN {
+        if gained > lost && mcnemar(gained, lost) <= level && tried.share() >= explains.max(now.share() + GAIN) {
             better.push(tried);
         }
     }

@@ -101,6 +101,7 @@ impl Classes<'_> {
         {
             return Ok(self.unless_trivial(by_number));
         }
+        self.unique()?;
         let at_home = (0..self.ours.len()).all(|i| self.place(&self.ours[i]).is_none_or(|place| place == i));
         if self.data.canonical && at_home && 2 * found >= all && self.ours.len() == self.native.classes {
             return Ok(None);
@@ -123,13 +124,7 @@ impl Classes<'_> {
         if theirs.is_empty() {
             return Err(self.question(&format!("{} does not name its {} classes", self.native.name, self.native.classes)));
         }
-        for (whose, list) in [(&self.native.name, theirs), (&self.data.name, self.ours)] {
-            if let Some((a, b)) = twice(list) {
-                let what = format!("{whose} calls two classes {}: {a} and {b}", shown(&list[b]));
-                return Err(Refusal::data(61, what)
-                    .help("give them different names, or match them otherwise: --match-classes number|position"));
-            }
-        }
+        self.unique()?;
         let to: Vec<Option<usize>> = self.ours.iter().map(|name| self.place(name)).collect();
         if to.iter().zip(&self.used).any(|(to, used)| *used && to.is_none()) {
             return Err(self.unmatched());
@@ -143,6 +138,18 @@ impl Classes<'_> {
         }
         let to = to.into_iter().map(|to| to.map_or(-1, |to| to as i64)).collect();
         Ok(Matching { by: By::Name, to, names: theirs.to_vec() })
+    }
+
+    /// No two classes of a side may have one name.
+    fn unique(&self) -> Result<(), Refusal> {
+        for (whose, list) in [(&self.native.name, self.theirs()), (&self.data.name, self.ours)] {
+            if let Some((a, b)) = twice(list) {
+                let what = format!("{whose} calls two classes {}: {a} and {b}", shown(&list[b]));
+                return Err(Refusal::data(61, what)
+                    .help("give them different names, or match them otherwise: --match-classes number|position"));
+            }
+        }
+        Ok(())
     }
 
     /// Every class is the number that its name is.
