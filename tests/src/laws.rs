@@ -12,7 +12,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["flatscape-engine"]),
     ("tract-onnx", &["flatscape-engine"]),
     ("libloading", &["flatscape-host"]),
-    ("memmap2", &["flatscape-host"]),
+    ("memmap2", &["flatscape-contain"]),
+    ("landlock", &["flatscape-contain"]),
+    ("seccompiler", &["flatscape-contain"]),
     ("clap", &["flatscape-cli"]),
     ("indicatif", &["flatscape-cli"]),
     ("comfy-table", &["flatscape-cli"]),
@@ -29,11 +31,12 @@ const HOMES: &[(&str, &[&str])] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-graph", &[]),
     ("flatscape-abi", &[]),
+    ("flatscape-contain", &[]),
     ("flatscape-report", &[]),
     ("flatscape-autodiff", &["flatscape-graph"]),
-    ("flatscape-engine", &["flatscape-graph"]),
+    ("flatscape-engine", &["flatscape-contain", "flatscape-graph"]),
     ("flatscape-sdk", &["flatscape-abi", "flatscape-graph"]),
-    ("flatscape-host", &["flatscape-abi", "flatscape-graph"]),
+    ("flatscape-host", &["flatscape-abi", "flatscape-contain", "flatscape-graph"]),
     ("flatscape-standard", &["flatscape-sdk"]),
     ("flatscape-data", &["flatscape-engine", "flatscape-graph"]),
     ("flatscape-intake", &["flatscape-autodiff", "flatscape-data", "flatscape-engine", "flatscape-graph"]),
@@ -42,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "flatscape-audit",
         &[
             "flatscape-autodiff",
+            "flatscape-contain",
             "flatscape-engine",
             "flatscape-graph",
             "flatscape-host",
@@ -55,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "flatscape-audit",
             "flatscape-autodiff",
+            "flatscape-contain",
             "flatscape-engine",
             "flatscape-graph",
             "flatscape-host",
@@ -74,7 +79,7 @@ const IO: &[&str] =
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] =
-    &["harness/abi/", "harness/sdk/", "harness/host/", "harness/engine/src/onnxruntime", "harness/engine/src/library"];
+    &["harness/abi/", "harness/contain/", "harness/sdk/", "harness/host/", "harness/engine/src/onnxruntime", "harness/engine/src/library"];
 
 /// Words that a crate must not know.
 const UNKNOWN_WORDS: &[(&str, &[&str])] = &[

@@ -2,6 +2,8 @@
 //! cases are data wherever they can be (`rules/`, `golden/`, `plugins/`).
 
 #[cfg(test)]
+mod abuses;
+#[cfg(test)]
 mod accepted;
 #[cfg(test)]
 mod architectures;
@@ -9,6 +11,8 @@ mod architectures;
 mod cases;
 #[cfg(test)]
 mod certificate;
+#[cfg(test)]
+mod contained;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Bad input: each ends in a sentence that names the culprit and in the documented exit code; nothing is left behind, nothing
 //! that was computed is lost, and the program never dies of it.
 
-mod child;
+pub mod child;
 mod crafted;
 mod external;
 mod ids;

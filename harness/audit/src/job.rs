@@ -111,8 +111,10 @@ impl Job {
             Refusal::usage(102, format!("not a job file: {why}")).help("name a file of the folder jobs in a run directory")
         };
         let job: Job = serde_json::from_slice(bytes).map_err(|e| not_one(e.to_string()))?;
-        if job.settings.batch_size == 0 {
-            return Err(not_one("its batch size is 0".to_owned()));
+        /// As `--batch-size` has it.
+        const LARGEST: usize = 65_536;
+        if !(1..=LARGEST).contains(&job.settings.batch_size) {
+            return Err(not_one(format!("its batch size is {}, not between 1 and {LARGEST}", job.settings.batch_size)));
         }
         if job.start > job.end {
             return Err(not_one(format!("its samples begin at {} and end at {}", job.start, job.end)));

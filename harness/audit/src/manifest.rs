@@ -40,6 +40,9 @@ pub struct Manifest {
     pub engine: EngineInfo,
     /// Whether plugin code runs in the process of the program, for debugging.
     pub plugins_in_process: bool,
+    /// What kept the processes of engine and plugins in; absent in runs of programs that did not record it.
+    #[serde(default)]
+    pub containment: Option<Containment>,
     /// The labelled images.
     pub data: DataFacts,
     /// The models that are audited, in the order of the report.
@@ -60,6 +63,15 @@ pub struct Manifest {
     pub requirements: Vec<String>,
     /// How intervals are computed.
     pub intervals: String,
+}
+
+/// What kept the processes of engine and plugins in: `Landlock 7 and seccomp`, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Containment {
+    /// The process of the engine; absent where it ran in the process of the audit.
+    pub engine: Option<String>,
+    /// The processes of plugins.
+    pub plugins: String,
 }
 
 /// The labelled images of a run.
@@ -245,7 +257,7 @@ impl Manifest {
     /// The names of the fields in which another manifest asks for other results; empty if the two runs are the same.
     pub fn differences(&self, other: &Manifest) -> Vec<String> {
         /// Fields that change no result: how the command was spelled, and who computes.
-        const FREE: &[&str] = &["command", "workers", "requirements"];
+        const FREE: &[&str] = &["command", "workers", "requirements", "containment"];
         let fields = |m: &Manifest| -> serde_json::Map<String, serde_json::Value> {
             let mut value = serde_json::to_value(m).ok().and_then(|v| v.as_object().cloned()).unwrap_or_default();
             if let Some(engine) = value.get_mut("engine").and_then(|e| e.as_object_mut()) {

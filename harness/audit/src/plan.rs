@@ -14,7 +14,7 @@ use flatscape_measure::threats::ThreatModel;
 use crate::job::{Job, Work};
 use crate::landscape::{LOOKED, Landscapes};
 use crate::manifest::engine_name;
-use crate::manifest::{self, DataFacts, FORMAT, Manifest, ModelFacts, PluginFacts, RefusedModel, ThreatFacts};
+use crate::manifest::{self, Containment, DataFacts, FORMAT, Manifest, ModelFacts, PluginFacts, RefusedModel, ThreatFacts};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -90,6 +90,10 @@ impl Plan {
             random_numbers: "Philox4x64-10 keyed by seed, stream, sample, component, restart, step".to_owned(),
             engine: engine.info(),
             plugins_in_process: plugins.in_process(),
+            containment: Some(Containment {
+                engine: engine.sealed().map(|sealed| sealed.to_string()),
+                plugins: plugins.sealed().to_string(),
+            }),
             data: data_facts(&self.data, &dataset),
             models: models.iter().map(|(request, model)| ModelFacts::of(request, model)).collect(),
             refused: refused_models,

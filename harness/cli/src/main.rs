@@ -28,14 +28,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Let the processes of engines and plugins read, write and start what you can; recorded in the manifest
+    #[arg(long, global = true)]
+    no_sandbox: bool,
 }
 
 fn main() -> ExitCode {
     signals::own_up_to_panics();
     flatscape_host::builtin::link(flatscape_standard::flatscape_plugin);
     let ended = match CommandLine::try_parse() {
-        Ok(CommandLine { command: Some(command) }) => command.run(),
-        Ok(CommandLine { command: None }) => {
+        Ok(CommandLine { command: Some(command), no_sandbox }) => {
+            if no_sandbox {
+                options::no_sandbox();
+            }
+            command.run()
+        }
+        Ok(CommandLine { command: None, .. }) => {
             say!("{}", commands::FIRST_PAGE);
             Ok(0)
         }

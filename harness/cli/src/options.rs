@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use flatscape_engine::{Choice, Device, Engine, EngineError, Settings, open, runtime};
+use flatscape_engine::{Choice, Device, Engine, EngineError, EngineProcess, Settings, open, runtime};
 use flatscape_host::{Plugins, Search, WorkerCommand};
 use flatscape_intake::data::{self, Split};
 use flatscape_intake::files::Limits;
@@ -17,6 +18,30 @@ use crate::output::remark;
 /// An engine, or why there is none.
 type Opened = Result<Arc<dyn Engine>, EngineError>;
 
+/// Set by `--no-sandbox`.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Workers do not shut themselves in from now on.
+pub fn no_sandbox() {
+    OPEN.store(true, Ordering::Relaxed);
+}
+
+/// Whether workers shut themselves in.
+pub fn sandbox() -> bool {
+    !OPEN.load(Ordering::Relaxed)
+}
+
+/// The process in which engines run: this program again. Without a path to it the engine runs in this process.
+pub fn engine_process() -> Option<EngineProcess> {
+    match EngineProcess::this_program(sandbox()) {
+        Ok(process) => Some(process),
+        Err(e) => {
+            remark!("note: the path of this program is unknown ({e}), so the engine runs without a process of its own");
+            None
+        }
+    }
+}
+
 /// Which engine runs the graphs.
 #[derive(Args, Clone, Debug)]
 pub struct EngineOptions {
@@ -27,11 +52,23 @@ pub struct EngineOptions {
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub device: Device,
     /// Threads on the CPU; 0 means one per core
-    #[arg(long, default_value_t = 0, value_name = "K")]
+    #[arg(long, default_value_t = 0, value_name = "K", value_parser = threads)]
     pub threads: usize,
     /// The ONNX Runtime library to load
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
+}
+
+/// A number of threads that this machine can use.
+fn threads(text: &str) -> Result<usize, String> {
+    /// On any machine.
+    const USUAL: usize = 256;
+    let most = std::thread::available_parallelism().map_or(USUAL, |cores| USUAL.max(4 * cores.get()));
+    match text.parse::<usize>() {
+        Ok(threads) if threads <= most => Ok(threads),
+        Ok(threads) => Err(format!("{threads} threads are more than this machine can use; {most} are possible")),
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 impl EngineOptions {
@@ -43,6 +80,7 @@ impl EngineOptions {
             threads: self.threads,
             library: self.ort_lib.clone(),
             data_dir: runtime::default_data_dir(),
+            process: engine_process(),
         }
     }
 
@@ -54,6 +92,7 @@ impl EngineOptions {
         };
         let mut words = vec!["--engine".to_owned(), self.engine.name().to_owned()];
         words.extend(["--device".to_owned(), self.device.to_string(), "--threads".to_owned(), threads.to_string()]);
+        words.extend((!sandbox()).then(|| "--no-sandbox".to_owned()));
         if let Some(library) = &self.ort_lib {
             words.extend(["--ort-lib".to_owned(), library.display().to_string()]);
         }
@@ -102,7 +141,7 @@ impl PluginOptions {
         let worker = if self.in_process_plugins {
             WorkerCommand::in_process()
         } else {
-            WorkerCommand::this_program().map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?
+            plugin_worker()?
         };
         let plugins = Plugins::discover(&search, &worker);
         // A file that the user named must load; one that was merely found is reported, and the others are used.
@@ -118,6 +157,15 @@ impl PluginOptions {
     fn named(&self, file: &std::path::Path) -> bool {
         self.plugins.iter().any(|named| named == file || named.canonicalize().is_ok_and(|named| named == file))
     }
+}
+
+/// The process in which plugin code runs: this program again.
+pub fn plugin_worker() -> Result<WorkerCommand, Failure> {
+    // what a plugin leaves behind becomes a child of this program, which ends it
+    flatscape_contain::adopt_orphans();
+    let worker = WorkerCommand::this_program();
+    let worker = worker.map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?;
+    Ok(WorkerCommand { sandbox: sandbox(), ..worker })
 }
 
 /// The labelled images.

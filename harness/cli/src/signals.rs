@@ -46,6 +46,8 @@ impl Interruption {
                 remark!("note: signal {signal} cannot be caught here; an interruption ends the program without a partial report");
             }
         }
+        // what is computed in other processes is not waited for much longer either
+        flatscape_contain::heed(interruption.asked.clone());
         interruption
     }
 

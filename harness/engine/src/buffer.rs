@@ -4,7 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use flatscape_graph::{DType, Tensor, with_array};
+use flatscape_graph::{DType, Element, Tensor, with_array};
+use ndarray::ArrayD;
 
 use crate::EngineError;
 
@@ -23,6 +24,10 @@ pub(crate) trait DeviceTensor: Send + Sync {
     fn shape(&self) -> &[usize];
     fn dtype(&self) -> DType;
     fn host(&self) -> Result<Tensor, EngineError>;
+    /// As [`Buffer::gathered`], where this device does it; `parts` are of any device.
+    fn gathered(&self, _parts: &[&Buffer], _places: &[(usize, usize)]) -> Option<Result<Buffer, EngineError>> {
+        None
+    }
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -76,12 +81,38 @@ impl Buffer {
         }
     }
 
+    /// The rows at these places (which buffer, and which row of it), one above the other, without a way through this process.
+    /// `None` where the device cannot do that, or a place is none.
+    ///
+    /// # Errors
+    /// As for [`Buffer::host`].
+    pub fn gathered(parts: &[&Buffer], places: &[(usize, usize)]) -> Result<Option<Buffer>, EngineError> {
+        let Some(first) = places.first().and_then(|&(part, _)| parts.get(part)) else { return Ok(None) };
+        match &*first.0 {
+            Memory::Host(tensor) => Ok(with_array!(tensor, a => rows_at(a, parts, places)).map(Buffer::from)),
+            Memory::Device(device) => device.gathered(parts, places).transpose(),
+        }
+    }
+
     pub(crate) fn device(&self) -> Option<&dyn Any> {
         match &*self.0 {
             Memory::Host(_) => None,
             Memory::Device(tensor) => Some(tensor.as_any()),
         }
     }
+}
+
+/// Rows of arrays on the host; `first` has the element type and the extents of a row.
+fn rows_at<T: Element>(first: &ArrayD<T>, parts: &[&Buffer], places: &[(usize, usize)]) -> Option<Tensor> {
+    let inner = first.shape().get(1..)?;
+    let width: usize = inner.iter().product();
+    let mut data: Vec<T> = Vec::with_capacity(width * places.len());
+    for &(part, row) in places {
+        let array = T::view(parts.get(part)?.on_host()?).filter(|array| array.shape().get(1..) == Some(inner))?;
+        data.extend_from_slice(array.as_slice()?.get(row.checked_mul(width)?..row.checked_add(1)?.checked_mul(width)?)?);
+    }
+    let shape: Vec<usize> = std::iter::once(places.len()).chain(inner.iter().copied()).collect();
+    Tensor::new(&shape, data)
 }
 
 impl fmt::Debug for Buffer {

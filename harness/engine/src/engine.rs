@@ -5,10 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use flatscape_contain::sandbox::Sealed;
 use flatscape_graph::{Graph, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Buffer, EngineError, runtime};
+use crate::{Buffer, EngineError, EngineProcess, runtime};
 
 /// The requested engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -89,11 +90,14 @@ pub struct Settings {
     pub library: Option<PathBuf>,
     /// The directory under which `runtime install` keeps libraries.
     pub data_dir: PathBuf,
+    /// The process in which the engine runs; `None`: this one, where a crash of the engine ends everything.
+    pub process: Option<EngineProcess>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, data_dir: runtime::default_data_dir() }
+        let data_dir = runtime::default_data_dir();
+        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, data_dir, process: None }
     }
 }
 
@@ -153,6 +157,16 @@ pub trait Engine: Send + Sync {
 
     /// What this engine is, for the manifest.
     fn info(&self) -> EngineInfo;
+
+    /// The same without the hash of the library, which takes a while.
+    fn brief(&self) -> EngineInfo {
+        self.info()
+    }
+
+    /// What keeps the process of this engine in; `None` where it runs in this process.
+    fn sealed(&self) -> Option<Sealed> {
+        None
+    }
 
     /// Compiles a graph whose operators are all of the standard domain.
     ///

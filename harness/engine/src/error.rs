@@ -82,6 +82,27 @@ pub enum EngineError {
         /// Which input, and what it should be.
         reason: String,
     },
+    /// The process of the engine ended, hung or exceeded a limit.
+    #[error("the process of {engine} {clause} over the graph {graph:?}; try another engine (--engine)")]
+    Died {
+        /// The engine.
+        engine: &'static str,
+        /// The graph.
+        graph: String,
+        /// A clause that begins with a verb.
+        clause: String,
+    },
+    /// There is no process for the engine, or it does not do what it is asked.
+    #[error("{engine} cannot run in a process of its own: {clause}")]
+    Process {
+        /// The engine.
+        engine: &'static str,
+        /// A clause.
+        clause: String,
+    },
+    /// The program was asked to stop.
+    #[error("the engine was stopped, because the program was asked to stop")]
+    Stopped,
     /// A buffer could not be brought to the host.
     #[error("a result could not be copied from {device}: {reason}")]
     Copy {

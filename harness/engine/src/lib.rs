@@ -4,6 +4,7 @@
 //! file and knows no gradient rules or attacks: it is given a [`flatscape_graph::Graph`] and runs it.
 
 mod buffer;
+mod contained;
 mod engine;
 mod error;
 mod library;
@@ -21,6 +22,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use buffer::Buffer;
+pub use contained::{ENGINE_MEMORY, ENGINE_SECONDS, EngineLimits, EngineProcess, engine_worker_main};
 pub use engine::{Choice, CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 pub use error::EngineError;
 pub use library::{Finding, Place};
@@ -69,6 +71,9 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> {
         Choice::Auto => Choice::Tract,
         named => named,
     };
+    if let Some(process) = &settings.process {
+        return contained::open(settings, choice, process);
+    }
     match ENGINES.iter().find(|row| row.choice == choice) {
         Some(row) => (row.open)(settings),
         None => tract::open(settings),

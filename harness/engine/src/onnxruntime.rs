@@ -57,6 +57,11 @@ impl Engine for Runtime {
     }
 
     fn info(&self) -> EngineInfo {
+        let library_sha256 = self.hash.get_or_init(|| sha256(&self.place.path)).clone();
+        EngineInfo { library_sha256, ..self.brief() }
+    }
+
+    fn brief(&self) -> EngineInfo {
         let version = match &self.place.finding {
             Finding::Usable { version: Some(version) } => version.clone(),
             _ => build_version(),
@@ -70,7 +75,7 @@ impl Engine for Runtime {
             name: NAME.to_owned(),
             version,
             library: Some(self.place.path.clone()),
-            library_sha256: self.hash.get_or_init(|| sha256(&self.place.path)).clone(),
+            library_sha256: None,
             origin: self.place.origin.to_owned(),
             device: self.device.to_string(),
             providers,
@@ -143,7 +148,8 @@ fn build_version() -> String {
     branch.map_or_else(|| text.to_owned(), |branch| branch.trim_start_matches("rel-").to_owned())
 }
 
-fn sha256(path: &Path) -> Option<String> {
+/// Of a file, hexadecimal.
+pub(crate) fn sha256(path: &Path) -> Option<String> {
     let mut file = std::fs::File::open(path).ok()?;
     let mut hasher = Sha256::new();
     std::io::copy(&mut file, &mut hasher).ok()?;

@@ -63,6 +63,8 @@ pub struct Plugin {
     pub version: String,
     /// Of the file, lower-case hexadecimal.
     pub sha256: String,
+    /// What kept its process in when it was loaded.
+    pub sealed: flatscape_contain::sandbox::Sealed,
     /// What it said while it was loaded.
     pub notes: Vec<String>,
 }

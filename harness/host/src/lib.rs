@@ -33,7 +33,7 @@ pub use params::{Argument, Arguments, Param, ParamType, Value, parse_float};
 pub use plugins::Plugins;
 pub use program::{Program, Role};
 pub use search::{PLUGIN_PATH, Search};
-pub use session::{Limits, Note, PLUGIN_SECONDS, WorkerCommand};
+pub use session::{Limits, Note, PLUGIN_MEMORY, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;
 pub use template::{Language, new_plugin};
 pub use worker::worker_main;

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use flatscape_contain::sandbox::Sealed;
 
 use crate::component::{Component, Kind, Plugin, RESERVED, STANDARD, admit};
 use crate::error::{Blame, HostError, file_name, nearest, shown, shown_up_to};
@@ -14,9 +17,9 @@ use crate::params::Arguments;
 use crate::program::{self, Program, RawProgram};
 use crate::search::Search;
 use crate::service::{DirectPort, Service, Shared};
-use crate::session::{Note, Session, WorkerCommand};
+use crate::session::{Limits, Note, Session, WorkerCommand};
 use crate::task::Task;
-use crate::wire::{Fault, Refusal, Reply, Request};
+use crate::wire::{self, Fault, Refusal, Reply, Request};
 use crate::worker::Loaded;
 
 /// The plugins of a run.
@@ -82,6 +85,12 @@ impl Plugins {
     /// Whether plugin code runs in this process.
     pub fn in_process(&self) -> bool {
         self.worker.is_in_process()
+    }
+
+    /// What keeps the processes of plugins in: the least that any of them said. Nothing where there is no plugin.
+    pub fn sealed(&self) -> Sealed {
+        let least = |a: Sealed, b: Sealed| Sealed { landlock: a.landlock.min(b.landlock), seccomp: a.seccomp && b.seccomp };
+        self.plugins.iter().map(|plugin| plugin.sealed).reduce(least).unwrap_or(Sealed::NOT)
     }
 
     /// What plugins logged and printed since the last time, with their files.
@@ -173,8 +182,9 @@ impl Plugins {
         };
         let mut session = self.session(program, &component.plugin)?;
         let request = Request::Build { component: component.id.clone(), arguments: arguments.clone(), task: task.clone() };
-        session.send(&request, &stage).map_err(|e| e.of_component(&component.id))?;
-        let (reply, bytes) = session.receive(self.worker.limits.build, &stage).map_err(|e| e.of_component(&component.id))?;
+        let limit = self.worker.limits.build;
+        let answered = session.send(&request, limit, &stage).and_then(|()| session.receive(wire::PROGRAM, limit, &stage));
+        let (reply, bytes) = answered.map_err(|e| e.of_component(&component.id))?;
         self.keep_said(&component.plugin.path, session.finish());
         match reply {
             Reply::Built { mut program, lengths } if lengths.len() == program.graphs.len() => {
@@ -222,21 +232,17 @@ impl Plugins {
             task: task.clone(),
             memory: shared.memory.clone(),
         };
-        session.send(&request, &stage).map_err(|e| e.of_component(&component.id))?;
-        let result = loop {
-            let reply = session.receive(self.worker.limits.run, &stage).map_err(|e| e.of_component(&component.id))?;
-            match reply.0 {
-                Reply::Ask(ask) => {
-                    let answer = shared.answer(&mut service, &ask);
-                    session.send(&Request::Answer(answer), &stage).map_err(|e| e.of_component(&component.id))?;
-                }
-                Reply::Finished => break Ok(()),
-                Reply::Fault(fault) => break Err(fault),
-                _ => return Err(self.nonsense(component)),
-            }
-        };
+        let limits = &self.worker.limits;
+        let begun = session
+            .send(&request, limits.run, &stage)
+            .and_then(|()| session.share(&shared.inward, &shared.outward, &stage))
+            .and_then(|()| converse(&mut session, &mut shared, &mut service, limits, &stage));
+        let ended = begun.map_err(|e| e.of_component(&component.id))?;
         self.keep_said(&component.plugin.path, session.finish());
-        self.run_ends(component, &service, result)
+        match ended {
+            Some(result) => self.run_ends(component, &service, result),
+            None => Err(self.nonsense(component)),
+        }
     }
 
     /// The oracle's own failure takes precedence over the plugin's answer to it; a request to stop is not a failure.
@@ -259,15 +265,16 @@ impl Plugins {
             self.keep_said(path, vec![note]);
             return Ok(());
         }
-        let (description, notes) = match &self.worker.program {
+        let (description, sealed, notes) = match &self.worker.program {
             None => {
                 let loaded = Loaded::open(path, &sha256).map_err(|(id, clause)| refusal(path, id, &clause))?;
-                (loaded.describe().map_err(|clause| refusal(path, Refusal::Malformed, &clause))?, Vec::new())
+                let description = loaded.describe().map_err(|clause| refusal(path, Refusal::Malformed, &clause))?;
+                (description, Sealed::NOT, Vec::new())
             }
             Some(program) => {
                 let mut session = Session::start(&self.worker, program, path)?;
-                let description = load(&mut session, path, &sha256, &self.worker)?;
-                (description, session.finish())
+                let (description, sealed) = load(&mut session, path, &sha256, &self.worker)?;
+                (description, sealed, session.finish())
             }
         };
         let plugin = Plugin {
@@ -275,6 +282,7 @@ impl Plugins {
             id: description.id.clone(),
             version: description.version.clone(),
             sha256,
+            sealed,
             notes: notes.into_iter().map(|n| n.words).collect(),
         };
         let (plugin, components) = admit(plugin, description)?;
@@ -349,15 +357,58 @@ impl Plugins {
     }
 }
 
+/// Questions that cost nothing (which samples are active, noise, no rows) and are answered beside ten for every other one.
+const FREE: u64 = 10_000;
+
+/// Answers a plugin until it is finished, within the limits. `None`: it answered something else than was asked.
+fn converse(
+    session: &mut Session,
+    shared: &mut Shared,
+    service: &mut Service,
+    limits: &Limits,
+    stage: &str,
+) -> Result<Option<Result<(), Fault>>, HostError> {
+    let (mut free, mut paid, mut spent) = (0u64, 0u64, Duration::ZERO);
+    let mut told: Option<Instant> = None;
+    loop {
+        let waited = Instant::now();
+        let reply = session.receive(wire::WORDS, limits.run, stage)?.0;
+        spent += waited.elapsed();
+        let ask = match reply {
+            Reply::Ask(ask) => ask,
+            Reply::Finished => return Ok(Some(Ok(()))),
+            Reply::Fault(fault) => return Ok(Some(Err(fault))),
+            _ => return Ok(None),
+        };
+        *(if ask.is_free() { &mut free } else { &mut paid }) += 1;
+        if free > FREE + 10 * paid {
+            return Err(session.stop(&format!("asked {free} questions that cost nothing and {paid} others"), stage));
+        }
+        if spent > limits.total {
+            let clause = format!("took more than {} s between its questions", limits.total.as_secs_f64());
+            return Err(session.stop(&clause, stage));
+        }
+        let answer = shared.answer(service, &ask);
+        if answer.cancelled && told.get_or_insert_with(Instant::now).elapsed() > limits.run.min(PATIENCE) {
+            return Err(session.stop("asked on after it was told to stop", stage));
+        }
+        session.send(&Request::Answer(answer), limits.run, stage)?;
+    }
+}
+
+/// How long a plugin may ask on after it was told to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn load(
     session: &mut Session,
     path: &Path,
     sha256: &str,
     worker: &WorkerCommand,
-) -> Result<crate::component::Description, HostError> {
-    session.send(&Request::Load { path: path.to_owned(), sha256: sha256.to_owned() }, "load")?;
-    match session.receive(worker.limits.load, "load")?.0 {
-        Reply::Loaded(description) => Ok(description),
+) -> Result<(crate::component::Description, Sealed), HostError> {
+    let request = Request::Load { path: path.to_owned(), sha256: sha256.to_owned(), sandbox: worker.sandbox };
+    session.send(&request, worker.limits.load, "load")?;
+    match session.receive(wire::WORDS, worker.limits.load, "load")?.0 {
+        Reply::Loaded { description, sealed } => Ok((description, sealed)),
         Reply::Refused { id, clause } => Err(refusal(path, id, &shown_up_to(&clause, 500))),
         _ => Err(HostError::plugin("P11", path, format!("plugin {} answered something else than was asked", file_name(path)))),
     }
@@ -366,6 +417,9 @@ fn load(
 fn refusal(path: &Path, id: Refusal, clause: &str) -> HostError {
     let file = file_name(path);
     let (id, what, help) = match id {
+        Refusal::Open => {
+            ("P15", format!("plugin {file} is not loaded: {clause}"), Some("run it without a sandbox, if you trust it: --no-sandbox"))
+        }
         Refusal::Changed => ("P04", format!("plugin {file} {clause}"), None),
         Refusal::CannotLoad => ("P04", format!("plugin {file} {clause}"), None),
         Refusal::NoSymbol => ("P04", format!("plugin {file} {clause}"), Some("is it a flatscape plugin?")),

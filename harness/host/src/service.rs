@@ -1,21 +1,21 @@
 //! Answering an `oracle/1` component: checks every question against the batch and the task, and asks the [`Oracle`]. Over
 //! shared memory for a worker, directly for a plugin in this process; both end in [`Service`].
 
-use std::fs::File;
 use std::io;
 
 use flatscape_abi as abi;
+use flatscape_contain::{Inward, Outward};
 use flatscape_graph::Tensor;
-use memmap2::{Mmap, MmapMut};
-use tempfile::TempDir;
 
 use crate::oracle::{Batch, Law, Oracle, OracleError};
 use crate::task::Task;
 use crate::wire::{Answer, Ask, Memory};
 use crate::worker::{Port, Samples};
 
-/// Bytes of shared memory for questions, about.
-const QUESTION_BYTES: usize = 64 << 20;
+/// Bytes of shared memory for a question, about: longer ones are asked in pieces.
+const QUESTION_BYTES: usize = 16 << 20;
+/// Rows of a question: as many as there are samples, within these.
+const LEAST_ROWS: usize = 64;
 const MOST_ROWS: usize = 4096;
 const LEAST_ANSWER: usize = 1 << 16;
 
@@ -161,68 +161,50 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.stopped || self.oracle.cancelled()
     }
 }
 
-/// The shared memory of one run, seen from the host. The files disappear with it.
+/// The shared memory of one run, seen from the host.
 pub(crate) struct Shared {
-    inward: MmapMut,
-    outward: Mmap,
+    pub inward: Inward,
+    pub outward: Outward,
     pub memory: Memory,
     answers: usize,
     pixels: usize,
     classes: usize,
-    _dir: TempDir,
 }
 
 impl Shared {
-    /// Makes the two files, in memory where the system has a place for that, and writes the batch.
+    /// Makes both parts and writes the batch.
     pub(crate) fn new(task: &Task, columns: &Columns) -> io::Result<Shared> {
         let (d, c, samples) = (task.pixels(), task.classes, columns.y.len());
-        let rows = (QUESTION_BYTES / (4 * (d + c).max(1))).clamp(1, MOST_ROWS);
-        let memory_disk = std::path::Path::new("/dev/shm");
-        let builder = tempfile::Builder::new().prefix("flatscape-").tempdir_in(memory_disk);
-        let dir = builder.or_else(|_| tempfile::Builder::new().prefix("flatscape-").tempdir())?;
-        let memory = Memory {
-            inward: dir.path().join("inward"),
-            outward: dir.path().join("outward"),
-            samples,
-            rows,
-            answer: (rows * (d + 1).max(c)).max(LEAST_ANSWER),
-            question: rows * (d + c),
-        };
+        let rows = (QUESTION_BYTES / (4 * (d + c).max(1))).min(samples.clamp(LEAST_ROWS, MOST_ROWS)).max(1);
+        let answer = (rows * (d + 1).max(c)).max(LEAST_ANSWER);
+        let memory = Memory { samples, rows, answer, question: rows * (d + c) };
         let answers = memory.answers_at(d, task.targeted);
-        let file = |path, bytes: usize| -> io::Result<File> {
-            let file = File::options().read(true).write(true).create_new(true).open(path)?;
-            file.set_len(bytes as u64)?;
-            Ok(file)
-        };
-        let inward = file(&memory.inward, answers + 4 * memory.answer)?;
-        let outward = file(&memory.outward, 4 * memory.question.max(1))?;
-        // SAFETY: the files are new, in a directory of this user alone; the worker only reads `inward`, and of `outward`
-        // everything is copied before it is checked.
-        let (mut inward, outward) = unsafe { (MmapMut::map_mut(&inward)?, Mmap::map(&outward)?) };
+        let mut inward = Inward::new(answers + 4 * answer)?;
+        let outward = Outward::new(4 * memory.question)?;
         let mut at = 0;
         for label in columns.y.iter().chain(columns.target.iter().flatten()) {
-            inward[at..at + 8].copy_from_slice(&label.to_ne_bytes());
+            inward.bytes[at..at + 8].copy_from_slice(&label.to_ne_bytes());
             at += 8;
         }
         for value in &columns.x0 {
-            inward[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+            inward.bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
             at += 4;
         }
-        Ok(Shared { inward, outward, memory, answers, pixels: d, classes: c, _dir: dir })
+        Ok(Shared { inward, outward, memory, answers, pixels: d, classes: c })
     }
 
     fn question(&self, at: usize, count: usize) -> Option<Vec<f32>> {
-        let bytes = self.outward.get(at.checked_mul(4)?..at.checked_add(count)?.checked_mul(4)?)?;
+        let bytes = self.outward.bytes.get(at.checked_mul(4)?..at.checked_add(count)?.checked_mul(4)?)?;
         Some(bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
     fn write(&mut self, at: usize, values: &[f32]) -> bool {
-        let Some(bytes) = self.inward.get_mut(self.answers + 4 * at..) else { return false };
+        let Some(bytes) = self.inward.bytes.get_mut(self.answers + 4 * at..) else { return false };
         if bytes.len() < 4 * values.len() {
             return false;
         }

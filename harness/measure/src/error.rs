@@ -1,5 +1,6 @@
 //! Why a measurement has no findings, or fewer than it should.
 
+use flatscape_engine::EngineError;
 use flatscape_host::HostError;
 use flatscape_intake::refusal::Refusal;
 
@@ -58,7 +59,11 @@ impl From<MeasureError> for Refusal {
                 AttackError::Link(_) | AttackError::Stage(StageError::Missing { .. } | StageError::Result { .. }) => {
                     Refusal::plugin(134, sentence)
                 }
-                AttackError::Engine(_) | AttackError::Stage(StageError::Engine(_)) => Refusal::engine(110, sentence),
+                AttackError::Engine(error) | AttackError::Stage(StageError::Engine(error)) => match error {
+                    EngineError::Died { .. } => Refusal::engine(114, sentence),
+                    EngineError::Memory { .. } => Refusal::engine(115, sentence),
+                    _ => Refusal::engine(110, sentence),
+                },
                 AttackError::Interrupted => Refusal::state(108, sentence).help("repeat the command with --resume"),
             },
         }

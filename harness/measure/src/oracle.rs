@@ -1,6 +1,8 @@
 //! Answers the questions of attacks that keep their control flow to themselves (`oracle/1`): logits, gradients, noise. Counts
 //! every question per sample from outside, and keeps the best of what is offered, as the judge sees it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use flatscape_engine::Engine;
 use flatscape_graph::{DType, Dim, Graph, Tensor, ValueType};
 use flatscape_host::{Law, OracleError};
@@ -54,6 +56,7 @@ pub struct Session<'a> {
     component: &'a str,
     keep: Keep,
     proposals: Vec<Proposal>,
+    stop: &'a AtomicBool,
     /// What the judge said about the points of the proposals.
     findings: Vec<Option<Finding>>,
 }
@@ -68,9 +71,10 @@ impl<'a> Session<'a> {
         seed: u64,
         component: &'a str,
         keep: Keep,
+        stop: &'a AtomicBool,
     ) -> Session<'a> {
         let proposals = vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()];
-        Session { answers, verifier, threat, batch, seed, component, keep, proposals, findings: vec![None; batch.len()] }
+        Session { answers, verifier, threat, batch, seed, component, keep, proposals, stop, findings: vec![None; batch.len()] }
     }
 
     /// What was offered, one proposal per sample. Where the last points are wanted, those that are not allowed are left out.
@@ -133,6 +137,17 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Evaluations and reverse passes of one sample in one run, together: attacks in use ask for less than a tenth of it.
+const BUDGET: u64 = 1_000_000;
+
+impl Session<'_> {
+    /// No question is answered once the run was asked to stop, or to a sample whose budget is spent.
+    fn go_on(&self, rows: &[usize]) -> Result<(), OracleError> {
+        let spent = |&row: &usize| self.proposals[row].forwards + self.proposals[row].backwards >= BUDGET;
+        if self.stop.load(Ordering::Relaxed) || rows.iter().any(spent) { Err(OracleError::Stop) } else { Ok(()) }
+    }
+}
+
 fn failed(error: AttackError) -> OracleError {
     OracleError::Failed(error.to_string())
 }
@@ -144,6 +159,7 @@ impl flatscape_host::Oracle for Session<'_> {
     }
 
     fn logits(&mut self, x: &Tensor, rows: &[usize]) -> Result<Tensor, OracleError> {
+        self.go_on(rows)?;
         let answers = self.answers;
         let given = self.ask(&answers.logits, x, rows, None).map_err(failed)?;
         host(&given, "logits").map_err(failed)
@@ -155,6 +171,7 @@ impl flatscape_host::Oracle for Session<'_> {
         rows: &[usize],
         cotangents: Option<&Tensor>,
     ) -> Result<(Option<Tensor>, Tensor), OracleError> {
+        self.go_on(rows)?;
         let answers = self.answers;
         let (loss, gradient) = if cotangents.is_some() {
             let given = self.ask(&answers.pull, x, rows, cotangents).map_err(failed)?;
@@ -187,6 +204,7 @@ impl flatscape_host::Oracle for Session<'_> {
 
     /// Every offer is judged by the untouched model, as one evaluation.
     fn offer(&mut self, x: &Tensor, rows: &[usize]) -> Result<(), OracleError> {
+        self.go_on(rows)?;
         let wrong = || failed(StageError::Result { name: "x".into() }.into());
         let points = x.to_vec::<f32>().ok_or_else(wrong)?;
         let width = (points.len() / rows.len().max(1)).max(1);
@@ -206,5 +224,9 @@ impl flatscape_host::Oracle for Session<'_> {
             self.findings[row] = Some(finding);
         }
         Ok(())
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }

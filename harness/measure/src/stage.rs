@@ -148,8 +148,15 @@ impl Stage {
 
     /// Brings some rows of a value to the host.
     pub fn read_rows(&self, buffer: &Buffer, chosen: &[usize]) -> Result<Tensor, EngineError> {
-        let Some(whole) = buffer.on_host() else { return Ok(rows(&self.read(buffer)?, chosen)) };
-        let picked = rows(whole, chosen);
+        let places: Vec<(usize, usize)> = chosen.iter().map(|&row| (0, row)).collect();
+        let picked = match Buffer::gathered(&[buffer], &places)? {
+            Some(picked) => picked.host()?,
+            None if chosen.is_empty() => {
+                let inner = buffer.shape().iter().skip(1).copied();
+                Tensor::full(buffer.dtype(), &std::iter::once(0).chain(inner).collect::<Vec<_>>(), 0.0)
+            }
+            None => return Ok(rows(&self.read(buffer)?, chosen)),
+        };
         self.traffic.read.fetch_add((picked.len() * picked.dtype().size()) as u64, Ordering::Relaxed);
         Ok(picked)
     }

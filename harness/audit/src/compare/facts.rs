@@ -34,6 +34,8 @@ const FACTS: &[Reading] = &[
     ("metrics", |m| each(m, "/metrics", component)),
     ("plugins", plugins),
     ("plugins in the program's process", |m| word(m, "/plugins_in_process")),
+    ("processes of engines kept in by", |m| word(m, "/containment/engine")),
+    ("processes of plugins kept in by", |m| word(m, "/containment/plugins")),
     ("intervals", |m| word(m, "/intervals")),
     ("other options", |m| flat(m, "/options")),
 ];

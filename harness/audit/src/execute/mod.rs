@@ -6,17 +6,19 @@ mod inline;
 mod processes;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use flatscape_intake::files::sha256;
-use flatscape_intake::refusal::Refusal;
+use flatscape_intake::refusal::{Class, Refusal};
+use flatscape_measure::prepared::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::compute::{Computed, Kept, Unfinished, Workshop};
 use crate::directory::Directory;
 use crate::job::{Fault, Job};
 use crate::manifest::pretty;
+use crate::result::seal;
 use crate::stored::{Receipt, receipt_name, result_in};
 
 pub use external::External;
@@ -78,7 +80,23 @@ fn compute_and_publish<'w>(
     stop: &AtomicBool,
 ) -> Result<Ended, Refusal> {
     let started = Instant::now();
-    match workshop.compute(kept, job, progress, stop) {
+    let mut computed = workshop.compute(kept, job, progress, stop);
+    if let Err(Unfinished::Refused(refusal)) = &computed
+        && let Some((again, how)) = again(job, refusal)
+        && !stop.load(Ordering::Relaxed)
+    {
+        note(&format!("{}: {}; the job is tried once more{how}", job.name, refusal.what));
+        *kept = Kept::default();
+        computed = workshop.compute(kept, &again, progress, stop);
+        *kept = Kept::default();
+        if let Ok(computed) = &mut computed {
+            computed.notes.push(format!("{}: computed at the second attempt{how}", job.name));
+            computed.findings = seal(std::mem::take(&mut computed.findings), &job.hash()?);
+        }
+    }
+    match computed {
+        // what goes wrong after a request to stop need not go wrong again
+        Ok(Computed { fault: Some(_), .. }) | Err(Unfinished::Refused(_)) if stop.load(Ordering::Relaxed) => Ok(Ended::Stopped),
         Ok(computed) => {
             computed.notes.iter().for_each(|sentence| note(sentence));
             let fault = computed.fault.clone();
@@ -90,6 +108,22 @@ fn compute_and_publish<'w>(
             publish_fault(workshop.directory, job, &refusal)?;
             Ok(Ended::Refused(refusal))
         }
+    }
+}
+
+/// The second attempt at a job whose engine died (as it is, in a new process) or ran out of memory (in smaller batches), and a clause
+/// about it.
+fn again(job: &Job, refusal: &Refusal) -> Option<(Job, String)> {
+    const DIED: u16 = 114;
+    const MEMORY: u16 = 115;
+    let batch = job.settings.batch_size;
+    match (refusal.class, refusal.number) {
+        (Class::Engine, DIED) => Some((job.clone(), String::new())),
+        (Class::Engine, MEMORY) if batch > 1 => {
+            let settings = Settings { batch_size: batch.div_ceil(4), ..job.settings };
+            Some((Job { settings, ..job.clone() }, format!(", in batches of {} samples instead of {batch}", settings.batch_size)))
+        }
+        _ => None,
     }
 }
 

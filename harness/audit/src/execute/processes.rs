@@ -110,6 +110,7 @@ impl Crew<'_, '_> {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(cannot)?;
+        flatscape_contain::known(child.id());
         let Some(output) = child.stdout.take() else { return Ok(()) };
         let sender = self.sender.clone();
         std::thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! `flatscape audit`: attack, verify, measure, report.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use flatscape_audit::audit::{Execution, run};
@@ -200,7 +201,16 @@ pub(super) fn finish(
         worker: (program, arguments),
         required: wanted.requirements.iter().map(|r| r.metric.clone()).collect(),
     };
-    let ending = run(plan, &execution, engine, plugins, &mut bar, &interruption.asked)?;
+    let ending = match run(plan, &execution, engine, plugins, &mut bar, &interruption.asked) {
+        Ok(ending) => ending,
+        // what failed after a request to stop failed because of it
+        Err(refusal) if interruption.asked.load(Ordering::Relaxed) => {
+            drop(bar);
+            remark!("interrupted before anything was computed ({refusal})");
+            return Ok(interruption.exit_code());
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     drop(bar);
     for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
         let line = format!("UNRELIABLE: {}", failed.sentence());

@@ -1,11 +1,13 @@
 //! `flatscape doctor`: what is used and why, what is missing, in one sentence each.
 
 use clap::Args;
+use flatscape_contain::sandbox::{Sealed, support};
 use flatscape_engine::{Choice, Device, Settings, open, runtime};
 use flatscape_graph::{Attributes, DType, Dim, Graph, Tensor, ValueType};
+use flatscape_host::Plugins;
 
 use crate::failure::Failure;
-use crate::options::PluginOptions;
+use crate::options::{PluginOptions, engine_process, sandbox};
 use crate::output::say;
 
 /// Report which engine, library and plugins are used and why, and what is missing.
@@ -22,7 +24,7 @@ impl Doctor {
     /// Prints what is used; returns 6 if something that the user requested does not work.
     pub fn run(self) -> Result<u8, Failure> {
         let device = if self.cuda { Device::Cuda(0) } else { Device::Cpu };
-        let settings = Settings { device, ..Settings::default() };
+        let settings = Settings { device, process: engine_process(), ..Settings::default() };
         let status = runtime::status(&settings);
         let mut healthy = status.problem.is_none();
         say!("flatscape {}", env!("CARGO_PKG_VERSION"));
@@ -54,9 +56,26 @@ impl Doctor {
                 say!("{count} components in {}", files.join(", "));
             }
         }
+        say!("{}", kept_in(sandbox().then(support), &plugins));
         say!("{}", if healthy { "all is well" } else { "something is missing, see above" });
         Ok(if healthy { 0 } else { 6 })
     }
+}
+
+/// What keeps the processes of engines and plugins in, and what this kernel does not have for that.
+fn kept_in(offered: Option<Sealed>, plugins: &Plugins) -> String {
+    let Some(offered) = offered else {
+        return "processes of engines and plugins are not kept in: --no-sandbox".to_owned();
+    };
+    let missing = match (offered.landlock, offered.seccomp) {
+        (0, true) => "; this kernel has no Landlock, so they read and write what you can",
+        (0, false) => "; this kernel has neither Landlock nor seccomp, so they do what you can",
+        (1..6, true) => "; Landlock is older than 6, so signals are kept in by seccomp alone",
+        (_, false) => "; this kernel has no seccomp, so they start programs and send signals as you can",
+        _ => "",
+    };
+    let in_process = if plugins.in_process() { "; plugins run in this process: --in-process-plugins" } else { "" };
+    format!("processes of engines and plugins are kept in by {offered}{missing}{in_process}")
 }
 
 /// Compiles and runs y = x + x and checks the result.

@@ -5,6 +5,7 @@ mod compare;
 mod completions;
 mod demo;
 mod doctor;
+mod engine_worker;
 mod grad;
 mod inspect;
 mod landscape;
@@ -69,6 +70,9 @@ pub enum Command {
     /// The process in which plugin code runs
     #[command(hide = true)]
     PluginWorker(plugin_worker::PluginWorker),
+    /// The process in which an engine runs
+    #[command(hide = true)]
+    EngineWorker(engine_worker::EngineWorker),
 }
 
 impl Command {
@@ -91,6 +95,7 @@ impl Command {
             Command::Completions(c) => c.run(),
             Command::Man(c) => c.run(),
             Command::PluginWorker(c) => c.run(),
+            Command::EngineWorker(c) => c.run(),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use flatscape_graph::{onnx, text};
-use flatscape_host::{Iterates, Language, Param, Plugins, Task, WorkerCommand, check, new_plugin};
+use flatscape_host::{Iterates, Language, Param, Plugins, Task, check, new_plugin};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::dry_run;
 use flatscape_measure::request::Request;
 
 use crate::failure::Failure;
-use crate::options::{EngineOptions, PluginOptions};
+use crate::options::{EngineOptions, PluginOptions, plugin_worker};
 use crate::output::{remark, say};
 
 /// Attacks and metrics: list, show, check, new, emit.
@@ -84,9 +84,7 @@ impl PluginsCommand {
     }
 
     fn check(&self, file: &Path, engine: &EngineOptions) -> Result<u8, Failure> {
-        let worker =
-            WorkerCommand::this_program().map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?;
-        let mut report = check(file, &worker, self.plugins.insecure_plugin_perms);
+        let mut report = check(file, &plugin_worker()?, self.plugins.insecure_plugin_perms);
         for (name, engine) in engine.all() {
             let engine = match engine {
                 Ok(engine) => engine,

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
-use std::{io, slice};
+use std::slice;
 
 use flatscape_abi as abi;
-use memmap2::{Mmap, MmapMut};
+use flatscape_contain::{Most, ReadOnly, Writable, receive, send};
 
 use crate::task::Task;
-use crate::wire::{self, Answer, Ask, Memory, Reply, Request};
+use crate::wire::{Answer, Ask, Memory, Reply, Request};
 
 /// Whoever answers the questions of a run. Slices hold whole rows; a status that is not 0 is passed to the plugin.
 pub(crate) trait Port {
@@ -262,8 +262,8 @@ unsafe extern "C" fn offer(oracle: *const abi::FsOracle, x: *const abi::FsTensor
 
 /// The port of a worker: questions go to the host through shared memory, one piece at a time.
 pub(super) struct SharedPort {
-    inward: Mmap,
-    outward: MmapMut,
+    inward: ReadOnly,
+    outward: Writable,
     memory: Memory,
     pixels: usize,
     classes: usize,
@@ -273,13 +273,8 @@ pub(super) struct SharedPort {
 }
 
 impl SharedPort {
-    pub(super) fn open(memory: &Memory, task: &Task, socket: UnixStream) -> io::Result<SharedPort> {
-        let inward = std::fs::File::open(&memory.inward)?;
-        let outward = std::fs::File::options().read(true).write(true).open(&memory.outward)?;
-        // SAFETY: both files were made for this run by the host, which writes to `inward` only while this side waits for an
-        // answer and only reads `outward`.
-        let (inward, outward) = unsafe { (Mmap::map(&inward)?, MmapMut::map_mut(&outward)?) };
-        Ok(SharedPort {
+    pub(super) fn new(inward: ReadOnly, outward: Writable, memory: &Memory, task: &Task, socket: UnixStream) -> SharedPort {
+        SharedPort {
             inward,
             outward,
             memory: memory.clone(),
@@ -288,7 +283,7 @@ impl SharedPort {
             targeted: task.targeted,
             socket,
             cancelled: false,
-        })
+        }
     }
 
     /// Elements before the area for answers, in bytes.
@@ -297,21 +292,21 @@ impl SharedPort {
     }
 
     fn put(&mut self, at: usize, values: &[f32]) {
-        for (slot, value) in self.outward[at * 4..].chunks_exact_mut(4).zip(values) {
+        for (slot, value) in self.outward.0[at * 4..].chunks_exact_mut(4).zip(values) {
             slot.copy_from_slice(&value.to_ne_bytes());
         }
     }
 
     fn get(&self, at: usize, into: &mut [f32]) {
         let from = self.answers() + at * 4;
-        for (value, bytes) in into.iter_mut().zip(self.inward[from..].chunks_exact(4)) {
+        for (value, bytes) in into.iter_mut().zip(self.inward.0[from..].chunks_exact(4)) {
             *value = f32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
     }
 
     /// If the host is gone, this process ends: no answer can come.
     fn ask(&mut self, ask: Ask) -> Answer {
-        let answer = wire::send(&mut self.socket, &Reply::Ask(ask), &[]).and_then(|()| wire::receive(&mut self.socket));
+        let answer = send(&mut self.socket, &Reply::Ask(ask), &[]).and_then(|()| receive(&mut self.socket, Most::TRUSTED));
         match answer {
             Ok((Request::Answer(answer), _)) => {
                 self.cancelled = answer.cancelled;
@@ -325,7 +320,7 @@ impl SharedPort {
 impl Port for SharedPort {
     fn samples(&self) -> Samples {
         let n = self.memory.samples;
-        let start = self.inward.as_ptr();
+        let start = self.inward.0.as_ptr();
         let x0 = start.wrapping_add(self.memory.x0_at(self.targeted)).cast();
         let target = if self.targeted { start.wrapping_add(8 * n).cast() } else { std::ptr::null() };
         Samples { count: n, x0, y: start.cast(), target }

@@ -2,8 +2,6 @@
 //! them; on the CPU that is the host's memory, and rows are copied from it once.
 
 use flatscape_engine::Buffer;
-use flatscape_graph::{Element, Tensor, with_array};
-use ndarray::{ArrayD, IxDyn};
 
 use super::AttackError;
 use crate::stage::{Stage, StageError, Values};
@@ -44,32 +42,17 @@ fn picked(lots: &[Lot], places: &[(usize, usize)], name: &str, stage: &Stage) ->
     if buffers[places[0].0].shape().is_empty() {
         return Ok(buffers[places[0].0].clone());
     }
-    // only lots that are named are read, and none is copied that lies on the host
-    let mut tensors: Vec<Option<Tensor>> = vec![None; lots.len()];
+    if let Some(rows) = Buffer::gathered(&buffers, places)? {
+        return Ok(rows);
+    }
+    // by way of the host, and only lots that are named are read
+    let mut read: Vec<Option<Buffer>> = vec![None; lots.len()];
     for &(lot, _) in places {
-        if tensors[lot].is_none() && buffers[lot].on_host().is_none() {
-            tensors[lot] = Some(stage.read(buffers[lot])?);
+        if read[lot].is_none() {
+            read[lot] = Some(stage.read(buffers[lot])?.into());
         }
     }
-    let at = |lot: usize| tensors[lot].as_ref().or_else(|| buffers[lot].on_host());
-    let first = at(places[0].0).ok_or_else(wrong)?;
-    let rows = with_array!(first, a => gathered(a, places, &at));
-    let rows = rows.ok_or_else(wrong)?;
-    Ok(if buffers[places[0].0].on_host().is_some() { Buffer::from(rows) } else { stage.upload(&rows)? })
-}
-
-fn gathered<'t, T: Element>(
-    first: &ArrayD<T>,
-    places: &[(usize, usize)],
-    at: &dyn Fn(usize) -> Option<&'t Tensor>,
-) -> Option<Tensor> {
-    let inner = first.shape().get(1..)?;
-    let width: usize = inner.iter().product();
-    let mut data: Vec<T> = Vec::with_capacity(width * places.len());
-    for &(lot, row) in places {
-        let array = T::view(at(lot)?)?;
-        data.extend_from_slice(array.as_slice()?.get(row * width..(row + 1) * width)?);
-    }
-    let shape: Vec<usize> = std::iter::once(places.len()).chain(inner.iter().copied()).collect();
-    ArrayD::from_shape_vec(IxDyn(&shape), data).ok().map(T::wrap)
+    let read: Vec<&Buffer> = read.iter().zip(&buffers).map(|(read, buffer)| read.as_ref().unwrap_or(buffer)).collect();
+    let rows = Buffer::gathered(&read, places)?.ok_or_else(wrong)?;
+    Ok(stage.upload(&rows.host()?)?)
 }

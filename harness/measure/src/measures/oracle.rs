@@ -1,5 +1,7 @@
 //! Attacks that keep their control flow to themselves (`oracle/1`).
 
+use std::sync::atomic::AtomicBool;
+
 use flatscape_engine::Engine;
 
 use super::verdicts::Verdicts;
@@ -30,10 +32,11 @@ impl<'a> Oracle<'a> {
     }
 
     /// Runs the plugin on a batch: what it offered, and its fault.
-    fn run(&self, on: &Group, batch: &Batch) -> (Vec<Proposal>, Option<MeasureError>) {
+    fn run(&self, on: &Group, batch: &Batch, stop: &AtomicBool) -> (Vec<Proposal>, Option<MeasureError>) {
         let Asked { component, arguments, task, .. } = &self.asked;
         let seed = on.conditions.settings.seed;
-        let mut session = Session::new(&self.answers, on.verifier, &on.conditions.threat, batch, seed, &component.id, self.keep);
+        let threat = &on.conditions.threat;
+        let mut session = Session::new(&self.answers, on.verifier, threat, batch, seed, &component.id, self.keep, stop);
         let fault = on.conditions.plugins.run_oracle(component, arguments, task, &mut session).err();
         (session.finish(), fault.map(MeasureError::from))
     }
@@ -56,7 +59,7 @@ impl Measure for Oracle<'_> {
             verdicts.all_seen();
             return Ok((verdicts.findings()?, None));
         }
-        let (proposals, fault) = self.run(on, &batch.select(&active));
+        let (proposals, fault) = self.run(on, &batch.select(&active), watch.stop);
         let seen = |p: &Proposal| fault.is_none() || p.x.is_some() || p.forwards + p.backwards > 0;
         let (samples, proposals): (Vec<usize>, Vec<Proposal>) =
             active.into_iter().zip(proposals).filter(|(_, p)| seen(p)).unzip();
@@ -73,7 +76,7 @@ impl Moves for Oracle<'_> {
     /// The last points that were offered and are allowed.
     fn points(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<f32>>>, MeasureError> {
         watch.go_on()?;
-        let (proposals, fault) = self.run(on, &on.aimed(self.asked.target, &self.asked.component.id));
+        let (proposals, fault) = self.run(on, &on.aimed(self.asked.target, &self.asked.component.id), watch.stop);
         match fault {
             Some(fault) => Err(fault),
             None => Ok(proposals.into_iter().map(|p| p.x).collect()),

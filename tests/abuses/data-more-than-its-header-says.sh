@@ -1,0 +1,19 @@
+# A .npz whose array is longer than its header says: 4 GB behind an array of 4 images.
+# ends: 4 error[D084]
+python3 - <<'P'
+import zipfile
+def header(shape, dtype):
+    text = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (dtype, shape)
+    text += " " * (63 - (10 + len(text)) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+with zipfile.ZipFile("bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+    with archive.open("x.npy", "w", force_zip64=True) as x:
+        x.write(header((4, 1, 8, 8), "|u1"))
+        for _ in range(4096):
+            x.write(bytes(1 << 20))
+    with archive.open("y.npy", "w") as y:
+        y.write(header((4,), "<i8"))
+        y.write(bytes(32))
+P
+ulimit -v 1500000
+flatscape audit digits-standard --data bomb.npz --attack fgsm --engine tract --threads 1 --out run

@@ -1,0 +1,4 @@
+/* Sleeps for ever.
+   ends: P10 gave no answer */
+#include "abuse.h"
+ABUSE((void)a; for (;;) pause();)
