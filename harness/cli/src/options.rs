@@ -164,8 +164,9 @@ pub fn plugin_worker() -> Result<WorkerCommand, Failure> {
     // what a plugin leaves behind becomes a child of this program, which ends it
     flatscape_contain::adopt_orphans();
     let worker = WorkerCommand::this_program();
-    let worker = worker.map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?;
-    Ok(WorkerCommand { sandbox: sandbox(), ..worker })
+    let mut worker = worker.map_err(|e| Failure::output(format!("the path of this program is unknown: {e}")))?;
+    worker.sandbox = sandbox();
+    Ok(worker)
 }
 
 /// The labelled images.

@@ -9,8 +9,15 @@ use std::os::unix::net::UnixStream;
 
 use memmap2::{Mmap, MmapMut};
 
-/// A file of this size in memory. `frozen` seals are added when it is mapped.
+use crate::watch::{available_memory, machine_memory};
+
+/// A file of this size in memory. The kernel would give pages until it has to kill somebody: what is not there is refused before.
 fn file(bytes: usize) -> io::Result<File> {
+    let available = available_memory().or_else(machine_memory).unwrap_or(0);
+    if bytes as u64 > available / 2 {
+        let what = format!("{} MB are needed, and half of the {} MB that are free can be had", bytes >> 20, available >> 20);
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, what));
+    }
     // SAFETY: the name is a string with its end; the call returns a new descriptor or an error.
     let descriptor = unsafe { libc::memfd_create(c"flatscape".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
     if descriptor < 0 {
@@ -203,7 +210,10 @@ mod tests {
 
     #[test]
     fn what_the_machine_does_not_have_is_an_error() {
-        assert!(Outward::new(1 << 60).is_err());
-        assert!(Inward::new(usize::MAX).is_err());
+        // refused before a page is asked for: the kernel would kill somebody to find them
+        for bytes in [usize::MAX, 1 << 60, machine_memory().expect("Linux says") as usize] {
+            assert_eq!(Outward::new(bytes).map(drop).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+            assert_eq!(Inward::new(bytes).map(drop).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        }
     }
 }

@@ -50,6 +50,13 @@ pub fn machine_memory() -> Option<u64> {
     Some(limited.fold(total, u64::min))
 }
 
+/// Bytes of memory that can be had now without taking them from others. `None` where the system does not say.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

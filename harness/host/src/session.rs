@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flatscape_contain::{Inward, Lost, Most, Outward, Patience, Start, Worker, machine_memory};
 
 use crate::error::{Blame, HostError, file_name, shown_up_to};
-use crate::wire::{self, Reply, Request};
+use crate::wire::{Reply, Request};
 
 /// What plugin code may take before it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,7 +53,7 @@ fn worker_command() -> WorkerCommand {
     let exe = std::env::current_exe().expect("a test knows where it is");
     let mut worker = WorkerCommand::new(exe, &["worker", "--exact", "--ignored"]);
     let brief = Duration::from_secs(2);
-    worker.limits = Limits { load: brief, build: brief, run: brief };
+    worker.limits = Limits { load: brief, build: brief, run: brief, ..Limits::default() };
     worker
 }
 

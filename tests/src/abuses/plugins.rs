@@ -58,7 +58,8 @@ fn ends(folder: &Path, name: &str, source: &Path, outcome: &str) -> Result<(), S
         return Err(String::from_utf8_lossy(&built.stderr).into_owned());
     }
     let limits = Limits { load: BRIEF, build: BRIEF, run: BRIEF, total: TOTAL, memory: 512 << 20 };
-    let worker = WorkerCommand { limits, ..WorkerCommand::new(program(), &["plugin-worker"]) };
+    let mut worker = WorkerCommand::new(program(), &["plugin-worker"]);
+    worker.limits = limits;
     let begun = Instant::now();
     let plugins = Plugins::discover(&Search::only(std::slice::from_ref(&library)), &worker);
     let found = match (plugins.refused(), plugins.component(Kind::Attack, "bad")) {

@@ -75,7 +75,7 @@ impl Shared {
         if link.generation != generation || link.worker.is_none() {
             return Err(question.died(link.name, "ended before"));
         }
-        let mut of = |list: fn(&mut Gone) -> &mut Vec<(u64, u64)>| -> Vec<u64> {
+        let of = |list: fn(&mut Gone) -> &mut Vec<(u64, u64)>| -> Vec<u64> {
             let all = std::mem::take(list(&mut self.gone()));
             all.into_iter().filter(|(of, _)| *of == generation).map(|(_, number)| number).collect()
         };
@@ -360,8 +360,8 @@ impl DeviceTensor for Held {
     }
 
     fn gathered(&self, parts: &[&Buffer], places: &[(usize, usize)]) -> Option<Result<Buffer, EngineError>> {
-        let ours = |buffer: &&Buffer| held_by(buffer).filter(|held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation);
-        let held: Vec<&Held> = parts.iter().map(ours).collect::<Option<_>>()?;
+        let ours = |held: &&Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
+        let held: Vec<&Held> = parts.iter().map(|buffer| held_by(buffer).filter(ours)).collect::<Option<_>>()?;
         let number = self.link.lock().number();
         let parts = held.iter().map(|held| held.number).collect();
         let what = What::Gather { parts, places: places.to_vec(), buffer: number };

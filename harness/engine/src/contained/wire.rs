@@ -11,12 +11,12 @@ use crate::{Buffer, EngineError};
 
 /// From the program. Buffers and graphs have numbers that the program chooses.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(super) struct Request<W = What> {
     /// Buffers …
     pub forget: Vec<u64>,
     /// … and graphs that nobody has any more.
     pub drop: Vec<u64>,
-    pub what: What,
+    pub what: W,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
