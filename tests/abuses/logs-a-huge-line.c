@@ -1,5 +1,5 @@
 /* Logs one line of 64 MB.
-   ends: P11 wrote into the connection */
+   ends: ok */
 #include "abuse.h"
 ABUSE(
     char *text = malloc(64 << 20);

@@ -85,7 +85,7 @@ pub fn run(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ending, Refusal> {
-    let intaken = intake(plan, engine.as_ref(), plugins, observer)?;
+    let intaken = intake(plan, engine.as_ref(), plugins, observer, stop)?;
     known(&execution.required, &intaken.columns)?;
     landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
     let stored = begin(&intaken.manifest, execution, observer)?;
@@ -130,14 +130,28 @@ pub fn run(
 }
 
 /// Reads the models and the data, and what plugins say about what is asked of them.
-fn intake(plan: &Plan, engine: &dyn Engine, plugins: &Plugins, observer: &mut dyn Observer) -> Result<Intaken, Refusal> {
+fn intake(
+    plan: &Plan,
+    engine: &dyn Engine,
+    plugins: &Plugins,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Intaken, Refusal> {
     let Read { models: natives, dataset, request } = model::read(&plan.models, &plan.data)?;
     dataset.notes.iter().for_each(|n| observer.note(n));
     let plan = Plan { data: request, ..plan.clone() };
     let mut models: Vec<(ModelRequest, Model)> = Vec::new();
     let mut refused: Vec<(RefusedModel, Refusal)> = Vec::new();
     for (request, native) in natives {
-        match native.and_then(|native: Native| Model::fit(native, &request.intake, &dataset, engine)) {
+        let fitted = native.and_then(|native: Native| match Model::fit(native.clone(), &request.intake, &dataset, engine) {
+            // the process of the engine may have died of something else: once more, in a new one
+            Err(error) if error.class == Class::Engine && !stop.load(Ordering::Relaxed) => {
+                observer.note(&format!("{}: {}; it is tried once more", request.name(), error.what));
+                Model::fit(native, &request.intake, &dataset, engine)
+            }
+            other => other,
+        });
+        match fitted {
             Ok(model) => {
                 model.facts.iter().for_each(|fact| observer.note(&format!("{}: {fact}", model.name)));
                 models.push((request, model));

@@ -30,7 +30,10 @@ impl From<Refusal> for Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
-        use EngineError::{Device, LibraryInUse, LibraryMissing, LibraryRefused};
+        use EngineError::{Device, LibraryInUse, LibraryMissing, LibraryRefused, Process};
+        if let Process { .. } = error {
+            return Refusal::output(112, error.to_string()).into();
+        }
         let number = match error {
             LibraryMissing { .. } | LibraryRefused { .. } | LibraryInUse { .. } => 109,
             Device { .. } => 108,

@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use flatscape_contain::OrEnd;
 
 use commands::Command;
 use failure::Failure;
@@ -20,7 +21,11 @@ use output::{remark, say};
 /// Passes over a graph make and drop many small things: they take 1.6 times as long with the allocator of glibc (100,000 nodes,
 /// `graph-passes`).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: OrEnd<mimalloc::MiMalloc> = OrEnd {
+    inner: mimalloc::MiMalloc,
+    sentence: "error[O116]: memory ran out\n  help: use a smaller --batch-size, fewer images (-n N) or fewer --threads; what was finished is kept\n",
+    code: 7,
+};
 
 /// Can this classifier be trusted when its inputs are perturbed, and how flat is the landscape around its predictions?
 #[derive(Parser)]

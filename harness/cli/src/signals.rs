@@ -24,12 +24,14 @@ impl Interruption {
     pub fn listen() -> Interruption {
         let interruption = Interruption::listen_quietly();
         if let Ok(mut signals) = Signals::new(SIGNALS) {
-            std::thread::spawn(move || {
+            let answer = move || {
                 if let Some(signal) = signals.forever().next() {
                     let again = if signal == SIGINT { "a second Ctrl-C" } else { "a second signal" };
                     remark!("finishing the batch under way; {again} stops now");
                 }
-            });
+            };
+            // without a thread the first signal is heard all the same, and not answered
+            drop(std::thread::Builder::new().spawn(answer));
         }
         interruption
     }

@@ -139,7 +139,7 @@ const SLICE: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(3);
 
 /// How long a worker may be halted by a signal.
-const HALT: Duration = Duration::from_secs(2);
+const HALT: Duration = Duration::from_secs(1);
 
 /// A worker process.
 pub struct Worker {
@@ -178,13 +178,18 @@ impl Worker {
         let mut child = command.spawn().map_err(|e| format!("{} cannot be started: {e}", start.program.display()))?;
         orphans::known(child.id());
         let printed = Arc::new(Mutex::new(Vec::new()));
-        if let Some(out) = child.stdout.take() {
-            keep_printed(out, printed.clone());
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let looked = Instant::now();
+        let memory = start.memory;
+        // from here on the child ends with this value, however the function ends
+        let worker = Worker { child, socket, printed, memory, reaped: None, looked, peak: 0, scratch: Some(scratch) };
+        if let Some(out) = out {
+            keep_printed(out, worker.printed.clone())?;
         }
-        if let Some(err) = child.stderr.take() {
-            keep_printed(err, printed.clone());
+        if let Some(err) = err {
+            keep_printed(err, worker.printed.clone())?;
         }
-        Ok(Worker { child, socket, printed, memory: start.memory, reaped: None, looked: Instant::now(), peak: 0, scratch: Some(scratch) })
+        Ok(worker)
     }
 
     /// Its working directory.
@@ -431,8 +436,8 @@ impl Write for Line<'_> {
 }
 
 /// Drains a pipe to its end and keeps the beginning.
-fn keep_printed(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
-    std::thread::spawn(move || {
+fn keep_printed(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> Result<(), String> {
+    let drain = move || {
         let mut chunk = [0; 8192];
         while let Ok(read @ 1..) = pipe.read(&mut chunk) {
             if let Ok(mut kept) = into.lock() {
@@ -440,5 +445,7 @@ fn keep_printed(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>)
                 kept.extend_from_slice(&chunk[..read.min(room)]);
             }
         }
-    });
+    };
+    let started = std::thread::Builder::new().name("printed".to_owned()).spawn(drain);
+    started.map(drop).map_err(|e| format!("no thread can be started: {e}"))
 }

@@ -4,6 +4,7 @@
 //! This crate knows processes, sockets and the kernel. It knows no plugins, engines or models: what is asked is the business of the
 //! crates that use it. It is written for Linux.
 
+mod allocator;
 mod child;
 mod frame;
 mod inside;
@@ -12,6 +13,7 @@ mod orphans;
 pub mod sandbox;
 mod watch;
 
+pub use allocator::OrEnd;
 pub use child::{Lost, Patience, Start, Worker, ending, heed};
 pub use frame::{Most, receive, send};
 pub use inside::{limit_this_process, take_socket};
