@@ -75,7 +75,8 @@ fn what_an_engine_refuses_is_said_as_in_this_process() {
         };
         let error = refused(contained(choice, EngineLimits::default()).as_ref());
         assert!(matches!(error, EngineError::Compile { .. }), "{error}");
-        let executable = contained(choice, EngineLimits::default()).compile(&layers(), &CompileOptions::default()).expect("compiled");
+        let executable =
+            contained(choice, EngineLimits::default()).compile(&layers(), &CompileOptions::default()).expect("compiled");
         let error = executable.run(&[&Buffer::from(noise(&[2, 3]))]).expect_err("another shape");
         assert!(matches!(error, EngineError::Inputs { .. }), "{error}");
     }

@@ -78,8 +78,14 @@ const IO: &[&str] =
     &["std::fs", "std::net", "std::process", "std::env", "File::open", "stdin()", "stdout()", "println!", "eprintln!"];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] =
-    &["harness/abi/", "harness/contain/", "harness/sdk/", "harness/host/", "harness/engine/src/onnxruntime", "harness/engine/src/library"];
+const UNSAFE: &[&str] = &[
+    "harness/abi/",
+    "harness/contain/",
+    "harness/sdk/",
+    "harness/host/",
+    "harness/engine/src/onnxruntime",
+    "harness/engine/src/library",
+];
 
 /// Words that a crate must not know.
 const UNKNOWN_WORDS: &[(&str, &[&str])] = &[

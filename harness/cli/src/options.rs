@@ -138,11 +138,7 @@ impl PluginOptions {
     /// Finds and loads them.
     pub fn load(&self) -> Result<Plugins, Failure> {
         let search = Search { insecure_permissions: self.insecure_plugin_perms, ..Search::from_environment(&self.plugins) };
-        let worker = if self.in_process_plugins {
-            WorkerCommand::in_process()
-        } else {
-            plugin_worker()?
-        };
+        let worker = if self.in_process_plugins { WorkerCommand::in_process() } else { plugin_worker()? };
         let plugins = Plugins::discover(&search, &worker);
         // A file that the user named must load; one that was merely found is reported, and the others are used.
         for refused in plugins.refused() {

@@ -417,9 +417,11 @@ fn load(
 fn refusal(path: &Path, id: Refusal, clause: &str) -> HostError {
     let file = file_name(path);
     let (id, what, help) = match id {
-        Refusal::Open => {
-            ("P15", format!("plugin {file} is not loaded: {clause}"), Some("run it without a sandbox, if you trust it: --no-sandbox"))
-        }
+        Refusal::Open => (
+            "P15",
+            format!("plugin {file} is not loaded: {clause}"),
+            Some("run it without a sandbox, if you trust it: --no-sandbox"),
+        ),
         Refusal::Changed => ("P04", format!("plugin {file} {clause}"), None),
         Refusal::CannotLoad => ("P04", format!("plugin {file} {clause}"), None),
         Refusal::NoSymbol => ("P04", format!("plugin {file} {clause}"), Some("is it a flatscape plugin?")),

@@ -25,7 +25,9 @@ const LATER: Duration = Duration::from_secs(10);
 fn plugins_that_misbehave_end_in_time_and_leave_nothing() {
     let offered = sandbox::support();
     if offered.landlock < 6 || !offered.seccomp {
-        eprintln!("skipped: plugins that misbehave: this kernel offers {offered}, and the outcomes are those of Landlock 6 and seccomp");
+        eprintln!(
+            "skipped: plugins that misbehave: this kernel offers {offered}, and the outcomes are those of Landlock 6 and seccomp"
+        );
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");

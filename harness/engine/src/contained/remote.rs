@@ -118,7 +118,8 @@ impl Link {
 
     /// Starts a process, unless one is there, and opens the engine in it.
     fn start(&mut self) -> Result<(EngineInfo, Sealed), EngineError> {
-        const VARIABLES: &[&str] = &["LD_LIBRARY_PATH", "ORT_DYLIB_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CUDA_VISIBLE_DEVICES", "CUDA_PATH"];
+        const VARIABLES: &[&str] =
+            &["LD_LIBRARY_PATH", "ORT_DYLIB_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CUDA_VISIBLE_DEVICES", "CUDA_PATH"];
         let EngineProcess { program, arguments, limits, sandbox } = &self.process;
         let start = Start { program, arguments, variables: VARIABLES, memory: limits.memory };
         self.worker = Some(Worker::start(&start).map_err(|clause| EngineError::Process { engine: self.name, clause })?);
@@ -127,7 +128,9 @@ impl Link {
         let question = Question { what, parts: Vec::new(), graph: "", limit: |limits| limits.open };
         match self.ask(Vec::new(), Vec::new(), &question) {
             Ok((Reply::Opened { info, sealed }, _)) => Ok((info, sealed)),
-            Ok(_) => Err(EngineError::Process { engine: self.name, clause: "it answered something else than was asked".to_owned() }),
+            Ok(_) => {
+                Err(EngineError::Process { engine: self.name, clause: "it answered something else than was asked".to_owned() })
+            }
             Err(EngineError::Died { clause, .. }) => Err(match &self.place {
                 Some(place) => EngineError::LibraryRefused {
                     path: place.path.clone(),
@@ -163,7 +166,9 @@ impl Link {
         let graph = question.graph.to_owned();
         match lost {
             Lost::Interrupted => EngineError::Stopped,
-            Lost::Memory { .. } => EngineError::Memory { engine: self.name, graph, reason: format!("its process {}", lost.clause()) },
+            Lost::Memory { .. } => {
+                EngineError::Memory { engine: self.name, graph, reason: format!("its process {}", lost.clause()) }
+            }
             other => {
                 let words = said.filter(|s| !s.trim().is_empty());
                 let words = words.map_or(String::new(), |s| format!(" (its last words: {})", flatscape_graph::shown(&s)));
@@ -179,7 +184,9 @@ impl Link {
                 Some(place) => EngineError::LibraryRefused { path: place.path.clone(), origin: place.origin, reason },
                 None => EngineError::Process { engine, clause: format!("it {reason}") },
             },
-            Trouble::Device { reason, remedy } => EngineError::Device { device: self.settings.device.to_string(), reason, remedy },
+            Trouble::Device { reason, remedy } => {
+                EngineError::Device { device: self.settings.device.to_string(), reason, remedy }
+            }
             Trouble::Compile(reason) => EngineError::Compile { engine, graph, reason },
             Trouble::Run(reason) => EngineError::Run { engine, graph, reason },
             Trouble::Memory(reason) => EngineError::Memory { engine, graph, reason },
@@ -240,7 +247,13 @@ impl Compiled {
     }
 
     fn held(&self, number: u64, kind: &Kind) -> Option<Buffer> {
-        let held = Held { number, generation: self.generation, link: self.link.clone(), shape: kind.shape.clone(), dtype: kind.dtype()? };
+        let held = Held {
+            number,
+            generation: self.generation,
+            link: self.link.clone(),
+            shape: kind.shape.clone(),
+            dtype: kind.dtype()?,
+        };
         Some(Buffer::on_device(Box::new(held)))
     }
 

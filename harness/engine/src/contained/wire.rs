@@ -121,7 +121,10 @@ pub(super) struct Outcome {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Trouble {
     LibraryRefused(String),
-    Device { reason: String, remedy: String },
+    Device {
+        reason: String,
+        remedy: String,
+    },
     Compile(String),
     Run(String),
     Memory(String),

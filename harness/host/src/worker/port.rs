@@ -3,9 +3,9 @@
 
 use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
-use std::slice;
 
 use flatscape_abi as abi;
 use flatscape_contain::{Most, ReadOnly, Writable, receive, send};
