@@ -205,7 +205,6 @@ pub(super) fn finish(
         Ok(ending) => ending,
         // what failed after a request to stop failed because of it
         Err(refusal) if interruption.asked.load(Ordering::Relaxed) => {
-            drop(bar);
             remark!("interrupted before anything was computed ({refusal})");
             return Ok(interruption.exit_code());
         }
