@@ -1,5 +1,5 @@
 /* Asks for ever about no rows.
-   ends: P14 asked 1 */
+   ends: P10 gave no answer */
 #include "abuse.h"
 ABUSE(
     static const int64_t none[2] = { 0, 4 }, no_scores[2] = { 0, 3 };

@@ -1,5 +1,5 @@
 /* Prints a gigabyte to both outputs.
-   ends: ok */
+   ends: ok or P10 gave no answer */
 #include "abuse.h"
 ABUSE(
     static char block[1 << 20];

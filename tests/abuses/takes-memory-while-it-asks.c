@@ -1,5 +1,5 @@
 /* Takes memory little by little and asks all the time.
-   ends: P14 held */
+   ends: P14 held or P10 gave no answer */
 #include "abuse.h"
 ABUSE(
     for (;;) {

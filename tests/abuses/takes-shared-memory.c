@@ -1,5 +1,5 @@
 /* Takes memory as a file without a name.
-   ends: P14 held */
+   ends: P14 held or P10 gave no answer */
 #include "abuse.h"
 ABUSE(
     const int fd = memfd_create("x", 0);
