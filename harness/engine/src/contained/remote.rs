@@ -2,6 +2,7 @@
 //! what it held is lost, and the next graph starts another one.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -31,10 +32,16 @@ pub(crate) fn open(settings: &Settings, choice: Choice, process: &EngineProcess)
         let looked: Vec<String> = library::search(&settings).iter().map(Place::to_string).collect();
         return Err(EngineError::LibraryMissing { looked: looked.join("; ") });
     }
+    // the process has another working directory: it is told the file that was found here
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let library = place.as_ref().map(|place| absolute(&place.path));
+    let settings = Settings { library, data_dir: absolute(&settings.data_dir), ..settings };
     let name = if choice == Choice::Ort { onnxruntime::NAME } else { tract::NAME };
     let first = Link { process: process.clone(), settings, name, place, worker: None, generation: 0, numbers: 0 };
     let link = Arc::new(Shared { link: Mutex::new(first), gone: Mutex::default() });
     let (info, sealed) = link.lock().start()?;
+    let origin = link.lock().place.as_ref().map_or(info.origin.clone(), |place| place.origin.to_owned());
+    let info = EngineInfo { origin, ..info };
     Ok(Arc::new(Remote { name, info, sealed, hash: OnceLock::new(), link }))
 }
 
