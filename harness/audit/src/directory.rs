@@ -14,6 +14,9 @@ pub const MANIFEST: &str = "manifest.json";
 /// The file whose lock says that a process uses the directory.
 const LOCK: &str = "lock";
 
+/// How the name of a file begins that is being written.
+const PART: &str = ".part-";
+
 /// The largest file of a run directory that is read, in bytes.
 const LARGEST: u64 = 1 << 31;
 
@@ -52,6 +55,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(in_use(path)),
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
+        leftovers(path);
         let note = format!("{}\n", std::process::id());
         lock.set_len(0).and_then(|()| (&lock).write_all(note.as_bytes())).map_err(cannot)?;
         Ok(Directory { path: path.to_owned(), _lock: Some(lock) })
@@ -134,7 +138,7 @@ impl Directory {
         for entry in entries {
             let entry = entry.map_err(unread)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(".part-") {
+            if name.starts_with(PART) {
                 continue;
             }
             if !entry.file_type().map_err(unread)?.is_file() {
@@ -155,7 +159,9 @@ impl Directory {
         let folder = target.parent().unwrap_or(&self.path);
         let attempt = || -> std::io::Result<()> {
             fs::create_dir_all(folder)?;
-            let mut file = tempfile::Builder::new().prefix(".part-").permissions_like_a_file().tempfile_in(folder)?;
+            let mut file = tempfile::Builder::new().prefix(PART).permissions_like_a_file().tempfile_in(folder)?;
+            // while it is locked, no process that starts takes it for a leftover
+            file.as_file().lock_shared()?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(&target)?;
@@ -203,6 +209,27 @@ impl Directory {
     fn failed(&self, name: &str, error: &std::io::Error) -> Refusal {
         Refusal::output(94, format!("{} could not be written to {}: {error}", name, show(&self.path)))
             .help("what is already there is kept; make room and repeat the command with --resume")
+    }
+}
+
+/// Removes what processes left that were killed while they wrote, here and in the folders: files under temporary names that nobody
+/// holds. One that cannot be removed takes room and is never read, so that is no reason to stop.
+fn leftovers(path: &Path) {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+    let plain = |path: &PathBuf, folder: bool| {
+        fs::symlink_metadata(path).is_ok_and(|found| if folder { found.is_dir() } else { found.is_file() })
+    };
+    let top = entries(path);
+    let inner = top.iter().filter(|entry| plain(entry, true)).flat_map(|folder| entries(folder)).collect::<Vec<_>>();
+    for entry in top.iter().chain(&inner) {
+        let named = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PART));
+        if !named || !plain(entry, false) {
+            continue;
+        }
+        if File::open(entry).is_ok_and(|file| file.try_lock().is_ok()) {
+            // see above: a leftover that stays does no harm
+            let _ = fs::remove_file(entry);
+        }
     }
 }
 
@@ -262,6 +289,28 @@ mod tests {
         drop(first);
         let reader = Directory::to_read(&path).expect("free again");
         assert_eq!(reader.list("set-aside").expect("a list"), ["shards-a.npz.1"]);
+    }
+
+    /// What a killed process left is removed at the next start; what another process is writing stays.
+    #[test]
+    fn leftovers_are_removed_when_a_run_begins() {
+        let root = tempfile::tempdir().expect("a folder");
+        let run = root.path().join("run");
+        drop(Directory::to_write(&run).expect("a directory"));
+        fs::write(run.join(MANIFEST), "{}").expect("a file");
+        fs::create_dir(run.join("shards")).expect("a folder");
+        let files = ["run/.part-a1", "run/shards/.part-b2", "run/shards/.part-c3", "run/shards/kept.npz"];
+        files.iter().for_each(|name| fs::write(root.path().join(name), "half").expect("a file"));
+        let written = File::open(run.join("shards/.part-c3")).expect("a file");
+        written.lock_shared().expect("a lock");
+        let there = || files.map(|name| root.path().join(name).exists());
+        drop(Directory::to_read(&run).expect("a reader removes nothing"));
+        assert_eq!(there(), [true; 4]);
+        drop(Directory::to_write(&run).expect("a directory"));
+        assert_eq!(there(), [false, false, true, true]);
+        drop(written);
+        drop(Directory::to_write(&run).expect("a directory"));
+        assert_eq!(there(), [false, false, false, true]);
     }
 
     #[test]

@@ -44,9 +44,21 @@ struct PartState {
     jobs: Vec<usize>,
     /// Rows done, by job.
     rows: BTreeMap<usize, usize>,
+    /// Their sum.
+    done: usize,
+    /// The samples of its jobs.
+    samples: usize,
     ended: usize,
     began: Option<Instant>,
     estimated: bool,
+}
+
+impl PartState {
+    /// Takes over how many rows of a job are done. Costs the same however many jobs the part has.
+    fn advance(&mut self, job: usize, rows: usize) {
+        let before = self.rows.insert(job, rows).unwrap_or(0);
+        self.done = self.done + rows - before;
+    }
 }
 
 /// A part that will take longer than this is announced with an estimate.
@@ -75,6 +87,8 @@ impl<'a> Ledger<'a> {
                     model,
                     jobs: Vec::new(),
                     rows: BTreeMap::new(),
+                    done: 0,
+                    samples: 0,
                     ended: 0,
                     began: None,
                     estimated: false,
@@ -82,10 +96,11 @@ impl<'a> Ledger<'a> {
             }
             let place = parts.len() - 1;
             parts[place].jobs.push(index);
+            parts[place].samples += job.end - job.start;
             part_of.push(place);
             if results.contains_key(&index) {
                 parts[place].ended += 1;
-                parts[place].rows.insert(index, job.end - job.start);
+                parts[place].advance(index, job.end - job.start);
             }
         }
         Ledger { stored, observer, parts, part_of, results }
@@ -135,11 +150,9 @@ impl Sink for Ledger<'_> {
 
     fn progress(&mut self, job: usize, done: usize, total: usize) {
         let part = &mut self.parts[self.part_of[job]];
-        let before: usize = part.rows.values().sum();
-        part.rows.insert(job, done);
-        let rows = |job: &usize| self.stored.jobs[*job].end - self.stored.jobs[*job].start;
-        let all: usize = part.jobs.iter().map(rows).sum::<usize>().max(total);
-        let now: usize = part.rows.values().sum();
+        let before = part.done;
+        part.advance(job, done);
+        let (all, now) = (part.samples.max(total), part.done);
         self.observer.progress(now, all);
         let Some(began) = part.began.filter(|_| !part.estimated && now > before) else { return };
         let spent = began.elapsed();

@@ -34,6 +34,16 @@ pub struct Receipt {
     pub result: String,
 }
 
+impl Receipt {
+    /// The receipt of a job for a result with these bytes.
+    ///
+    /// # Errors
+    /// `O102`: the job cannot be written as JSON.
+    pub fn of(job: &Job, result: &[u8]) -> Result<Receipt, Refusal> {
+        Ok(Receipt { job: job.hash()?, result: sha256(result) })
+    }
+}
+
 /// The order of the jobs of a run.
 pub const PLAN: &str = "jobs.json";
 

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use flatscape_intake::files::sha256;
 use flatscape_intake::refusal::{Class, Refusal};
 use flatscape_measure::prepared::Settings;
 use serde::{Deserialize, Serialize};
@@ -130,7 +129,7 @@ fn again(job: &Job, refusal: &Refusal) -> Option<(Job, String)> {
 /// Writes a result and the receipt that vouches for it; whatever lay there is set aside.
 fn publish(directory: &Directory, job: &Job, computed: Computed, note: &mut dyn FnMut(&str)) -> Result<String, Refusal> {
     let bytes = computed.findings.encode().map_err(|e| Refusal::output(102, e.to_string()))?;
-    let receipt = Receipt { job: job.hash()?, result: sha256(&bytes) };
+    let receipt = Receipt::of(job, &bytes)?;
     if let Some(found) = directory.read(&job.result())?
         && found != bytes
     {
@@ -141,11 +140,12 @@ fn publish(directory: &Directory, job: &Job, computed: Computed, note: &mut dyn 
         ));
     }
     directory.write(&job.result(), &bytes)?;
-    directory.write(&receipt_name(job), &pretty(&receipt)?)?;
+    // the receipt is the last: whoever waits for it then finds everything
     match &computed.fault {
         Some(fault) => publish_fault(directory, job, fault)?,
         None => directory.remove(&job.fault())?,
     }
+    directory.write(&receipt_name(job), &pretty(&receipt)?)?;
     Ok(receipt.result)
 }
 

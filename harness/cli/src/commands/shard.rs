@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use flatscape_audit::compute::{Kept, Unfinished, Workshop};
 use flatscape_audit::directory::Directory;
-use flatscape_audit::job::Job;
+use flatscape_audit::job::{Fault, Job};
+use flatscape_audit::manifest::pretty;
+use flatscape_audit::stored::Receipt;
 use flatscape_intake::files;
 use flatscape_intake::refusal::Refusal;
 
@@ -19,7 +21,7 @@ pub struct ShardCommand {
     /// A job: a file of the folder `jobs` of a run directory
     #[arg(value_name = "FILE")]
     job: PathBuf,
-    /// Where the result goes
+    /// Where the result goes; its receipt goes beside it, as NAME.receipt.json
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -29,6 +31,14 @@ pub struct ShardCommand {
 }
 
 impl ShardCommand {
+    /// The path of the result with another ending than `.npz`.
+    fn beside(&self, ending: &str) -> PathBuf {
+        let whole = self.out.extension().is_none_or(|extension| extension != "npz");
+        let mut path = if whole { self.out.clone() } else { self.out.with_extension("") }.into_os_string();
+        path.push(ending);
+        path.into()
+    }
+
     /// Computes the job and writes its result; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
         let file = files::read(&self.job, 1 << 24).map_err(|e| Refusal::usage(102, format!("the job file: {e}")))?;
@@ -50,8 +60,14 @@ impl ShardCommand {
         })?;
         let bytes = computed.findings.encode().map_err(Failure::output)?;
         files::publish(&self.out, &bytes)?;
+        if let Some(refusal) = &computed.fault {
+            let fault = Fault { job: job.hash()?, refusal: refusal.clone() };
+            files::publish(&self.beside(".fault.json"), &pretty(&fault)?)?;
+        }
+        // what vouches for the result, as in a run directory: an audit with --jobs 0 takes no result without
+        files::publish(&self.beside(".receipt.json"), &pretty(&Receipt::of(&job, &bytes)?)?)?;
         match computed.fault {
-            Some(fault) => Err(fault.into()),
+            Some(refusal) => Err(refusal.into()),
             None => Ok(0),
         }
     }
