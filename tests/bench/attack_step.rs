@@ -2,20 +2,22 @@
 //!
 //!     attack-step MODEL DATA [--data-dir DIR] [--images N] [--eps E] [--steps K] [--engine auto|ort|tract] [--threads N]
 //!
-//! Prints one line per way of keeping: seconds, samples left, and bytes per sample and step that went to the engine and came back.
+//! Prints one line per way of keeping: seconds, samples left, bytes per sample and step that went to the engine, and bytes that the
+//! host read, as the engine counts them: per sample and step, the same without the points of claimed adversarial examples, and per
+//! sample at the end.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use flatscape_engine::{Engine, Settings};
+use flatscape_engine::{Engine, Settings, bytes_read};
 use flatscape_graph::text;
 use flatscape_host::{Program, Role};
 use flatscape_intake::data::{Dataset, Request};
 use flatscape_intake::model::{Intake, Model};
 use flatscape_intake::scores::argmax;
-use flatscape_measure::attack::{Attack, Batch, Keep, Restart};
+use flatscape_measure::attack::{Attack, Batch, Keep, Proposal, Restart, Ruling};
 use flatscape_measure::link::Link;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Verifier;
@@ -94,11 +96,27 @@ fn line(
     let attack = Attack::compile(engine, &link, program, "attack-step", false, keep)?;
     let restart = Restart { seed: 0, eps: threat.eps, number: 0, batch_size: 64, stop: &AtomicBool::new(false) };
     let started = Instant::now();
-    let proposals = attack.run(batch, &restart, &mut |rows, _| Ok(vec![true; rows.len()]), &mut |_| {})?;
+    let pixels: usize = model.shape.iter().product();
+    let (before, mut stepped, mut claimed) = (bytes_read(), 0, 0);
+    let mut judge = |rows: &[usize], _: &[Vec<f32>]| {
+        claimed += rows.len() * pixels * 4;
+        Ok(vec![Ruling::Stands; rows.len()])
+    };
+    let proposals = attack.run(batch, &restart, &mut judge, &mut |_| stepped = bytes_read() - before)?;
     let seconds = started.elapsed().as_secs_f64();
-    let (up, down) = attack.traffic();
-    let taken: u64 = proposals.iter().map(|p| p.forwards.saturating_sub(1)).sum();
+    let end = bytes_read() - before - stepped;
+    let (up, _) = attack.traffic();
+    // the last evaluation is no step, and samples that left spared it
+    let steps = |p: &Proposal| p.forwards.min(u64::from(program.steps));
+    let taken: u64 = proposals.iter().map(steps).sum();
     let left = proposals.iter().filter(|p| !p.claimed).count();
     let each = |bytes: u64| bytes as f64 / taken.max(1) as f64;
-    Ok(format!("{name:14} {seconds:8.3} s  {left:6} left  {:10.1} bytes up  {:10.1} bytes down", each(up), each(down)))
+    let own = stepped.saturating_sub(claimed as u64);
+    Ok(format!(
+        "{name:14} {seconds:8.3} s  {left:6} left  {:8.1} bytes up  {:8.1} read a step  {:6.2} without points  {:8.1} read at the end",
+        each(up),
+        each(stepped),
+        each(own),
+        end as f64 / batch.len().max(1) as f64
+    ))
 }
