@@ -4,8 +4,9 @@
     python tests/verify_run.py RUN [--models DIR]
 
 Reads `manifest.json` and every file of `witness/`. A point holds if it is finite, lies in the box and in the ball around its clean
-image, and the model in its original file predicts the stored class for it, which is not the label. Norms: linf, l2, l1. Models that
-came with the program are looked up under DIR as NAME/model.onnx. Exit code 1 if something does not hold.
+image, and the model in its original file predicts the stored class for it, which is not the label. Under flow and rigid the image
+must be what its parameter `z` decodes to, and z must lie in its ball. Models that came with the program are looked up under DIR as
+NAME/model.onnx. Exit code 1 if something does not hold.
 """
 import argparse
 import hashlib
@@ -16,11 +17,66 @@ import sys
 import numpy as np
 import onnxruntime as ort
 
+# of differences [n, channels, pixels]
 DISTANCES = {
-    "linf": lambda d: np.abs(d).max(axis=1),
-    "l2": lambda d: np.sqrt((d**2).sum(axis=1)),
-    "l1": lambda d: np.abs(d).sum(axis=1),
+    "linf": lambda d: np.abs(d).max(axis=(1, 2)),
+    "l2": lambda d: np.sqrt((d**2).sum(axis=(1, 2))),
+    "l1": lambda d: np.abs(d).sum(axis=(1, 2)),
+    "l0": lambda d: (d != 0).any(axis=1).sum(axis=1),
 }
+
+
+def number(text):
+    above, _, below = text.partition("/")
+    return float(above) / float(below or 1)
+
+
+def units(written, h, w):
+    """How far every number of z may go at distance 1: pixels, shares of half the image (grid), or the limits of a rigid move."""
+    norm, _, radius = written.partition(":")
+    if norm == "flow":
+        return np.repeat([h / 2, w / 2] if radius.endswith("grid") else [1.0, 1.0], h * w)
+    limits = {"deg": 0.0, "px": 0.0}
+    for part in radius.split("+"):
+        unit = "deg" if part.endswith("deg") else "px"
+        limits[unit] = number(part.removesuffix(unit))
+    return np.array([limits["deg"], limits["px"], limits["px"]])
+
+
+def decoded(x0, z, norm):
+    """Bilinear samples of x0 [n,c,h,w]: displaced by a flow, clamped to the image; or rotated and shifted, on black."""
+    n, c, h, w = x0.shape
+    rows, columns = np.mgrid[:h, :w].astype(np.float64)
+    if norm == "flow":
+        flow = z.reshape(n, 2, h, w)
+        r, q = np.clip(rows + flow[:, 0], 0, h - 1), np.clip(columns + flow[:, 1], 0, w - 1)
+    else:
+        angle, down, right = (z[:, k].reshape(n, 1, 1) for k in range(3))
+        sine, cosine = np.sin(np.radians(angle)), np.cos(np.radians(angle))
+        a, b = rows - (h - 1) / 2 - down, columns - (w - 1) / 2 - right
+        r, q = cosine * a + sine * b + (h - 1) / 2, cosine * b - sine * a + (w - 1) / 2
+    image, channel = np.arange(n).reshape(n, 1, 1, 1), np.arange(c).reshape(1, c, 1, 1)
+    out = np.zeros(x0.shape)
+    for at_row in (np.floor(r), np.floor(r) + 1):
+        for at_column in (np.floor(q), np.floor(q) + 1):
+            inside = (at_row >= 0) & (at_row < h) & (at_column >= 0) & (at_column < w)
+            weight = (1 - np.abs(r - at_row)) * (1 - np.abs(q - at_column)) * inside
+            i, j = (np.clip(at, 0, size - 1).astype(int)[:, None] for at, size in ((at_row, h), (at_column, w)))
+            out += x0[image, channel, i, j] * weight[:, None]
+    return out
+
+
+def distances(found, threat):
+    """Distances from the clean images, and whether the images are what their parameters decode to, up to 8 bits for integers."""
+    x, x0 = (found[name].astype(np.float64) for name in ("x_adv", "x0"))
+    if threat["norm"] in DISTANCES:
+        n, c, h, w = x.shape
+        return DISTANCES[threat["norm"]]((x - x0).reshape(n, c, h * w)), np.zeros(n)
+    z = found["z"].astype(np.float64)
+    limits = np.where(z == 0, 1, units(threat["written"], *x.shape[2:]))
+    with np.errstate(divide="ignore"):
+        far = (np.abs(z) / limits).max(axis=1)
+    return far, np.abs(decoded(x0, z, threat["norm"]) - x).max(axis=(1, 2, 3))
 
 
 def sha256(path):
@@ -42,8 +98,7 @@ def fed(points, pixels):
     return x.reshape(len(x), -1) if pixels["layout"] == "flat" else x
 
 
-def scores(path, x, output):
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def scores(session, x, output):
     entry = session.get_inputs()[0]
     kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
     name = output or session.get_outputs()[0].name
@@ -63,15 +118,18 @@ def faults(file, facts, threats, path):
     threat = threats[text("threat")]
     if text("model_sha256") != facts["sha256"]:
         return [("names another model", found["id"])]
-    points, clean = (found[name].astype(np.float64).reshape(len(found["id"]), -1) for name in ("x_adv", "x0"))
-    distance = DISTANCES[threat["norm"]](points - clean)
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    integers = "int" in session.get_inputs()[0].type
+    points = found["x_adv"].astype(np.float64).reshape(len(found["id"]), -1)
+    distance, other = distances(found, threat)
     finite = np.isfinite(points).all(axis=1)
     boxed = ((points >= threat["lo"]) & (points <= threat["hi"])).all(axis=1)
-    predicted = scores(path, fed(found["x_adv"], facts["pixels"]), facts["request"]["intake"]["output"]).argmax(axis=1)
+    predicted = scores(session, fed(found["x_adv"], facts["pixels"]), facts["request"]["intake"]["output"]).argmax(axis=1)
     checks = [
         ("not finite", ~finite),
         ("outside the box", ~boxed),
         ("outside the ball", ~(distance <= threat["tolerated"])),
+        ("another image than its parameter decodes to", ~(other <= 1e-5 + (0.5 / 255 if integers else 0))),
         ("the model predicts the label", predicted == found["label"]),
         ("the model predicts another class than the one that was stored", predicted != found["prediction"]),
     ]

@@ -5,6 +5,7 @@ mod attacks;
 mod keeping;
 mod landscapes;
 mod metrics;
+mod moving;
 mod names;
 mod toy;
 mod verdicts;

@@ -86,7 +86,7 @@ fn under_pgd(engine: &dyn Engine, model: &Model, data: &Dataset, eps: &str, imag
     let bench =
         Prepared::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{}: {e}", model.name));
     let found = bench
-        .compute(0..images, None, &mut |_, _| {}, &std::sync::atomic::AtomicBool::new(false))
+        .compute(0..images, None, None, &mut |_, _| {}, &std::sync::atomic::AtomicBool::new(false))
         .unwrap_or_else(|e| panic!("{}: {e}", model.name))
         .findings;
     found.get("outcome").expect("a column")

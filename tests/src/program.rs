@@ -3,10 +3,14 @@
 
 mod altered;
 mod compare;
+mod decoded;
 mod demo;
 mod directories;
 mod endings;
+mod elsewhere;
+mod estimates;
 mod hazards;
+mod headline;
 mod interruption;
 mod kills;
 mod linear;
@@ -117,6 +121,13 @@ impl Run {
         for (name, bytes) in &a {
             assert!(bytes == &b[name], "{name} differs");
         }
+    }
+
+    /// The names of the results that are there so far, in a folder in which a program runs.
+    pub fn shards(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder.join("run/shards")).into_iter().flatten().flatten();
+        let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(".npz") && !name.starts_with('.')).collect()
     }
 
     /// The path in the run directory of the result of the nth job of this kind, e.g. `fgsm`.

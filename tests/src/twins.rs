@@ -292,7 +292,7 @@ fn held(engine: &dyn Engine, model: &Model, data: &Dataset) -> usize {
     let settings = Settings { seed: 0, batch_size: 32 };
     let bench = Prepared::new(engine, plugins(), model, data, &work, &threat, settings).unwrap_or_else(|e| panic!("{e}"));
     let found = bench
-        .compute(0..data.len(), None, &mut |_, _| {}, &std::sync::atomic::AtomicBool::new(false))
+        .compute(0..data.len(), None, None, &mut |_, _| {}, &std::sync::atomic::AtomicBool::new(false))
         .unwrap_or_else(|e| panic!("{e}"))
         .findings;
     found.get::<u8>("outcome").expect("a column").iter().filter(|&&o| o == Outcome::Held as u8).count()

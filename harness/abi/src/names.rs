@@ -127,6 +127,7 @@ pub const INPUTS: &[InputName] = &[
     input("grad_z", Form::Parameter, &[STEP], SECOND),
     input("ascent", Form::Pixels, AFTER_GRADIENT, SECOND),
     input("ascent0", Form::Pixels, AFTER_GRADIENT, SECOND),
+    input("ascent_z", Form::Parameter, &[STEP], SECOND),
     input("vjp", Form::Product, AFTER_GRADIENT, FIRST),
     input("vjp0", Form::Product, AFTER_GRADIENT, FIRST),
     input("hvp", Form::Pixels, &[STEP, EMIT, OBSERVE], SECOND),

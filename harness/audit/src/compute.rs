@@ -36,6 +36,8 @@ pub struct Workshop<'a> {
     /// Where the results lie that jobs name in `after`.
     pub directory: &'a Directory,
     dataset: OnceCell<Dataset>,
+    /// The jobs on clean points: what they found, other jobs read.
+    clean: Vec<Job>,
     models: Vec<(ModelRequest, OnceCell<Model>)>,
 }
 
@@ -96,7 +98,8 @@ impl<'a> Workshop<'a> {
                 models.push((job.model.clone(), OnceCell::new()));
             }
         }
-        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), models }
+        let clean = jobs.iter().filter(|job| job.work == Work::Clean).cloned().collect();
+        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models }
     }
 
     /// Hands over what is loaded already.
@@ -241,10 +244,24 @@ impl<'a> Workshop<'a> {
             let earlier = self.all(job)?;
             Some(standing(job, &earlier.into_iter().zip(self.results(job)?).collect::<Vec<_>>())?)
         };
-        let measured = prepared.compute(job.start..job.end, chosen.as_deref(), progress, stop)?;
+        let clean = if work == prepared::Work::Clean { None } else { self.clean(job)? };
+        let measured = prepared.compute(job.start..job.end, chosen.as_deref(), clean.as_ref(), progress, stop)?;
         computed.findings = measured.findings;
         computed.fault = measured.fault.map(Refusal::from);
         Ok(())
+    }
+
+    /// What the job on the clean points of the same range found, where it has a result that fits. It is computed by the same calls
+    /// as here, so a job that does not find it gives the same bytes.
+    fn clean(&self, job: &Job) -> Result<Option<Findings>, Refusal> {
+        let same = |clean: &&Job| {
+            (&clean.model_sha256, &clean.data_sha256, &clean.engine) == (&job.model_sha256, &job.data_sha256, &job.engine)
+                && (&clean.model, &clean.data, clean.settings) == (&job.model, &job.data, job.settings)
+                && (clean.start, clean.end) == (job.start, job.end)
+        };
+        let Some(clean) = self.clean.iter().find(same) else { return Ok(None) };
+        // one that does not fit its job is told, and computed again, by whoever runs that job
+        Ok(result_in(self.directory, clean)?.and_then(Result::ok))
     }
 
     fn same_engine(&self, job: &Job) -> Result<(), Refusal> {

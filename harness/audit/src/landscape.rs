@@ -245,7 +245,7 @@ pub fn compute(
     let mut labels: Vec<i64> = Vec::new();
     let mut surfaces: Vec<Vec<f64>> = vec![Vec::new(); SURFACES.len()];
     for (done, &sample) in samples.iter().enumerate() {
-        let found = prepared.compute(sample..sample + 1, None, &mut |_, _| {}, stop)?;
+        let found = prepared.compute(sample..sample + 1, None, None, &mut |_, _| {}, stop)?;
         if let Some(fault) = found.fault {
             return Err(fault);
         }

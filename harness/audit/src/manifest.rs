@@ -286,6 +286,12 @@ impl ThreatFacts {
         }
     }
 
+    /// Whether radii of the two count the same: of one norm, and in one unit.
+    pub fn is_nested_with(&self, other: &ThreatFacts) -> bool {
+        let models = self.model().ok().zip(other.model().ok());
+        models.is_some_and(|(a, b)| a.is_nested_with(&b))
+    }
+
     /// The threat model again.
     ///
     /// # Errors

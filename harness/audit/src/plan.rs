@@ -7,7 +7,7 @@ use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::prepared::{Settings, check, of_host};
+use flatscape_measure::prepared::{Settings, check, of_host, undecoded};
 use flatscape_measure::request::{Request, Target};
 use flatscape_measure::threats::ThreatModel;
 
@@ -196,6 +196,13 @@ impl Asked<'_> {
     /// is asked serves them all: its jobs then say why they have no result.
     fn served(&self, component: &Component, request: &Request, columns: &mut Vec<String>) -> Result<Answer, Refusal> {
         let threats = if component.kind == Kind::Metric { &self.plan.threats[..1] } else { &self.plan.threats[..] };
+        if component.is_oracle() {
+            let (serves, others): (Vec<_>, Vec<_>) = threats.iter().partition(|threat| threat.norm.parameter.is_none());
+            if let (true, Some(other)) = (serves.is_empty(), others.first()) {
+                return Err(undecoded(&component.id, other.norm.name));
+            }
+            return Ok(Answer { serves: serves.into_iter().map(ThreatModel::text).collect(), ..Answer::default() });
+        }
         let Some(model) = self.model.filter(|_| component.builds) else {
             return Ok(Answer { serves: threats.iter().map(ThreatModel::text).collect(), ..Answer::default() });
         };
@@ -205,6 +212,7 @@ impl Asked<'_> {
         for threat in threats {
             let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
             task.targeted = request.target.is_some_and(|t| t != Target::None);
+            task.parameters = threat.parameters(model.shape);
             (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
             match self.plugins.build(component, &arguments, &task) {
                 Ok(program) => {
@@ -286,7 +294,7 @@ impl Planner<'_> {
     }
 
     /// The threat models under which an attack runs: all that it serves, or, for one that looks for the smallest perturbation, the
-    /// one of the largest radius per norm.
+    /// one of the largest radius per norm and unit.
     fn threats_of(&self, attack: &manifest::Component) -> Result<Vec<String>, Refusal> {
         let served = self.manifest.threats.iter().filter(|t| attack.serves.contains(&t.written));
         if !attack.minimal {
@@ -294,7 +302,7 @@ impl Planner<'_> {
         }
         let mut largest: Vec<&ThreatFacts> = Vec::new();
         for threat in served {
-            match largest.iter_mut().find(|t| t.norm == threat.norm) {
+            match largest.iter_mut().find(|t| t.is_nested_with(threat)) {
                 Some(known) if known.eps < threat.eps => *known = threat,
                 Some(_) => {}
                 None => largest.push(threat),
@@ -324,9 +332,9 @@ impl Planner<'_> {
 
     fn smallest(&self, attack: &Request, threat: &str) -> String {
         let minimal = self.manifest.attacks.iter().any(|a| a.request == *attack && a.minimal);
-        let norm = self.manifest.threats.iter().find(|t| t.written == threat).map(|t| &t.norm);
-        let same_norm = self.manifest.threats.iter().filter(|t| Some(&t.norm) == norm);
-        let least = same_norm.min_by(|a, b| a.eps.total_cmp(&b.eps)).filter(|_| minimal);
+        let own = self.manifest.threats.iter().find(|t| t.written == threat);
+        let nested = self.manifest.threats.iter().filter(|t| own.is_some_and(|own| own.is_nested_with(t)));
+        let least = nested.min_by(|a, b| a.eps.total_cmp(&b.eps)).filter(|_| minimal);
         least.map_or_else(|| threat.to_owned(), |t| t.written.clone())
     }
 

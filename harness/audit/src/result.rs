@@ -1,6 +1,8 @@
 //! The result of a job as a file: findings that name their job, and the check that findings fit the job they are taken for.
 
+use flatscape_measure::columns::{WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::Findings;
+use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
 use crate::job::{Job, Work};
@@ -47,7 +49,7 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
         rows(job, &findings)?;
     }
     if matches!(job.work, Work::Attack(_)) {
-        outcomes(&findings)?;
+        outcomes(job, &findings)?;
     }
     Ok(findings)
 }
@@ -80,7 +82,7 @@ fn rows(job: &Job, findings: &Findings) -> Result<(), String> {
 }
 
 /// Every sample that counts as broken has its witness, and nothing else has one.
-fn outcomes(findings: &Findings) -> Result<(), String> {
+fn outcomes(job: &Job, findings: &Findings) -> Result<(), String> {
     let get = |e: flatscape_measure::findings::FindingsError| e.to_string();
     let ids = findings.get::<i64>("id").map_err(get)?;
     let codes = findings.get::<u8>("outcome").map_err(get)?;
@@ -92,8 +94,10 @@ fn outcomes(findings: &Findings) -> Result<(), String> {
     let shown = [Outcome::Broken as u8, Outcome::NanInBall as u8];
     let broken: Vec<i64> = ids.iter().zip(&codes).filter(|(_, code)| shown.contains(code)).map(|(&id, _)| id).collect();
     let witnesses = findings.get::<i64>("witness_id").map_err(get)?;
-    let points = findings.tensor("witness_x").map_or(0, |x| x.shape().first().copied().unwrap_or(0));
-    if witnesses != broken || points != broken.len() {
+    let rows = |name: &str| findings.tensor(name).map(|x| x.shape().first().copied().unwrap_or(0));
+    let decoded = ThreatModel::parse(&job.threat, true).map_err(|refusal| refusal.what)?.norm.parameter.is_some();
+    let parameters = rows(WITNESS_Z.name) == decoded.then_some(broken.len());
+    if witnesses != broken || rows(WITNESS_X.name) != Some(broken.len()) || !parameters {
         return Err("has outcomes that do not agree with its adversarial examples".to_owned());
     }
     Ok(())

@@ -9,8 +9,8 @@ use flatscape_intake::data::Dataset;
 use flatscape_intake::model::Model;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::Findings;
-use flatscape_measure::threats::ThreatModel;
-use flatscape_measure::verify::{Finding, Outcome, Region, Verifier};
+use flatscape_measure::threats::{Candidate, ThreatModel};
+use flatscape_measure::verify::{Finding, Outcome, Region, Rejection, Verifier};
 use serde::Serialize;
 
 use crate::job::{Job, Work};
@@ -258,7 +258,7 @@ struct Witnesses {
     labels: Vec<i64>,
     predictions: Vec<i64>,
     x0: Tensor,
-    points: Vec<Option<Vec<f32>>>,
+    points: Vec<Option<Candidate>>,
     threat: String,
     model_sha256: String,
 }
@@ -270,13 +270,18 @@ impl Witnesses {
         let points = file.get::<f32>("x_adv").map_err(|e| e.to_string())?;
         let x0 = file.tensor("x0").cloned().ok_or("it has no column `x0`")?;
         let (labels, predictions) = (whole("label")?, whole("prediction")?);
-        let width = points.len() / ids.len().max(1);
+        let parameters = file.tensor("z").map(|_| file.get::<f32>("z").map_err(|e| e.to_string())).transpose()?;
         let rows = [labels.len(), predictions.len(), x0.shape().first().copied().unwrap_or(0)];
-        if ids.is_empty() || rows.iter().any(|&rows| rows != ids.len()) || width * ids.len() != points.len() {
-            return Err("its columns have different lengths".to_owned());
-        }
+        let split = |values: &[f32]| values.len().is_multiple_of(ids.len()).then(|| values.len() / ids.len());
+        let width = Some(&points).filter(|_| !ids.is_empty() && rows.iter().all(|&rows| rows == ids.len())).and_then(|p| split(p));
+        let count = parameters.as_ref().map_or(Some(0), |z| split(z).filter(|_| width.is_some()));
+        let (Some(width), Some(count)) = (width, count) else { return Err("its columns have different lengths".to_owned()) };
+        let candidate = |row: usize| Candidate {
+            x: points[row * width..(row + 1) * width].to_vec(),
+            z: parameters.as_ref().map(|z| z[row * count..(row + 1) * count].to_vec()),
+        };
         Ok(Witnesses {
-            points: points.chunks(width.max(1)).map(|point| Some(point.to_vec())).collect(),
+            points: (0..ids.len()).map(|row| Some(candidate(row))).collect(),
             threat: crate::result::text(file, "threat")?,
             model_sha256: crate::result::text(file, "model_sha256")?,
             ids,
@@ -308,6 +313,8 @@ fn judged(
     let own = clean.x.to_vec::<f32>().ok_or_else(|| Refusal::data(106, "the images are not float32"))?;
     let copied = witnesses.x0.to_vec::<f32>().unwrap_or_default();
     let width = own.len() / ids.len().max(1);
+    // for a model that takes integers a decoded image is rounded
+    let threat = &if model.native.integer_pixels.is_some() { threat.in_levels() } else { threat.clone() };
     let verifier = Verifier::new(engine, &model.graph, threat, 1).map_err(|e| Refusal::engine(110, e.to_string()))?;
     let findings =
         verifier.judge(threat, region, &clean.x, &clean.y, &witnesses.points).map_err(|e| Refusal::engine(110, e.to_string()))?;
@@ -328,8 +335,11 @@ fn judged(
 
 /// Why a point does not hold.
 fn fault(finding: &Finding, counted: Option<&Outcome>, stored: i64) -> Option<&'static str> {
-    if finding.rejection.is_some() {
-        return Some("the point is not finite, or lies outside the box or the ball");
+    match finding.rejection {
+        None => {}
+        Some(Rejection::NotMeasured) => return Some("the parameter is missing that the image was decoded from"),
+        Some(Rejection::OtherImage) => return Some("the image is not what its parameter decodes to"),
+        Some(_) => return Some("the point is not finite, or lies outside the box or the ball"),
     }
     match (counted, finding.outcome) {
         (None, _) => Some("the results do not count the sample as broken"),

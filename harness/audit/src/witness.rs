@@ -3,7 +3,7 @@
 
 use flatscape_intake::data::Dataset;
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::columns::{WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X};
+use flatscape_measure::columns::{WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::{Findings, FindingsError};
 
 use crate::job::{Job, Work};
@@ -12,7 +12,7 @@ use crate::stored::Stored;
 
 /// The columns of an attack's findings that its witnesses take over, and what they are called in the file.
 const TAKEN: [(&str, &str); 4] =
-    [(WITNESS_X.name, "x_adv"), ("witness_z", "z"), (WITNESS_PREDICTION.name, "prediction"), (WITNESS_DISTANCE.name, "distance")];
+    [(WITNESS_X.name, "x_adv"), (WITNESS_Z.name, "z"), (WITNESS_PREDICTION.name, "prediction"), (WITNESS_DISTANCE.name, "distance")];
 
 /// The witness files of a run: name and bytes, one per attack that broke something.
 ///

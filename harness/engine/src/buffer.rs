@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flatscape_graph::{DType, Element, Tensor, rows, with_array};
+use flatscape_graph::{DType, Element, Tensor, with_array};
 use ndarray::ArrayD;
 
 use crate::EngineError;
@@ -18,7 +18,7 @@ pub struct Buffer(Arc<Memory>);
 /// Bytes that buffers have given to the host.
 static READ: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes that buffers of any engine have given to the host since the program began, by [`Buffer::host`] and [`Buffer::rows`]. Where
+/// Bytes that buffers of any engine have given to the host since the program began, by [`Buffer::host`]. Where
 /// engine and host share their memory, they are the bytes that would have to pass.
 pub fn bytes_read() -> u64 {
     READ.load(Ordering::Relaxed)
@@ -85,17 +85,6 @@ impl Buffer {
         match &*self.0 {
             Memory::Host(tensor) => Ok(counted(tensor.clone())),
             Memory::Device(tensor) => tensor.host().map(counted),
-        }
-    }
-
-    /// A copy of some rows on the host. A device gives all of them.
-    ///
-    /// # Errors
-    /// As for [`Buffer::host`].
-    pub fn rows(&self, chosen: &[usize]) -> Result<Tensor, EngineError> {
-        match &*self.0 {
-            Memory::Host(tensor) => Ok(counted(rows(tensor, chosen))),
-            Memory::Device(tensor) => tensor.host().map(|whole| rows(&counted(whole), chosen)),
         }
     }
 

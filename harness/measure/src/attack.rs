@@ -2,6 +2,7 @@
 //! every attack that is a program.
 
 mod keep;
+mod look;
 mod lots;
 
 use std::ops::Range;
@@ -13,8 +14,8 @@ use flatscape_host::{Program, Role};
 
 use crate::link::{Link, LinkError, Linked, Point};
 use crate::stage::{Draw, Stage, StageError, Step, Values};
-use keep::{BEST_SCORE, BEST_X, BROKEN, COUNTS, Keeping, LOSSES, NOTHING, REMEMBERED, SUCCESS, kept, next};
-use lots::{Lot, pack};
+use keep::{BEST, BEST_SCORE, BROKEN, COUNTS, FOUND, Keeping, LOSSES, NOTHING, REMEMBERED, SUCCESS, kept, next};
+use lots::Lot;
 
 pub use keep::Keep;
 
@@ -65,8 +66,9 @@ impl Batch {
 /// What an attack proposes for one sample.
 #[derive(Clone, Debug, Default)]
 pub struct Proposal {
-    /// The point, C·H·W values in pixel units; `None` when the attack offered nothing.
-    pub x: Option<Vec<f32>>,
+    /// What the threat model lets an attack move: the image, C·H·W values in pixel units, or the parameter z that it is decoded
+    /// from, P values. `None` when the attack offered nothing.
+    pub point: Option<Vec<f32>>,
     /// Whether the attack's own graph saw an adversarial example.
     pub claimed: bool,
     /// What the point is worth to the attack: its loss where it is an ordinary one.
@@ -102,9 +104,17 @@ pub struct Restart<'r> {
     pub stop: &'r AtomicBool,
 }
 
-/// Is asked about adversarial examples that an attack claims: their places among the samples and their points. Says which may
-/// leave the batch; the others continue unchanged.
-pub type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<bool>, AttackError>;
+/// Is asked about adversarial examples that an attack claims: their places among the samples and their points.
+pub type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<Ruling>, AttackError>;
+
+/// What a judge says of an adversarial example that an attack claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It is one, and the sample is done: it leaves the batch, unless the nearest example is looked for.
+    Stands,
+    /// It is none, or not enough. It is forgotten, and the sample goes on from where it is.
+    Rejected,
+}
 
 /// An attack program linked to a model and compiled.
 pub struct Attack {
@@ -115,6 +125,8 @@ pub struct Attack {
     last: Stage,
     count: u32,
     keep: Keep,
+    /// What is moved: `x`, or the parameter `z` that x is decoded from.
+    moved: &'static str,
     /// Whether steps use gradients.
     follows_gradient: bool,
 }
@@ -151,21 +163,23 @@ impl Attack {
     ) -> Result<Attack, AttackError> {
         let keeping = Keeping { keep, threat: link.threat, targeted: link.targeted, free };
         let complete = |linked: Linked| if keep == Keep::Last { Ok(linked) } else { kept(linked, keeping) };
-        let asked: &[&str] = if keep == Keep::Last { &[] } else { &["logits", "loss", "grad_peak"] };
+        let asked: &[&str] = if keep == Keep::Last { &[] } else { &["logits", "loss", "grad_peak", "x"] };
         let mut follows_gradient = false;
         let mut steps = Vec::new();
         for graph in program.graphs(Role::Step) {
-            let linked = link.stage(graph, Point::Fed, !free, asked)?;
+            let linked = link.stage(graph, Point::Decoded, !free, asked)?;
             follows_gradient |= linked.graph.outputs().iter().any(|o| &*o.name == "grad_peak");
             steps.push(Stage::compile(engine, &complete(linked)?)?);
         }
         let plain =
             |graph, point| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, point, !free, &[])?)?) };
-        let init = program.graph(Role::Init).map(|g| plain(g, Point::Clean)).transpose()?;
-        let emit = program.graph(Role::Emit).map(|g| plain(g, Point::Fed)).transpose()?;
-        let last = Stage::compile(engine, &complete(link.forward(&["logits", "loss"])?)?)?;
+        let init = program.graph(Role::Init).map(|g| plain(g, Point::Start)).transpose()?;
+        let emit = program.graph(Role::Emit).map(|g| plain(g, Point::Decoded)).transpose()?;
+        let at_last: &[&str] = if keep == Keep::Last { &["logits", "loss"] } else { &["logits", "loss", "x"] };
+        let last = Stage::compile(engine, &complete(link.forward(Point::Decoded, at_last)?)?)?;
         let component = component.to_owned();
-        Ok(Attack { component, init, steps, emit, last, count: program.steps, keep, follows_gradient })
+        let moved = if link.threat.norm.parameter.is_some() { "z" } else { "x" };
+        Ok(Attack { component, init, steps, emit, last, count: program.steps, keep, moved, follows_gradient })
     }
 
     /// Bytes that were moved by all runs so far: to the engine, and from it.
@@ -201,7 +215,7 @@ impl Attack {
                 break;
             }
             run.step(step, k)?;
-            run.leave(judge)?;
+            run.look(judge, k)?;
             progress(f64::from(k + 1) / f64::from(self.count + 1));
         }
         run.end()?;
@@ -243,14 +257,14 @@ impl Run<'_> {
         let every: Vec<usize> = (0..self.batch.len()).collect();
         for part in every.chunks(self.restart.batch_size.max(1)) {
             self.go_on()?;
-            let mut lot = Lot { rows: part.to_vec(), values: self.values(part)? };
-            let mut x = lot.values.get("x0").cloned();
+            let mut lot = Lot::new(part.to_vec(), self.values(part)?);
             if let Some(init) = &self.attack.init {
                 let mut given = init.run(&lot.values, &self.ids(&lot), &self.draw(0))?;
-                x = given.take("x").or(x);
+                if let Some(first) = given.take(self.attack.moved) {
+                    lot.values.put(self.attack.moved, first);
+                }
                 lot.values.keep(given);
             }
-            lot.values.put("x", x.ok_or_else(|| StageError::Result { name: "x".into() })?);
             self.lots.push(lot);
         }
         if let Some(init) = &self.attack.init {
@@ -265,12 +279,18 @@ impl Run<'_> {
         let n = rows_of.len();
         let column = |data: &[i64]| Tensor::ints(&rows_of.iter().map(|&row| data[row]).collect::<Vec<_>>());
         let filled = |shape: &[usize], value: f32| {
-            Tensor::new(shape, vec![value; shape.iter().product()]).ok_or_else(|| StageError::Result { name: BEST_X.into() })
+            Tensor::new(shape, vec![value; shape.iter().product()]).ok_or_else(|| StageError::Result { name: BEST.into() })
         };
         let mut values = Values::default();
         let x0 = last.upload(&rows(&self.batch.x0, rows_of))?;
+        // the image, or the parameter 0, which leaves it as it is
+        let start = match last.extent(self.attack.moved).filter(|_| self.attack.moved == "z") {
+            Some(count) => last.upload(&filled(&[n, count], 0.0)?)?,
+            None => x0.clone(),
+        };
+        values.put(self.attack.moved, start.clone());
         if self.attack.keep != Keep::Last {
-            values.put(BEST_X, x0.clone());
+            values.put(BEST, start);
             values.put(BEST_SCORE, last.upload(&filled(&[n], NOTHING)?)?);
             values.put(LOSSES, last.upload(&filled(&[n, REMEMBERED], f32::NAN)?)?);
             values.put(COUNTS, last.upload(&filled(&[n, 3, 1, 1], 0.0)?)?);
@@ -285,6 +305,9 @@ impl Run<'_> {
         }
         values.put("restart", last.upload(&Tensor::scalar(i64::from(self.restart.number)))?);
         values.put(BROKEN, last.upload(&Tensor::from(ndarray::ArrayD::from_elem(ndarray::IxDyn(&[n]), false)))?);
+        if self.attack.keep == Keep::Nearest {
+            values.put(FOUND, last.upload(&Tensor::from(ndarray::ArrayD::from_elem(ndarray::IxDyn(&[n]), false)))?);
+        }
         Ok(values)
     }
 
@@ -295,50 +318,15 @@ impl Run<'_> {
             self.go_on()?;
             lot.values.put("k", step.upload(&Tensor::scalar(i64::from(k)))?);
             let mut given = step.run(&lot.values, &self.ids(lot), &self.draw(k + 1))?;
-            let next = given.take("x_next").ok_or_else(|| StageError::Result { name: "x_next".into() })?;
-            lot.values.put("x", next);
+            let name = format!("{}_next", self.attack.moved);
+            let next = given.take(&name).ok_or(StageError::Result { name })?;
+            lot.values.put(self.attack.moved, next);
             keep_best(&mut lot.values, &mut given);
             lot.values.keep(given);
         }
         self.lots = lots;
         self.spend(step);
         self.spent.gradients += u64::from(self.attack.follows_gradient);
-        Ok(())
-    }
-
-    /// Samples with an adversarial example that was confirmed leave; otherwise it is discarded. Reads one bool per sample.
-    fn leave(&mut self, judge: Judge) -> Result<(), AttackError> {
-        if self.attack.keep != Keep::FirstSuccess {
-            return Ok(());
-        }
-        let mut claims: Vec<(usize, usize)> = Vec::new();
-        for (place, lot) in self.lots.iter().enumerate() {
-            let broken: Vec<bool> = self.column(lot, BROKEN)?;
-            claims.extend(broken.iter().enumerate().filter(|(_, b)| **b).map(|(row, _)| (place, row)));
-        }
-        if claims.is_empty() {
-            return Ok(());
-        }
-        let mut places = Vec::with_capacity(claims.len());
-        let mut points = Vec::with_capacity(claims.len());
-        for (place, lot) in self.lots.iter().enumerate() {
-            let rows: Vec<usize> = claims.iter().filter(|claim| claim.0 == place).map(|claim| claim.1).collect();
-            places.extend(rows.iter().map(|&row| lot.rows[row]));
-            points.extend(self.points(lot, BEST_X, &rows)?);
-        }
-        let stands = judge(&places, &points)?;
-        let mut stay: Vec<Vec<usize>> = Vec::with_capacity(self.lots.len());
-        for place in 0..self.lots.len() {
-            let (gone, forgotten): (Vec<_>, Vec<_>) =
-                claims.iter().zip(&stands).filter(|(claim, _)| claim.0 == place).partition(|(_, stands)| **stands);
-            let gone: Vec<usize> = gone.into_iter().map(|(claim, _)| claim.1).collect();
-            let forgotten: Vec<usize> = forgotten.into_iter().map(|(claim, _)| claim.1).collect();
-            self.propose(place, &gone)?;
-            self.forget(place, &forgotten)?;
-            stay.push((0..self.lots[place].rows.len()).filter(|row| !gone.contains(row)).collect());
-        }
-        let lots = std::mem::take(&mut self.lots);
-        self.lots = pack(lots, &stay, self.restart.batch_size, &self.attack.last)?;
         Ok(())
     }
 
@@ -355,7 +343,7 @@ impl Run<'_> {
             if let Some(emit) = &attack.emit {
                 let mut given = emit.run(&self.lots[place].values, &ids, &self.draw(attack.count + 1))?;
                 if let Some(x) = given.take("x_adv") {
-                    self.lots[place].values.put("x", x);
+                    self.lots[place].values.put(self.attack.moved, x);
                 }
             }
             let mut given = attack.last.run(&self.lots[place].values, &ids, &self.draw(attack.count + 1))?;
@@ -376,10 +364,10 @@ impl Run<'_> {
         let lot = &self.lots[place];
         let losses = host(given, "loss")?.to_f64();
         let every: Vec<usize> = (0..lot.rows.len()).collect();
-        let points = self.points(lot, "x", &every)?;
+        let points = self.points(lot, self.attack.moved, &every)?;
         for ((&sample, x), loss) in self.lots[place].rows.iter().zip(points).zip(losses) {
             let spent = self.spent.clone();
-            self.proposals[sample] = Proposal { x: Some(x), loss, ..spent };
+            self.proposals[sample] = Proposal { point: Some(x), loss, ..spent };
         }
         Ok(())
     }
@@ -390,7 +378,7 @@ impl Run<'_> {
             return Ok(());
         }
         let lot = &self.lots[place];
-        let points = self.points(lot, BEST_X, chosen)?;
+        let points = self.points(lot, BEST, chosen)?;
         let scores: Vec<f32> = self.column(lot, BEST_SCORE)?;
         let losses: Vec<f32> = self.column(lot, LOSSES)?;
         let counts: Vec<f32> = self.column(lot, COUNTS)?;
@@ -400,7 +388,7 @@ impl Run<'_> {
             let score = f64::from(scores[row]);
             let remembered = &losses[REMEMBERED * row..REMEMBERED * (row + 1)];
             self.proposals[lot.rows[row]] = Proposal {
-                x: (scores[row] > NOTHING).then_some(x),
+                point: (scores[row] > NOTHING).then_some(x),
                 claimed: score >= SUCCESS,
                 loss: score,
                 zero_gradients: if self.attack.follows_gradient { zero } else { 0 },
@@ -410,23 +398,6 @@ impl Run<'_> {
                 ..self.spent.clone()
             };
         }
-        Ok(())
-    }
-
-    /// Rows whose adversarial example was not confirmed count as unbroken.
-    fn forget(&mut self, place: usize, chosen: &[usize]) -> Result<(), AttackError> {
-        if chosen.is_empty() {
-            return Ok(());
-        }
-        let last = &self.attack.last;
-        let mut scores: Vec<f32> = self.column(&self.lots[place], BEST_SCORE)?;
-        let mut broken: Vec<bool> = self.column(&self.lots[place], BROKEN)?;
-        for &row in chosen {
-            (scores[row], broken[row]) = (NOTHING, false);
-        }
-        let values = &mut self.lots[place].values;
-        values.put(BEST_SCORE, last.upload(&Tensor::from(ndarray::Array1::from(scores).into_dyn()))?);
-        values.put(BROKEN, last.upload(&Tensor::from(ndarray::Array1::from(broken).into_dyn()))?);
         Ok(())
     }
 
@@ -461,7 +432,7 @@ pub fn host(values: &Values, name: &str) -> Result<Tensor, AttackError> {
 
 /// Takes over what is kept for the next step.
 fn keep_best(values: &mut Values, given: &mut Values) {
-    for name in [BEST_X, BEST_SCORE, BROKEN, LOSSES, COUNTS] {
+    for name in [BEST, BEST_SCORE, BROKEN, FOUND, LOSSES, COUNTS] {
         if let Some(value) = given.take(&next(name)) {
             values.put(name, value);
         }

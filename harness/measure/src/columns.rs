@@ -70,6 +70,7 @@ columns! {
     OUTCOME_UINT8: u8 = "outcome_uint8", "As `outcome`, for points on the grid of 8-bit pixels; only for models that take integers.";
     WITNESS_ID: i64 = "witness_id", "Samples with a witness: broken ones, and those with undefined scores inside of the ball, ascending.";
     WITNESS_X: f32 = "witness_x", "The point of each witness, [m,C,H,W] in pixel units; on the grid of 8-bit pixels where the model takes integers and that point is broken too.";
+    WITNESS_Z: f32 = "witness_z", "The parameter that each witness was decoded from, [m,P]; only under threat models that have one.";
     WITNESS_PREDICTION: i64 = "witness_prediction", "The class predicted at each witness; -1 where scores are undefined.";
     WITNESS_DISTANCE: f64 = "witness_distance", "The distance of each witness from its image in the threat's norm, pixel units.";
 }

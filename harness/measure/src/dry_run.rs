@@ -7,13 +7,13 @@ use flatscape_host::{CheckedProgram, Iterates, Kind, Role, Task};
 
 use std::sync::atomic::AtomicBool;
 
-use crate::attack::{Attack, AttackError, Batch, Keep, Restart};
+use crate::attack::{Attack, AttackError, Batch, Keep, Restart, Ruling};
 use crate::link::Link;
 use crate::metric::Metric;
 use crate::prepared::numbers;
 use crate::stage::StageError;
 use crate::threats::{Scale, ThreatModel, norm};
-use crate::verify::admissible;
+use crate::verify::{Region, admissible_in};
 use flatscape_intake::random::{Law, Place, fill};
 
 /// Samples in the dry run.
@@ -50,13 +50,16 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
     let free = component.iterates == Iterates::Free;
     let attack = Attack::compile(engine, &link, program, &component.id, free, Keep::Last)?;
     let restart = Restart { seed: 0, eps: threat.eps, number: 0, batch_size: SAMPLES, stop: &AtomicBool::new(false) };
-    let proposals = attack.run(&batch, &restart, &mut |rows, _| Ok(vec![true; rows.len()]), &mut |_| {})?;
+    let proposals = attack.run(&batch, &restart, &mut |rows, _| Ok(vec![Ruling::Stands; rows.len()]), &mut |_| {})?;
     let clean = batch.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
     let origins = clean.chunks(task.pixels());
     let inside = proposals
         .iter()
         .zip(origins)
-        .filter(|(p, x0)| p.x.as_ref().is_some_and(|x| admissible(&threat, x0, x).is_none()))
+        .filter(|(p, x0)| {
+            let point = p.point.clone().map(|point| threat.candidate(x0, point));
+            point.is_some_and(|point| admissible_in(&threat, Region::Ball, x0, &point).is_none())
+        })
         .count();
     Ok(format!("{inside} of {SAMPLES} proposals on a linear classifier lie in ball and box"))
 }
@@ -78,7 +81,7 @@ fn threat(task: &Task) -> ThreatModel {
     let norm = norm(&task.norm).unwrap_or(&crate::threats::THREATS[0]);
     let (lo, hi) = (task.lo as f32, task.hi as f32);
     let (scale, shape) = (Scale::Values, Some(task.shape));
-    ThreatModel { norm, eps: task.eps, scale, shape, spelling: task.eps.to_string(), lo, hi }
+    ThreatModel { norm, eps: task.eps, scale, shape, spelling: task.eps.to_string(), lo, hi, levels: false }
 }
 
 fn batch(task: &Task) -> Result<Batch, AttackError> {

@@ -26,6 +26,9 @@ pub enum FindingsError {
     /// A column is missing or of another type.
     #[error("the result has no column `{0}` of the expected type")]
     Column(String),
+    /// A row is missing.
+    #[error("the result has no row for the sample {0}")]
+    Sample(u64),
 }
 
 impl Findings {

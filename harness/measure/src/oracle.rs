@@ -8,9 +8,9 @@ use flatscape_graph::{DType, Dim, Graph, Tensor, ValueType};
 use flatscape_host::{Law, OracleError};
 
 use crate::attack::{AttackError, Batch, Keep, Proposal, host};
-use crate::link::Link;
+use crate::link::{Link, Point};
 use crate::stage::{Draw, Stage, StageError, Step, Values};
-use crate::threats::ThreatModel;
+use crate::threats::{Candidate, ThreatModel};
 use crate::verify::{Finding, Outcome, Region, Verifier};
 use flatscape_intake::random::{self, LAWS, Place};
 
@@ -28,9 +28,9 @@ impl Answers {
         let fed = fed_cotangent();
         let pulling = Link { cotangent: Some(&fed), ..*link };
         Ok(Answers {
-            logits: Stage::compile(engine, &link.forward(&["logits"])?)?,
-            ascent: Stage::compile(engine, &link.forward(&["loss", "grad"])?)?,
-            pull: Stage::compile(engine, &pulling.forward(&["vjp"])?)?,
+            logits: Stage::compile(engine, &link.forward(Point::Fed, &["logits"])?)?,
+            ascent: Stage::compile(engine, &link.forward(Point::Fed, &["loss", "grad"])?)?,
+            pull: Stage::compile(engine, &pulling.forward(Point::Fed, &["vjp"])?)?,
             targeted: link.targeted,
         })
     }
@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
     pub fn finish(mut self) -> Vec<Proposal> {
         for (proposal, finding) in self.proposals.iter_mut().zip(&self.findings) {
             if self.keep == Keep::Last && finding.as_ref().is_some_and(|finding| finding.rejection.is_some()) {
-                proposal.x = None;
+                proposal.point = None;
             }
         }
         self.proposals
@@ -208,7 +208,7 @@ impl flatscape_host::Oracle for Session<'_> {
         let wrong = || failed(StageError::Result { name: "x".into() }.into());
         let points = x.to_vec::<f32>().ok_or_else(wrong)?;
         let width = (points.len() / rows.len().max(1)).max(1);
-        let points: Vec<Option<Vec<f32>>> = points.chunks(width).map(|point| Some(point.to_vec())).collect();
+        let points: Vec<Option<Candidate>> = points.chunks(width).map(|point| Some(point.to_vec().into())).collect();
         let part = self.batch.select(rows);
         let region = if self.keep == Keep::Nearest { Region::Box } else { Region::Ball };
         let judged = self.verifier.judge(self.threat, region, &part.x0, &part.y, &points).map_err(failed)?;
@@ -218,7 +218,7 @@ impl flatscape_host::Oracle for Session<'_> {
                 continue;
             }
             let proposal = &mut self.proposals[row];
-            proposal.x = point;
+            proposal.point = point.map(|point| point.x);
             proposal.loss = if finding.rejection.is_none() { -finding.margin } else { f64::NEG_INFINITY };
             proposal.claimed = finding.outcome == Outcome::Broken;
             self.findings[row] = Some(finding);

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::attack::Batch;
 use crate::findings::Findings;
 use crate::measures::clean::Clean;
-use crate::measures::{self, Conditions, Group, Measure, Watch, failed};
+use crate::measures::{self, CleanAnswer, Conditions, Group, Measure, Watch, failed};
 use crate::request::{At, Request};
 use crate::threats::ThreatModel;
 use crate::verify::Verifier;
 
 pub use crate::error::{MeasureError, of_host};
+pub use crate::measures::oracle::undecoded;
 
 /// What is applied to a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,8 @@ pub struct Prepared<'a> {
     conditions: Conditions<'a>,
     verifier: Verifier,
     measure: Box<dyn Measure + 'a>,
+    /// Whether targets are chosen by the scores of the images.
+    reads_scores: bool,
     /// What a reader should know about how it is computed, as clauses.
     pub notes: Vec<String>,
 }
@@ -85,11 +88,13 @@ impl<'a> Prepared<'a> {
             Work::Clean => (Box::new(Clean), Vec::new()),
             Work::Component(request) => measures::component(engine, &conditions, request)?,
         };
-        Ok(Prepared { conditions, verifier, measure, notes })
+        let reads_scores = matches!(work, Work::Component(request) if request.reads_scores());
+        Ok(Prepared { conditions, verifier, measure, reads_scores, notes })
     }
 
-    /// Computes the samples of a range, or those of them that are in `only` (ascending); others are absent from the findings.
-    /// `stop` is checked between runs of a graph.
+    /// Computes the samples of a range, or those of them that are in `only` (ascending); others are absent from the findings. Where
+    /// the findings of a clean job on the same model, data and range are there, what the model says about the images is read from
+    /// them, unless targets are chosen by scores, which they do not hold; computed again it would be the same. `stop` is checked between runs of a graph.
     ///
     /// # Errors
     /// What leaves nothing to store: the engine or the program failed, or [`MeasureError::Interrupted`].
@@ -97,6 +102,7 @@ impl<'a> Prepared<'a> {
         &self,
         range: Range<usize>,
         only: Option<&[usize]>,
+        clean: Option<&Findings>,
         progress: Progress,
         stop: &AtomicBool,
     ) -> Result<Measured, MeasureError> {
@@ -114,7 +120,7 @@ impl<'a> Prepared<'a> {
             let mut told = |share: f64| progress(done + (share * count as f64) as usize, ids.len());
             let mut watch = Watch { progress: &mut told, stop };
             watch.go_on()?;
-            parts.push(self.group(ids_of, &mut fault, &mut watch)?);
+            parts.push(self.group(ids_of, clean, &mut fault, &mut watch)?);
             done += count;
             progress(done, ids.len());
         }
@@ -125,12 +131,19 @@ impl<'a> Prepared<'a> {
         Ok(Measured { findings: Findings::concat(parts)?, fault })
     }
 
-    fn group(&self, ids: &[u64], fault: &mut Option<MeasureError>, watch: &mut Watch) -> Result<Findings, MeasureError> {
+    fn group(
+        &self,
+        ids: &[u64],
+        clean: Option<&Findings>,
+        fault: &mut Option<MeasureError>,
+        watch: &mut Watch,
+    ) -> Result<Findings, MeasureError> {
         let part = self.conditions.dataset.gather(ids);
         let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
-        let sizes = [self.verifier.batch_size(), self.conditions.settings.batch_size];
-        let sizes = if self.measure.doubts_batches() { &sizes[..] } else { &[] };
-        let clean = self.verifier.answers(&batch.x0, sizes).map_err(failed("verification"))?;
+        let clean = match clean.filter(|_| !self.reads_scores && !self.measure.doubts_batches()) {
+            Some(findings) => CleanAnswer::read(findings, ids)?,
+            None => self.clean(&batch)?,
+        };
         let group = Group { conditions: &self.conditions, verifier: &self.verifier, batch: &batch, clean: &clean };
         if fault.is_some() {
             return self.measure.skipped(&group);
@@ -138,6 +151,16 @@ impl<'a> Prepared<'a> {
         let (findings, failed) = self.measure.measure(&group, watch)?;
         *fault = failed;
         Ok(findings)
+    }
+}
+
+impl Prepared<'_> {
+    /// What the model says about the images, each alone; where that is what is measured, in batches, too.
+    fn clean(&self, batch: &Batch) -> Result<Vec<CleanAnswer>, MeasureError> {
+        let sizes = [self.verifier.batch_size(), self.conditions.settings.batch_size];
+        let sizes = if self.measure.doubts_batches() { &sizes[..] } else { &[] };
+        let answers = self.verifier.answers(&batch.x0, sizes).map_err(failed("verification"))?;
+        Ok(answers.into_iter().zip(&batch.y).map(|(answer, &y)| CleanAnswer::of(answer, y as usize)).collect())
     }
 }
 

@@ -61,6 +61,12 @@ pub enum At {
 }
 
 impl Request {
+    /// Whether targets are chosen by the scores of the clean points, here or where a metric's images are moved.
+    pub fn reads_scores(&self) -> bool {
+        let own = !matches!(self.target, None | Some(Target::None));
+        own || matches!(&self.at, Some(At::Adversarial(attack)) if attack.reads_scores())
+    }
+
     /// Reads `[PLUGIN/]ID[:k=v,...]`.
     ///
     /// # Errors

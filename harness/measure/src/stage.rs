@@ -128,6 +128,11 @@ impl Stage {
         self.inputs.iter().any(|(n, _)| n == name)
     }
 
+    /// The second extent of an input, where the program reads it and the extent is known.
+    pub fn extent(&self, name: &str) -> Option<usize> {
+        self.inputs.iter().find(|(n, _)| n == name).and_then(|(_, ty)| ty.shape.as_ref()?.get(1)?.fixed())
+    }
+
     /// Whether the program gives this name.
     pub fn gives(&self, name: &str) -> bool {
         self.outputs.iter().any(|n| n == name)

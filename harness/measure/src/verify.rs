@@ -7,9 +7,9 @@ use flatscape_intake::model::difference;
 use flatscape_intake::scores::{argmax, is_tied, margin};
 
 use crate::attack::{AttackError, host};
-use crate::link::Link;
+use crate::link::{Link, Point};
 use crate::stage::{Draw, Stage, StageError, Step, Values};
-use crate::threats::ThreatModel;
+use crate::threats::{Candidate, ThreatModel};
 
 /// Runs the untouched model: pixel units in, logits out.
 pub struct Verifier {
@@ -57,6 +57,8 @@ pub enum Rejection {
     WrongSize,
     /// The threat model cannot tell the distance: the point came without the parameter that it was decoded from.
     NotMeasured,
+    /// The image is not the one that its parameter decodes to.
+    OtherImage,
 }
 
 /// The finding on one proposed point.
@@ -95,7 +97,7 @@ impl Verifier {
     pub fn new(engine: &dyn Engine, model: &Graph, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
         let link =
             Link { model, objective: None, cotangent: None, given: None, threat, targeted: false, arguments: &[], steps: 0 };
-        Ok(Verifier { forward: Stage::compile(engine, &link.forward(&["logits"])?)?, batch_size: batch_size.max(1) })
+        Ok(Verifier { forward: Stage::compile(engine, &link.forward(Point::Fed, &["logits"])?)?, batch_size: batch_size.max(1) })
     }
 
     /// Scores of points [n,C,H,W], each alone.
@@ -151,8 +153,8 @@ impl Verifier {
         Ok(all)
     }
 
-    /// Judges one point per sample (`None`: nothing was offered, the sample holds). All points have the shape of `x0`'s rows. What
-    /// the model says about a point alone decides; it is asked in a batch, too.
+    /// Judges one point per sample (`None`: nothing was offered, the sample holds). What the model says about a point alone decides;
+    /// it is asked in a batch, too.
     ///
     /// # Errors
     /// The engine failed, or `x0`, `y` and `points` do not belong together.
@@ -162,7 +164,7 @@ impl Verifier {
         region: Region,
         x0: &Tensor,
         y: &[i64],
-        points: &[Option<Vec<f32>>],
+        points: &[Option<Candidate>],
     ) -> Result<Vec<Finding>, AttackError> {
         let wrong = |name: &str| AttackError::from(StageError::Result { name: name.to_owned() });
         let clean = x0.to_vec::<f32>().ok_or_else(|| wrong("x0"))?;
@@ -178,10 +180,10 @@ impl Verifier {
             let mut finding = unseen();
             if let Some(point) = point {
                 finding.rejection = admissible_in(threat, region, origin, point);
-                finding.distance = threat.distance(point, origin, None).unwrap_or(f64::NAN);
+                finding.distance = threat.distance(&point.x, origin, point.z.as_deref()).unwrap_or(f64::NAN);
                 if finding.rejection.is_none() {
                     asked.push(sample);
-                    pixels.extend(point);
+                    pixels.extend(&point.x);
                 }
             }
             findings.push(finding);
@@ -222,23 +224,25 @@ impl Finding {
     }
 }
 
-/// Whether a point is admissible: finite, in the box, in the ball. Computed in f64 from the stored numbers.
-pub fn admissible(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Option<Rejection> {
-    admissible_in(threat, Region::Ball, origin, point)
+/// Whether an image is admissible: finite, in the box, in the ball. Computed in f64 from the stored numbers.
+pub fn admissible(threat: &ThreatModel, origin: &[f32], image: &[f32]) -> Option<Rejection> {
+    admissible_in(threat, Region::Ball, origin, &image.to_vec().into())
 }
 
 /// Whether a point is admissible in this region.
-pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point: &[f32]) -> Option<Rejection> {
-    if point.len() != origin.len() {
-        return Some(Rejection::WrongSize);
-    }
-    if point.iter().any(|v| !v.is_finite()) {
+pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point: &Candidate) -> Option<Rejection> {
+    let Candidate { x, z } = point;
+    if x.iter().chain(z.iter().flatten()).any(|v| !v.is_finite()) {
         return Some(Rejection::NotFinite);
     }
-    if point.iter().any(|&v| !(threat.lo..=threat.hi).contains(&v)) {
+    if x.len() != origin.len() {
+        return Some(Rejection::WrongSize);
+    }
+    if x.iter().any(|v| !(threat.lo..=threat.hi).contains(v)) {
         return Some(Rejection::OutsideBox);
     }
-    match threat.distance(point, origin, None) {
+    match threat.distance(x, origin, z.as_deref()) {
+        None if z.is_some() => Some(Rejection::OtherImage),
         None => Some(Rejection::NotMeasured),
         Some(distance) if region == Region::Box || distance <= threat.tolerated() => None,
         Some(_) => Some(Rejection::OutsideBall),

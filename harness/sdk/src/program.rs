@@ -180,6 +180,8 @@ impl<'b> Names<'b> {
         ascent image,
         /// The same at `x0`.
         ascent0 image,
+        /// `grad_z` up to a positive factor per sample, \[N,P\]; take it wherever only the direction counts.
+        ascent_z parameter,
         /// Hessian of the objective at `x` times `direction`, \[N,D\].
         hvp image,
         /// What `hvp` multiplies, \[N,D\]: the last `direction` or `state_direction` that a graph gave.

@@ -2,13 +2,14 @@
 
 use flatscape_sdk::{Ask, Component, Error, Param, Program};
 
-use crate::{objectives, starts};
+use crate::objectives;
+use crate::starts::{self, Moved};
 
 pub(crate) fn component() -> Component {
     Component::attack("pgd", "projected gradient descent from a random start")
         .source("Madry et al. 2018 (arXiv:1706.06083), equation 1; l1 steps as in Tramèr and Boneh 2019 (arXiv:1904.13000)")
         .param(Param::int("steps", 20, "how many steps").range(1.0, 100_000.0))
-        .param(Param::float("alpha", "auto", "length of a step in pixel units; auto is 2.5·eps/steps").range(1e-9, 1e6))
+        .param(Param::float("alpha", "auto", "length of a step in the unit of eps; auto is 2.5·eps/steps").range(1e-9, 1e6))
         .param(Param::int("restarts", 1, "how many starts").range(1.0, 10_000.0))
         .param(Param::flag("random-start", true, "start at a random point of the ball instead of the image"))
         .param(objectives::param())
@@ -18,7 +19,7 @@ pub(crate) fn component() -> Component {
 fn build(ask: &Ask) -> Result<Program, Error> {
     let (steps, restarts) = (ask.int("steps"), ask.int("restarts"));
     let norm = ask.task.norm.as_str();
-    let start = starts::named(norm)?;
+    let moved = starts::named(norm)?;
     if restarts > 1 && !ask.flag("random-start") {
         return Err(Error::invalid("restarts without random-start would repeat the same run; drop one of them"));
     }
@@ -31,14 +32,22 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     }
     let mut program = objectives::chosen(ask.program(), ask);
     if ask.flag("random-start") {
-        program = program.init(|g| g.give("x", g.x0() + start(g) * g.eps()));
+        program = program.init(|g| match moved {
+            Moved::Image(start) => g.give("x", g.x0() + start(g) * g.eps()),
+            Moved::Parameter => g.give("z", starts::parameter(g) * g.eps()),
+        });
     }
     Ok(program
         .step(|g| {
-            // x' = Π(x + α·u(∇ℓ(x))); u is a direction, so a positive factor of ∇ℓ does not matter
+            // x' = Π(x + α·u(∇ℓ(x))); u is a direction, so a positive factor of ∇ℓ does not matter. The same for z, where images are
+            // decoded from a parameter
             let alpha = if alpha.is_some() { g.arg("alpha") } else { g.eps() * (2.5 / steps as f64) };
-            let gradient = if norm == "l1" { starts::free_to_move(g) } else { g.ascent() };
-            g.give("x_next", g.x() + g.function("Steepest", &[gradient]) * alpha);
+            let step = |gradient| g.function("Steepest", &[gradient]) * alpha;
+            match moved {
+                Moved::Image(_) if norm == "l1" => g.give("x_next", g.x() + step(starts::free_to_move(g))),
+                Moved::Image(_) => g.give("x_next", g.x() + step(g.ascent())),
+                Moved::Parameter => g.give("z_next", g.z() + step(g.ascent_z())),
+            }
         })
         .steps(steps)
         .restarts(restarts))

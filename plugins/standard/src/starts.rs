@@ -1,18 +1,41 @@
-//! Random points of unit balls, one row per norm, and where an l1 step may go. Uniform laws (formulas in each row).
+//! What attacks move under a threat model, random points of its unit ball, and where an l1 step may go. Uniform laws (formulas in
+//! each row).
 
 use flatscape_sdk::{Error, Expr, Law, Names};
 
 /// A random point of the unit ball around 0, float \[N,D\].
 pub(crate) type Start = for<'b> fn(&Names<'b>) -> Expr<'b>;
 
-const STARTS: &[(&str, Start)] = &[("linf", linf), ("l2", l2), ("l1", l1), ("l0", l0)];
+/// What an attack moves.
+#[derive(Clone, Copy)]
+pub(crate) enum Moved {
+    /// The image, from this start.
+    Image(Start),
+    /// The parameter z that images are decoded from, see [`parameter`].
+    Parameter,
+}
 
-/// The start for a threat model; those whose images are decoded from a parameter have none.
-pub(crate) fn named(norm: &str) -> Result<Start, Error> {
-    STARTS.iter().find(|(name, _)| *name == norm).map(|(_, start)| *start).ok_or_else(|| {
-        let names: Vec<&str> = STARTS.iter().map(|(name, _)| *name).collect();
+const MOVED: &[(&str, Moved)] = &[
+    ("linf", Moved::Image(linf)),
+    ("l2", Moved::Image(l2)),
+    ("l1", Moved::Image(l1)),
+    ("l0", Moved::Image(l0)),
+    ("flow", Moved::Parameter),
+    ("rigid", Moved::Parameter),
+];
+
+/// What moves under a threat model.
+pub(crate) fn named(norm: &str) -> Result<Moved, Error> {
+    MOVED.iter().find(|(name, _)| *name == norm).map(|(_, moved)| *moved).ok_or_else(|| {
+        let names: Vec<&str> = MOVED.iter().map(|(name, _)| *name).collect();
         Error::unsupported(format!("the threat model is {norm}; it serves {}", names.join(", ")))
     })
+}
+
+/// U(−1, 1)^P in the units of the parameter: |u(n)|·n, because the steepest direction u is sign(n) in these units
+pub(crate) fn parameter<'b>(g: &Names<'b>) -> Expr<'b> {
+    let n = g.noise(Law::Uniform, "", &[g.task().parameters]);
+    g.function("Steepest", &[n]).abs() * n
 }
 
 /// U(−1, 1)^D

@@ -101,8 +101,11 @@ fn arguments_of_pgd_reach_its_program() {
 
     let repeat = build(&[("restarts", "2"), ("random-start", "no")], &task("linf")).expect_err("it would repeat itself");
     assert_eq!(repeat.exit_code(), 2);
-    let refused = build(&[], &task("flow")).expect_err("images are decoded from a flow");
-    assert_eq!(refused.sentence, "pgd is not for this task: the threat model is flow; it serves linf, l2, l1, l0");
+    let refused = build(&[], &task("corruption")).expect_err("no such threat model");
+    assert_eq!(
+        refused.sentence,
+        "pgd is not for this task: the threat model is corruption; it serves linf, l2, l1, l0, flow, rigid"
+    );
     plugins.take_notes();
     build(&[("alpha", "1/255"), ("steps", "3")], &task("linf")).expect("it builds");
     assert!(plugins.take_notes().iter().any(|(_, note)| note.level == 1 && note.words.contains("do not reach eps")));

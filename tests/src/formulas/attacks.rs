@@ -162,7 +162,7 @@ fn everything_that_standard_attacks_hand_over_is_admissible() {
                 for (keep, restart) in [(Keep::Last, 0), (Keep::FirstSuccess, 2)] {
                     let proposals = toy.attack(&*engine, written, &threat, &batch, How { keep, restart, ..LAST });
                     for (proposal, image) in proposals.iter().zip(&images) {
-                        let x = proposal.x.as_ref().expect("a point");
+                        let x = proposal.point.as_ref().expect("a point");
                         assert_eq!(admissible(&threat, &single(image), x), None, "{written} under {name} on {}", engine.name());
                     }
                 }

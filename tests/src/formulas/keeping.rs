@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use flatscape_engine::Engine;
 use flatscape_graph::text;
 use flatscape_host::{Program, Role};
-use flatscape_measure::attack::{Attack, AttackError, Batch, Keep, Proposal, Restart};
+use flatscape_measure::attack::{Attack, AttackError, Batch, Keep, Proposal, Restart, Ruling};
 use flatscape_measure::link::Link;
 use flatscape_measure::metric::Metric;
 use flatscape_measure::threats::ThreatModel;
@@ -42,7 +42,7 @@ fn link<'a>(toy: &'a Toy, program: &'a Program, threat: &'a ThreatModel) -> Link
     Link { model: &toy.graph, objective, cotangent, given: None, threat, targeted: false, arguments: &[], steps: program.steps }
 }
 
-type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<bool>, AttackError>;
+type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<Ruling>, AttackError>;
 
 fn run(
     engine: &dyn Engine,
@@ -59,6 +59,10 @@ fn run(
     (proposals, attack)
 }
 
+fn ruling(stands: bool) -> Ruling {
+    if stands { Ruling::Stands } else { Ruling::Rejected }
+}
+
 /// The first hit lies outside of the ball (or of the box), the second one inside: only the second one counts.
 #[test]
 fn a_hit_outside_of_the_ball_does_not_end_the_attack() {
@@ -67,14 +71,14 @@ fn a_hit_outside_of_the_ball_does_not_end_the_attack() {
         for (table, threat) in [([0.3, 0.09, 0.0], "linf:0.1"), ([0.3, 0.06, 0.0], "l2:0.1"), ([0.55, 0.3, 0.0], "linf:0.9")] {
             let threat = boxed(threat);
             let batch = toy.batch(&[vec![0.5, 0.5]], &[0]);
-            let stands = &mut |rows: &[usize], _: &[Vec<f32>]| Ok(vec![true; rows.len()]);
+            let stands = &mut |rows: &[usize], _: &[Vec<f32>]| Ok(vec![Ruling::Stands; rows.len()]);
             let (proposals, _) = run(&*engine, &toy, &descent(&table), &threat, &batch, Keep::FirstSuccess, stands);
-            let x = proposals[0].x.clone().expect("a point");
+            let x = proposals[0].point.clone().expect("a point");
             assert!(proposals[0].claimed, "{} on {}", threat.text(), engine.name());
             close("the second hit", &point(&proposals[0]), &[0.5 - f64::from(table[1]); 2], 1e-6);
             assert_eq!(admissible(&threat, &[0.5, 0.5], &x), None, "{}", threat.text());
             let verifier = Verifier::new(&*engine, &toy.graph, &threat, 2).expect("a verifier");
-            let found = verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[Some(x)]).expect("judged");
+            let found = verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[Some(x.into())]).expect("judged");
             assert_eq!(found[0].outcome, Outcome::Broken, "{}", threat.text());
         }
     }
@@ -90,7 +94,7 @@ fn what_the_judge_refuses_goes_on() {
         let pairs = rows.iter().zip(points);
         asked.extend(pairs.clone().map(|(&row, x)| (row, x[0])));
         // sample 3 stands at its second point only, sample 4 never
-        Ok(pairs.map(|(&row, x)| row < 3 || row == 3 && x[0] > 0.41).collect())
+        Ok(pairs.map(|(&row, x)| ruling(row < 3 || row == 3 && x[0] > 0.41)).collect())
     };
     let threat = boxed("linf:0.1");
     let table = [0.1, 0.08, 0.07, 0.0];
@@ -113,7 +117,7 @@ fn the_nearest_goal_keeps_the_nearest_and_answers_every_radius() {
         for eps in ["linf:0.02", "linf:0.1", "linf:0.4"] {
             let threat = boxed(eps);
             let batch = toy.batch(&[vec![0.5, 0.5], vec![0.47, 0.5], vec![0.9, 0.5]], &[0; 3]);
-            let judge = &mut |_: &[usize], _: &[Vec<f32>]| panic!("nobody leaves");
+            let judge = &mut |rows: &[usize], _: &[Vec<f32>]| Ok(vec![Ruling::Stands; rows.len()]);
             let table = [0.3, 0.03, 0.06, 0.2, 0.0];
             let (proposals, _) = run(&*engine, &toy, &descent(&table), &threat, &batch, Keep::Nearest, judge);
             let claimed: Vec<bool> = proposals.iter().map(|p| p.claimed).collect();
@@ -122,6 +126,36 @@ fn the_nearest_goal_keeps_the_nearest_and_answers_every_radius() {
             close("0.03 is the nearest", &point(&proposals[1]), &[0.44, 0.47], 1e-6);
             assert_eq!(proposals.iter().map(|p| p.forwards).collect::<Vec<_>>(), [6, 6, 6]);
         }
+    }
+}
+
+/// The nearest example that the judge confirms counts: where it rejects the nearest one, an earlier or a later one is proposed.
+#[test]
+fn a_nearest_example_that_the_judge_rejects_gives_way_to_another() {
+    let toy = threshold();
+    let threat = boxed("linf:0.1");
+    for engine in engines() {
+        let batch = toy.batch(&vec![vec![0.5, 0.5]; 4], &[0; 4]);
+        // all stand; not 0.06; only 0.2; none
+        let rules: [fn(f32) -> bool; 4] = [|_| true, |d| d > 0.1, |d| (d - 0.2).abs() < 0.01, |_| false];
+        let mut asked: Vec<(usize, f32)> = Vec::new();
+        let mut judge = |rows: &[usize], points: &[Vec<f32>]| {
+            let ruled = rows.iter().zip(points).map(|(&row, x)| {
+                asked.push((row, 0.5 - x[0]));
+                ruling(rules[row](0.5 - x[0]))
+            });
+            Ok(ruled.collect())
+        };
+        let table = [0.3, 0.03, 0.06, 0.2, 0.0];
+        let (proposals, _) = run(&*engine, &toy, &descent(&table), &threat, &batch, Keep::Nearest, &mut judge);
+        let claimed: Vec<bool> = proposals.iter().map(|p| p.claimed).collect();
+        assert_eq!(claimed, [true, true, true, false], "{asked:?}");
+        for (row, distance) in [(0, 0.06), (1, 0.3), (2, 0.2)] {
+            close(&format!("sample {row}"), &point(&proposals[row]), &[0.5 - distance; 2], 1e-6);
+        }
+        let of = |row: usize| asked.iter().filter(|(r, _)| *r == row).map(|(_, d)| f64::from(*d)).collect::<Vec<f64>>();
+        close("until one stands every one is judged", &of(3), &[0.3, 0.06, 0.2], 1e-6);
+        close("then the nearest at times", &of(0), &[0.3, 0.06], 1e-6);
     }
 }
 
@@ -153,7 +187,7 @@ fn packing_changes_no_point() {
 fn traces_are_counted_in_the_engine() {
     let toy = threshold();
     let batch = toy.batch(&vec![vec![0.5, 0.5]; 3], &[0; 3]);
-    let judge = &mut |rows: &[usize], _: &[Vec<f32>]| Ok(vec![true; rows.len()]);
+    let judge = &mut |rows: &[usize], _: &[Vec<f32>]| Ok(vec![Ruling::Stands; rows.len()]);
     // the first step moves nothing, later ones do, and two of the last ten stand still
     let table = [0.0, 0.01, 0.02, 0.03, 0.04, 0.04, 0.03, 0.03, 0.02, 0.01, 0.005, 0.0];
     for engine in engines() {

@@ -438,7 +438,7 @@ fn parameters_have_a_gradient_a_step_and_a_ball() {
     };
     for engine in engines() {
         let flow = boxed("flow:0.5px");
-        let linked = link(&toy, &flow).stage(&program(&step(6)), Point::Fed, true, &[]).expect("it links");
+        let linked = link(&toy, &flow).stage(&program(&step(6)), Point::Decoded, true, &[]).expect("it links");
         let stage = Stage::compile(&*engine, &linked).expect("it compiles");
         let mut values = fed(&toy, &stage, &[("x0", image.to_vec()), ("y", vec![1.0]), ("eps", vec![0.25])]);
         let still = Tensor::new(&[1, 6], vec![0f32; 6]).expect("a flow");
@@ -454,7 +454,7 @@ fn parameters_have_a_gradient_a_step_and_a_ball() {
         close("z_next", &found["z_next"], &[vec![0.0; 3], expected].concat(), 1e-6);
 
         let linf = boxed("linf:0.5");
-        let linked = link(&toy, &linf).stage(&program(&step(3)), Point::Fed, true, &[]).expect("it links");
+        let linked = link(&toy, &linf).stage(&program(&step(3)), Point::Decoded, true, &[]).expect("it links");
         let stage = Stage::compile(&*engine, &linked).expect("it compiles");
         let inputs = [("x0", image.to_vec()), ("x", image.to_vec()), ("y", vec![1.0]), ("eps", vec![0.05])];
         let found = results(&stage, &fed(&toy, &stage, &inputs), 1);
@@ -464,11 +464,49 @@ fn parameters_have_a_gradient_a_step_and_a_ball() {
     }
     let pixels = "step (float[N,3] x, float[N,3] grad) => (float[N,3] x_next) { x_next = Add(x, grad) }";
     let rigid = boxed("rigid:30deg+3px");
-    let refused = link(&toy, &rigid).stage(&program(pixels), Point::Fed, true, &[]).expect_err("it moves pixels");
+    let refused = link(&toy, &rigid).stage(&program(pixels), Point::Decoded, true, &[]).expect_err("it moves pixels");
     assert_eq!(
         refused.to_string(),
-        "the program gives `x_next`, and images are decoded from a parameter under the threat model rigid; it must give `z_next`"
+        "the program gives `x_next`, and images are decoded from a parameter under the threat model rigid; \
+         it must give `z` and `z_next` instead"
     );
+}
+
+/// An objective that names z is differentiated in z as a whole; `ascent_z` is the same, and for cross-entropy it does not vanish.
+#[test]
+fn an_objective_may_name_the_parameter() {
+    let image = [0.1, 0.4, 0.2];
+    let words = "step (float[N,6] grad_z, float[N,6] ascent_z) => (float[N,6] state_g_next, float[N,6] state_a_next)
+        { state_g_next = Identity(grad_z)  state_a_next = Identity(ascent_z) }";
+    let flow = boxed("flow:0.5px");
+    // ℓ = z_1 of the model − 2·Σz²
+    let objective = program(
+        "objective (float[N,3] logits, float[N,6] z) => (float[N] loss) <int64[1] one = {1}, float two = {2}>
+        { l = Gather<axis = 1>(logits, one)  s = Squeeze(l, one)  q = Mul(z, z)  t = ReduceSum<keepdims = 0>(q, one)  p = Mul(t, two)  loss = Sub(s, p) }",
+    );
+    for engine in engines() {
+        let found_at = |toy: &Toy, objective: Option<&Graph>, z: Vec<f32>| {
+            let linked = Link { objective, ..link(toy, &flow) }.stage(&program(words), Point::Decoded, true, &[]);
+            let stage = Stage::compile(&*engine, &linked.expect("it links")).expect("it compiles");
+            let mut values = fed(toy, &stage, &[("x0", image.to_vec()), ("y", vec![1.0]), ("eps", vec![0.25])]);
+            values.put("z", stage.upload(&Tensor::new(&[1, 6], z).expect("a flow")).expect("uploaded"));
+            results(&stage, &values, 1)
+        };
+        let toy = Toy::affine(&W3, &[0.0; 3]);
+        let z = [0.0, 0.0, 0.0, 0.25, 0.25, -0.25];
+        let found = found_at(&toy, Some(&objective), z.to_vec());
+        // the first two come from the right, the last from the left; the ramp between them as in the image
+        let slopes = [0.3, -0.2, -0.2];
+        let expected: Vec<f64> =
+            (0..6).map(|i| if i < 3 { 0.0 } else { W3[1][i - 3] * slopes[i - 3] - 4.0 * f64::from(z[i]) }).collect();
+        close("grad_z", &found["state_g_next"], &expected, 1e-5);
+        close("ascent_z", &found["state_a_next"], &expected, 1e-5);
+        // a confident model: cross-entropy's gradient underflows, its direction does not
+        let sure = Toy::affine(&W3.map(|row| row.map(|w| 4000.0 * w)), &[0.0, 4000.0, 0.0]);
+        let found = found_at(&sure, None, vec![0.0; 6]);
+        assert!(found["state_g_next"].iter().all(|v| v.abs() < 1e-30), "{:?}", found["state_g_next"]);
+        assert!(found["state_a_next"][3..].iter().all(|v| v.abs() > 1.0), "{:?}", found["state_a_next"]);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use flatscape_engine::Engine;
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType};
 use flatscape_host::{Component, Kind, Program, Role, Task};
-use flatscape_measure::attack::{Attack, Batch, Keep, Proposal, Restart};
+use flatscape_measure::attack::{Attack, Batch, Keep, Proposal, Restart, Ruling};
 use flatscape_measure::link::Link;
 use flatscape_measure::metric::{Metric, Readings};
 use flatscape_measure::prepared::numbers;
@@ -84,6 +84,7 @@ impl Toy {
         let component = plugins().component(kind, &request.id).expect(written);
         let arguments = component.arguments(&request.arguments).expect(written);
         let mut task = Task::new(self.shape, self.classes, threat.norm.name, threat.eps);
+        task.parameters = threat.parameters(self.shape);
         (task.targeted, task.lo, task.hi) = (targeted, threat.lo.into(), threat.hi.into());
         let program = plugins().build(component, &arguments, &task).expect(written);
         (component, program, numbers(&arguments))
@@ -97,7 +98,7 @@ impl Toy {
         // small lots, so that samples that leave make others move
         let restart =
             Restart { seed: how.seed, eps: threat.eps, number: how.restart, batch_size: 5, stop: &AtomicBool::new(false) };
-        attack.run(batch, &restart, &mut |rows, _| Ok(vec![true; rows.len()]), &mut |_| {}).expect(written)
+        attack.run(batch, &restart, &mut |rows, _| Ok(vec![Ruling::Stands; rows.len()]), &mut |_| {}).expect(written)
     }
 
     /// What a metric says about every image.
@@ -154,9 +155,9 @@ pub fn linear<'b>(x: Expr<'b>, weights: &[Vec<f64>], bias: &[f64]) -> Expr<'b> {
     b.op("MatMul", &[x, w], flatscape_graph::Attributes::none()) + bias
 }
 
-/// The point of a proposal.
+/// The point of a proposal: what was moved.
 pub fn point(proposal: &Proposal) -> Vec<f64> {
-    proposal.x.as_ref().expect("a point").iter().map(|&v| f64::from(v)).collect()
+    proposal.point.as_ref().expect("a point").iter().map(|&v| f64::from(v)).collect()
 }
 
 /// Asserts equality up to `tolerance`, absolutely.

@@ -38,7 +38,7 @@ fn the_judge_looks_only_at_what_is_allowed() {
             let verifier = Verifier::new(&*engine, &toy.graph, &threat, 3).expect("a verifier");
             let batch = toy.batch(&[vec![0.5, 0.5]], &[0]);
             let found = verifier
-                .judge(&threat, Region::Ball, &batch.x0, &batch.y, &[point.map(<[f32]>::to_vec)])
+                .judge(&threat, Region::Ball, &batch.x0, &batch.y, &[point.map(|x| x.to_vec().into())])
                 .expect("judged")
                 .remove(0);
             assert_eq!((found.outcome, found.rejection), (*outcome, *rejection), "{point:?} under {name}");
@@ -62,7 +62,7 @@ fn points_where_the_model_gives_no_number_are_found() {
                 let proposal = toy.attack(&*engine, written, &threat, &batch, How { keep: Keep::FirstSuccess, ..LAST }).remove(0);
                 assert!(!proposal.claimed);
                 let verifier = Verifier::new(&*engine, &toy.graph, &threat, 2).expect("a verifier");
-                let found = verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[proposal.x]).expect("judged").remove(0);
+                let found = verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[proposal.point.map(Into::into)]).expect("judged").remove(0);
                 assert_eq!(found.outcome, expected, "{written} under {name} on {}", engine.name());
             }
         }
@@ -78,7 +78,7 @@ fn of_equal_scores_the_first_is_predicted() {
         let verifier = Verifier::new(&*engine, &toy.graph, &threat, 3).expect("a verifier");
         for (label, image, outcome) in [(0, 0.5, Outcome::Held), (1, 0.4, Outcome::Broken)] {
             let batch = toy.batch(&[vec![image, 0.5]], &[label]);
-            let tied = Some(vec![0.45, 0.5]);
+            let tied = Some(vec![0.45, 0.5].into());
             let found = verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[tied]).expect("judged").remove(0);
             assert_eq!((found.outcome, found.tied, found.margin), (outcome, true, 0.0), "label {label}");
             assert_eq!(found.prediction, Some(0));
@@ -104,7 +104,7 @@ fn a_class_that_cannot_be_is_an_answer() {
             let verifier = Verifier::new(&*engine, &toy.graph, &threat, 2).expect("a verifier");
             let batch = toy.batch(&[vec![0.45, 0.5]], &[1]);
             let found =
-                verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[Some(vec![0.4, 0.5])]).expect("judged").remove(0);
+                verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[Some(vec![0.4, 0.5].into())]).expect("judged").remove(0);
             assert_eq!(found.outcome, expected, "on {}", engine.name());
         }
     }
@@ -119,7 +119,7 @@ fn a_ball_of_radius_zero_breaks_nothing() {
                 let threat = boxed(name);
                 let batch = toy.batch(&[vec![0.5; 3]], &[1]);
                 let proposal = toy.attack(&*engine, written, &threat, &batch, How { keep: Keep::FirstSuccess, ..LAST }).remove(0);
-                assert_eq!(proposal.x.as_deref(), Some(&[0.5f32; 3][..]), "{written} under {name}");
+                assert_eq!(proposal.point.as_deref(), Some(&[0.5f32; 3][..]), "{written} under {name}");
                 assert!(!proposal.claimed);
             }
         }

@@ -69,6 +69,41 @@ fn a_terminated_run_ends_with_143() {
     assert!(run.text("report.html").contains("PARTIAL"));
 }
 
+/// A single shard that takes minutes is left between two batches, and has no result; a second signal changes nothing about that.
+#[cfg(unix)]
+#[test]
+fn a_long_shard_is_left_in_the_middle() {
+    for signals in [1, 2] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments: Vec<&str> = LONG
+            .iter()
+            .map(|&word| match word {
+                "phi:grid=31,directions=1" => "phi:grid=151,directions=20",
+                "4" => "40",
+                word => word,
+            })
+            .collect();
+        let started = command(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = started.expect("the program starts");
+        let there = || Run::shards(folder.path()).iter().any(|name| name.contains(".fgsm-"));
+        while !there() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // the next job is the metric
+        std::thread::sleep(Duration::from_millis(500));
+        for _ in 0..signals {
+            let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+            assert!(sent.success() || signals == 2);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let run = Run { output: child.wait_with_output().expect("an output"), folder }.expect(130);
+        assert!(run.said().contains("a second Ctrl-C stops now"), "{}", run.said());
+        let phi = run.files("shards", ".npz").into_keys().filter(|name| name.contains(".phi-")).count();
+        assert_eq!(phi, 0, "the shard was finished first");
+        assert!(signals == 2 || run.text("report.html").contains("PARTIAL"));
+    }
+}
+
 fn resume(run: Run) -> Run {
     let mut arguments = LONG.to_vec();
     arguments.push("--resume");
@@ -79,12 +114,7 @@ fn resume(run: Run) -> Run {
 /// Waits until the first of the ten long shards is there, then sends the signal.
 fn wait_for_first_phi_and_interrupt(mut child: std::process::Child, signal: &str) -> std::process::Output {
     let folder = std::fs::read_link(format!("/proc/{}/cwd", child.id())).expect("the folder of the process");
-    let there = || {
-        let entries = std::fs::read_dir(folder.join("run/shards")).into_iter().flatten().flatten();
-        entries
-            .map(|e| e.file_name().to_string_lossy().into_owned())
-            .any(|n| n.contains(".phi-") && n.ends_with(".npz") && !n.starts_with('.'))
-    };
+    let there = || Run::shards(&folder).iter().any(|name| name.contains(".phi-"));
     while !there() {
         if child.try_wait().expect("a child").is_some() {
             let output = child.wait_with_output().expect("an output");

@@ -17,8 +17,7 @@ fn start(folder: &Path, arguments: &[&str]) -> Child {
 
 /// Results that are there.
 fn results(folder: &Path) -> usize {
-    let entries = std::fs::read_dir(folder.join("run/shards")).into_iter().flatten().flatten();
-    entries.map(|e| e.file_name().to_string_lossy().into_owned()).filter(|n| n.ends_with(".npz") && !n.starts_with('.')).count()
+    Run::shards(folder).len()
 }
 
 /// Starts an audit and kills it when so many results are there; whether it had not ended by itself.
@@ -50,6 +49,33 @@ fn a_run_that_is_killed_at_any_moment_is_resumed_to_the_same_bytes() {
         let run = Run { folder, output }.expect(0);
         finished().same_files(&run, ABOUT_THE_COMMAND);
     }
+}
+
+/// The same at moments that nobody chose: while files are read, computed or written.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_at_random_moments_is_resumed_to_the_same_bytes() {
+    use std::hash::{BuildHasher, RandomState};
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut arguments = tiny(&[]);
+    let mut moments = Vec::new();
+    for turn in 0..3 {
+        let moment = RandomState::new().hash_one(turn) % 1500;
+        moments.push(moment);
+        let mut child = start(folder.path(), &arguments);
+        std::thread::sleep(Duration::from_millis(moment));
+        // one that has ended cannot be killed
+        let _ = child.kill();
+        child.wait().expect("a status");
+        // killed before it made its directory, it leaves nothing to resume
+        if folder.path().join("run/manifest.json").is_file() && !arguments.contains(&"--resume") {
+            arguments.push("--resume");
+        }
+    }
+    let output = crate::provision::flatscape(folder.path(), &arguments);
+    let run = Run { folder, output };
+    assert_eq!(run.code(), 0, "killed after {moments:?} ms: {}", run.said());
+    finished().same_files(&run, ABOUT_THE_COMMAND);
 }
 
 /// The worker process that holds the lock of a job, once it has held it for a moment.

@@ -66,7 +66,7 @@ fn copy(from: &Path, to: &Path) {
 type Place<'a> = (&'a str, &'a dyn Fn(&Path) -> PathBuf);
 
 /// What `verify` says of a folder, and its exit code.
-fn verified(folder: &Path, engine: &str) -> (i32, String) {
+pub fn verified(folder: &Path, engine: &str) -> (i32, String) {
     let output = flatscape(folder, &["verify", "run", "--engine", engine]);
     let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
     (output.status.code().unwrap_or(-1), said)
@@ -79,10 +79,14 @@ fn witness(folder: &Path) -> PathBuf {
 
 /// Changes the content of the witness file, and gives it back as a well-formed file.
 fn changed(folder: &Path, change: impl Fn(&mut Findings)) {
-    let path = witness(folder);
-    let mut file = Findings::decode(&std::fs::read(&path).expect("a file")).expect("findings");
+    changed_in(&witness(folder), change);
+}
+
+/// The same for any file of findings.
+pub fn changed_in(path: &Path, change: impl Fn(&mut Findings)) {
+    let mut file = Findings::decode(&std::fs::read(path).expect("a file")).expect("findings");
     change(&mut file);
-    std::fs::write(&path, file.encode().expect("bytes")).expect("written");
+    std::fs::write(path, file.encode().expect("bytes")).expect("written");
 }
 
 #[test]
@@ -194,14 +198,16 @@ fn python() -> &'static Path {
     })
 }
 
+/// What the script of a sceptic says of a folder, and its exit code.
+pub fn script(folder: &Path) -> (i32, String) {
+    let path = root().join("tests/verify_run.py");
+    let output = Command::new(python()).arg(path).arg("run").current_dir(folder).output().expect("python runs");
+    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    (output.status.code().unwrap_or(-1), said)
+}
+
 #[test]
 fn the_script_of_a_sceptic_says_the_same() {
-    let script = |folder: &Path| {
-        let path = root().join("tests/verify_run.py");
-        let output = Command::new(python()).arg(path).arg("run").current_dir(folder).output().expect("python runs");
-        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-        (output.status.code().unwrap_or(-1), said)
-    };
     let folder = copied();
     let (code, said) = script(folder.path());
     assert_eq!((code, said.contains("everything that was checked holds")), (0, true), "{said}");

@@ -83,11 +83,12 @@ pub(super) fn outcome_name(outcome: Outcome) -> &'static str {
 }
 
 impl Rows<'_> {
-    /// The threat models that a part answers: its own, or for a minimum-norm attack all of its norm.
+    /// The threat models that a part answers: its own, or for a minimum-norm attack all of its norm and unit.
     pub(super) fn answered(&self, part: &Part) -> Vec<&ThreatFacts> {
         let minimal = part.component.is_some_and(|c| c.minimal);
-        let (own, norm) = (part.threat.text(), part.threat.norm.name);
-        self.manifest.threats.iter().filter(|t| t.written == own || (minimal && t.norm == norm)).collect()
+        let own = part.threat.text();
+        let nested = |t: &ThreatFacts| minimal && t.model().is_ok_and(|model| model.is_nested_with(&part.threat));
+        self.manifest.threats.iter().filter(|t| t.written == own || nested(t)).collect()
     }
 
     pub(super) fn attack(&self, part: &Part, doubts: &Doubts, summary: &mut Summary) -> Result<(), FindingsError> {

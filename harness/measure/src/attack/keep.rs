@@ -4,7 +4,7 @@
 use flatscape_graph::{Builder, DType, Dim, Expr, Tensor, ValueType, simplify};
 
 use crate::link::{LinkError, Linked};
-use crate::threats::ThreatModel;
+use crate::threats::{ThreatModel, sample_axes};
 
 /// Which iterate an attack proposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,14 @@ pub enum Keep {
     Last,
 }
 
-/// The best point so far, float \[N,C,H,W\].
-pub(crate) const BEST_X: &str = "best_x";
+/// The best point so far, float \[N,C,H,W\]; under a parametrised threat model its parameter, float \[N,P\].
+pub(crate) const BEST: &str = "best";
 /// Its score, float \[N\]: what is higher is worth more; see [`score`].
 pub(crate) const BEST_SCORE: &str = "best_score";
 /// Whether it is an adversarial example, bool \[N\].
 pub(crate) const BROKEN: &str = "broken";
+/// For the nearest goal: whether a nearer adversarial example was found since the judge last looked, bool \[N\].
+pub(crate) const FOUND: &str = "found";
 /// The last losses, float \[N,10\], oldest first.
 pub(crate) const LOSSES: &str = "kept_losses";
 /// Per sample the steps whose gradient was zero, that moved nothing, whose gradient was finite, float \[N,3,1,1\].
@@ -60,25 +62,27 @@ pub(crate) struct Keeping<'a> {
     pub free: bool,
 }
 
-/// Completes a linked graph that gives `logits` and `loss` at the fed `x`: these two, and `grad_peak`, become inputs of what is
-/// kept, and only that is given.
+/// Completes a linked graph that gives `x`, and `logits` and `loss` at it: these, and `grad_peak`, become inputs of what is kept,
+/// and only that is given.
 ///
 /// # Errors
 /// The graph does not give them, or what comes out is not well formed.
 pub(crate) fn kept(linked: Linked, keeping: Keeping) -> Result<Linked, LinkError> {
     let Linked { graph, forwards, backwards, batch } = linked;
     let outputs = graph.outputs().to_vec();
-    let asked = |name: &str| matches!(name, "logits" | "loss" | "grad_peak");
+    let asked = |name: &str| matches!(name, "logits" | "loss" | "grad_peak" | "x");
     let builder = Builder::new(graph);
     builder.graph_mut().set_outputs(outputs.iter().filter(|o| !asked(&o.name)).cloned().collect());
     let given = |name: &str| outputs.iter().find(|o| &*o.name == name).map(|o| builder.expr(o.value));
     let missing = |name: &str| LinkError::Name { name: name.to_owned(), why: "the graph does not give".to_owned() };
     let [logits, loss] = ["logits", "loss"].map(|name| given(name).ok_or_else(|| missing(name)));
     let (logits, loss) = (logits?, loss?);
-    let x = builder.graph().input_named("x").map(|id| builder.expr(id)).ok_or_else(|| missing("x"))?;
-    let keeper = Keeper { builder: &builder, keeping, x };
+    let x = given("x").ok_or_else(|| missing("x"))?;
+    let parameter = keeping.threat.norm.parameter.and_then(|_| builder.graph().input_named("z"));
+    let moved = parameter.map_or(x, |z| builder.expr(z));
+    let keeper = Keeper { builder: &builder, keeping, x, moved };
     keeper.best(logits, loss);
-    if let Some(next) = given("x_next") {
+    if let Some(next) = given(if parameter.is_some() { "z_next" } else { "x_next" }) {
         keeper.trace(loss, given("grad_peak"), next);
     }
     let built = builder.into_graph();
@@ -92,6 +96,8 @@ struct Keeper<'b, 'a> {
     builder: &'b Builder,
     keeping: Keeping<'a>,
     x: Expr<'b>,
+    /// What the attack moves: x, or the parameter z that x is decoded from.
+    moved: Expr<'b>,
 }
 
 impl<'b> Keeper<'b, '_> {
@@ -105,20 +111,36 @@ impl<'b> Keeper<'b, '_> {
         self.builder.input(name, ValueType::new(dtype, dims))
     }
 
-    fn pixels(&self, name: &str) -> Expr<'b> {
-        let inner: Vec<usize> = self.x.dims().unwrap_or_default().iter().skip(1).filter_map(Dim::fixed).collect();
+    /// An input of the host in the shape of another value.
+    fn like(&self, name: &str, other: Expr<'b>) -> Expr<'b> {
+        let inner: Vec<usize> = other.dims().unwrap_or_default().iter().skip(1).filter_map(Dim::fixed).collect();
         self.input(name, DType::F32, &inner)
     }
 
     /// best ← x where score(x) > score(best)
     fn best(&self, logits: Expr<'b>, loss: Expr<'b>) {
         let score = self.score(logits, loss);
-        let (best_x, best_score) = (self.pixels(BEST_X), self.input(BEST_SCORE, DType::F32, &[]));
+        let (best, best_score) = (self.like(BEST, self.moved), self.input(BEST_SCORE, DType::F32, &[]));
         let better = score.greater(best_score);
         let kept = better.select(score, best_score);
         self.builder.output(&next(BEST_SCORE), kept);
         self.builder.output(&next(BROKEN), kept.at_least(SUCCESS));
-        self.builder.output(&next(BEST_X), better.reshape(&[-1, 1, 1, 1]).select(self.x, best_x));
+        if self.keeping.keep == Keep::Nearest {
+            let nearer = better.and(score.at_least(SUCCESS));
+            self.builder.output(&next(FOUND), nearer.or(self.input(FOUND, DType::Bool, &[])));
+        }
+        let column: Vec<i64> = (0..self.moved.rank().unwrap_or(1) as i64).map(|axis| if axis == 0 { -1 } else { 1 }).collect();
+        self.builder.output(&next(BEST), better.reshape(&column).select(self.moved, best));
+    }
+
+    /// The distance from the image, [N].
+    fn distance(&self) -> Expr<'b> {
+        let threat = self.keeping.threat;
+        let extents: Vec<usize> = self.x.dims().unwrap_or_default().iter().skip(1).filter_map(Dim::fixed).collect();
+        match (threat.norm.parameter, <[usize; 3]>::try_from(extents)) {
+            (Some(parameter), Ok(shape)) => parameter.distance_graph(self.moved, &threat.scale, shape),
+            _ => (threat.norm.distance_graph)(self.x, self.like("x0", self.x)),
+        }
     }
 
     /// The score of a point: adversarial before undefined before a high loss before inadmissible. An undefined
@@ -134,9 +156,7 @@ impl<'b> Keeper<'b, '_> {
         // NaN and +∞ are in the sum, −∞ beside finite scores is an answer
         let defined = logits.sum(&[1], false).at_most(highest);
         let kept = defined.select(loss, undefined);
-        // images have no distance where it is that of a parameter
-        let needs_distance = (self.keeping.free || self.keeping.keep == Keep::Nearest) && threat.norm.parameter.is_none();
-        let distance = needs_distance.then(|| (threat.norm.distance_graph)(self.x, self.pixels("x0")));
+        let distance = (self.keeping.free || self.keeping.keep == Keep::Nearest).then(|| self.distance());
         // the judge computes in float64: what this lets pass, it lets pass, too
         let inside = distance.map(|d| d.at_most(self.radius() * (1.0 + 5e-6) + 5e-8));
         let nearest = self.keeping.keep == Keep::Nearest;
@@ -171,12 +191,13 @@ impl<'b> Keeper<'b, '_> {
     }
 
     /// The loss joins the last ones; gradients and steps are counted.
-    fn trace(&self, loss: Expr<'b>, peak: Option<Expr<'b>>, x_next: Expr<'b>) {
+    fn trace(&self, loss: Expr<'b>, peak: Option<Expr<'b>>, following: Expr<'b>) {
         let losses = self.input(LOSSES, DType::F32, &[REMEMBERED]);
         let later = losses.slice(&[1], &[REMEMBERED as i64], &[1], &[1]);
         self.builder.output(&next(LOSSES), self.builder.concat(&[later, loss.unsqueeze(&[1])], 1));
         let counts = self.input(COUNTS, DType::F32, &[3, 1, 1]);
-        let moved = (x_next - self.x).abs().reduce("ReduceMax", &[1, 2, 3], true);
+        let moved = (following - self.moved).abs();
+        let moved = moved.reduce("ReduceMax", &sample_axes(moved), false).reshape(&[-1, 1, 1, 1]);
         let peak = peak.map_or(moved.abs() + 1.0, |peak| peak.reshape(&[-1, 1, 1, 1]));
         let limits = [ZERO as f32, 0.0, f32::MAX];
         let Some(limits) = Tensor::new(&[1, 3, 1, 1], limits.to_vec()) else { return };

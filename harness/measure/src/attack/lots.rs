@@ -1,6 +1,8 @@
 //! The samples under attack in lots of one batch each, and how those that stay are packed again. Values stay where the engine has
 //! them; on the CPU that is the host's memory, and rows are copied from it once.
 
+use std::collections::BTreeMap;
+
 use flatscape_engine::Buffer;
 
 use super::AttackError;
@@ -12,6 +14,14 @@ pub(crate) struct Lot {
     pub rows: Vec<usize>,
     /// Values by name; those with rows have them in the order of `rows`.
     pub values: Values,
+    /// By sample the nearest adversarial example that was confirmed, and its score.
+    pub confirmed: BTreeMap<usize, (f32, Vec<f32>)>,
+}
+
+impl Lot {
+    pub fn new(rows: Vec<usize>, values: Values) -> Lot {
+        Lot { rows, values, confirmed: BTreeMap::new() }
+    }
 }
 
 /// Packs the rows that stay into lots of `size`, in their order. `stay` has the rows of every lot. Lots in front of the first one
@@ -27,7 +37,7 @@ pub(crate) fn pack(lots: Vec<Lot>, stay: &[Vec<usize>], size: usize, stage: &Sta
         for name in changed[part[0].0].values.names() {
             values.put(&name, picked(&changed, part, &name, stage)?);
         }
-        packed.push(Lot { rows: part.iter().map(|&(lot, row)| changed[lot].rows[row]).collect(), values });
+        packed.push(Lot::new(part.iter().map(|&(lot, row)| changed[lot].rows[row]).collect(), values));
     }
     Ok(packed)
 }

@@ -13,9 +13,25 @@ use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Given, Model};
 use flatscape_intake::remedies::objective;
 
-/// Certifies the gradient of a model on the first images of a data set.
+/// Where the steps of a certificate lead if the threat model decodes images from a parameter, and so has no radius in pixels.
+const IN_PIXELS: &str = "linf:8/255";
+
+/// Certifies the gradient of a model on the first images of a data set. It is the gradient in pixels, under every threat model:
+/// what a parameter adds is the derivative of a formula.
 pub fn of_model(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64, engines: &Engines) -> Certificate {
-    match subject(model, dataset, threat, seed) {
+    let instead = match threat.norm.parameter {
+        None => Ok(None),
+        Some(_) => ThreatModel::parse(IN_PIXELS, false).map(Some).map_err(|refusal| refusal.what),
+    };
+    let subject = instead.and_then(|instead| match instead {
+        None => subject(model, dataset, threat, seed),
+        Some(pixels) => {
+            let subject = subject(model, dataset, &pixels, seed)?;
+            let about = format!("{}, because {} has no radius in pixels", subject.about, threat.text());
+            Ok(Subject { about, ..subject })
+        }
+    });
+    match subject {
         Ok(subject) => certify(&subject, engines),
         Err(why) => Certificate::none(&model.name, &why),
     }

@@ -19,8 +19,8 @@ pub struct Function {
 
 /// Every function, in the order of the documentation.
 pub const FUNCTIONS: &[Function] = &[
-    Function { name: "Steepest", operands: 1..=1, expand: |s, x| Ok(s.steepest(x[0])) },
-    Function { name: "Project", operands: 1..=2, expand: |s, x| Ok(s.project(x[0], x.get(1).copied())) },
+    Function { name: "Steepest", operands: 1..=1, expand: |s, x| s.steepest(x[0]) },
+    Function { name: "Project", operands: 1..=2, expand: |s, x| s.project(x[0], x.get(1).copied()) },
     Function { name: "Distance", operands: 2..=2, expand: distance },
     Function { name: "Hyperplane", operands: 3..=3, expand: hyperplane },
     Function { name: "Detach", operands: 1..=1, expand: |s, x| Ok(mark(s, "Detach", x[0])) },

@@ -81,9 +81,14 @@ pub enum LinkError {
     },
     /// The program moves pixels, and the threat model decodes images from a parameter.
     #[error(
-        "the program gives `x_next`, and images are decoded from a parameter under the threat model {0}; it must give `z_next`"
+        "the program gives `{name}`, and images are decoded from a parameter under the threat model {threat}; it must give `z` and `z_next` instead"
     )]
-    Undecoded(&'static str),
+    Undecoded {
+        /// `x`, `x_next` or `x_adv`.
+        name: String,
+        /// The threat model.
+        threat: &'static str,
+    },
     /// The reverse pass could not be built.
     #[error(transparent)]
     Differentiate(#[from] flatscape_autodiff::DiffError),
@@ -98,13 +103,17 @@ impl LinkError {
     }
 }
 
-/// Where `x` comes from.
+/// Where `x` comes from. Attacks move what the threat model lets them move; metrics and judges look at images.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// The host feeds it.
     Fed,
     /// It is the clean point `x0`.
     Clean,
+    /// For attacks: it is decoded from the fed `z`; where nothing is decoded the host feeds it.
+    Decoded,
+    /// For attacks before their first step: it is `x0`, and `z` is 0.
+    Start,
 }
 
 impl<'a> Link<'a> {
@@ -114,19 +123,14 @@ impl<'a> Link<'a> {
     pub fn stage(&self, graph: &Graph, point: Point, project: bool, asked: &[&str]) -> Result<Linked, LinkError> {
         let builder = Builder::new(Graph::new(&graph.name));
         let mut scope = Scope::new(*self, &builder, point);
-        let decoded = self.threat.norm.parameter.is_some();
-        let reads = |name: &str| graph.input_named(name).is_some();
-        if decoded && (reads("z") || reads("grad_z")) {
-            scope.decode();
-        }
+        let decoded = scope.decodes().is_some();
         for (name, value) in scope.include(graph)? {
             let (name, value) = match &*name {
-                "x_next" if decoded && project => return Err(LinkError::Undecoded(self.threat.norm.name)),
-                "z" | "z_next" if decoded => (name, if project { scope.project(value, None) } else { value }),
+                "x" | "x_next" | "x_adv" if decoded => return Err(LinkError::Undecoded { name, threat: self.threat.norm.name }),
+                "z" | "z_next" if decoded => (name, if project { scope.project(value, None)? } else { value }),
                 "z" | "z_next" | "x" | "x_next" => {
                     let value = scope.shaped(value);
-                    let inside = project && !decoded;
-                    (name.replacen('z', "x", 1), if inside { scope.project(value, None) } else { value })
+                    (name.replacen('z', "x", 1), if project { scope.project(value, None)? } else { value })
                 }
                 "x_adv" | "direction" => (name, scope.shaped(value)),
                 _ => (name, value),
@@ -155,10 +159,10 @@ impl<'a> Link<'a> {
         scope.finish()
     }
 
-    /// The model alone: input `x`, outputs `logits` and, where a label is wanted, `loss` against the fed `y`.
-    pub fn forward(&self, asked: &[&str]) -> Result<Linked, LinkError> {
+    /// The model alone: input `x`, or what `point` says, outputs `logits` and, where a label is wanted, `loss` against the fed `y`.
+    pub fn forward(&self, point: Point, asked: &[&str]) -> Result<Linked, LinkError> {
         let builder = Builder::new(Graph::new("forward"));
-        let mut scope = Scope::new(*self, &builder, Point::Fed);
+        let mut scope = Scope::new(*self, &builder, point);
         scope.show(asked)?;
         scope.finish()
     }

@@ -65,6 +65,7 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "grad", anchors: NEAR, needs: &[], build: grad },
     Quantity { name: "grad_z", anchors: HERE, needs: &[], build: grad_z },
     Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
+    Quantity { name: "ascent_z", anchors: HERE, needs: &[], build: ascent_z },
     Quantity { name: "vjp", anchors: NEAR, needs: &[COTANGENT], build: products },
     Quantity { name: "hvp", anchors: HERE, needs: &[], build: curvature },
     Quantity { name: "features", anchors: ANYWHERE, needs: &[HEAD], build: features },
@@ -130,14 +131,37 @@ fn own_grad<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, L
     }
 }
 
-/// ∂loss/∂z: the gradient through the decoding, [N,P]; where nothing is decoded, the gradient itself
+/// ∂loss/∂z: the gradient through the decoding, [N,P]; where nothing is decoded, the gradient itself. An objective that names z has
+/// it as an operand, too, and is differentiated as a whole.
 fn grad_z<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
-    let grad = match row("grad") {
-        Some(row) => scope.take(row, anchor)?,
-        None => grad(scope, anchor)?,
-    };
-    let (x, z) = (scope.point_of(anchor), scope.parameter());
-    if x.id == z.id { Ok(grad) } else { scope.pull(x, grad, z) }
+    let names_z = scope.link.objective.is_some_and(|objective| objective.input_named("z").is_some());
+    if !names_z {
+        return through_decoding(scope, anchor, "grad");
+    }
+    let (x, z) = (scope.point_of(anchor), scope.parameter(anchor)?);
+    if x.id == z.id {
+        return through_decoding(scope, anchor, "grad");
+    }
+    scope.backwards += 1;
+    let (loss, _) = loss(scope, anchor)?;
+    let ones = scope.builder.op("Expand", &[loss.scalar(1.0), loss.shape()], Attributes::none());
+    scope.pull(loss, ones, z)
+}
+
+/// `ascent` through the decoding: `grad_z` up to a positive factor per sample
+fn ascent_z<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    match row("grad_z").filter(|_| scope.link.objective.is_some()) {
+        Some(row) => scope.take(row, anchor),
+        None => through_decoding(scope, anchor, "ascent"),
+    }
+}
+
+/// A gradient in x, pulled back to z where images are decoded from z.
+fn through_decoding<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor, name: &str) -> Result<Expr<'b>, LinkError> {
+    let row = row(name).ok_or_else(|| LinkError::name(name, "is not among the names of this host"))?;
+    let gradient = scope.take(row, anchor)?;
+    let (x, z) = (scope.point_of(anchor), scope.parameter(anchor)?);
+    if x.id == z.id { Ok(gradient) } else { scope.pull(x, gradient, z) }
 }
 
 /// (q − e_y)ᵀJ, q the softmax over the classes other than y: ∇ₓ of cross-entropy divided by 1 − p_y, which is positive. An

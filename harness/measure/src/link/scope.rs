@@ -9,7 +9,7 @@ use super::functions;
 use super::head::Head;
 use super::quantities::{self, Anchor};
 use super::{Link, LinkError, Linked, Point};
-use crate::threats::Ball;
+use crate::threats::{self, Ball, Parameter};
 
 /// The values of the names while one graph is linked.
 pub(super) struct Scope<'b, 'a> {
@@ -27,6 +27,8 @@ pub(super) struct Scope<'b, 'a> {
     derived: HashMap<(&'static str, Anchor), Expr<'b>>,
     /// The point `x`, where it is not fed.
     point: Option<Expr<'b>>,
+    /// Whether an attack is linked: under a parametrised threat model it moves the parameter.
+    attacks: bool,
     /// The parameter that `x` is decoded from.
     parameter: Option<Expr<'b>>,
     /// What `hvp` multiplies, where it is not fed.
@@ -42,10 +44,21 @@ impl<'b, 'a> Scope<'b, 'a> {
         if let Ok(head) = &head {
             model.add_output("features", head.input);
         }
-        let here = if at == Point::Clean { Anchor::Origin } else { Anchor::Here };
+        let here = if matches!(at, Point::Clean | Point::Start) { Anchor::Origin } else { Anchor::Here };
+        let attacks = matches!(at, Point::Decoded | Point::Start);
         let (fed, derived) = (HashMap::new(), HashMap::new());
         let (point, parameter, direction) = (None, None, None);
-        Scope { link, builder, head, forwards: 0, backwards: 0, model, fed, derived, point, parameter, direction, here }
+        let mut scope =
+            Scope { link, builder, head, forwards: 0, backwards: 0, model, fed, derived, point, attacks, parameter, direction, here };
+        if at == Point::Decoded {
+            scope.decode();
+        }
+        scope
+    }
+
+    /// The parameter of the threat model, where an attack is linked and images are decoded from it.
+    pub fn decodes(&self) -> Option<Parameter> {
+        self.link.threat.norm.parameter.filter(|_| self.attacks)
     }
 
     /// Makes another value the point `x`.
@@ -55,8 +68,8 @@ impl<'b, 'a> Scope<'b, 'a> {
     }
 
     /// Makes `x` what the fed `z` decodes to, under a parametrised threat model. Under the others z is x.
-    pub fn decode(&mut self) {
-        let Some(parameter) = self.link.threat.norm.parameter else { return };
+    fn decode(&mut self) {
+        let Some(parameter) = self.decodes() else { return };
         let x0 = self.feed("x0", &ValueType::default());
         let z = self.feed("z", &ValueType::default());
         let x = (parameter.decode)(x0, z, self.shape());
@@ -64,9 +77,24 @@ impl<'b, 'a> Scope<'b, 'a> {
         self.parameter = Some(z);
     }
 
-    /// The parameter of the threat model: `z`, or the point itself where nothing is decoded.
-    pub fn parameter(&mut self) -> Expr<'b> {
-        self.parameter.unwrap_or_else(|| self.point_of(self.here))
+    /// The parameter of the threat model: `z`, or the point itself where nothing is decoded. At the clean point it is 0.
+    pub fn parameter(&mut self, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+        let anchor = if anchor == Anchor::Here { self.here } else { anchor };
+        let threat = self.link.threat;
+        match (threat.norm.parameter, self.parameter) {
+            (None, _) => Ok(self.point_of(anchor)),
+            (Some(_), _) if !self.attacks => {
+                let why = format!("is the parameter of an attack under the threat model {}; metrics look at images", threat.norm.name);
+                Err(LinkError::name("z", why))
+            }
+            (Some(_), Some(z)) if anchor == Anchor::Here => Ok(z),
+            (Some(_), _) => {
+                let x0 = self.feed("x0", &ValueType::default());
+                let count = threat.parameters(self.shape());
+                let zeros = self.builder.constant(Tensor::full(DType::F32, &[1, count], 0.0));
+                Ok(x0.sum(&[1, 2, 3], false).unsqueeze(&[1]) * 0.0 + zeros)
+            }
+        }
     }
 
     /// Makes a value the direction that `hvp` multiplies.
@@ -88,9 +116,10 @@ impl<'b, 'a> Scope<'b, 'a> {
         for &name in asked {
             let value = match name {
                 "grad_peak" => {
-                    let named = ["grad", "ascent"].into_iter().find_map(|what| self.remembered(what, self.here));
+                    let gradients = ["grad_z", "ascent_z", "grad", "ascent"];
+                    let named = gradients.into_iter().find_map(|what| self.remembered(what, self.here));
                     match named {
-                        Some(grad) => grad.abs().reduce("ReduceMax", &[1, 2, 3], false),
+                        Some(grad) => grad.abs().reduce("ReduceMax", &threats::sample_axes(grad), false),
                         None => continue,
                     }
                 }
@@ -173,7 +202,7 @@ impl<'b, 'a> Scope<'b, 'a> {
                 None => return Err(LinkError::name(name, "the component does not declare as a parameter")),
             },
             "x" => self.point_of(self.here),
-            "z" => self.parameter(),
+            "z" => self.parameter(self.here)?,
             "direction" => self.direction(),
             _ if is_fed(name) => self.feed(name, declared),
             _ => self.quantity(name)?,
@@ -352,13 +381,13 @@ impl<'b, 'a> Scope<'b, 'a> {
         Ball { x0, eps, lo: x0.scalar(threat.lo.into()), hi: x0.scalar(threat.hi.into()) }
     }
 
-    /// The point of ball and box for `x`; under a parametrised threat model the parameter in its ball.
-    pub fn project(&mut self, x: Expr<'b>, eps: Option<Expr<'b>>) -> Expr<'b> {
+    /// The point of ball and box for `x`; for attacks under a parametrised threat model the parameter in its ball.
+    pub fn project(&mut self, x: Expr<'b>, eps: Option<Expr<'b>>) -> Result<Expr<'b>, LinkError> {
         let threat = self.link.threat;
-        match threat.norm.parameter {
+        match self.moved("Project")? {
             None => {
                 let ball = self.ball(eps);
-                (threat.norm.project)(self.shaped(x), ball).reshape_like(x)
+                Ok((threat.norm.project)(self.shaped(x), ball).reshape_like(x))
             }
             Some(parameter) => {
                 let eps = match eps {
@@ -366,18 +395,28 @@ impl<'b, 'a> Scope<'b, 'a> {
                     Some(eps) => eps,
                     None => self.feed("eps", &ValueType::default()),
                 };
-                parameter.project(x, eps, &threat.scale, self.shape())
+                Ok(parameter.project(x, eps, &threat.scale, self.shape()))
             }
         }
     }
 
-    /// The steepest direction for a gradient of `x`, or of `z` under a parametrised threat model.
-    pub fn steepest(&self, g: Expr<'b>) -> Expr<'b> {
+    /// The steepest direction for a gradient of `x`, or of `z` for attacks under a parametrised threat model.
+    pub fn steepest(&self, g: Expr<'b>) -> Result<Expr<'b>, LinkError> {
         let threat = self.link.threat;
-        match threat.norm.parameter {
+        Ok(match self.moved("Steepest")? {
             None => (threat.norm.steepest)(self.shaped(g)).reshape_like(g),
             Some(parameter) => parameter.steepest(g, &threat.scale, self.shape()),
+        })
+    }
+
+    /// What a function of the threat model is about: the image (`None`), or for attacks its parameter.
+    fn moved(&self, function: &str) -> Result<Option<Parameter>, LinkError> {
+        let row = self.link.threat.norm;
+        if row.parameter.is_none() || self.attacks {
+            return Ok(row.parameter);
         }
+        let why = format!("moves the parameter of an attack under the threat model {}; metrics look at images", row.name);
+        Err(LinkError::Function { name: function.to_owned(), why })
     }
 
     /// C, H, W of the model's images.

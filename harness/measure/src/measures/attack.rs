@@ -5,10 +5,11 @@ use flatscape_host::Program;
 
 use super::verdicts::Verdicts;
 use super::{Asked, Conditions, Group, Measure, Moves, Watch, failed, is_free};
-use crate::attack::{Attack, AttackError, Keep, Restart};
+use crate::attack::{Attack, AttackError, Keep, Proposal, Restart, Ruling};
 use crate::error::MeasureError;
 use crate::findings::Findings;
 use crate::request::Target;
+use crate::stage::StageError;
 
 /// Values of pixels that a group holds at most in one tensor: 32 MiB of float32. A group is a job's range where that is smaller.
 const PIXELS_OF_A_GROUP: usize = 8 << 20;
@@ -91,9 +92,15 @@ impl Moves for Programmed {
     /// The last iterates of the first restart.
     fn points(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<f32>>>, MeasureError> {
         let batch = on.aimed(self.target, &self.id);
-        let mut judge = |rows: &[usize], _: &[Vec<f32>]| Ok(vec![false; rows.len()]);
+        let mut judge = |rows: &[usize], _: &[Vec<f32>]| Ok(vec![Ruling::Rejected; rows.len()]);
         let restart = self.restart(on, 0, watch);
         let proposals = self.attack.run(&batch, &restart, &mut judge, &mut |_| {}).map_err(failed(&self.id))?;
-        Ok(proposals.into_iter().map(|p| p.x).collect())
+        let wrong = || failed(&self.id)(StageError::Result { name: "x0".into() }.into());
+        let clean = on.batch.x0.to_vec::<f32>().ok_or_else(wrong)?;
+        let origins = clean.chunks((clean.len() / on.batch.len().max(1)).max(1));
+        let image = |(p, origin): (Proposal, &[f32])| {
+            p.point.map(|point| on.conditions.threat.candidate(origin, point).x).filter(|x| !x.is_empty())
+        };
+        Ok(proposals.into_iter().zip(origins).map(image).collect())
     }
 }

@@ -20,7 +20,7 @@ use flatscape_intake::scores::{argmax, is_tied, margin};
 use crate::attack::{AttackError, Batch, Keep};
 use crate::columns::{BATCH_DIFFERENCE, CLEAN_MARGIN, ID, LABEL, PREDICTION, TIES};
 use crate::error::MeasureError;
-use crate::findings::Findings;
+use crate::findings::{Findings, FindingsError};
 use crate::link::Link;
 use crate::prepared::{Settings, check, numbers, offered};
 use crate::request::{At, Request, Target};
@@ -66,7 +66,47 @@ pub(crate) struct Group<'g> {
     pub verifier: &'g Verifier,
     pub batch: &'g Batch,
     /// What the model says about the images.
-    pub clean: &'g [Answer],
+    pub clean: &'g [CleanAnswer],
+}
+
+/// What the model says about an image alone, which decides whether there is something to attack.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CleanAnswer {
+    /// The class of the first of the largest scores; `None` where scores are undefined.
+    pub prediction: Option<usize>,
+    /// z_y − max z_i over i ≠ y; NaN where scores are undefined.
+    pub margin: f64,
+    /// Whether the label's score is the largest and another class has the same.
+    pub tied: bool,
+    /// How far the scores in batches differ, see [`Answer`]; 0 where batches were not asked.
+    pub difference: f64,
+    /// The scores; empty where they were read from findings, which do not hold them.
+    pub scores: Vec<f64>,
+}
+
+impl CleanAnswer {
+    /// What an answer says about an image with this label.
+    pub fn of(answer: Answer, label: usize) -> CleanAnswer {
+        let Answer { scores, difference } = answer;
+        let (prediction, margin, tied) = (argmax(&scores), margin(&scores, label), is_tied(&scores, label));
+        CleanAnswer { prediction, margin, tied, difference, scores }
+    }
+
+    /// The same from the findings of a clean job, for these samples in ascending order.
+    ///
+    /// # Errors
+    /// A column or a sample is missing.
+    pub fn read(findings: &Findings, ids: &[u64]) -> Result<Vec<CleanAnswer>, FindingsError> {
+        let known = findings.read(&ID)?;
+        let (predictions, margins, ties) = (findings.read(&PREDICTION)?, findings.read(&CLEAN_MARGIN)?, findings.read(&TIES)?);
+        let of = |&id: &u64| {
+            let row = known.binary_search(&(id as i64)).map_err(|_| FindingsError::Sample(id))?;
+            let prediction = usize::try_from(predictions[row]).ok();
+            let (margin, tied) = (margins[row], ties[row]);
+            Ok(CleanAnswer { prediction, margin, tied, difference: 0.0, scores: Vec::new() })
+        };
+        ids.iter().map(of).collect()
+    }
 }
 
 /// The observer of a measurement: receives the share that is done, and may request a stop.
@@ -87,14 +127,11 @@ impl Group<'_> {
     /// The columns that every kind has.
     pub fn findings(&self) -> Findings {
         let mut findings = Findings::default();
-        let each = |read: fn(&[f64], usize) -> f64| {
-            self.clean.iter().zip(&self.batch.y).map(|(answer, &y)| read(&answer.scores, y as usize)).collect::<Vec<f64>>()
-        };
         findings.put(&ID, self.batch.ids.iter().map(|&id| id as i64).collect());
         findings.put(&LABEL, self.batch.y.clone());
-        findings.put(&PREDICTION, self.clean.iter().map(|a| class(argmax(&a.scores))).collect());
-        findings.put(&CLEAN_MARGIN, each(margin));
-        findings.put(&TIES, self.clean.iter().zip(&self.batch.y).map(|(a, &y)| is_tied(&a.scores, y as usize)).collect());
+        findings.put(&PREDICTION, self.clean.iter().map(|a| class(a.prediction)).collect());
+        findings.put(&CLEAN_MARGIN, self.clean.iter().map(|a| a.margin).collect());
+        findings.put(&TIES, self.clean.iter().map(|a| a.tied).collect());
         findings.put(&BATCH_DIFFERENCE, self.clean.iter().map(|a| a.difference).collect());
         findings
     }

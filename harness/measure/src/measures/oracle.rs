@@ -9,6 +9,7 @@ use super::{Asked, Conditions, Group, Measure, Moves, Watch, failed};
 use crate::attack::{Batch, Keep, Proposal};
 use crate::error::MeasureError;
 use crate::findings::Findings;
+use flatscape_intake::refusal::Refusal;
 use crate::oracle::{Answers, Session};
 
 /// An attack of a plugin that asks for logits and gradients.
@@ -20,13 +21,17 @@ pub(crate) struct Oracle<'a> {
 
 impl<'a> Oracle<'a> {
     /// # Errors
-    /// The engine refuses the model or its gradient.
+    /// The engine refuses the model or its gradient. The threat model decodes images from a parameter, which `oracle/1` does not
+    /// offer.
     pub fn new(
         engine: &dyn Engine,
         conditions: &Conditions<'a>,
         asked: Asked<'a>,
         keep: Keep,
     ) -> Result<Oracle<'a>, MeasureError> {
+        if conditions.threat.norm.parameter.is_some() {
+            return Err(MeasureError::Stored(undecoded(&asked.component.id, conditions.threat.norm.name)));
+        }
         let answers = asked.linked(conditions, None, |link| Answers::compile(engine, link))?;
         Ok(Oracle { asked, answers, keep })
     }
@@ -40,6 +45,12 @@ impl<'a> Oracle<'a> {
         let fault = on.conditions.plugins.run_oracle(component, arguments, task, &mut session).err();
         (session.finish(), fault.map(MeasureError::from))
     }
+}
+
+/// `U091`: an attack that offers images, under a threat model that decodes them from a parameter.
+pub fn undecoded(id: &str, threat: &str) -> Refusal {
+    let what = format!("{id} offers images (oracle/1), and under the threat model {threat} images are decoded from a parameter");
+    Refusal::usage(91, what).help("use an attack that is a program, or another threat model")
 }
 
 impl Measure for Oracle<'_> {
@@ -60,7 +71,7 @@ impl Measure for Oracle<'_> {
             return Ok((verdicts.findings()?, None));
         }
         let (proposals, fault) = self.run(on, &batch.select(&active), watch.stop);
-        let seen = |p: &Proposal| fault.is_none() || p.x.is_some() || p.forwards + p.backwards > 0;
+        let seen = |p: &Proposal| fault.is_none() || p.point.is_some() || p.forwards + p.backwards > 0;
         let (samples, proposals): (Vec<usize>, Vec<Proposal>) =
             active.into_iter().zip(proposals).filter(|(_, p)| seen(p)).unzip();
         verdicts.take(&samples, proposals).map_err(failed(id))?;
@@ -79,7 +90,7 @@ impl Moves for Oracle<'_> {
         let (proposals, fault) = self.run(on, &on.aimed(self.asked.target, &self.asked.component.id), watch.stop);
         match fault {
             Some(fault) => Err(fault),
-            None => Ok(proposals.into_iter().map(|p| p.x).collect()),
+            None => Ok(proposals.into_iter().map(|p| p.point).collect()),
         }
     }
 }

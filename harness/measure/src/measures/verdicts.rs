@@ -2,19 +2,19 @@
 //! what was proposed, not which attack did it.
 
 use flatscape_graph::Tensor;
-use flatscape_intake::scores::argmax;
 
-use super::{Group, class};
-use crate::attack::{AttackError, Batch, Keep, Proposal};
+use super::{CleanAnswer, Group, class};
+use crate::attack::{AttackError, Batch, Keep, Proposal, Ruling};
 use crate::columns::{
     ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE, FORWARDS, GRADIENTS,
     LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION,
-    WITNESS_X, ZERO_GRADIENTS,
+    WITNESS_X, WITNESS_Z, ZERO_GRADIENTS,
 };
 use crate::error::MeasureError;
 use crate::findings::{Findings, FindingsError};
 use crate::levels::on_grid;
 use crate::stage::StageError;
+use crate::threats::Candidate;
 use crate::verify::{Finding, Outcome, Region};
 
 /// A count that a proposal keeps, and its column.
@@ -36,7 +36,7 @@ const REMEMBERED: usize = 10;
 #[derive(Clone)]
 struct Judged {
     finding: Finding,
-    x: Vec<f32>,
+    point: Candidate,
     loss: f64,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Verdicts<'g> {
 impl<'g> Verdicts<'g> {
     pub fn new(on: &'g Group<'g>, batch: &'g Batch, keep: Keep) -> Verdicts<'g> {
         let n = batch.len();
-        let right = |(answer, &y): (&crate::verify::Answer, &i64)| argmax(&answer.scores) == Some(y as usize);
+        let right = |(answer, &y): (&CleanAnswer, &i64)| answer.prediction == Some(y as usize);
         Verdicts {
             on,
             batch,
@@ -93,15 +93,17 @@ impl<'g> Verdicts<'g> {
         self.keep == Keep::FirstSuccess && broken(&self.best[sample]) && self.grid.as_ref().is_none_or(|g| broken(&g[sample]))
     }
 
-    /// Judges points that an attack claims to be adversarial examples: which samples are done.
+    /// Judges points that an attack claims to be adversarial examples. For the nearest goal one stands if it is one; otherwise it
+    /// must end the attack on its sample.
     ///
     /// # Errors
     /// The judge failed.
-    pub fn judge(&mut self, samples: &[usize], points: &[Vec<f32>]) -> Result<Vec<bool>, AttackError> {
-        let proposals: Vec<Proposal> =
-            points.iter().map(|x| Proposal { x: Some(x.clone()), claimed: true, ..Proposal::default() }).collect();
-        self.look_at(samples, &proposals)?;
-        Ok(samples.iter().map(|&sample| self.is_done(sample)).collect())
+    pub fn judge(&mut self, samples: &[usize], points: &[Vec<f32>]) -> Result<Vec<Ruling>, AttackError> {
+        let claim = |point: &Vec<f32>| Proposal { point: Some(point.clone()), claimed: true, ..Proposal::default() };
+        let broken = self.look_at(samples, &points.iter().map(claim).collect::<Vec<_>>())?;
+        let stands = |(&sample, broken): (&usize, bool)| if self.keep == Keep::Nearest { broken } else { self.is_done(sample) };
+        let stands = samples.iter().zip(broken).map(stands);
+        Ok(stands.map(|stands| if stands { Ruling::Stands } else { Ruling::Rejected }).collect())
     }
 
     /// Takes over what an attack proposes at its end, and its cost.
@@ -121,21 +123,25 @@ impl<'g> Verdicts<'g> {
         let left: Vec<usize> = (0..samples.len()).filter(|&row| !self.is_done(samples[row])).collect();
         let samples: Vec<usize> = left.iter().map(|&row| samples[row]).collect();
         let proposals: Vec<Proposal> = left.iter().map(|&row| proposals[row].clone()).collect();
-        self.look_at(&samples, &proposals)
+        self.look_at(&samples, &proposals).map(drop)
     }
 
-    /// Judges one proposal per sample and keeps the better ones.
-    fn look_at(&mut self, samples: &[usize], proposals: &[Proposal]) -> Result<(), AttackError> {
+    /// Judges one proposal per sample and keeps the better ones. Returns which are adversarial examples.
+    fn look_at(&mut self, samples: &[usize], proposals: &[Proposal]) -> Result<Vec<bool>, AttackError> {
         if samples.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let part = self.batch.select(samples);
         let region = if self.keep == Keep::Nearest { Region::Box } else { Region::Ball };
-        let points: Vec<Option<Vec<f32>>> = proposals.iter().map(|p| p.x.clone()).collect();
         let Group { conditions, verifier, .. } = self.on;
+        let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
+        let origins = || clean.chunks((clean.len() / samples.len()).max(1));
+        let candidate = |(origin, p): (&[f32], &Proposal)| p.point.clone().map(|p| conditions.threat.candidate(origin, p));
+        let points: Vec<Option<Candidate>> = origins().zip(proposals).map(candidate).collect();
         let judged = verifier.judge(&conditions.threat, region, &part.x0, &part.y, &points)?;
+        let broken = judged.iter().map(|finding| finding.outcome == Outcome::Broken).collect();
         let tolerated = conditions.threat.tolerated();
-        for ((&sample, mut finding), proposal) in samples.iter().zip(judged).zip(proposals) {
+        for (((&sample, mut finding), point), proposal) in samples.iter().zip(judged).zip(&points).zip(proposals) {
             self.rejected[sample] += i64::from(finding.rejection.is_some());
             self.difference[sample] = self.difference[sample].max(finding.difference);
             self.spent[sample].claimed |= proposal.claimed;
@@ -143,27 +149,27 @@ impl<'g> Verdicts<'g> {
             if finding.outcome == Outcome::NanInBall && finding.distance > tolerated {
                 finding.outcome = Outcome::Held;
             }
-            let Some(x) = &proposal.x else { continue };
-            better(&mut self.best[sample], Judged { finding, x: x.clone(), loss: proposal.loss });
+            let Some(point) = point else { continue };
+            better(&mut self.best[sample], Judged { finding, point: point.clone(), loss: proposal.loss });
         }
-        let Some(grid) = &mut self.grid else { return Ok(()) };
-        let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
-        let width = (clean.len() / samples.len()).max(1);
-        let stored = |(origin, point): (&[f32], &Option<Vec<f32>>)| {
-            point.as_ref().filter(|p| p.len() == width).map(|point| on_grid(&conditions.threat, origin, point))
+        let Some(grid) = &mut self.grid else { return Ok(broken) };
+        let threat = conditions.threat.in_levels();
+        let stored = |(origin, point): (&[f32], &Option<Candidate>)| {
+            let fits = point.as_ref().filter(|p| p.x.len() == origin.len());
+            fits.map(|p| Candidate { x: on_grid(&threat, origin, &p.x), z: p.z.clone() })
         };
-        let stored: Vec<Option<Vec<f32>>> = clean.chunks(width).zip(&points).map(stored).collect();
-        let judged = verifier.judge(&conditions.threat, region, &part.x0, &part.y, &stored)?;
-        for (((&sample, finding), x), proposal) in samples.iter().zip(judged).zip(stored).zip(proposals) {
-            let Some(x) = x else { continue };
-            let judged = Judged { finding, x, loss: proposal.loss };
+        let stored: Vec<Option<Candidate>> = origins().zip(&points).map(stored).collect();
+        let judged = verifier.judge(&threat, region, &part.x0, &part.y, &stored)?;
+        for (((&sample, finding), point), proposal) in samples.iter().zip(judged).zip(stored).zip(proposals) {
+            let Some(point) = point else { continue };
+            let judged = Judged { finding, point, loss: proposal.loss };
             // a point on the grid that is broken is one of any float values, too
             if judged.finding.outcome == Outcome::Broken {
                 better(&mut self.best[sample], judged.clone());
             }
             better(&mut grid[sample], judged);
         }
-        Ok(())
+        Ok(broken)
     }
 
     fn outcome(&self, best: &[Option<Judged>], sample: usize) -> Outcome {
@@ -227,8 +233,14 @@ impl<'g> Verdicts<'g> {
         findings.put(&WITNESS_ID, witnesses.iter().map(|(i, _)| self.batch.ids[*i] as i64).collect());
         findings.put(&WITNESS_PREDICTION, witnesses.iter().map(|(_, j)| class(j.finding.prediction)).collect());
         findings.put(&WITNESS_DISTANCE, witnesses.iter().map(|(_, j)| j.finding.distance).collect());
-        let points: Vec<f32> = witnesses.iter().flat_map(|(_, j)| j.x.iter().copied()).collect();
-        findings.array(WITNESS_X.name, &[witnesses.len(), c, h, w], points)
+        let points: Vec<f32> = witnesses.iter().flat_map(|(_, j)| j.point.x.iter().copied()).collect();
+        findings.array(WITNESS_X.name, &[witnesses.len(), c, h, w], points)?;
+        let threat = &self.on.conditions.threat;
+        if threat.norm.parameter.is_none() {
+            return Ok(());
+        }
+        let parameters: Vec<f32> = witnesses.iter().flat_map(|(_, j)| j.point.z.iter().flatten().copied()).collect();
+        findings.array(WITNESS_Z.name, &[witnesses.len(), threat.parameters([c, h, w])], parameters)
     }
 }
 

@@ -147,6 +147,24 @@ pub struct ThreatModel {
     pub lo: f32,
     /// Largest pixel.
     pub hi: f32,
+    /// Whether decoded images are rounded to 8 bits, for models that take integers; see [`ThreatModel::in_levels`].
+    pub levels: bool,
+}
+
+/// A point that is judged: the image, and the parameter that it was decoded from where the threat model has one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// C·H·W values in pixel units.
+    pub x: Vec<f32>,
+    /// P values; `None` where the image itself is changed.
+    pub z: Option<Vec<f32>>,
+}
+
+impl From<Vec<f32>> for Candidate {
+    /// An image without a parameter.
+    fn from(x: Vec<f32>) -> Candidate {
+        Candidate { x, z: None }
+    }
 }
 
 impl ThreatModel {
@@ -185,6 +203,12 @@ impl ThreatModel {
         ThreatModel { shape: Some(shape), ..self.clone() }
     }
 
+    /// The same for images that are rounded to 8 bits after they were decoded. Changes nothing where nothing is decoded.
+    #[must_use]
+    pub fn in_levels(&self) -> ThreatModel {
+        ThreatModel { levels: true, ..self.clone() }
+    }
+
     /// As it is written, e.g. `linf:8/255`.
     pub fn text(&self) -> String {
         format!("{}:{}", self.norm.name, self.spelling)
@@ -203,16 +227,30 @@ impl ThreatModel {
         if x.len() != x0.len() || !fits {
             return None;
         }
-        match &self.norm.parameter {
-            None => (self.norm.distance)(x, x0, self.shape),
-            Some(parameter) => parameter.distance(x, x0, z?, &self.scale, self.shape?),
-        }
+        let Some(parameter) = &self.norm.parameter else { return (self.norm.distance)(x, x0, self.shape) };
+        let (z, shape) = (z?, self.shape?);
+        let decoded = parameter.is_one(z, shape) && parameter.decodes_to(x, x0, z, self.levels, shape);
+        decoded.then(|| parameter.distance(z, &self.scale, shape))
+    }
+
+    /// The candidate behind what an attack moves: the image, or the parameter that it is decoded from, in double precision, rounded
+    /// to float32. Where it cannot be decoded (a number is missing, NaN or infinite) the image is empty, and no judge admits it.
+    pub fn candidate(&self, x0: &[f32], moved: Vec<f32>) -> Candidate {
+        let Some(parameter) = &self.norm.parameter else { return moved.into() };
+        let shape = self.shape.filter(|&shape| parameter.is_one(&moved, shape) && x0.len() == shape.iter().product::<usize>());
+        let decoded = shape.map(|shape| (parameter.decoded)(x0, &moved, shape)).unwrap_or_else(Vec::new);
+        Candidate { x: decoded.into_iter().map(|v| v as f32).collect(), z: Some(moved) }
     }
 
     /// Whether a point of one sample is finite, in the box and in the ball around `x0`.
     pub fn contains(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> bool {
         let inside = |v: &f32| v.is_finite() && (self.lo..=self.hi).contains(v);
         x.iter().all(inside) && self.distance(x, x0, z).is_some_and(|distance| distance <= self.tolerated())
+    }
+
+    /// Whether radii of the two count the same, so that the larger one contains the smaller one.
+    pub fn is_nested_with(&self, other: &ThreatModel) -> bool {
+        self.norm.name == other.norm.name && self.scale == other.scale
     }
 
     /// P: how many numbers a program gives as `z` for images of a shape. Where nothing is decoded, z is the image.
@@ -249,7 +287,7 @@ fn of_row(row: &'static Threat, spelling: &str, large: bool) -> Result<ThreatMod
         let help = format!("did you mean {}:{spelling}/255? if not, say --eps-is-large-on-purpose", row.name);
         return Err(Refusal::usage(90, why).help(help));
     }
-    Ok(ThreatModel { norm: row, eps, scale, shape: None, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0 })
+    Ok(ThreatModel { norm: row, eps, scale, shape: None, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0, levels: false })
 }
 
 /// A number of pixel values. The error is a clause.
@@ -258,6 +296,6 @@ fn plain(spelling: &str) -> Result<Radius, String> {
 }
 
 /// All axes but the first.
-fn sample_axes(x: Expr<'_>) -> Vec<i64> {
+pub(crate) fn sample_axes(x: Expr<'_>) -> Vec<i64> {
     (1..x.rank().unwrap_or(1) as i64).collect()
 }

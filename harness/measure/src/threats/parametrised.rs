@@ -4,9 +4,11 @@ use flatscape_graph::Expr;
 
 use super::{Parameter, Radius, Scale, Threat, sampling};
 
-/// How far a point may lie from what its parameter decodes to: places are computed in float32, where they are exact to about
-/// 1e-5 of a pixel.
-const DECODED: f64 = 1e-4;
+/// How far a pixel may lie from what its parameter decodes to: it is that value, rounded to float32.
+const DECODED: f64 = 1e-5;
+
+/// How much farther, where images are rounded to 8 bits after they were decoded: half a level.
+const ROUNDED: f64 = 0.5 / 255.0;
 
 /// The part of a row that is the same for every parametrised threat model: images have no distance without their parameter, and
 /// the linker takes the formulas of [`Parameter`] instead of those of images.
@@ -27,20 +29,30 @@ pub(super) const fn parametrised() -> Threat {
 }
 
 impl Parameter {
-    /// max |zᵢ|/unitᵢ, where `x` is what z decodes to; a unit of 0 admits 0 only.
-    pub(super) fn distance(&self, x: &[f32], x0: &[f32], z: &[f32], scale: &Scale, shape: [usize; 3]) -> Option<f64> {
-        let units = (self.units)(scale, shape);
-        if z.len() != units.len() || z.iter().any(|v| !v.is_finite()) {
-            return None;
-        }
-        let decoded = (self.decoded)(x0, z, shape);
+    /// Whether z is a parameter of such images: P finite numbers.
+    pub(super) fn is_one(&self, z: &[f32], shape: [usize; 3]) -> bool {
+        z.len() == (self.count)(shape) && z.iter().all(|v| v.is_finite())
+    }
+
+    /// Whether `x` is what z decodes to; with `rounded` up to the 8 bits to which it was rounded.
+    pub(super) fn decodes_to(&self, x: &[f32], x0: &[f32], z: &[f32], rounded: bool, shape: [usize; 3]) -> bool {
+        let slack = if rounded { DECODED + ROUNDED } else { DECODED };
         // a difference that is NaN is not small
-        let near = |(want, &have): (&f64, &f32)| (want - f64::from(have)).abs() <= DECODED;
-        if !decoded.iter().zip(x).all(near) {
-            return None;
-        }
+        let near = |(want, &have): (&f64, &f32)| (want - f64::from(have)).abs() <= slack;
+        (self.decoded)(x0, z, shape).iter().zip(x).all(near)
+    }
+
+    /// max |zᵢ|/unitᵢ; a unit of 0 admits 0 only.
+    pub(super) fn distance(&self, z: &[f32], scale: &Scale, shape: [usize; 3]) -> f64 {
         let share = |(z, unit): (&f32, &f64)| if *z == 0.0 { 0.0 } else { f64::from(z.abs()) / unit };
-        Some(z.iter().zip(&units).map(share).fold(0.0, f64::max))
+        z.iter().zip(&(self.units)(scale, shape)).map(share).fold(0.0, f64::max)
+    }
+
+    /// The same as a graph: [N] for z [N,P]. A unit of 0 makes every other number infinitely far.
+    pub fn distance_graph<'b>(&self, z: Expr<'b>, scale: &Scale, shape: [usize; 3]) -> Expr<'b> {
+        let inverse = |unit: &f64| if *unit == 0.0 { f64::from(f32::MAX) } else { 1.0 / unit };
+        let inverses: Vec<f64> = (self.units)(scale, shape).iter().map(inverse).collect();
+        (z.abs() * sampling::row(z, &inverses)).reduce("ReduceMax", &[1], false)
     }
 
     /// clip(z, −ε·unit, ε·unit), [N,P]; ε a scalar or [N,1]
