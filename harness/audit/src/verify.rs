@@ -273,7 +273,8 @@ impl Witnesses {
         let parameters = file.tensor("z").map(|_| file.get::<f32>("z").map_err(|e| e.to_string())).transpose()?;
         let rows = [labels.len(), predictions.len(), x0.shape().first().copied().unwrap_or(0)];
         let split = |values: &[f32]| values.len().is_multiple_of(ids.len()).then(|| values.len() / ids.len());
-        let width = Some(&points).filter(|_| !ids.is_empty() && rows.iter().all(|&rows| rows == ids.len())).and_then(|p| split(p));
+        let width =
+            Some(&points).filter(|_| !ids.is_empty() && rows.iter().all(|&rows| rows == ids.len())).and_then(|p| split(p));
         let count = parameters.as_ref().map_or(Some(0), |z| split(z).filter(|_| width.is_some()));
         let (Some(width), Some(count)) = (width, count) else { return Err("its columns have different lengths".to_owned()) };
         let candidate = |row: usize| Candidate {

@@ -11,8 +11,12 @@ use crate::manifest::Manifest;
 use crate::stored::Stored;
 
 /// The columns of an attack's findings that its witnesses take over, and what they are called in the file.
-const TAKEN: [(&str, &str); 4] =
-    [(WITNESS_X.name, "x_adv"), (WITNESS_Z.name, "z"), (WITNESS_PREDICTION.name, "prediction"), (WITNESS_DISTANCE.name, "distance")];
+const TAKEN: [(&str, &str); 4] = [
+    (WITNESS_X.name, "x_adv"),
+    (WITNESS_Z.name, "z"),
+    (WITNESS_PREDICTION.name, "prediction"),
+    (WITNESS_DISTANCE.name, "distance"),
+];
 
 /// The witness files of a run: name and bytes, one per attack that broke something.
 ///

@@ -57,9 +57,9 @@ fn l1<'b>(g: &Names<'b>) -> Expr<'b> {
     g.noise_rademacher() * e / (e.sum(&[1], true) + rest)
 }
 
-/// U(−1, 1)^D: ε times that changes every pixel, mostly up to the box, and the host keeps ε of them
+/// 0.05/ε·U(−1, 1)^D: ε pixels at random, changed little. Pixels that start at the faces of the box are never exchanged for others
 fn l0<'b>(g: &Names<'b>) -> Expr<'b> {
-    g.noise_uniform()
+    g.noise_uniform() * 0.05 / g.eps().max(1.0)
 }
 
 /// U(0, 1), \[N, width\]

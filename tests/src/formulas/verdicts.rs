@@ -62,7 +62,10 @@ fn points_where_the_model_gives_no_number_are_found() {
                 let proposal = toy.attack(&*engine, written, &threat, &batch, How { keep: Keep::FirstSuccess, ..LAST }).remove(0);
                 assert!(!proposal.claimed);
                 let verifier = Verifier::new(&*engine, &toy.graph, &threat, 2).expect("a verifier");
-                let found = verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[proposal.point.map(Into::into)]).expect("judged").remove(0);
+                let found = verifier
+                    .judge(&threat, Region::Ball, &batch.x0, &batch.y, &[proposal.point.map(Into::into)])
+                    .expect("judged")
+                    .remove(0);
                 assert_eq!(found.outcome, expected, "{written} under {name} on {}", engine.name());
             }
         }
@@ -103,8 +106,10 @@ fn a_class_that_cannot_be_is_an_answer() {
         for (toy, expected) in [(&flat, Outcome::Held), (&toy, Outcome::NanInBall)] {
             let verifier = Verifier::new(&*engine, &toy.graph, &threat, 2).expect("a verifier");
             let batch = toy.batch(&[vec![0.45, 0.5]], &[1]);
-            let found =
-                verifier.judge(&threat, Region::Ball, &batch.x0, &batch.y, &[Some(vec![0.4, 0.5].into())]).expect("judged").remove(0);
+            let found = verifier
+                .judge(&threat, Region::Ball, &batch.x0, &batch.y, &[Some(vec![0.4, 0.5].into())])
+                .expect("judged")
+                .remove(0);
             assert_eq!(found.outcome, expected, "on {}", engine.name());
         }
     }

@@ -30,7 +30,8 @@ fn results_of_shard_are_accepted_by_an_audit_that_waits() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
     let waiting = tiny(&["--jobs", "0"]);
-    let child = command(folder.path(), &waiting).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child =
+        command(folder.path(), &waiting).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
     until("the jobs are written", || run.join("jobs.json").is_file());
     for name in names(&run) {
         let (job, out) = (format!("run/jobs/{name}.json"), format!("run/shards/{name}.npz"));

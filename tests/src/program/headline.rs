@@ -19,7 +19,12 @@ fn case(test: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// The standard digits network behind and before other operators, in `net.onnx`.
-fn digits(folder: &Path, dtype: DType, head: impl for<'b> Fn(Expr<'b>) -> Expr<'b>, tail: impl for<'b> Fn(Expr<'b>, Expr<'b>) -> Expr<'b>) {
+fn digits(
+    folder: &Path,
+    dtype: DType,
+    head: impl for<'b> Fn(Expr<'b>) -> Expr<'b>,
+    tail: impl for<'b> Fn(Expr<'b>, Expr<'b>) -> Expr<'b>,
+) {
     let bytes = std::fs::read(root().join("models/digits-standard/model.onnx")).expect("the model file");
     let network = onnx::read(&bytes).expect("it reads").graph;
     let builder = Builder::new(Graph::new("net"));
@@ -54,16 +59,22 @@ fn value(run: &Run, component: &str, metric: &str) -> f64 {
 #[test]
 fn what_a_model_answers_in_large_batches_decides_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    digits(folder.path(), DType::F32, |x| x, |x, z| {
-        let b = x.builder();
-        let count = x.shape().slice(&[0], &[1], &[0], &[1]).cast(DType::F32);
-        let many = count.greater(8.0).cast(DType::F32);
-        let top = z.reduce("ReduceMax", &[1], true);
-        let first = z.at_least(top).cast(DType::F32);
-        z + first * many.reshape(&[1, 1]) * b.constant(Tensor::scalar(3f32))
-    });
+    digits(
+        folder.path(),
+        DType::F32,
+        |x| x,
+        |x, z| {
+            let b = x.builder();
+            let count = x.shape().slice(&[0], &[1], &[0], &[1]).cast(DType::F32);
+            let many = count.greater(8.0).cast(DType::F32);
+            let top = z.reduce("ReduceMax", &[1], true);
+            let first = z.at_least(top).cast(DType::F32);
+            z + first * many.reshape(&[1, 1]) * b.constant(Tensor::scalar(3f32))
+        },
+    );
     let common = ["--data", "digits", "-n", "40", "--threat", "linf:0.1", "--attack", "pgd:steps=10"];
-    let plain = Run::new(&[&["audit", "digits-standard", "--landscapes", "0", "--out", "run"][..], EMBEDDED, &common[..]].concat());
+    let plain =
+        Run::new(&[&["audit", "digits-standard", "--landscapes", "0", "--out", "run"][..], EMBEDDED, &common[..]].concat());
     let expected = plain.expect(0);
     let (clean, robust) = (value(&expected, "clean", "clean_accuracy"), value(&expected, "pgd", "robust_accuracy"));
     for size in ["1", "8", "9", "64"] {
@@ -100,8 +111,8 @@ fn a_model_that_takes_integers_is_judged_on_integers() {
     let common = ["--data", "digits", "-n", "60", "--threat", "linf:2/255", "--attack", "pgd:steps=10"];
     let run = audit(folder.path(), &common);
     assert!([0, 9].contains(&run.code()), "{}", run.said());
-    let [headline, grid, any] = ["robust_accuracy", "robust_accuracy_uint8", "robust_accuracy_continuous"]
-        .map(|metric| value(&run, "pgd", metric));
+    let [headline, grid, any] =
+        ["robust_accuracy", "robust_accuracy_uint8", "robust_accuracy_continuous"].map(|metric| value(&run, "pgd", metric));
     assert!(headline == grid && any <= grid && grid < 1.0, "{headline} {grid} {any}");
     let columns = run.table("samples.csv");
     let broken: Vec<&str> = columns.iter().filter(|r| r["pgd.outcome"] == "broken").map(|r| r["id"].as_str()).collect();
@@ -121,6 +132,7 @@ fn equal_scores_are_judged_by_the_first_of_the_largest() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::copy(model, folder.path().join("net.onnx")).expect("a model");
     std::fs::copy(data, folder.path().join("data.npz")).expect("images");
-    let run = audit(folder.path(), &["--data", "data.npz", "--threat", "linf:0.1", "--attack", "fgsm", "--attack", "pgd:steps=40"]);
+    let run =
+        audit(folder.path(), &["--data", "data.npz", "--threat", "linf:0.1", "--attack", "fgsm", "--attack", "pgd:steps=40"]);
     assert!(value(&run, "pgd", "robust_accuracy") <= 0.37, "{}", run.said());
 }

@@ -48,8 +48,21 @@ impl<'b, 'a> Scope<'b, 'a> {
         let attacks = matches!(at, Point::Decoded | Point::Start);
         let (fed, derived) = (HashMap::new(), HashMap::new());
         let (point, parameter, direction) = (None, None, None);
-        let mut scope =
-            Scope { link, builder, head, forwards: 0, backwards: 0, model, fed, derived, point, attacks, parameter, direction, here };
+        let mut scope = Scope {
+            link,
+            builder,
+            head,
+            forwards: 0,
+            backwards: 0,
+            model,
+            fed,
+            derived,
+            point,
+            attacks,
+            parameter,
+            direction,
+            here,
+        };
         if at == Point::Decoded {
             scope.decode();
         }
@@ -84,7 +97,8 @@ impl<'b, 'a> Scope<'b, 'a> {
         match (threat.norm.parameter, self.parameter) {
             (None, _) => Ok(self.point_of(anchor)),
             (Some(_), _) if !self.attacks => {
-                let why = format!("is the parameter of an attack under the threat model {}; metrics look at images", threat.norm.name);
+                let why =
+                    format!("is the parameter of an attack under the threat model {}; metrics look at images", threat.norm.name);
                 Err(LinkError::name("z", why))
             }
             (Some(_), Some(z)) if anchor == Anchor::Here => Ok(z),

@@ -9,8 +9,8 @@ use super::{Asked, Conditions, Group, Measure, Moves, Watch, failed};
 use crate::attack::{Batch, Keep, Proposal};
 use crate::error::MeasureError;
 use crate::findings::Findings;
-use flatscape_intake::refusal::Refusal;
 use crate::oracle::{Answers, Session};
+use flatscape_intake::refusal::Refusal;
 
 /// An attack of a plugin that asks for logits and gradients.
 pub(crate) struct Oracle<'a> {

@@ -44,25 +44,27 @@ fn distance_graph<'b>(x: Expr<'b>, x0: Expr<'b>) -> Expr<'b> {
     pixels.sum(&sample_axes(x), false)
 }
 
-/// The ε pixels of the largest change, max over channels of |clip(x) − x0|, keep it; the others return to x0. Of equal changes
-/// the engine's order decides; the number is exact.
+/// The nearest point of ball ∩ box in the Euclidean norm: the ε pixels that gain most by it keep clip(x), the others return to x0.
+/// A pixel gains Σ over channels of (x − x0)² − (x − clip(x))², so that what lies beyond the box counts, too. Of equal gains the
+/// engine's order decides; the number is exact.
 fn project<'b>(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b> {
     let b = x.builder();
-    let x = x.max(ball.lo).min(ball.hi);
+    let clipped = x.max(ball.lo).min(ball.hi);
     let dims: Option<Vec<usize>> = x.dims().and_then(|dims| dims.iter().skip(1).map(|d| d.fixed()).collect());
     let Some([_, h, w]) = dims.and_then(|dims| <[usize; 3]>::try_from(dims).ok()) else {
         b.graph_mut().add_problem("the l0 projection needs images [N,C,H,W] of known size".to_owned());
-        return x;
+        return clipped;
     };
     let pixels = h * w;
-    let change = (x - ball.x0).abs().reduce("ReduceMax", &[1], false).reshape(&[-1, pixels as i64]);
-    let order = b.ops("TopK", &[change, b.ints(&[pixels as i64])], 2, [("axis", 1.into())])[1];
+    let (moved, beyond) = (x - ball.x0, x - clipped);
+    let gain = (moved * moved - beyond * beyond).sum(&[1], false).reshape(&[-1, pixels as i64]);
+    let order = b.ops("TopK", &[gain, b.ints(&[pixels as i64])], 2, [("axis", 1.into())])[1];
     let places: Vec<f32> = (1..=pixels).map(|place| place as f32).collect();
     let places = b.constant(Tensor::new(&[1, pixels], places).unwrap_or_else(|| Tensor::scalar(0f32)));
-    let zeros = change * 0.0;
+    let zeros = gain * 0.0;
     let rank = b.op("ScatterElements", &[zeros, order, zeros + places], Attributes::none().with("axis", 1));
     let rank = rank.reshape(&[-1, 1, h as i64, w as i64]);
-    rank.cast(DType::F32).at_most(ball.eps).select(x, ball.x0)
+    rank.cast(DType::F32).at_most(ball.eps).select(clipped, ball.x0)
 }
 
 /// g/‖g‖₂: the ball has no steepest direction of unit length, because the size of a change is free

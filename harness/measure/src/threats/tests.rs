@@ -138,8 +138,7 @@ fn projections_have_their_closed_forms() {
     assert_projected("l1", &[0.4, -0.2, 0.0], 0.2, (0.0, 0.35), &[0.1, -0.1, 0.0]);
 }
 
-/// Two channels of two by two pixels: the pixels of the largest change in any channel stay, wholly, and what the box cuts off
-/// does not count.
+/// Two channels of two by two pixels: the pixels that gain most stay, wholly; what lies beyond the box counts and is cut off.
 #[test]
 fn the_l0_projection_keeps_whole_pixels() {
     let row = norm("l0").expect("a row");
