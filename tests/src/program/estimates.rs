@@ -11,7 +11,7 @@ use crate::provision::command;
 fn a_long_part_is_announced_and_tells_how_far_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut arguments = vec!["audit", "digits-standard", "--data", "digits", "-n", "300", "--threat", "linf:0.1"];
-    arguments.extend(["--attack", "fgsm", "--metric", "phi:grid=201,directions=20", "--landscapes", "0", "--out", "run"]);
+    arguments.extend(["--attack", "fgsm", "--metric", "phi:grid=61,directions=10", "--landscapes", "0", "--out", "run"]);
     arguments.extend(EMBEDDED);
     let mut started = command(folder.path(), &arguments);
     let mut child = started.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");

@@ -59,6 +59,9 @@ impl ShardCommand {
             Unfinished::Stopped => Refusal::state(108, "the job was asked to stop"),
         })?;
         let bytes = computed.findings.encode().map_err(Failure::output)?;
+        if let Some(folder) = self.out.parent() {
+            std::fs::create_dir_all(folder).map_err(Failure::output)?;
+        }
         files::publish(&self.out, &bytes)?;
         if let Some(refusal) = &computed.fault {
             let fault = Fault { job: job.hash()?, refusal: refusal.clone() };
