@@ -16,6 +16,7 @@
 //! | `# opset: 20` | the graph is of this opset, which is normalised; else it stands as it is |
 
 mod case;
+mod dead;
 mod differences;
 pub mod exceptions;
 mod golden;

@@ -183,8 +183,9 @@ pub struct Component {
     pub minimal: bool,
     /// The threat models (as written) that it serves; empty for a metric.
     pub serves: Vec<String>,
-    /// Whether it ascends an objective of its own instead of cross-entropy.
-    pub own_objective: bool,
+    /// Whether it steps on the gradient of cross-entropy itself, which is 0 in float32 where the model is sure: it brings no
+    /// objective and reads `grad`, or it keeps its control flow to itself. One that reads `ascent` does not.
+    pub reads_grad: bool,
     /// Number of steps of its program; absent where it keeps its control flow to itself.
     pub program_steps: Option<u32>,
     /// The argument `alpha`, in pixel units: by convention the length of a step.

@@ -130,7 +130,7 @@ struct Answer {
     /// The threat models that it serves, as written.
     serves: Vec<String>,
     program_steps: Option<u32>,
-    own_objective: bool,
+    reads_grad: bool,
 }
 
 /// What plugins are asked while a run is planned.
@@ -171,7 +171,7 @@ impl Asked<'_> {
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
-        let Answer { serves, program_steps, own_objective } = self.served(component, request, columns)?;
+        let Answer { serves, program_steps, reads_grad } = self.served(component, request, columns)?;
         Ok(manifest::Component {
             serves,
             request: request.clone(),
@@ -180,7 +180,7 @@ impl Asked<'_> {
             complete: arguments.complete(),
             kind: manifest::kind_name(kind).to_owned(),
             minimal: kind == Kind::Attack && component.goal == Goal::Minimal,
-            own_objective,
+            reads_grad,
             program_steps,
             step_length: find("alpha"),
             plugin: PluginFacts {
@@ -204,7 +204,8 @@ impl Asked<'_> {
             return Ok(Answer { serves: serves.into_iter().map(ThreatModel::text).collect(), ..Answer::default() });
         }
         let Some(model) = self.model.filter(|_| component.builds) else {
-            return Ok(Answer { serves: threats.iter().map(ThreatModel::text).collect(), ..Answer::default() });
+            let serves = threats.iter().map(ThreatModel::text).collect();
+            return Ok(Answer { serves, reads_grad: true, program_steps: None });
         };
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let mut answer = Answer::default();
@@ -219,7 +220,8 @@ impl Asked<'_> {
                     let outputs = program.graph(Role::Emit).map(|g| g.outputs().to_vec()).unwrap_or_default();
                     columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
                     answer.program_steps = Some(program.steps);
-                    answer.own_objective = program.graph(Role::Objective).is_some();
+                    let reads = |role: &Role| program.graph(*role).is_some_and(|g| g.input_named("grad").is_some());
+                    answer.reads_grad = program.graph(Role::Objective).is_none() && Role::ALL.iter().any(reads);
                     answer.serves.push(threat.text());
                 }
                 Err(error) if error.is_unsupported() => refusal = Some(of_host(error)),

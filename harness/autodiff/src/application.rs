@@ -200,6 +200,15 @@ pub(crate) fn list(dims: &[Dim]) -> String {
     format!("[{}]", dims.join(","))
 }
 
+/// The smallest normal number of float32: a divisor that is at least this one is never 0.
+pub(crate) const TINY: f64 = f32::MIN_POSITIVE as f64;
+
+/// v where a condition holds, 0 elsewhere. It is selected and not multiplied by a mask: where v is infinite or NaN and the condition
+/// does not hold, the result is 0.
+pub(crate) fn only_where<'b>(condition: Expr<'b>, v: Expr<'b>) -> Expr<'b> {
+    condition.select(v, v.scalar(0.0))
+}
+
 /// 1 − v.
 pub(crate) fn one_minus(v: Expr<'_>) -> Expr<'_> {
     v.scalar(1.0) - v

@@ -18,6 +18,7 @@ use keep::{BEST, BEST_SCORE, BROKEN, COUNTS, FOUND, Keeping, LOSSES, NOTHING, RE
 use lots::Lot;
 
 pub use keep::Keep;
+pub(crate) use keep::ZERO;
 
 /// The samples under attack: clean points in pixel units and what is known about them.
 #[derive(Clone, Debug)]

@@ -62,7 +62,7 @@ columns! {
     FORWARDS: i64 = "forwards", "Evaluations of the model spent on the sample.";
     BACKWARDS: i64 = "backwards", "Reverse passes spent on the sample.";
     GRADIENTS: i64 = "gradients", "Gradients that were counted.";
-    ZERO_GRADIENTS: i64 = "zero_gradients", "Of these, zero everywhere (largest entry below 1e-12).";
+    ZERO_GRADIENTS: i64 = "zero_gradients", "Of these, zero everywhere (no entry above the smallest normal number of float32).";
     BROKEN_GRADIENTS: i64 = "broken_gradients", "Of these, with an entry that is NaN or infinite.";
     UNMOVED_STEPS: i64 = "unmoved_steps", "Steps that did not change a single pixel.";
     LAST_LOSSES: f32 = "last_losses", "The losses before the last ten steps of the last restart, oldest first, [n,10]; NaN before the first step.";

@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
         for (row, entries) in rows.iter().zip(data.chunks(width)) {
             let proposal = &mut self.proposals[*row];
             proposal.gradients += 1;
-            proposal.zero_gradients += u64::from(entries.iter().all(|v| v.abs() < 1e-12));
+            proposal.zero_gradients += u64::from(entries.iter().all(|v| v.abs() <= crate::attack::ZERO));
             proposal.broken_gradients += u64::from(entries.iter().any(|v| !v.is_finite()));
         }
     }

@@ -13,7 +13,7 @@ static const char init[] = "init (float[N,D] x0) => (float[N,D] x, float[N,D] st
 static const char step[] =
     "step (float[N,D] x, float[N,D] ascent, float[N,D] state_m, float eps, float arg_decay, int64 steps)\n"
     "  => (float[N,D] x_next, float[N,D] state_m_next)\n"
-    "  <int64[1] pixels = {1}, float tiny = {1e-12}> {\n"
+    "  <int64[1] pixels = {1}, float tiny = {1e-30}> {\n"
     "  size = ReduceL1(ascent, pixels)\n"
     "  positive = Max(size, tiny)\n"
     "  direction = Div(ascent, positive)\n"

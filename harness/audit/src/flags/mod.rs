@@ -136,8 +136,8 @@ pub struct AttackEvidence {
     pub zero_gradients: u64,
     /// Of these, with a NaN or infinite entry.
     pub broken_gradients: u64,
-    /// Whether it ascends an objective of its own instead of cross-entropy.
-    pub own_objective: bool,
+    /// Whether it steps on the gradient of cross-entropy itself: it brings no objective and reads `grad`.
+    pub reads_grad: bool,
     /// Number of steps of its program; absent where it keeps its control flow to itself.
     pub program_steps: Option<u32>,
     /// Length of a step in pixel units, where the attack has such a parameter.

@@ -6,12 +6,12 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "zero-gradients",
         unreliable: true,
-        raised_if: "more than 5 % of the input gradients that an attack computed are zero everywhere (largest entry below \
-                    1e-12), NaN or infinite",
+        raised_if: "more than 5 % of the input gradients that an attack computed are zero everywhere (no entry above the \
+                    smallest normal number of float32), NaN or infinite",
         explanation: "Where the gradient vanishes an attack that follows it does not move, and its robust accuracy is \
                       meaningless. Saturated outputs, rounding and thresholds do this.",
-        advice: "Do not trust this number; attack with a loss on margins or without gradients, and look for rounding or a \
-                 saturated softmax in the model.",
+        advice: "Do not trust this number; attack with a loss on margins (pgd:loss=margin) or without gradients, and look for \
+                 rounding or a saturated softmax in the model.",
     },
     judge: |evidence| {
         let share = |bad: u64, all: u64| bad as f64 / all.max(1) as f64;

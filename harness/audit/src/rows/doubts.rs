@@ -109,7 +109,7 @@ fn evidence(part: &Part, threat: &crate::manifest::ThreatFacts) -> Result<Attack
         gradients: part.total("gradients")?,
         zero_gradients: part.total("zero_gradients")?,
         broken_gradients: part.total("broken_gradients")?,
-        own_objective: part.component.is_some_and(|c| c.own_objective),
+        reads_grad: part.component.is_some_and(|c| c.reads_grad),
         program_steps: part.component.and_then(|c| c.program_steps),
         step_length: part.component.and_then(|c| c.step_length),
     })

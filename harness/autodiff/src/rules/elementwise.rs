@@ -1,10 +1,11 @@
-//! Elementwise rules. A formula may give the extents of the result: the driver sums where the operand was broadcast.
+//! Elementwise rules. A dead branch is selected away and not multiplied by 0, so that what is infinite there does not become NaN.
+//! A formula may give the extents of the result: the driver sums where the operand was broadcast.
 
 use std::f64::consts::FRAC_2_SQRT_PI;
 
-use flatscape_graph::Expr;
+use flatscape_graph::{DType, Expr};
 
-use crate::application::{Application, one_minus};
+use crate::application::{Application, TINY, one_minus, only_where};
 use crate::rule::{Rule, each, vjp};
 
 pub(super) const RULES: &[Rule] = &[
@@ -22,10 +23,10 @@ pub(super) const RULES: &[Rule] = &[
         &[power_base, |n, ct| {
             let a = n.x(0);
             let safe = a.greater(0.0).select(a, a.scalar(1.0));
-            (ct * n.y(0) * safe.log()).cast(n.x(1).dtype())
+            (only_where(a.greater(0.0), ct) * n.y(0) * safe.log()).cast(n.x(1).dtype())
         }],
     )
-    .kink("the exponent's is 0 where the base is not positive"),
+    .kink("0 at the base 0 under an exponent below 1; the exponent's is 0 where the base is not positive"),
     // y = a − b · trunc(a/b)               ā = ȳ             b̄ = −ȳ · (a − y)/b
     vjp("Mod", &[|_, ct| ct, |n, ct| -(ct * ((n.x(0) - n.y(0)) / n.x(1)))]).kink("1 at the jumps"),
     // y = Σᵢ xᵢ          x̄ᵢ = ȳ
@@ -33,9 +34,10 @@ pub(super) const RULES: &[Rule] = &[
     // y = (1/k) Σᵢ xᵢ    x̄ᵢ = ȳ / k
     each("Mean", |n, _, ct| ct * (1.0 / n.operands() as f64)),
     // y = maxᵢ xᵢ        x̄ᵢ = ȳ · [xᵢ = y and no earlier operand does]
-    each("Max", |n, i, ct| ct * first_to_reach(n, i, |earlier, y| earlier.less(y))).kink("ties to the first operand"),
+    each("Max", |n, i, ct| only_where(first_to_reach(n, i, |earlier, y| earlier.less(y)), ct)).kink("ties to the first operand"),
     // y = minᵢ xᵢ        x̄ᵢ = ȳ · [xᵢ = y and no earlier operand does]
-    each("Min", |n, i, ct| ct * first_to_reach(n, i, |earlier, y| earlier.greater(y))).kink("ties to the first operand"),
+    each("Min", |n, i, ct| only_where(first_to_reach(n, i, |earlier, y| earlier.greater(y)), ct))
+        .kink("ties to the first operand"),
     // y = c ? a : b      ā = c ? ȳ : 0     b̄ = c ? 0 : ȳ
     vjp("Where", &[stop, |n, ct| n.x(0).select(ct, ct.scalar(0.0)), |n, ct| n.x(0).select(0.0, ct)]),
     // y = clip(x, l, h)  x̄ = ȳ · [l ≤ x ≤ h]          l̄ = ȳ · [x < l]     h̄ = ȳ · [x > h]
@@ -46,10 +48,10 @@ pub(super) const RULES: &[Rule] = &[
                 let x = n.x(0);
                 let inside = [n.optional(1).map(|low| x.at_least(low)), n.optional(2).map(|high| x.at_most(high))];
                 let inside = inside.into_iter().flatten().reduce(Expr::and);
-                inside.map_or(ct, |inside| ct * inside.cast(x.dtype()))
+                inside.map_or(ct, |inside| only_where(inside, ct))
             },
-            |n, ct| ct * n.x(0).less(n.x(1)).cast(ct.dtype()),
-            |n, ct| ct * n.x(0).greater(n.x(2)).cast(ct.dtype()),
+            |n, ct| only_where(n.x(0).less(n.x(1)), ct),
+            |n, ct| only_where(n.x(0).greater(n.x(2)), ct),
         ],
     )
     .kink("1 on the closed interval"),
@@ -61,25 +63,35 @@ pub(super) const RULES: &[Rule] = &[
     // y = −x             x̄ = −ȳ
     vjp("Neg", &[|_, ct| -ct]),
     // y = |x|            x̄ = ȳ · sign x
-    vjp("Abs", &[|n, ct| ct * n.x(0).sign()]).kink("0 at 0"),
+    vjp("Abs", &[|n, ct| signed(n.x(0), ct)]).kink("0 at 0"),
     // y = eˣ             x̄ = ȳ · y
     vjp("Exp", &[|n, ct| ct * n.y(0)]),
     // y = ln x           x̄ = ȳ / x
     vjp("Log", &[|n, ct| ct / n.x(0)]),
-    // y = √x             x̄ = ȳ / 2y
-    vjp("Sqrt", &[|n, ct| ct * 0.5 / n.y(0)]).kink("infinite at 0"),
+    // y = √x             x̄ = ȳ / 2y                       0 at 0
+    vjp("Sqrt", &[|n, ct| half_over(n.y(0), ct)]).kink("0 at 0"),
     // y = 1/x            x̄ = −ȳ · y²
     vjp("Reciprocal", &[|n, ct| -(ct * n.y(0) * n.y(0))]),
-    // y = relu(x)        x̄ = ȳ · [y > 0], which is the sign of y
-    vjp("Relu", &[|n, ct| ct * n.y(0).sign()]).kink("0 at 0"),
+    // y = relu(x)        x̄ = ȳ · [y > 0]
+    vjp("Relu", &[|n, ct| only_where(n.y(0).greater(0.0), ct)]).kink("0 at 0"),
     // y = x < 0 ? αx : x                   x̄ = ȳ · (x < 0 ? α : 1)
-    vjp("LeakyRelu", &[|n, ct| ct * n.x(0).less(0.0).select(n.float("alpha", 0.01), ct.scalar(1.0))]).kink("1 at 0"),
+    vjp(
+        "LeakyRelu",
+        &[|n, ct| match n.float("alpha", 0.01) {
+            0.0 => only_where(n.x(0).at_least(0.0), ct),
+            alpha => ct * n.x(0).less(0.0).select(alpha, ct.scalar(1.0)),
+        }],
+    )
+    .kink("1 at 0"),
     // y = x < 0 ? sx : x                   x̄ = ȳ · (x < 0 ? s : 1)            s̄ = ȳ · (x < 0 ? x : 0)
     vjp(
         "PRelu",
         &[
-            |n, ct| ct * n.x(0).less(0.0).select(n.x(1), ct.scalar(1.0)),
-            |n, ct| ct * n.x(0).less(0.0).select(n.x(0), ct.scalar(0.0)),
+            |n, ct| {
+                let slope = n.x(0).less(0.0).select(n.x(1), ct.scalar(1.0));
+                only_where(slope.equal(slope.scalar(0.0)).negate(), ct) * slope
+            },
+            |n, ct| only_where(n.x(0).less(0.0), ct) * n.x(0),
         ],
     )
     .kink("1 at 0"),
@@ -98,9 +110,9 @@ pub(super) const RULES: &[Rule] = &[
     )
     .kink("αγ at 0"),
     // y = x > α ? x : 0                    x̄ = ȳ · [x > α]
-    vjp("ThresholdedRelu", &[|n, ct| ct * n.x(0).greater(n.float("alpha", 1.0)).cast(ct.dtype())]).kink("0 at α"),
+    vjp("ThresholdedRelu", &[|n, ct| only_where(n.x(0).greater(n.float("alpha", 1.0)), ct)]).kink("0 at α"),
     // y = x < −λ ? x + b : x > λ ? x − b : 0                x̄ = ȳ · [|x| > λ]
-    vjp("Shrink", &[|n, ct| ct * n.x(0).abs().greater(n.float("lambd", 0.5)).cast(ct.dtype())]).kink("0 at ±λ"),
+    vjp("Shrink", &[|n, ct| only_where(n.x(0).abs().greater(n.float("lambd", 0.5)), ct)]).kink("0 at ±λ"),
     // y = σ(x)           x̄ = ȳ · e / (1 + e)², e = e^(−|x|)
     // The same as y · (1 − y), but engines round y to 0 or 1 where its slope is small and not 0, and attacks stop there.
     vjp(
@@ -112,13 +124,13 @@ pub(super) const RULES: &[Rule] = &[
         }],
     ),
     // y = clip(αx + β, 0, 1)               x̄ = ȳ · α · [0 < y < 1]
-    vjp("HardSigmoid", &[|n, ct| ct * between_0_and_1(n.y(0)) * n.float("alpha", 0.2)]).kink("0 at both kinks"),
+    vjp("HardSigmoid", &[|n, ct| only_where(between_0_and_1(n.y(0)), ct) * n.float("alpha", 0.2)]).kink("0 at both kinks"),
     // y = x · clip(x/6 + ½, 0, 1)          x̄ = ȳ · (|x| < 3 ? x/3 + ½ : [x > 0])
     vjp(
         "HardSwish",
         &[|n, ct| {
             let x = n.x(0);
-            ct * x.abs().less(3.0).select(x * (1.0 / 3.0) + 0.5, x.is_positive())
+            only_where(x.abs().less(3.0), ct) * (x * (1.0 / 3.0) + 0.5) + only_where(x.at_least(3.0), ct)
         }],
     )
     .kink("0 at −3, 1 at 3"),
@@ -166,19 +178,34 @@ fn stop<'b>(n: &Application<'b>, _: Expr<'b>) -> Expr<'b> {
     n.refuse("its condition is differentiated".to_owned())
 }
 
-/// b · a^(b−1) · ȳ. Constant exponents avoid `0^(−½)` and needless powers.
+/// ȳ / 2y, and 0 where the root y is 0.
+fn half_over<'b>(y: Expr<'b>, ct: Expr<'b>) -> Expr<'b> {
+    only_where(y.equal(y.scalar(0.0)).negate(), ct) * 0.5 / y.max(TINY)
+}
+
+/// ȳ · sign x, and 0 where x is 0.
+pub(super) fn signed<'b>(x: Expr<'b>, ct: Expr<'b>) -> Expr<'b> {
+    only_where(x.equal(x.scalar(0.0)).negate(), ct) * x.sign()
+}
+
+/// b · a^(b−1) · ȳ, and 0 where that would divide by 0: at a = 0 with b < 1. Constant exponents avoid needless powers.
 fn power_base<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     let a = n.x(0);
     match n.constant_number(1) {
         Some(0.0) => n.zeros_like(a),
-        Some(0.5) => ct * 0.5 / n.y(0),
+        Some(0.5) => half_over(n.y(0), ct),
         Some(1.0) => ct,
         Some(2.0) => ct * a * 2.0,
         Some(3.0) => ct * a * a * 3.0,
+        Some(b) if b < 1.0 => {
+            let zero = a.equal(a.scalar(0.0));
+            only_where(zero.negate(), ct) * zero.select(1.0, a).pow(b - 1.0) * b
+        }
         Some(b) => ct * a.pow(b - 1.0) * b,
         None => {
             let b = n.x(1).cast(a.dtype());
-            ct * b * a.pow(b - 1.0)
+            let steep = a.equal(a.scalar(0.0)).and(b.less(1.0));
+            only_where(steep.negate(), ct) * b * steep.select(1.0, a).pow(b - 1.0)
         }
     }
 }
@@ -187,12 +214,12 @@ fn power_base<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
 fn first_to_reach<'b>(n: &Application<'b>, i: usize, misses: fn(Expr<'b>, Expr<'b>) -> Expr<'b>) -> Expr<'b> {
     let y = n.y(0);
     let reached = n.x(i).equal(y);
-    (0..i).fold(reached, |first, j| first.and(misses(n.x(j), y))).cast(y.dtype())
+    (0..i).fold(reached, |first, j| first.and(misses(n.x(j), y)))
 }
 
 /// \[0 < v < 1\]
 fn between_0_and_1(v: Expr<'_>) -> Expr<'_> {
-    v.greater(0.0).and(v.less(1.0)).cast(v.dtype())
+    v.greater(0.0).and(v.less(1.0))
 }
 
 fn dropout<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
@@ -205,7 +232,7 @@ fn dropout<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
     }
     let ratio = if n.optional(1).is_some() { n.constant_number(1) } else { Some(0.5) };
     match ratio {
-        Some(ratio) if ratio < 1.0 => ct * n.y(1).cast(ct.dtype()) * (1.0 / (1.0 - ratio)),
+        Some(ratio) if ratio < 1.0 => only_where(n.y(1).cast(DType::Bool), ct) * (1.0 / (1.0 - ratio)),
         Some(_) => n.zeros_like(ct),
         None => n.refuse("its ratio is computed and would have to be a constant".to_owned()),
     }

@@ -2,7 +2,7 @@
 
 use flatscape_graph::{Attribute, Expr, Tensor};
 
-use crate::application::Application;
+use crate::application::{Application, only_where};
 use crate::rule::{Rule, vjp, written};
 use crate::window::{Window, fixed};
 
@@ -17,10 +17,10 @@ pub(super) const RULES: &[Rule] = &[
     vjp(
         "GlobalMaxPool",
         &[|n, ct| {
-            let reached = n.x(0).equal(n.y(0)).cast(ct.dtype());
+            let reached = n.x(0).equal(n.y(0));
             n.or_refuse(n.rank(0).map(|rank| {
                 let spatial: Vec<i64> = (2..rank as i64).collect();
-                reached * (ct / reached.sum(&spatial, true))
+                only_where(reached, ct / reached.cast(ct.dtype()).sum(&spatial, true))
             }))
         }],
     )

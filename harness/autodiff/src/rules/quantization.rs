@@ -4,7 +4,7 @@
 
 use flatscape_graph::{DType, Expr};
 
-use crate::application::Application;
+use crate::application::{Application, only_where};
 use crate::rule::{Rule, vjp, written};
 
 const STRAIGHT: &str = "1 through the rounding within the range of the integers, 0 outside";
@@ -70,7 +70,7 @@ fn quantized<'b>(n: &Application<'b>, ct: Expr<'b>) -> Result<Expr<'b>, String> 
         Some(z) => rounded + along(n, z)?.cast(s.dtype()),
         None => rounded,
     };
-    Ok(ct / s * q.at_least(low).and(q.at_most(high)).cast(s.dtype()))
+    Ok(only_where(q.at_least(low).and(q.at_most(high)), ct) / s)
 }
 
 fn scale<'b>(n: &Application<'b>) -> Result<Expr<'b>, String> {

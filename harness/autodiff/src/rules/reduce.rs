@@ -2,8 +2,10 @@
 
 use flatscape_graph::{Dim, Expr, Tensor};
 
-use crate::application::{Application, lowest};
+use crate::application::{Application, TINY, lowest, only_where};
 use crate::rule::{Rule, vjp};
+
+use super::elementwise::signed;
 
 pub(super) const RULES: &[Rule] = &[
     // y = Σ x            x̄ = ȳ
@@ -13,9 +15,16 @@ pub(super) const RULES: &[Rule] = &[
     // y = Σ x²           x̄ = 2 x ȳ
     vjp("ReduceSumSquare", &[|n, ct| n.x(0) * keep(n, ct) * 2.0]),
     // y = Σ |x|          x̄ = ȳ · sign x
-    vjp("ReduceL1", &[|n, ct| keep(n, ct) * n.x(0).sign()]).kink("0 at 0"),
-    // y = √Σ x²          x̄ = x · ȳ / max(y, 1e-12)
-    vjp("ReduceL2", &[|n, ct| n.x(0) * (keep(n, ct) / keep(n, n.y(0)).max(1e-12))]).kink("0 at 0"),
+    vjp("ReduceL1", &[|n, ct| signed(n.x(0), keep(n, ct))]).kink("0 at 0"),
+    // y = √Σ x²          x̄ = x · ȳ / y                    0 at 0
+    vjp(
+        "ReduceL2",
+        &[|n, ct| {
+            let y = keep(n, n.y(0));
+            n.x(0) * (only_where(y.equal(y.scalar(0.0)).negate(), keep(n, ct)) / y.max(TINY))
+        }],
+    )
+    .kink("0 at 0"),
     // y = ln Σ x         x̄ = ȳ / e^y
     vjp("ReduceLogSum", &[|n, ct| keep(n, ct) / keep(n, n.y(0)).exp()]),
     // y = ln Σ eˣ        x̄ = ȳ · w / Σ w, w = e^(x − y)         0 where y = −∞
@@ -65,8 +74,8 @@ fn total<'b>(n: &Application<'b>, full: Expr<'b>) -> Expr<'b> {
 }
 
 fn extremum<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
-    let reached = n.x(0).equal(keep(n, n.y(0))).cast(ct.dtype());
-    reached * (keep(n, ct) / total(n, reached))
+    let reached = n.x(0).equal(keep(n, n.y(0)));
+    only_where(reached, keep(n, ct) / total(n, reached.cast(ct.dtype())))
 }
 
 /// The product of the others, for each element: row i of an n × n table holds the elements with element i replaced by 1. Exact

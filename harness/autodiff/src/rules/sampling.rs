@@ -2,7 +2,7 @@
 
 use flatscape_graph::{DType, Dim, Expr};
 
-use crate::application::Application;
+use crate::application::{Application, only_where};
 use crate::rule::{Rule, written};
 
 use super::resize::resize;
@@ -49,6 +49,8 @@ fn grid_sample<'b>(n: &Application<'b>) -> Result<Vec<Expr<'b>>, String> {
                 Some(weight) => values * weight.unsqueeze(&[1]).reshape(&[0, 1, -1]),
                 None => values,
             };
+            let inside = row.inside.into_iter().chain(column.inside).reduce(Expr::and);
+            let part = inside.map_or(part, |inside| only_where(inside.unsqueeze(&[1]).reshape(&[0, 1, -1]), part));
             sum = Some(sum.map_or(part, |s| s + part));
         }
     }
@@ -67,6 +69,8 @@ struct Sampler {
 struct Tap<'b> {
     at: Expr<'b>,
     weight: Option<Expr<'b>>,
+    /// Whether the pixel exists, where places outside the image count as 0.
+    inside: Option<Expr<'b>>,
 }
 
 impl Sampler {
@@ -100,10 +104,10 @@ impl Sampler {
     fn taps<'b>(&self, place: Expr<'b>, extent: f64, mode: &str) -> Result<Vec<Tap<'b>>, String> {
         let tap = |at: Expr<'b>, weight: Option<Expr<'b>>| match self.padding.as_str() {
             "zeros" => {
-                let inside = at.at_least(0.0).and(at.at_most(extent - 1.0)).cast(at.dtype());
-                Tap { at: clamped(at, extent), weight: Some(weight.map_or(inside, |w| w * inside)) }
+                let inside = at.at_least(0.0).and(at.at_most(extent - 1.0));
+                Tap { at: clamped(at, extent), weight, inside: Some(inside) }
             }
-            _ => Tap { at: self.within(at, extent), weight },
+            _ => Tap { at: self.within(at, extent), weight, inside: None },
         };
         match mode {
             "nearest" => Ok(vec![tap(self.within(place, extent).unary("Round"), None)]),

@@ -2,7 +2,7 @@
 
 use flatscape_graph::{Attributes, Expr};
 
-use crate::application::Application;
+use crate::application::{Application, only_where};
 
 pub(super) const KINK: &str = "places that are set twice share no cotangent; of ties the data comes first, then updates share evenly; \
                                the second order of products holds where no update is 0";
@@ -13,7 +13,7 @@ pub(super) fn data<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
         "add" => ct,
         "none" => scatter(n, ct, n.zeros_like(n.x(2)), "none"),
         "mul" => ct * scatter(n, n.zeros_like(n.x(0)) + 1.0, n.x(2), "mul"),
-        _ => ct * n.x(0).equal(n.y(0)).cast(ct.dtype()),
+        _ => only_where(n.x(0).equal(n.y(0)), ct),
     }
 }
 
@@ -29,13 +29,13 @@ pub(super) fn updates<'b>(n: &Application<'b>, ct: Expr<'b>) -> Expr<'b> {
             let others = gather(n, ct * scatter(n, x, factors, "mul")) / factors;
             let zeros = zero.cast(ct.dtype());
             let elsewhere = gather(n, scatter(n, n.zeros_like(x), zeros, "add")) - zeros;
-            others * elsewhere.less(0.5).cast(ct.dtype())
+            only_where(elsewhere.less(0.5), others)
         }
         _ => {
-            let won = x.equal(n.y(0)).negate().cast(ct.dtype());
-            let reached = u.equal(gather(n, n.y(0))).cast(ct.dtype());
-            let shares = scatter(n, n.zeros_like(x), reached, "add");
-            reached * gather(n, ct * won / shares.max(1.0))
+            let won = x.equal(n.y(0)).negate();
+            let reached = u.equal(gather(n, n.y(0)));
+            let shares = scatter(n, n.zeros_like(x), reached.cast(ct.dtype()), "add");
+            only_where(reached, gather(n, only_where(won, ct) / shares.max(1.0)))
         }
     }
 }

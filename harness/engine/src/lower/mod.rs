@@ -2,6 +2,7 @@
 //! what the graph contains (operators, constants, extents), never by names.
 
 mod flipped;
+mod gates;
 mod phases;
 mod pools;
 mod transposed;
@@ -17,6 +18,9 @@ pub(crate) const DOMAIN: &str = "flatscape.engine";
 pub(crate) const POOL_GRADIENT: &str = "PoolGradient";
 /// `Interleave(a, b, c, d)`, attribute `extent`: four phases of an image.
 pub(crate) const INTERLEAVE: &str = "Interleave";
+
+/// `Gate(x, v)`: v where x is positive, else 0.
+pub(crate) const GATE: &str = "Gate";
 
 /// One rewriting of a graph for some engines.
 pub struct Lowering {
@@ -59,6 +63,13 @@ pub const LOWERINGS: &[Lowering] = &[
         summary: "the gradient of MaxPool (indices and ScatterElements): one operator of our own, ReLU included",
         evidence: "18 % of a gradient step of the 64-64-128-128 net, 45 % of a LeNet",
         apply: pools::apply,
+    },
+    Lowering {
+        name: "gates",
+        engines: &["ort"],
+        summary: "Where(x > 0, v, 0), the gradient of a ReLU: one operator of our own",
+        evidence: "EVIDENCE",
+        apply: gates::apply,
     },
 ];
 

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId};
 
+use super::gates::gate;
 use super::{DOMAIN, POOL_GRADIENT, producer};
 
 pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
@@ -96,31 +97,12 @@ fn shaped(new: &mut Graph, ct: ValueId, windows: &[i64]) -> ValueId {
     new.node("Reshape", &[ct, target], Attributes::none())
 }
 
-/// `Mul(PoolGradient(x, ȳ), [x > 0])`: the elements that passed are maxima, so the test moves into the operator.
+/// `Where(x > 0, PoolGradient(x, ȳ), 0)`: the elements that passed are maxima, so the test moves into the operator.
 fn masked(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(ValueId, ValueId, Attributes)> {
-    if &*node.op != "Mul" || !node.domain.is_empty() {
-        return None;
-    }
-    let (a, b) = (inputs.first().copied()??, inputs.get(1).copied()??);
-    [(a, b), (b, a)].into_iter().find_map(|(gradient, mask)| {
-        let gradient = producer(new, gradient, POOL_GRADIENT)?;
-        let compared = positive(new, mask)?;
-        let x = gradient.input(0)?;
-        (compared == x).then(|| Some((x, gradient.input(1)?, gradient.attributes.clone())))?
-    })
-}
-
-/// The x of which a value is [x > 0] as a number of the type of x: a comparison, or the sign of what is not negative.
-fn positive(new: &Graph, mask: ValueId) -> Option<ValueId> {
-    if let Some(sign) = producer(new, mask, "Sign") {
-        let x = sign.input(0)?;
-        return producer(new, x, "Relu").map(|_| x);
-    }
-    let cast = producer(new, mask, "Cast")?;
-    let compared = producer(new, cast.input(0)?, "Greater")?;
-    let (x, zero) = (compared.input(0)?, new.constant(compared.input(1)?)?);
-    let to = new.dtype(x).map(flatscape_graph::ops::onnx_code);
-    (zero.len() == 1 && zero.to_f64() == [0.0] && to == Some(cast.attributes.int("to", 0))).then_some(x)
+    let (compared, gradient) = gate(new, node, inputs)?;
+    let gradient = producer(new, gradient, POOL_GRADIENT)?;
+    let x = gradient.input(0)?;
+    (compared == x).then(|| Some((x, gradient.input(1)?, gradient.attributes.clone())))?
 }
 
 fn same_shape(new: &Graph, x: ValueId, target: Option<&[i64]>) -> bool {

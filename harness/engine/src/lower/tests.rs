@@ -191,7 +191,7 @@ fn pool(attributes: Attributes, extent: [usize; 2], relu: bool) -> Graph {
     let zeros = b.op("ConstantOfShape", &[x.shape()], [("value", Attribute::Tensor(zero.into()))]).reshape(&[-1]);
     let operands = [zeros, pooled[1].reshape(&[-1]), ct.reshape(&[-1])];
     let scattered = b.op("ScatterElements", &operands, [("axis", 0.into()), ("reduction", "add".into())]).reshape_like(x);
-    let gradient = if relu { scattered * x.is_positive() } else { scattered };
+    let gradient = if relu { x.greater(0.0).select(scattered, scattered.scalar(0.0)) } else { scattered };
     b.output("gradient", gradient);
     b.into_graph()
 }
@@ -223,7 +223,7 @@ fn pool_gradients_go_to_the_first_largest_element() {
             assert_eq!(ops(&after).iter().filter(|op| *op == POOL_GRADIENT).count(), 1, "{:?}", ops(&after));
             let pools = after.nodes().iter().filter(|n| &*n.op == "MaxPool");
             assert!(pools.into_iter().all(|n| n.outputs.len() == 1), "indices that no node reads are still written");
-            assert!(!ops(&after).contains(&"ScatterElements".to_owned()) && !ops(&after).contains(&"Cast".to_owned()));
+            assert!(!ops(&after).contains(&"ScatterElements".to_owned()) && !ops(&after).contains(&"Where".to_owned()));
             for engine in engines() {
                 for x in [noise(&[3, 5, extent[0], extent[1]], 1), ties(&[20, 5, extent[0], extent[1]])] {
                     let plain = CompileOptions { lower: false, ..Default::default() };
@@ -234,6 +234,26 @@ fn pool_gradients_go_to_the_first_largest_element() {
             }
         }
     }
+}
+
+#[test]
+fn a_gate_is_closed_for_what_is_infinite_or_nan() {
+    let b = Builder::new(Graph::new("gate"));
+    let (x, v) = (b.input("x", batch(&[6])), b.input("v", batch(&[6])));
+    b.output("y", x.greater(0.0).select(v, v.scalar(0.0)));
+    let graph = b.into_graph();
+    assert_eq!(ops(&apply("gates", &graph, "ort")), [GATE]);
+    let x = Tensor::new(&[1, 6], vec![1.0f32, -1.0, 0.0, -0.0, f32::NAN, 2.0]).unwrap();
+    let v = Tensor::new(&[1, 6], vec![3.0f32, f32::INFINITY, f32::NAN, f32::NEG_INFINITY, 4.0, f32::INFINITY]).unwrap();
+    for engine in engines() {
+        let found = run(&*engine, &graph, &CompileOptions::default(), &[x.clone(), v.clone()]);
+        assert_eq!(found[0].to_f64(), [3.0, 0.0, 0.0, 0.0, 0.0, f64::INFINITY], "{}", engine.name());
+    }
+    // operands of other extents are left to the engine
+    let b = Builder::new(Graph::new("wide"));
+    let (x, v) = (b.input("x", batch(&[1])), b.input("v", batch(&[6])));
+    b.output("y", x.greater(0.0).select(v, v.scalar(0.0)));
+    assert_eq!(ops(&apply("gates", &b.into_graph(), "ort")), ["Greater", "Where"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Operators of our own for the CPU provider of ONNX Runtime. They exist for execution only: no file that is written has them.
 
+mod gate;
 mod interleave;
 mod pool;
 
@@ -11,5 +12,5 @@ use crate::lower;
 
 /// The domain that sessions are given.
 pub(super) fn domain() -> ort::Result<Arc<OperatorDomain>> {
-    OperatorDomain::new(lower::DOMAIN)?.add(pool::PoolGradient)?.add(interleave::Interleave).map(Arc::new)
+    OperatorDomain::new(lower::DOMAIN)?.add(pool::PoolGradient)?.add(interleave::Interleave)?.add(gate::Gate).map(Arc::new)
 }

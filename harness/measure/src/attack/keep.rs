@@ -35,8 +35,9 @@ pub(crate) const COUNTS: &str = "kept_counts";
 /// Losses that are remembered.
 pub(crate) const REMEMBERED: usize = 10;
 
-/// Entries of a gradient below this count as zero.
-const ZERO: f64 = 1e-12;
+/// Entries of a gradient up to this count as zero: the smallest normal number of float32. A step along signs, or scaled by the
+/// largest entry, is informed by anything above it.
+pub(crate) const ZERO: f64 = f32::MIN_POSITIVE as f64;
 
 /// Scores from here on are those of adversarial examples.
 pub(crate) const SUCCESS: f64 = 1e33;

@@ -21,7 +21,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         })
         .step(|g| {
             // m' = μ·m + ∇ℓ/‖∇ℓ‖₁        x' = Π(x + ε/steps · u(m'))
-            let direction = g.ascent() / g.ascent().abs().sum(&[1], true).max(1e-12);
+            let direction = g.ascent() / g.ascent().abs().sum(&[1], true).max(1e-30);
             let m = g.state("m", &pixels) * g.arg("decay") + direction;
             g.give("state_m_next", m);
             g.give("x_next", g.x() + g.function("Steepest", &[m]) * (g.eps() / steps as f64));

@@ -52,6 +52,32 @@ pub const MISTAKES: &[Mistake] = &[
     wrong("Relu", 0, "the mask is that of the cotangent", |_, ct| ct * ct.is_positive()),
     wrong("Relu", 0, "1 at 0", |n, ct| ct * n.x(0).at_least(0.0).cast(ct.dtype())),
     wrong("Relu", 0, "the mask is forgotten", |_, ct| ct),
+    // what is infinite in a dead branch becomes NaN
+    wrong("Relu", 0, "multiplied by a mask", |n, ct| ct * n.y(0).sign()),
+    wrong("Clip", 0, "multiplied by a mask", |n, ct| {
+        let low = n.optional(1).map(|low| n.x(0).at_least(low).cast(ct.dtype()));
+        let high = n.optional(2).map(|high| n.x(0).at_most(high).cast(ct.dtype()));
+        [low, high].into_iter().flatten().fold(ct, |ct, inside| ct * inside)
+    }),
+    wrong_each("Max", "multiplied by a mask", |n, i, ct| {
+        let first = (0..i).fold(n.x(i).equal(n.y(0)), |first, j| first.and(n.x(j).less(n.y(0))));
+        ct * first.cast(ct.dtype())
+    }),
+    wrong_each("Min", "multiplied by a mask", |n, i, ct| {
+        let first = (0..i).fold(n.x(i).equal(n.y(0)), |first, j| first.and(n.x(j).greater(n.y(0))));
+        ct * first.cast(ct.dtype())
+    }),
+    wrong("LeakyRelu", 0, "multiplied by a mask", |n, ct| ct * n.x(0).less(0.0).select(n.float("alpha", 0.01), ct.scalar(1.0))),
+    wrong("PRelu", 0, "multiplied by a mask", |n, ct| ct * n.x(0).less(0.0).select(n.x(1), ct.scalar(1.0))),
+    wrong("ThresholdedRelu", 0, "multiplied by a mask", |n, ct| ct * n.x(0).greater(n.float("alpha", 1.0)).cast(ct.dtype())),
+    wrong("Shrink", 0, "multiplied by a mask", |n, ct| ct * n.x(0).abs().greater(n.float("lambd", 0.5)).cast(ct.dtype())),
+    wrong("HardSigmoid", 0, "multiplied by a mask", |n, ct| {
+        ct * n.y(0).greater(0.0).and(n.y(0).less(1.0)).cast(ct.dtype()) * n.float("alpha", 0.2)
+    }),
+    wrong("HardSwish", 0, "multiplied by a mask", |n, ct| {
+        let x = n.x(0);
+        ct * x.abs().less(3.0).select(x * (1.0 / 3.0) + 0.5, x.is_positive())
+    }),
     wrong("LeakyRelu", 0, "the slope is the default one", |n, ct| ct * n.x(0).less(0.0).select(0.01, ct.scalar(1.0))),
     wrong("LeakyRelu", 0, "the slope at 0", |n, ct| ct * n.x(0).at_most(0.0).select(n.float("alpha", 0.01), ct.scalar(1.0))),
     wrong("PRelu", 0, "the sides are exchanged", |n, ct| ct * n.x(0).at_least(0.0).select(n.x(1), ct.scalar(1.0))),

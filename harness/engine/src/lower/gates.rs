@@ -1,0 +1,33 @@
+//! `gates`: `Where(x > 0, v, 0)`, the gradient of a ReLU, as one operator of our own, `Gate`. Exact for every v, also infinite ones.
+
+use flatscape_graph::{Attributes, DType, Graph, Node, ValueId};
+
+use super::{DOMAIN, GATE, producer};
+
+pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
+    let lowered = graph.rewrite(|new, node, inputs| {
+        let (x, v) = gate(new, node, inputs)?;
+        let known = new.dtype(x) == Some(DType::F32) && new.shape(x).is_some() && new.shape(x) == new.shape(v);
+        if !known {
+            return None;
+        }
+        let ty = new.value(x).ty.clone();
+        let gated = Node { domain: DOMAIN.into(), ..Node::new(GATE, &[x, v], Attributes::none()) };
+        let result = new.push(gated, 1)[0];
+        // the operator is not in the table of the graph; its result is as large as x
+        let _ = new.declare(result, &ty);
+        Some(vec![Some(result)])
+    });
+    lowered.without_dead()
+}
+
+/// The x and the v of `Where(x > 0, v, 0)`.
+pub(super) fn gate(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(ValueId, ValueId)> {
+    if &*node.op != "Where" || !node.domain.is_empty() {
+        return None;
+    }
+    let operand = |place: usize| inputs.get(place).copied().flatten();
+    let zero = |id: ValueId| new.constant(id).is_some_and(|c| c.len() == 1 && c.to_f64() == [0.0]);
+    let compared = producer(new, operand(0)?, "Greater")?;
+    (zero(compared.input(1)?) && zero(operand(2)?)).then_some((compared.input(0)?, operand(1)?))
+}
