@@ -40,7 +40,7 @@ struct CommandLine {
 
 fn main() -> ExitCode {
     signals::own_up_to_panics();
-    flatscape_host::builtin::link(flatscape_standard::flatscape_plugin);
+    flatscape_host::builtin::link(flatscape_standard::flatscape_plugin, "flatscape_standard");
     let ended = match CommandLine::try_parse() {
         Ok(CommandLine { command: Some(command), no_sandbox }) => {
             if no_sandbox {

@@ -17,8 +17,8 @@ pub struct Search {
     pub path: Vec<PathBuf>,
     /// The folder of the executable: it, its `deps/` and `../lib/flatscape` are searched.
     pub beside: Option<PathBuf>,
-    /// The program, where the standard plugin is inside it: used if no file of that plugin lies beside it.
-    pub program: Option<PathBuf>,
+    /// The plugin inside this program: used if no file of that plugin lies beside it.
+    pub inside: Option<builtin::Inside>,
     /// Load files that others may write to: for containers in which everybody is one user.
     pub insecure_permissions: bool,
 }
@@ -31,7 +31,7 @@ impl Search {
             files: files.to_vec(),
             path: path.map(|p| std::env::split_paths(&p).filter(|p| !p.as_os_str().is_empty()).collect()).unwrap_or_default(),
             beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)),
-            program: builtin::file(),
+            inside: builtin::inside(),
             insecure_permissions: false,
         }
     }
@@ -52,9 +52,9 @@ impl Search {
                 self.folder(&folder, &mut found, &mut names);
             }
         }
-        let standard = |name: &std::ffi::OsString| name.to_str().is_some_and(|name| name.contains(builtin::STEM));
-        if let Some(program) = self.program.as_ref().filter(|_| !names.iter().any(standard)) {
-            found.push(Ok(program.clone()));
+        let file = |stem: &str| format!("{}{stem}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        if let Some(inside) = self.inside.as_ref().filter(|inside| !names.iter().any(|name| *name == *file(inside.stem))) {
+            found.push(Ok(inside.program.clone()));
         }
         for file in &self.files {
             let result = file.canonicalize().map_err(|e| {
@@ -124,17 +124,17 @@ mod tests {
             path.canonicalize().unwrap()
         };
         let named = file("elsewhere", "anything");
-        let (b, first) = (file("path", "flatscape_b"), file("bin", "flatscape_standard"));
-        let (_shadowed, deps) = (file("bin/deps", "flatscape_standard"), file("bin/deps", "flatscape_c"));
+        let (b, first) = (file("path", "flatscape_b"), file("bin", "flatscape_first"));
+        let (_shadowed, deps) = (file("bin/deps", "flatscape_first"), file("bin/deps", "flatscape_c"));
         file("bin/deps", "serde_derive-1234");
         let lib = file("lib/flatscape", "flatscape_d");
         // a file of that name in the environment does not take the place of the one beside the program
-        file("path", "flatscape_standard");
+        file("path", "flatscape_first");
         let search = Search {
             files: vec![named.clone(), named.clone()],
             path: vec![dir.path().join("path"), dir.path().join("missing")],
             beside: Some(dir.path().join("bin")),
-            program: Some(named.clone()),
+            inside: Some(builtin::Inside { program: named.clone(), stem: "flatscape_first" }),
             insecure_permissions: false,
         };
         let found: Vec<PathBuf> = search.candidates().into_iter().map(Result::unwrap).collect();
