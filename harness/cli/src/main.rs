@@ -2,6 +2,7 @@
 
 mod commands;
 mod failure;
+mod help;
 mod options;
 mod output;
 mod progress;

@@ -13,6 +13,7 @@ use flatscape_intake::model::{Intake, Task};
 use flatscape_intake::refusal::Refusal;
 
 use crate::failure::Failure;
+use crate::help;
 use crate::output::remark;
 
 /// An engine, or why there is none.
@@ -45,8 +46,8 @@ pub fn engine_process() -> Option<EngineProcess> {
 /// Which engine runs the graphs.
 #[derive(Args, Clone, Debug)]
 pub struct EngineOptions {
-    /// auto (ONNX Runtime if there is one, else tract), ort or tract
-    #[arg(long, default_value = "auto", value_name = "ENGINE")]
+    /// What runs the graphs
+    #[arg(long, default_value = "auto", value_name = "ENGINE", help = help::engines())]
     pub engine: Choice,
     /// cpu, cuda or cuda:1
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
@@ -168,8 +169,8 @@ pub fn plugin_worker() -> Result<WorkerCommand, Failure> {
 /// The labelled images.
 #[derive(Args, Clone, Debug)]
 pub struct DataOptions {
-    /// A name (fashion-mnist, mnist, cifar10, digits) or a path: a folder of IDX files, CIFAR binary files, .npz, a folder of images by class
-    #[arg(long, value_name = "DATA")]
+    /// A name or a path
+    #[arg(long, value_name = "DATA", help = help::data())]
     pub data: String,
     /// The folder of data sets that is searched first
     #[arg(long, value_name = "DIR")]
@@ -222,8 +223,8 @@ pub struct IntakeOptions {
     /// Per channel, or one for all
     #[arg(long, value_name = "S,S,S")]
     pub std: Option<String>,
-    /// nchw, nhwc, flat, flat-columns, flat-pixels (the channels of each pixel together); ncwh, nwhc: rows and columns exchanged
-    #[arg(long, value_name = "LAYOUT")]
+    /// How pixels lie in the input
+    #[arg(long, value_name = "LAYOUT", help = help::layouts())]
     pub layout: Option<String>,
     /// The channels that the model is fed: rgb, bgr (mean and std are then in that order, too) or gray; converts between grey and colour
     #[arg(long, value_name = "CHANNELS")]
@@ -243,8 +244,8 @@ pub struct IntakeOptions {
     /// Keep the middle of the resized images
     #[arg(long, value_name = "HEIGHTxWIDTH")]
     pub crop: Option<String>,
-    /// Remedies for hazards: straight-through, average, logits and margin change what attacks see, eval-mode the model; or all
-    #[arg(long, value_name = "R,R", default_value = "", hide_default_value = true)]
+    /// Remedies for hazards
+    #[arg(long, value_name = "R,R", default_value = "", hide_default_value = true, help = help::remedies())]
     pub remedy: String,
     #[command(flatten)]
     pub reading: ReadingOptions,

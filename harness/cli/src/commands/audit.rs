@@ -35,8 +35,8 @@ pub struct Audit {
     data: DataOptions,
     #[command(flatten)]
     intake: IntakeOptions,
-    /// A set of attacks and metrics by name: quick, lin2020-cifar, lin2020-fashion
-    #[arg(long, value_name = "P")]
+    /// A set of attacks and metrics by name
+    #[arg(long, value_name = "P", help = crate::help::profiles())]
     profile: Option<String>,
     /// A threat model, for example linf:8/255 or l2:0.5; several radii as linf:2/255,4/255; may be repeated
     #[arg(long = "threat", value_name = "NORM:EPS")]
