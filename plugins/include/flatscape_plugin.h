@@ -11,9 +11,8 @@
    ownership  Arguments are borrowed for the call. What flatscape_plugin() returns is static.
    threads    flatscape calls one function of a plugin at a time, from one thread. A plugin calls the
               host's functions in that thread, before it returns; `cancelled` may be called anywhere.
-   isolation  Plugins run in a child process. It reads libraries and the plugin's folder, writes to its
-              working directory, and reaches neither the network nor other programs (plugins/README.md).
-              A crash, an exit or a hang is one refused component. No exception or panic may leave. */
+   isolation  Plugins run in a child process without network, other programs or files but its own (see
+              plugins/README.md). A crash or a hang is one refused component. No exception may leave. */
 #ifndef FLATSCAPE_PLUGIN_H
 #define FLATSCAPE_PLUGIN_H
 

@@ -87,7 +87,7 @@ fn a_program_that_was_installed_alone_has_the_standard_plugin() {
     let said = |output: &Output| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
     let listed = run(&["plugins", "list"]);
     assert!(listed.status.success() && said(&listed).contains("pgd"), "{}", said(&listed));
-    let doctor = run(&["doctor", "--engine", "tract"]);
+    let doctor = run(&["doctor"]);
     assert!(doctor.status.success(), "{}", said(&doctor));
     let output = run(&beside_good(&[]));
     assert!(output.status.success(), "{}", said(&output));

@@ -54,7 +54,7 @@ impl Search {
         }
         let file = |stem: &str| format!("{}{stem}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
         if let Some(inside) = self.inside.as_ref().filter(|inside| !names.iter().any(|name| *name == *file(inside.stem))) {
-            found.push(Ok(inside.program.clone()));
+            found.insert(0, Ok(inside.program.clone()));
         }
         for file in &self.files {
             let result = file.canonicalize().map_err(|e| {
