@@ -132,7 +132,9 @@ fn equal_scores_are_judged_by_the_first_of_the_largest() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::copy(model, folder.path().join("net.onnx")).expect("a model");
     std::fs::copy(data, folder.path().join("data.npz")).expect("images");
-    let run =
-        audit(folder.path(), &["--data", "data.npz", "--threat", "linf:0.1", "--attack", "fgsm", "--attack", "pgd:steps=40"]);
-    assert!(value(&run, "pgd", "robust_accuracy") <= 0.37, "{}", run.said());
+    let run = audit(folder.path(), &["--data", "data.npz", "--threat", "linf:0.1", "--attack", "pgd:steps=50"]);
+    // 148 of 400; a rule by which a tie holds would count more than 0.6, because ties are what the attack finds first
+    let robust = value(&run, "pgd", "robust_accuracy");
+    assert!((robust - 0.37).abs() <= 0.01, "{}", run.said());
+    assert!(value(&run, "clean", "ties") > 0.0);
 }
