@@ -96,16 +96,16 @@ fn what_rounding_hides_is_not_called_robust_and_straight_through_breaks_it() {
 
 /// Logits of a thousand: cross-entropy is 0 on the whole ball, the margin is not.
 #[test]
-fn a_loss_that_underflows_is_said_and_the_margin_does_not() {
+fn attacks_ascend_where_the_loss_underflows() {
     fn score(x: Expr<'_>) -> Expr<'_> {
         (mean(x) - 0.4) * 10_000.0
     }
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), score);
-    let blind = audit(folder, &["--threat", "linf:0.15"]).expect(9);
-    assert!(flags(&blind).contains("loss-underflow") && flags(&blind).contains("logit-scale"), "{}", flags(&blind));
-    // the direction of ascent keeps its digits where the gradient of cross-entropy is 0
-    assert_eq!(blind.value("toy", "union", "robust_accuracy"), 0.0);
+    // the direction of ascent keeps its digits where the gradient of cross-entropy is 0: nothing grave is to be said
+    let seen = audit(folder, &["--threat", "linf:0.15"]).expect(0);
+    assert!(flags(&seen).contains("logit-scale") && !flags(&seen).contains("loss-underflow"), "{}", flags(&seen));
+    assert_eq!(seen.value("toy", "union", "robust_accuracy"), 0.0);
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), score);
     let seen = audit(folder, &["--threat", "linf:0.15", "--remedy", "margin"]).expect(0);

@@ -5,6 +5,7 @@
 //! 50 % on a LeNet over one session with two threads. The gradients of these nets have the same bytes with 1, 2, 3 and 8 threads, at
 //! every batch size.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use flatscape_graph::{Graph, Tensor};
@@ -57,6 +58,11 @@ struct Sessions {
     narrow: Mutex<Vec<Session>>,
 }
 
+/// Whether a session of this process has brought the domain of our operators along.
+static DOMAIN_IS_KNOWN: AtomicBool = AtomicBool::new(false);
+/// Held while that is done.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 impl Sessions {
     fn of(&self, width: Width) -> std::sync::MutexGuard<'_, Vec<Session>> {
         let sessions = if let Width::Wide = width { &self.wide } else { &self.narrow };
@@ -105,7 +111,12 @@ impl Executable for Plan {
 impl Plan {
     fn session(&self, width: Width) -> ort::Result<Session> {
         let threads = if let Width::Wide = width { self.runtime.workers.threads() } else { 1 };
-        self.runtime.builder(threads)?.commit_from_memory(&self.bytes)
+        // ONNX Runtime asks whether it knows a domain before it adds it, without a lock: two first sessions at once would both add
+        let first = (!DOMAIN_IS_KNOWN.load(Ordering::Acquire)).then(|| ONE_AT_A_TIME.lock());
+        let session = self.runtime.builder(threads)?.commit_from_memory(&self.bytes)?;
+        DOMAIN_IS_KNOWN.store(true, Ordering::Release);
+        drop(first);
+        Ok(session)
     }
 
     fn run_piece(&self, width: Width, piece: &[Slice]) -> ort::Result<Vec<Tensor>> {

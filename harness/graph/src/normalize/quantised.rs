@@ -77,8 +77,11 @@ pub(super) fn reduce_mean(old: &mut Old) -> Renewed {
     of_one(old, |_, x| x.mean(&axes, keep))
 }
 
+/// A permutation of axes, and the one that undoes it.
+type Turns = (Vec<i64>, Vec<i64>);
+
 /// Between channels first and channels last: the permutation of a tensor of this rank, and back.
-fn turns(old: &Old) -> Result<Option<(Vec<i64>, Vec<i64>)>, String> {
+fn turns(old: &Old) -> Result<Option<Turns>, String> {
     if old.node.attributes.int("channels_last", 0) == 0 {
         return Ok(None);
     }
