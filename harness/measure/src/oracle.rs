@@ -63,6 +63,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A session in which nothing has been asked yet.
+    #[expect(clippy::too_many_arguments, reason = "each is what a plugin may ask about, and nothing else holds them together")]
     pub fn new(
         answers: &'a Answers,
         verifier: &'a Verifier,

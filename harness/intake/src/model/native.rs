@@ -61,6 +61,9 @@ pub struct Interface {
     pub outputs: Vec<(String, String)>,
 }
 
+/// The name of an output, and its number of classes or the clause that says why it holds no scores.
+pub type OutputClasses = (String, Result<usize, String>);
+
 impl Native {
     /// Reads and normalises the model of that name or at that path.
     ///
@@ -144,7 +147,7 @@ impl Native {
     ///
     /// # Errors
     /// As for [`Native::with`], where the file cannot be read.
-    pub fn outputs(source: &str, stated: &Intake) -> Result<Vec<(String, Result<usize, String>)>, Refusal> {
+    pub fn outputs(source: &str, stated: &Intake) -> Result<Vec<OutputClasses>, Refusal> {
         let Found { name, file, mut facts, .. } = source::find(source, &stated.limits)?;
         let graph = with_inputs(&file.graph, &stated.inputs, &name, &mut facts)?;
         let whole = with_batches(admit(&name, &ModelFile { graph, ..file })?, &name, &mut facts)?;

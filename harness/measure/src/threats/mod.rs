@@ -238,7 +238,7 @@ impl ThreatModel {
     pub fn candidate(&self, x0: &[f32], moved: Vec<f32>) -> Candidate {
         let Some(parameter) = &self.norm.parameter else { return moved.into() };
         let shape = self.shape.filter(|&shape| parameter.is_one(&moved, shape) && x0.len() == shape.iter().product::<usize>());
-        let decoded = shape.map(|shape| (parameter.decoded)(x0, &moved, shape)).unwrap_or_else(Vec::new);
+        let decoded = shape.map_or(Vec::new(), |shape| (parameter.decoded)(x0, &moved, shape));
         Candidate { x: decoded.into_iter().map(|v| v as f32).collect(), z: Some(moved) }
     }
 
