@@ -68,7 +68,7 @@ pub const LOWERINGS: &[Lowering] = &[
         name: "gates",
         engines: &["ort"],
         summary: "Where(x > 0, v, 0), the gradient of a ReLU: one operator of our own",
-        evidence: "EVIDENCE",
+        evidence: "one pass in place of two operators, and exact for infinite cotangents; its share of a step was not measured alone",
         apply: gates::apply,
     },
 ];
