@@ -44,6 +44,7 @@ fn layers() -> Graph {
 
 #[test]
 fn a_contained_engine_gives_the_bytes_of_one_in_this_process() {
+    let _alone = alone();
     for choice in BOTH {
         let (here, there) = (open(&settings(choice)).expect("the engine opens"), contained(choice, EngineLimits::default()));
         assert_eq!((here.info(), here.name()), (there.info(), there.name()));
@@ -64,6 +65,7 @@ fn a_contained_engine_gives_the_bytes_of_one_in_this_process() {
 
 #[test]
 fn what_an_engine_refuses_is_said_as_in_this_process() {
+    let _alone = alone();
     // tract says it when the graph runs
     let choice = Choice::Ort;
     let b = Builder::new(Graph::new("never"));
@@ -79,6 +81,12 @@ fn what_an_engine_refuses_is_said_as_in_this_process() {
     let executable = contained(choice, EngineLimits::default()).compile(&layers(), &CompileOptions::default()).expect("compiled");
     let error = executable.run(&[&Buffer::from(noise(&[2, 3]))]).expect_err("another shape");
     assert!(matches!(error, EngineError::Inputs { .. }), "{error}");
+}
+
+/// Tests that find or halt processes of this one run one after the other.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Processes of engines that this process has started.
@@ -106,6 +114,7 @@ fn with_process(choice: Choice, limits: EngineLimits) -> (Arc<dyn Engine>, u32) 
 
 #[test]
 fn an_engine_that_is_killed_costs_what_it_held_and_the_next_graph_finds_another_one() {
+    let _alone = alone();
     let (engine, pid) = with_process(Choice::Tract, EngineLimits::default());
     let executable = engine.compile(&layers(), &CompileOptions::default()).expect("compiled");
     let x = executable.upload(&noise(&[4, 8, 16, 16])).expect("uploaded");
@@ -120,6 +129,7 @@ fn an_engine_that_is_killed_costs_what_it_held_and_the_next_graph_finds_another_
 
 #[test]
 fn an_engine_that_is_halted_is_ended() {
+    let _alone = alone();
     let (engine, pid) = with_process(Choice::Tract, EngineLimits::default());
     let executable = engine.compile(&layers(), &CompileOptions::default()).expect("compiled");
     std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().expect("kill is there");
@@ -143,6 +153,7 @@ fn heavy(times: usize) -> Graph {
 
 #[test]
 fn an_engine_that_takes_too_long_or_too_much_is_stopped() {
+    let _alone = alone();
     let usual = EngineLimits::default();
     let slow = contained(Choice::Tract, EngineLimits { run: Duration::from_secs(1), ..usual });
     let executable = slow.compile(&heavy(200), &CompileOptions::default()).expect("compiled");
