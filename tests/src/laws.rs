@@ -22,7 +22,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("plotters", &["flatscape-report"]),
     ("minijinja", &["flatscape-report"]),
     ("prost", &["flatscape-graph"]),
-    ("statrs", &["flatscape-measure"]),
+    ("statrs", &["flatscape-intake", "flatscape-measure"]),
     ("signal-hook", &["flatscape-cli"]),
     ("mimalloc", &["flatscape-cli", "flatscape-tests"]),
 ];
@@ -277,6 +277,18 @@ fn unsafe_stands_where_it_may() {
 fn crates_do_not_know_what_is_not_theirs() {
     let found: Vec<String> = UNKNOWN_WORDS.iter().flat_map(|(folder, words)| violations(folder, words, |_| false)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Lines of pages have at most 100 columns, but for tables, pictures and code.
+#[test]
+fn lines_of_pages_are_short() {
+    let mut long = Vec::new();
+    for page in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "STYLE.md"] {
+        let text = std::fs::read_to_string(root().join(page)).expect(page);
+        let prose = text.lines().enumerate().filter(|(_, line)| !line.starts_with(['|', '!']));
+        long.extend(prose.filter(|(_, l)| l.chars().count() > 100).map(|(at, l)| format!("{page}:{}: {l}", at + 1)));
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 
-use crate::provision::{flatscape, onnx_runtime_library};
+use crate::provision::{flatscape, onnx_runtime_library, root};
 
 /// A finished command with its folder; the run directory is `run` in it.
 pub struct Run {
@@ -168,6 +168,13 @@ pub fn table(text: &str) -> Vec<Row> {
         header.iter().cloned().zip(cells).collect()
     };
     lines.into_iter().map(row).collect()
+}
+
+/// A model and images as files of a folder, `net.onnx` and `digits.npz`, so that they can be changed.
+pub fn net_and_digits(folder: &Path) {
+    let models = root().join("models");
+    std::fs::copy(models.join("digits-standard/model.onnx"), folder.join("net.onnx")).expect("a model");
+    std::fs::copy(models.join("digits/digits-test.npz"), folder.join("digits.npz")).expect("images");
 }
 
 fn copy(from: &Path, to: &Path) {

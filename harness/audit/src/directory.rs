@@ -213,7 +213,7 @@ impl Directory {
 }
 
 /// Removes what processes left that were killed while they wrote, here and in the folders: files under temporary names that nobody
-/// holds. One that cannot be removed takes room and is never read, so that is no reason to stop.
+/// holds. A file that cannot be removed is never read, so the run goes on.
 fn leftovers(path: &Path) {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
     let plain = |path: &PathBuf, folder: bool| {

@@ -52,7 +52,7 @@ pub fn heed(stop: Arc<AtomicBool>) {
     let _ = STOP.set(stop);
 }
 
-/// Why there is no answer. The worker is of no use after it, and has been ended.
+/// Why there is no answer. The worker has been ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// It gave no answer within this time.
@@ -70,7 +70,7 @@ pub enum Lost {
         /// Bytes that it may hold.
         most: u64,
     },
-    /// It sent what is no message.
+    /// It sent bytes that are not a message.
     Babbles,
     /// It ended, or (`None`) closed its connection and had to be ended.
     Ended(Option<ExitStatus>),
@@ -160,7 +160,7 @@ impl Worker {
     /// Starts a worker; nothing has been said yet.
     ///
     /// # Errors
-    /// A sentence: there is no socket, no empty folder, or the program cannot be started.
+    /// A sentence that says what failed: the socket, the empty folder or the start of the program.
     pub fn start(start: &Start) -> Result<Worker, String> {
         orphans::sweep();
         let (socket, theirs) = UnixStream::pair().map_err(|e| format!("no socket can be made: {e}"))?;

@@ -15,7 +15,7 @@ const LARGEST_FILE: u64 = 1 << 30;
 /// Called once, before this process opens anything.
 ///
 /// # Errors
-/// Standard input is no socket: the process was not started by [`crate::Worker::start`].
+/// Standard input is not a socket: the process was not started by [`crate::Worker::start`].
 pub fn take_socket() -> io::Result<UnixStream> {
     close_inherited();
     // SAFETY: nothing else in this process uses file descriptor 0, which the parent opened for this.

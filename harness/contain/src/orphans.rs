@@ -24,7 +24,7 @@ pub fn adopt_orphans() {
     }
 }
 
-/// A child that was started elsewhere and is no orphan.
+/// A child that was started elsewhere and is not an orphan.
 pub fn known(pid: u32) {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
 }

@@ -2,6 +2,7 @@
 //!
 //! tract optimises for concrete shapes, so a graph is specialised when a batch size is first seen and kept.
 
+mod gate;
 mod missing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -66,7 +67,8 @@ impl Engine for Tract {
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
         let lowered = if options.lower { &lower::lower(graph, NAME) } else { graph };
         let bytes = flatscape_graph::onnx::write(&missing::written(lowered));
-        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        gate::register(&mut onnx.op_register);
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
         let plan = Plan {
             signature: Signature::of(graph),

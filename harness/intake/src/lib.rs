@@ -21,6 +21,7 @@ pub mod functions;
 pub mod gradient;
 pub mod hazards;
 pub mod inspect;
+pub mod mcnemar;
 pub mod model;
 pub mod random;
 pub mod remedies;

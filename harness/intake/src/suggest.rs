@@ -11,6 +11,7 @@ pub use feeding::{MISTAKES, Mistake};
 use feeding::{Feeding, SMALL};
 
 use crate::data::{Batch, Dataset};
+use crate::mcnemar::mcnemar;
 use crate::model::Model;
 use crate::refusal::Refusal;
 use crate::scores::argmax;
@@ -257,18 +258,6 @@ fn spread(labels: &[i64], n: usize) -> Vec<u64> {
     places.into_iter().take(n).map(|(.., id)| id).collect()
 }
 
-/// The two-sided p-value of McNemar's exact test: min(1, 2 P(X ≤ min(gained, lost))) for X binomial with n = gained + lost and ½.
-fn mcnemar(gained: u64, lost: u64) -> f64 {
-    let (few, n) = (gained.min(lost), gained + lost);
-    let mut term = 0.5f64.powi(i32::try_from(n).unwrap_or(i32::MAX));
-    let mut below = 0.0;
-    for k in 0..=few {
-        below += term;
-        term *= (n - k) as f64 / (k + 1) as f64;
-    }
-    if gained == lost { 1.0 } else { (2.0 * below).min(1.0) }
-}
-
 fn failed(error: EngineError) -> Refusal {
     Refusal::engine(6, error.to_string())
 }
@@ -276,14 +265,6 @@ fn failed(error: EngineError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// By hand: 2·(1/2)⁷ and 2·(1 + 10)/2¹⁰.
-    #[test]
-    fn the_paired_test_is_exact() {
-        assert_eq!(mcnemar(7, 0), 2.0 / 128.0);
-        assert!((mcnemar(1, 9) - 22.0 / 1024.0).abs() < 1e-15);
-        assert_eq!((mcnemar(5, 5), mcnemar(0, 0)), (1.0, 1.0));
-    }
 
     #[test]
     fn images_are_spread_over_the_classes() {

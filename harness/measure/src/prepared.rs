@@ -94,7 +94,8 @@ impl<'a> Prepared<'a> {
 
     /// Computes the samples of a range, or those of them that are in `only` (ascending); others are absent from the findings. Where
     /// the findings of a clean job on the same model, data and range are there, what the model says about the images is read from
-    /// them, unless targets are chosen by scores, which they do not hold; computed again it would be the same. `stop` is checked between runs of a graph.
+    /// them, unless targets are chosen by scores, which they do not hold; computed again it would be the same. `stop` is checked
+    /// between runs of a graph.
     ///
     /// # Errors
     /// What leaves nothing to store: the engine or the program failed, or [`MeasureError::Interrupted`].

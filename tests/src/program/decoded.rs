@@ -7,8 +7,7 @@ use flatscape_graph::Tensor;
 use flatscape_measure::findings::Findings;
 
 use super::verify::{changed_in, script, verified};
-use super::{EMBEDDED, Run};
-use crate::provision::root;
+use super::{EMBEDDED, Run, net_and_digits};
 
 const THREATS: [&str; 4] = ["flow:0.4px", "flow:0.1grid", "rigid:30deg+1px", "l0:4"];
 
@@ -17,9 +16,7 @@ fn audited() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        let models = root().join("models");
-        std::fs::copy(models.join("digits-standard/model.onnx"), folder.path().join("net.onnx")).expect("a model");
-        std::fs::copy(models.join("digits/digits-test.npz"), folder.path().join("digits.npz")).expect("images");
+        net_and_digits(folder.path());
         let mut arguments = vec!["audit", "net.onnx", "--data", "digits.npz", "-n", "40", "--attack", "fgsm"];
         arguments.extend(["--attack", "pgd:steps=10", "--metric", "ams", "--landscapes", "0", "--out", "run"]);
         THREATS.iter().for_each(|threat| arguments.extend(["--threat", threat]));

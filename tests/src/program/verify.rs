@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use flatscape_graph::Tensor;
 use flatscape_measure::findings::Findings;
 
-use crate::program::Run;
+use crate::program::{Run, net_and_digits};
 use crate::provision::{built, flatscape, root};
 
 /// A run on a model and data that lie in its folder, so that they can be changed.
@@ -16,9 +16,7 @@ fn audited() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        let models = root().join("models");
-        std::fs::copy(models.join("digits-standard/model.onnx"), folder.path().join("net.onnx")).expect("a model");
-        std::fs::copy(models.join("digits/digits-test.npz"), folder.path().join("digits.npz")).expect("images");
+        net_and_digits(folder.path());
         let arguments = [
             "audit",
             "net.onnx",

@@ -4,11 +4,12 @@ use flatscape_graph::{Attributes, DType, Graph, Node, ValueId};
 
 use super::{DOMAIN, GATE, producer};
 
-pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
+pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
         let (x, v) = gate(new, node, inputs)?;
-        let known = new.dtype(x) == Some(DType::F32) && new.shape(x).is_some() && new.shape(x) == new.shape(v);
-        if !known {
+        let dtype = new.dtype(x);
+        let has_one = dtype == Some(DType::F32) || (engine == "tract" && dtype == Some(DType::F64));
+        if !has_one || new.shape(x).is_none() || new.shape(x) != new.shape(v) {
             return None;
         }
         let ty = new.value(x).ty.clone();

@@ -7,8 +7,9 @@ mod rates;
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
+pub use flatscape_intake::mcnemar::mcnemar;
 pub use means::{Mean, paired_t, welch};
-pub use paired::{mcnemar, tango};
+pub use paired::tango;
 pub use rates::{clopper_pearson, newcombe};
 
 /// How an interval was computed.

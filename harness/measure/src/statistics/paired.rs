@@ -1,7 +1,5 @@
 //! Two rates on the same samples: everything is in the samples on which they disagree.
 
-use statrs::function::beta::checked_beta_reg;
-
 use super::{Interval, Level, Method};
 
 /// The interval of (gained − lost) / n, the difference of two rates on the same `n` samples, of which `gained` are right only in
@@ -38,17 +36,6 @@ pub fn tango(gained: u64, lost: u64, n: u64, level: Level) -> Option<Interval> {
         inside
     };
     Some(Interval { low: end(-1.0), high: end(1.0), method: Method::Tango })
-}
-
-/// The two-sided p-value of McNemar's exact test: of `gained + lost` samples that flipped, how likely is a split at least as
-/// uneven if both ways were equally likely; min(1, 2 P(X ≤ min(gained, lost))) for X binomial with ½. 1 without flips.
-pub fn mcnemar(gained: u64, lost: u64) -> f64 {
-    let (few, all) = (gained.min(lost) as f64, gained as f64 + lost as f64);
-    if gained == lost {
-        return 1.0;
-    }
-    // P(X ≤ k) = I_½(m − k, k + 1)
-    checked_beta_reg(all - few, few + 1.0, 0.5).map_or(f64::NAN, |below| (2.0 * below).min(1.0))
 }
 
 #[cfg(test)]
@@ -90,17 +77,7 @@ mod tests {
             close(one.high, -two.low, 1e-12);
             let difference = (b as f64 - c as f64) / n as f64;
             assert!(one.low <= difference && difference <= one.high && one.low >= -1.0 && one.high <= 1.0);
-            assert_eq!(mcnemar(b, c), mcnemar(c, b));
         }
         assert!(tango(0, 0, 0, Level::NINETY_FIVE).is_none() && tango(3, 3, 5, Level::NINETY_FIVE).is_none());
-    }
-
-    /// statsmodels 0.15.0, `mcnemar([[0, b], [c, 0]], exact=True).pvalue`.
-    #[test]
-    fn the_exact_test_is_the_binomial_one() {
-        for (b, c, p) in [(1, 7, 0.0703125), (10, 30, 0.00222143377322936), (0, 5, 0.0625), (121, 59, 4.43444926375516e-06)] {
-            close(mcnemar(b, c), p, 1e-12);
-        }
-        assert_eq!((mcnemar(0, 0), mcnemar(4, 4)), (1.0, 1.0));
     }
 }
