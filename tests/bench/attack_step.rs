@@ -88,6 +88,7 @@ fn line(
         objective: None,
         cotangent: None,
         given: None,
+        no_likelihood: None,
         threat,
         targeted: false,
         arguments: &[],

@@ -115,9 +115,8 @@ fn every_model_that_comes_with_the_program_has_a_certificate_that_holds() {
 #[test]
 fn models_that_hide_their_gradient_are_not_believed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let cases: [(&str, String, &str); 3] = [
+    let cases: [(&str, String, &str); 2] = [
         ("rounded", changed(folder.path(), "rounded", |x| (x * 8.0).unary("Round") / 8.0, same), "zero-gradients"),
-        ("saturated", changed(folder.path(), "saturated", same, |z| z * 1e4), "zero-gradients"),
         ("shattered", changed(folder.path(), "shattered", |x| x + (x * 3000.0).unary("Sin") * 0.01, same), "slope-near"),
     ];
     for (name, model, reason) in cases {

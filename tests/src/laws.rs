@@ -42,9 +42,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-intake", &["flatscape-autodiff", "flatscape-data", "flatscape-engine", "flatscape-graph"]),
     ("flatscape-measure", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake"]),
     (
+        "flatscape-certificate",
+        &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-intake", "flatscape-measure"],
+    ),
+    (
         "flatscape-audit",
         &[
             "flatscape-autodiff",
+            "flatscape-certificate",
             "flatscape-contain",
             "flatscape-engine",
             "flatscape-graph",
@@ -59,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "flatscape-audit",
             "flatscape-autodiff",
+            "flatscape-certificate",
             "flatscape-contain",
             "flatscape-engine",
             "flatscape-graph",
@@ -86,6 +92,8 @@ const UNSAFE: &[&str] = &[
     "harness/host/",
     "harness/engine/src/onnxruntime",
     "harness/engine/src/library",
+    // the vectors of one processor
+    "harness/engine/src/windows.rs",
 ];
 
 /// Words that a crate must not know.
@@ -252,11 +260,11 @@ fn graph_autodiff_and_report_do_no_input_or_output() {
 
 #[test]
 fn one_place_prints() {
-    let found: Vec<String> =
-        ["harness/cli/src", "harness/data/src", "harness/intake/src", "harness/measure/src", "harness/audit/src"]
-            .iter()
-            .flat_map(|folder| violations(folder, PRINTS, |_| false))
-            .collect();
+    let found: Vec<String> = ["cli", "data", "intake", "measure", "certificate", "audit"]
+        .map(|name| format!("harness/{name}/src"))
+        .iter()
+        .flat_map(|folder| violations(folder, PRINTS, |_| false))
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -308,6 +316,7 @@ const FUNCTION: usize = 60;
 const SHORT_FUNCTIONS: &[&str] = &[
     "harness/data/src",
     "harness/intake/src",
+    "harness/certificate/src",
     "harness/measure/src",
     "harness/audit/src",
     "harness/report/src",
@@ -315,7 +324,7 @@ const SHORT_FUNCTIONS: &[&str] = &[
 ];
 /// Functions that are longer, and why.
 const LONG: &[(&str, &str, &str)] = &[
-    ("harness/measure/src/certificate/file.rs", "subject", "one match over what a file can be differentiated with respect to"),
+    ("harness/certificate/src/file.rs", "subject", "one match over what a file can be differentiated with respect to"),
     (
         "harness/intake/src/gradient.rs",
         "join",

@@ -18,6 +18,7 @@ mod named;
 mod partly;
 mod pipes;
 mod repeat;
+mod scores;
 mod verify;
 mod witness;
 

@@ -22,7 +22,7 @@ use crate::plan::{Intaken, Plan, jobs};
 use crate::rows::{METRICS, Summary, metric_name, summarise};
 use crate::stored::{Order, PLAN, Stored, TIMES, receipt_name};
 use crate::{landscape, publish};
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 
 /// Where and by whom a plan is computed: nothing here changes a result.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::refusal::Refusal;
 use flatscape_intake::suggest::suggest;
 use flatscape_measure::findings::Findings;
+use flatscape_measure::losses;
 use flatscape_measure::prepared::{self, MeasureError, Prepared};
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
@@ -23,7 +24,7 @@ use crate::landscape;
 use crate::manifest::{engine_name, pretty};
 use crate::result::{put_text, seal};
 use crate::stored::result_in;
-use flatscape_measure::certificate::{self, Engines};
+use flatscape_certificate::{self as certificate, Engines};
 
 /// Everything that jobs of one run share.
 pub struct Workshop<'a> {
@@ -178,6 +179,13 @@ impl<'a> Workshop<'a> {
             Work::Suggestions => {
                 let found = suggest(self.engine.as_ref(), self.model(job)?, self.dataset(job)?)?;
                 put_text(&mut computed.findings, "suggestions", &pretty(&found)?);
+            }
+            Work::Losses => {
+                let (model, dataset) = (self.model(job)?, self.dataset(job)?);
+                let threat = ThreatModel::parse(&job.threat, true)?;
+                let clean = Findings::concat(self.results(job)?).map_err(MeasureError::from)?;
+                let found = losses::compare(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
+                put_text(&mut computed.findings, "losses", &pretty(&found)?);
             }
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {

@@ -55,6 +55,8 @@ pub enum Work {
     Clean,
     /// Preprocessing that would serve the model better, where the clean accuracy (of the jobs in `after`) is poor.
     Suggestions,
+    /// Whether cross-entropy serves attacks as well as the margin, on correct images (of the clean jobs in `after`).
+    Losses,
     /// An attack: on all correct samples, or with `after` on those that none of these jobs broke.
     Attack(Request),
     /// A metric.
@@ -71,6 +73,7 @@ impl Work {
             Work::Remedies => "remedies".to_owned(),
             Work::Clean => "clean".to_owned(),
             Work::Suggestions => "suggestions".to_owned(),
+            Work::Losses => "losses".to_owned(),
             Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
             Work::Landscape(request) => format!("landscape-{}", request.directions.name()),
         }

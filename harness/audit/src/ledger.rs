@@ -12,7 +12,7 @@ use crate::job::{Job, Work};
 use crate::rows::{self, Part};
 use crate::stored::{Stored, TIMES};
 use crate::violations::violations;
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 
 /// Receives the progress of a run.
 pub trait Observer {
@@ -196,6 +196,7 @@ fn describe(stored: &Stored, model: usize, job: &Job) -> String {
         Work::Remedies => "remedied graphs".to_owned(),
         Work::Clean => "clean points".to_owned(),
         Work::Suggestions => "preprocessing".to_owned(),
+        Work::Losses => "losses that attacks ascend".to_owned(),
         Work::Attack(request) => {
             let label = manifest.attacks.iter().find(|c| c.request == *request).map_or(&request.id, |c| &c.label);
             format!("{label} under {}", job.threat)

@@ -7,6 +7,7 @@ use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
+use flatscape_measure::losses;
 use flatscape_measure::prepared::{Settings, check, of_host, undecoded};
 use flatscape_measure::request::{Request, Target};
 use flatscape_measure::threats::ThreatModel;
@@ -131,6 +132,7 @@ struct Answer {
     serves: Vec<String>,
     program_steps: Option<u32>,
     reads_grad: bool,
+    own_objective: bool,
 }
 
 /// What plugins are asked while a run is planned.
@@ -171,7 +173,7 @@ impl Asked<'_> {
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
-        let Answer { serves, program_steps, reads_grad } = self.served(component, request, columns)?;
+        let Answer { serves, program_steps, reads_grad, own_objective } = self.served(component, request, columns)?;
         Ok(manifest::Component {
             serves,
             request: request.clone(),
@@ -181,6 +183,7 @@ impl Asked<'_> {
             kind: manifest::kind_name(kind).to_owned(),
             minimal: kind == Kind::Attack && component.goal == Goal::Minimal,
             reads_grad,
+            own_objective,
             program_steps,
             step_length: find("alpha"),
             plugin: PluginFacts {
@@ -205,7 +208,7 @@ impl Asked<'_> {
         }
         let Some(model) = self.model.filter(|_| component.builds) else {
             let serves = threats.iter().map(ThreatModel::text).collect();
-            return Ok(Answer { serves, reads_grad: true, program_steps: None });
+            return Ok(Answer { serves, reads_grad: true, ..Answer::default() });
         };
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let mut answer = Answer::default();
@@ -221,7 +224,8 @@ impl Asked<'_> {
                     columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
                     answer.program_steps = Some(program.steps);
                     let reads = |role: &Role| program.graph(*role).is_some_and(|g| g.input_named("grad").is_some());
-                    answer.reads_grad = program.graph(Role::Objective).is_none() && Role::ALL.iter().any(reads);
+                    answer.own_objective = program.graph(Role::Objective).is_some();
+                    answer.reads_grad = !answer.own_objective && Role::ALL.iter().any(reads);
                     answer.serves.push(threat.text());
                 }
                 Err(error) if error.is_unsupported() => refusal = Some(of_host(error)),
@@ -279,8 +283,13 @@ impl Planner<'_> {
     fn measurements(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
         let ranges = self.ranges();
         let clean: Vec<Job> = ranges.iter().map(|&r| self.job(model, Work::Clean, &self.first, r, None)).collect();
-        jobs.extend(clean);
+        jobs.extend(clean.iter().cloned());
         jobs.push(self.job(model, Work::Suggestions, &self.first, (0, 0), None));
+        if !self.manifest.attacks.is_empty() && !self.manifest.models[model].margin {
+            let mut losses = self.job(model, Work::Losses, &self.first, (0, 0), None);
+            losses.after = clean.iter().filter(|job| job.start < losses::IMAGES).map(|job| job.name.clone()).collect();
+            jobs.push(losses);
+        }
         for attack in &self.manifest.attacks {
             for threat in self.threats_of(attack)? {
                 let work = Work::Attack(attack.request.clone());

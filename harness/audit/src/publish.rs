@@ -12,7 +12,7 @@ use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
 use crate::witness;
-use flatscape_measure::certificate::{self, Certificate};
+use flatscape_certificate::{self as certificate, Certificate};
 
 /// A form in which a run can be reported.
 pub struct Format {

@@ -2,11 +2,12 @@
 
 use flatscape_measure::columns::{WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::Findings;
+use flatscape_measure::losses::Losses;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
 use crate::job::{Job, Work};
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 
 /// The column that holds the SHA-256 of the job's file, as text.
 const JOB: &str = "job";
@@ -43,6 +44,7 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
     match job.work {
         Work::Certificate => json::<Certificate>(&findings, "certificate")?,
         Work::Suggestions => json::<Vec<String>>(&findings, "suggestions")?,
+        Work::Losses => json::<Losses>(&findings, "losses")?,
         _ => {}
     }
     if matches!(job.work, Work::Clean | Work::Attack(_) | Work::Metric(_)) {

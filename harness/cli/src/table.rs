@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 use flatscape_report::compare::{Comparison, Grid, GridCell, difference_headings, difference_line, grids};
 use flatscape_report::{Record, shown, shown_to, tables};
 

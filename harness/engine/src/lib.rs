@@ -14,6 +14,7 @@ mod rows;
 pub mod runtime;
 mod signature;
 mod tract;
+mod windows;
 mod workers;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod gate;
 mod missing;
+mod pool;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +70,7 @@ impl Engine for Tract {
         let bytes = flatscape_graph::onnx::write(&missing::written(lowered));
         let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         gate::register(&mut onnx.op_register);
+        pool::register(&mut onnx.op_register);
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
         let plan = Plan {
             signature: Signature::of(graph),

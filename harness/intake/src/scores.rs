@@ -41,6 +41,12 @@ pub fn is_tied(scores: &[f64], label: usize) -> bool {
     margin(scores, label) == 0.0
 }
 
+/// ln Σ exp z.
+pub fn log_sum_exp(z: &[f64]) -> f64 {
+    let most = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    most + z.iter().map(|v| (v - most).exp()).sum::<f64>().ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

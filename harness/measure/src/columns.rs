@@ -50,6 +50,7 @@ columns! {
     CLEAN_MARGIN: f64 = "clean_margin", "z_y - max z_i over i != y at the image; NaN where scores are undefined.";
     TIES: bool = "ties", "Whether the label's score at the image is the largest and another class has the same.";
     BATCH_DIFFERENCE: f64 = "batch_difference", "Largest difference between the scores of the image alone and in batches of the sizes that the measurement uses, relative to max(1, largest |score|); infinite where only one of two is a number.";
+    RIVAL_ENTROPY: f64 = "rival_entropy", "Entropy of the softmax over the classes other than the label at the image, divided by ln(C - 1): 1 where cross-entropy pulls towards all of them alike, 0 where towards one, or where there is only one; NaN where scores are undefined. Of clean jobs alone.";
 
     OUTCOME: u8 = "outcome", "Code of [`crate::verify::Outcome`] for points of any float value: at the threat's eps, or for attacks with goal `minimal` at any distance, so that `distance` decides at every eps.";
     DISTANCE: f64 = "distance", "Distance of the adversarial example in the threat's norm, pixel units; for attacks with goal `minimal` that of the nearest verified one. 0 where the image is misclassified, NaN where no adversarial example was found.";

@@ -33,6 +33,7 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
         objective: program.graph(Role::Objective),
         cotangent: program.graph(Role::Cotangent),
         given: None,
+        no_likelihood: None,
         threat: &threat,
         targeted: task.targeted,
         arguments: &numbers,

@@ -56,6 +56,7 @@ impl From<MeasureError> for Refusal {
             MeasureError::Findings(_) => Refusal::output(102, sentence),
             MeasureError::Attack { source, .. } => match source {
                 AttackError::Link(LinkError::Differentiate(_)) => Refusal::model(26, sentence),
+                AttackError::Link(LinkError::Lacking { .. }) => Refusal::model(66, sentence),
                 AttackError::Link(_) | AttackError::Stage(StageError::Missing { .. } | StageError::Result { .. }) => {
                     Refusal::plugin(134, sentence)
                 }

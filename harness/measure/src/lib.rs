@@ -18,13 +18,13 @@
 //! ```
 
 pub mod attack;
-pub mod certificate;
 pub mod columns;
 pub mod dry_run;
 mod error;
 pub mod findings;
 pub mod levels;
 pub mod link;
+pub mod losses;
 mod measures;
 pub mod metric;
 pub mod oracle;

@@ -86,7 +86,7 @@ impl<'a> Prepared<'a> {
         let conditions = Conditions { plugins, model, dataset, threat: threat.clone(), settings };
         let (measure, notes): (Box<dyn Measure + 'a>, _) = match work {
             Work::Clean => (Box::new(Clean), Vec::new()),
-            Work::Component(request) => measures::component(engine, &conditions, request)?,
+            Work::Component(request) => measures::component(engine, &conditions, &verifier, request)?,
         };
         let reads_scores = matches!(work, Work::Component(request) if request.reads_scores());
         Ok(Prepared { conditions, verifier, measure, reads_scores, notes })

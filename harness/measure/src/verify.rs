@@ -95,8 +95,17 @@ impl Verifier {
     /// # Errors
     /// The engine does not compile the model.
     pub fn new(engine: &dyn Engine, model: &Graph, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
-        let link =
-            Link { model, objective: None, cotangent: None, given: None, threat, targeted: false, arguments: &[], steps: 0 };
+        let link = Link {
+            model,
+            objective: None,
+            cotangent: None,
+            given: None,
+            no_likelihood: None,
+            threat,
+            targeted: false,
+            arguments: &[],
+            steps: 0,
+        };
         Ok(Verifier { forward: Stage::compile(engine, &link.forward(Point::Fed, &["logits"])?)?, batch_size: batch_size.max(1) })
     }
 

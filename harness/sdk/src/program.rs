@@ -153,6 +153,12 @@ impl<'b> Names<'b> {
         logits0 class_row,
         /// Logits at `x_clean`, \[N,classes\].
         logits_clean class_row,
+        /// The unnormalised log-likelihood LSE(logits) at `x`, \[N\], in nats. Models whose scores are normalised refuse the program.
+        logp per_sample,
+        /// The same at `x0`.
+        logp0 per_sample,
+        /// The same at `x_clean`.
+        logp_clean per_sample,
         /// The input of the last linear layer at `x`, \[N,F\]. Models without such a layer refuse the program.
         features feature_row,
         /// The same at `x0`.
@@ -186,6 +192,10 @@ impl<'b> Names<'b> {
         hvp image,
         /// What `hvp` multiplies, \[N,D\]: the last `direction` or `state_direction` that a graph gave.
         direction image,
+        /// Gradient of `logp` at `x`, \[N,D\].
+        grad_logp image,
+        /// Gradient of `logp` at `x0`, \[N,D\].
+        grad_logp0 image,
         /// Cotangent times Jacobian at `x`, \[N,D\].
         vjp image,
         /// Cotangent times Jacobian at `x0`, \[N,D\].

@@ -1,16 +1,11 @@
 //! AMS: s(x) = −‖∇ LSE(f(x))‖₂ = −‖Jᵀ softmax(f(x))‖₂, the approximate mass score. One product with the Jacobian.
 
-use flatscape_sdk::{Component, Expr, Program};
+use flatscape_sdk::{Component, Expr};
 
 pub(crate) fn component() -> Component {
     Component::metric("ams", "approximate mass score: minus the norm of the gradient of log p, per pixel unit")
         .source("Lin et al. 2020, Likelihood Landscapes, equations 5 and 6")
-        .build(|ask| Ok(cotangent(ask.program()).emit(|g| g.give("col_ams", score(g.vjp())))))
-}
-
-/// ∂LSE/∂z = softmax(z)
-pub(crate) fn cotangent(program: Program) -> Program {
-    program.cotangent(|g| g.give("ct", g.logits().softmax(1)))
+        .build(|ask| Ok(ask.program().emit(|g| g.give("col_ams", score(g.grad_logp())))))
 }
 
 /// −‖v‖₂: \[N,D\] → \[N\]

@@ -3,7 +3,6 @@
 
 use flatscape_sdk::{Ask, Component, DType, Error, Param, Program};
 
-use crate::logp::log_sum_exp;
 use crate::{directions, grid};
 
 pub(crate) fn component() -> Component {
@@ -39,7 +38,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             g.give("x", g.x0() + g.state("first", &pixels) * e1 + g.state("second", &pixels) * e2);
         })
         .observe(|g| {
-            g.give("obs_logp", log_sum_exp(g.logits()));
+            g.give("obs_logp", g.logp());
             g.give("obs_loss", g.loss());
             let class = g.builder().op("ArgMax", &[g.logits()], [("axis", 1.into()), ("keepdims", 0.into())]);
             g.give("obs_predicted", class.cast(DType::F32));

@@ -1,16 +1,10 @@
 //! log p(x) + log Z = LSE(f(x)), the unnormalised log-likelihood that a classifier assigns to an image. Comparable between
 //! images of one model; between models only up to an unknown shift.
 
-use flatscape_sdk::{Component, Expr};
+use flatscape_sdk::Component;
 
 pub(crate) fn component() -> Component {
     Component::metric("logp", "unnormalised log-likelihood of the image, in nats")
         .source("Lin et al. 2020, Likelihood Landscapes, equations 1 and 2; Grathwohl et al. 2020 (arXiv:1912.03263)")
-        .build(|ask| Ok(ask.program().emit(|g| g.give("col_logp", log_sum_exp(g.logits())))))
-}
-
-/// LSE(z) = m + ln Σ exp(z − m), m = max z: \[N,C\] → \[N\]
-pub(crate) fn log_sum_exp(z: Expr<'_>) -> Expr<'_> {
-    let m = z.reduce("ReduceMax", &[1], true);
-    ((z - m).exp().sum(&[1], true).log() + m).squeeze(&[1])
+        .build(|ask| Ok(ask.program().emit(|g| g.give("col_logp", g.logp()))))
 }

@@ -18,7 +18,8 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     let (n, size) = (ask.int("directions"), grid::size(ask)?);
     let pairs = usize::try_from(n).map_err(|_| Error::invalid(format!("directions={n} is not possible")))?;
     let cells = (size * size) as i64;
-    Ok(ams::cotangent(ask.program())
+    Ok(ask
+        .program()
         .probe(|g| {
             // x' = x0 + ε1·d_j + ε2·d⊥_j = x0 + d_j∘(ε1 + ε2·flip_j)
             let pair = g.i() / cells as f64;
@@ -27,7 +28,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             let flip = directions::half_flip(g, pairs).gather(pair, 0);
             g.give("x", g.x0() + d * (flip * e2 + e1));
         })
-        .observe(|g| g.give("obs_score", ams::score(g.vjp())))
+        .observe(|g| g.give("obs_score", ams::score(g.grad_logp())))
         .emit(|g| {
             g.give("col_phi_sum", g.observed_sum("score", &[]) / n as f64);
             g.give("col_phi_mean", g.observed_mean("score", &[]));

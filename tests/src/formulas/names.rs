@@ -18,7 +18,17 @@ fn program(words: &str) -> Graph {
 }
 
 fn link<'a>(toy: &'a Toy, threat: &'a ThreatModel) -> Link<'a> {
-    Link { model: &toy.graph, objective: None, cotangent: None, given: None, threat, targeted: false, arguments: &[], steps: 1 }
+    Link {
+        model: &toy.graph,
+        objective: None,
+        cotangent: None,
+        given: None,
+        no_likelihood: None,
+        threat,
+        targeted: false,
+        arguments: &[],
+        steps: 1,
+    }
 }
 
 /// Values for a compiled graph: x-like ones as rows of pixels.
@@ -259,7 +269,7 @@ fn the_head_is_the_last_linear_layer() {
     let refused = link(&toy, &threat).stage(&program(emit), Point::Fed, false, &[]).expect_err("a ReLU at the end is not linear");
     let expected = "the program reads `features`, which needs a linear last layer, and this model has none: the operator before the logits is \"Relu\"";
     assert_eq!(refused.to_string().replace('"', ""), expected.replace('"', ""));
-    assert!(matches!(refused, LinkError::Name { .. }));
+    assert!(matches!(refused, LinkError::Lacking { .. }));
 }
 
 /// At adversarial points `x0` is the adversarial point, and `x_clean` stays the image.

@@ -118,7 +118,17 @@ impl Toy {
         targeted: bool,
     ) -> Link<'a> {
         let (objective, cotangent) = (program.graph(Role::Objective), program.graph(Role::Cotangent));
-        Link { model: &self.graph, objective, cotangent, given: None, threat, targeted, arguments, steps: program.steps }
+        Link {
+            model: &self.graph,
+            objective,
+            cotangent,
+            given: None,
+            no_likelihood: None,
+            threat,
+            targeted,
+            arguments,
+            steps: program.steps,
+        }
     }
 }
 

@@ -117,7 +117,7 @@ fn bad_runs(folder: &Path) {
     std::fs::write(run.join("results.csv"), table).expect("written");
     compared(folder, &["weak", "strong"], 0);
     let manifest = std::fs::read_to_string(run.join("manifest.json")).expect("manifest.json");
-    let older = manifest.replacen("\"format\": 2", "\"format\": 1", 1);
+    let older = manifest.replacen("\"format\": 3", "\"format\": 2", 1);
     assert_ne!(older, manifest);
     std::fs::write(run.join("manifest.json"), older).expect("written");
     refused(folder, &["weak", "strong"], 8, "R098");

@@ -162,7 +162,7 @@ fn what_is_no_run_or_of_another_version_is_refused() {
         ("new", r#"{"flatscape": "9.0.0", "format": 99}"#, "format 99"),
         ("other", r#"{"name": "a web page"}"#, "is not the manifest of a run"),
         ("text", "not JSON", "is not the manifest of a run"),
-        ("cut", r#"{"format": 2, "flatscape": "0.1.0"}"#, "is not the manifest of a run"),
+        ("cut", r#"{"format": 3, "flatscape": "0.1.0"}"#, "is not the manifest of a run"),
         ("nothing", "", "is not the manifest of a run"),
     ];
     for (name, text, _) in manifests {

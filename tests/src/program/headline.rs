@@ -9,7 +9,7 @@ use super::{EMBEDDED, Run};
 use crate::provision::{flatscape, root, shared_data};
 
 /// Files that were reported, beside the data that are not part of the project; `None` after saying that the test is skipped.
-fn case(test: &str, name: &str) -> Option<PathBuf> {
+pub(super) fn case(test: &str, name: &str) -> Option<PathBuf> {
     let file = shared_data(test)?.join("../cases/files").join(name);
     if file.is_file() {
         return Some(file);
@@ -19,7 +19,7 @@ fn case(test: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// The standard digits network behind and before other operators, in `net.onnx`.
-fn digits(
+pub(super) fn digits(
     folder: &Path,
     dtype: DType,
     head: impl for<'b> Fn(Expr<'b>) -> Expr<'b>,

@@ -6,6 +6,7 @@ mod chance_accuracy;
 pub mod gradient_certificate;
 pub mod gradients_disagree;
 mod loss_underflow;
+mod losses_differ;
 mod nan_in_ball;
 mod not_repeatable;
 mod order_dependent;
@@ -21,9 +22,10 @@ pub(crate) use loss_underflow::LEAD;
 
 use flatscape_intake::doubt::Doubt;
 use flatscape_intake::hazards::{Found, HAZARDS, QUESTIONS};
+use flatscape_measure::losses::Losses;
 use flatscape_measure::threats::ThreatModel;
 
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 
 /// A doubt from the evidence of a run, and how it is judged.
 #[derive(Clone, Copy)]
@@ -46,6 +48,7 @@ pub const FLAGS: &[Flag] = &[
     gradients_disagree::FLAG,
     nan_in_ball::FLAG,
     loss_underflow::FLAG,
+    losses_differ::FLAG,
     zero_gradients::FLAG,
     single_step_stronger::FLAG,
     surrogate_gradient::FLAG,
@@ -84,6 +87,8 @@ pub struct Evidence<'a> {
     pub suggestions: &'a [String],
     /// Samples whose clean prediction leads by so much that cross-entropy is zero in float32.
     pub underflowing: u64,
+    /// What the losses found on the same images, once it is known.
+    pub losses: Option<Losses>,
     /// The gradient certificate, once it is there.
     pub certificate: Option<&'a Certificate>,
     /// Samples.
@@ -138,6 +143,8 @@ pub struct AttackEvidence {
     pub broken_gradients: u64,
     /// Whether it steps on the gradient of cross-entropy itself: it brings no objective and reads `grad`.
     pub reads_grad: bool,
+    /// Whether it ascends an objective of its own, and not cross-entropy.
+    pub own_objective: bool,
     /// Number of steps of its program; absent where it keeps its control flow to itself.
     pub program_steps: Option<u32>,
     /// Length of a step in pixel units, where the attack has such a parameter.

@@ -5,7 +5,7 @@ use flatscape_report::Record;
 use super::doubts::Doubts;
 use super::{Rows, Summary};
 use crate::flags::{gradient_certificate, gradients_disagree};
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 
 impl Rows<'_> {
     pub(super) fn certificate(&self, certificate: Option<&Certificate>, doubts: &Doubts, summary: &mut Summary) {

@@ -17,7 +17,7 @@ use crate::job::Work;
 use crate::manifest::{Component, Manifest, ModelFacts, PluginFacts};
 use crate::stored::Stored;
 use crate::violations::violations;
-use flatscape_measure::certificate::Certificate;
+use flatscape_certificate::Certificate;
 use flatscape_measure::statistics::clopper_pearson;
 
 pub use attack::{OUTCOMES, UNSUPPORTED};

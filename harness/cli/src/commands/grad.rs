@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use flatscape_certificate::{Engines, FilePoints, of_file};
 use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::files::publish;
 use flatscape_intake::gradient::{Gradient, Of, Request, Source, assemble, join};
 use flatscape_intake::model::{Native, Whole};
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::certificate::{Engines, FilePoints, of_file};
 
 use super::audit::intake;
 use crate::failure::Failure;

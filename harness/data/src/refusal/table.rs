@@ -63,6 +63,7 @@ pub const REFUSALS: &[Kind] = &[
     ("M059", Class::Model, "the model has several inputs", "give all but the image a value: --input NAME=NUMBER"),
     ("M060", Class::Model, "the output is not one row of class scores per image", "name the output with --output NAME, or the task with --task"),
     ("M065", Class::Model, "weights are not finite", "export the model again from a sound checkpoint"),
+    ("M066", Class::Model, "a measure reads what the model does not have: a likelihood, a linear last layer", "export the model with its logits and its last layer; other rows are not affected"),
     ("M147", Class::Model, "the gradient graph that came with the model does not fit it", "harness/intake/GRADIENTS.md says what such a file must look like"),
     ("D001", Class::Data, "the data cannot be read", "check the path and the permissions"),
     ("D002", Class::Data, "a file of the data set is empty", "download it again"),

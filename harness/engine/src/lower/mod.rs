@@ -40,7 +40,7 @@ pub struct Lowering {
 ///
 /// Measured with ONNX Runtime 1.31 on AVX-512 and not here, because it gains a percent or nothing: `x > 0` by steep `HardSigmoid`s,
 /// which keep the blocked layout; a first layer's gradient with 2×2 pixels as channels (5 to 35 % slower than `ConvTranspose`).
-/// tract keeps `ConvTranspose` and `ScatterElements`: flipped kernels make it 1.3 times slower on the 64-64-128-128 net, 1.9 times
+/// tract keeps `ConvTranspose`: flipped kernels make it 1.3 times slower on the 64-64-128-128 net, 1.9 times
 /// on a LeNet, and 4 % faster on a ResNet-18.
 pub const LOWERINGS: &[Lowering] = &[
     Lowering {
@@ -59,7 +59,7 @@ pub const LOWERINGS: &[Lowering] = &[
     },
     Lowering {
         name: "pools",
-        engines: &["ort"],
+        engines: &["ort", "tract"],
         summary: "the gradient of MaxPool (indices and ScatterElements): one operator of our own, ReLU included",
         evidence: "18 % of a gradient step of the 64-64-128-128 net, 45 % of a LeNet",
         apply: pools::apply,

@@ -19,6 +19,25 @@ const FORMS: &[(&str, Form)] = &[
         let logarithms = centred - centred.exp().sum(&[1], true).log();
         Some(vec![likelihood(n, logarithms)?, logarithms])
     }),
+    ("LpPool", |n| {
+        // (Σ |x|^p)^(1/p) over windows; padding adds 0
+        if n.node.attributes.int("ceil_mode", 0) != 0 {
+            return None;
+        }
+        let p = n.node.attributes.int("p", 2) as f64;
+        let kernel = n.node.attributes.ints("kernel_shape")?;
+        let count = kernel.iter().map(|&k| k as f64).product::<f64>();
+        let mut attributes = n.node.attributes.clone();
+        attributes.0.remove("p");
+        let powers = n.x(0)?.abs().pow(p);
+        let means = n.builder.op("AveragePool", &[powers], attributes.with("count_include_pad", 1));
+        Some(vec![(means * count).pow(1.0 / p)])
+    }),
+    ("GlobalLpPool", |n| {
+        let (p, x) = (n.node.attributes.int("p", 2) as f64, n.x(0)?);
+        let axes: Vec<i64> = (2..x.rank()? as i64).collect();
+        Some(vec![x.abs().pow(p).sum(&axes, true).pow(1.0 / p)])
+    }),
     ("NegativeLogLikelihoodLoss", |n| Some(vec![likelihood(n, n.x(0)?)?])),
 ];
 

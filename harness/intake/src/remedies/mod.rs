@@ -117,6 +117,11 @@ pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
     done
 }
 
+/// The model without a last operator that bounds its scores, as `--remedy logits` has it; `None` where there is none.
+pub fn unbounded(graph: &Graph) -> Option<Graph> {
+    (logits::REMEDY.rewrite)(graph).map(|(twin, _)| twin)
+}
+
 impl Remedied {
     /// The remedies that found something to do, each with a graph of standard operators that can be inspected and run: for a
     /// remedy that cuts the model, the model; otherwise the model with the gradient that attacks then see (inputs as the

@@ -28,6 +28,8 @@ pub struct Link<'a> {
     /// A gradient of cross-entropy from elsewhere, taken instead of our own: inputs `x` and `y`, output `gradient`. It cannot
     /// serve an objective, and products with the Jacobian or the Hessian are always ours.
     pub given: Option<&'a Graph>,
+    /// Why the model has no log p(x), as a clause, where it has none: its scores are normalised.
+    pub no_likelihood: Option<&'a str>,
     /// Norm and box. The radius is an input of what is linked, `eps`, so that another radius compiles nothing.
     pub threat: &'a ThreatModel,
     /// Whether the loss leads towards `target` instead of away from `y`.
@@ -58,6 +60,14 @@ pub enum LinkError {
     /// The program reads a name that the host does not offer at this place.
     #[error("the program reads `{name}`, which {why}")]
     Name {
+        /// The name.
+        name: String,
+        /// A clause.
+        why: String,
+    },
+    /// The program reads what this model does not have: a linear last layer, a likelihood.
+    #[error("the program reads `{name}`, which {why}")]
+    Lacking {
         /// The name.
         name: String,
         /// A clause.

@@ -30,6 +30,8 @@ impl Anchor {
 
 /// Something that a quantity needs of the program or the model; `missing` is a clause where it is not there.
 pub struct Need {
+    /// Whether it is the model that lacks it.
+    pub(super) of_model: bool,
     pub(super) missing: for<'s, 'b, 'a> fn(&'s Scope<'b, 'a>) -> Option<String>,
 }
 
@@ -50,13 +52,17 @@ const NEAR: &[Anchor] = &[Anchor::Here, Anchor::Origin];
 const HERE: &[Anchor] = &[Anchor::Here];
 
 const COTANGENT: Need = Need {
+    of_model: false,
     missing: |scope| {
         scope.link.cotangent.is_none().then(|| "needs a graph of role `cotangent`, and the program has none".to_owned())
     },
 };
 const HEAD: Need = Need {
+    of_model: true,
     missing: |scope| scope.head.as_ref().err().map(|why| format!("needs a linear last layer, and this model has none: {why}")),
 };
+const LIKELIHOOD: Need =
+    Need { of_model: true, missing: |scope| scope.link.no_likelihood.map(|why| format!("does not exist for this model: {why}")) };
 
 /// Every quantity, in the order of the documentation.
 pub const QUANTITIES: &[Quantity] = &[
@@ -66,6 +72,8 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "grad_z", anchors: HERE, needs: &[], build: grad_z },
     Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
     Quantity { name: "ascent_z", anchors: HERE, needs: &[], build: ascent_z },
+    Quantity { name: "logp", anchors: ANYWHERE, needs: &[LIKELIHOOD], build: likelihood },
+    Quantity { name: "grad_logp", anchors: NEAR, needs: &[LIKELIHOOD], build: likelihood_gradient },
     Quantity { name: "vjp", anchors: NEAR, needs: &[COTANGENT], build: products },
     Quantity { name: "hvp", anchors: HERE, needs: &[], build: curvature },
     Quantity { name: "features", anchors: ANYWHERE, needs: &[HEAD], build: features },
@@ -178,6 +186,19 @@ fn ascent<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, Lin
     scope.backwards += 1;
     let cotangent = functions::ascent(scope.builder, logits, class);
     scope.pull(logits, if scope.link.targeted { -cotangent } else { cotangent }, x)
+}
+
+/// LSE(f(x)) = log p(x) + ln Z, Z unknown: [N]. Source: Grathwohl et al. 2020 (arXiv:1912.03263), equation 4.
+fn likelihood<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    Ok(functions::log_sum_exp(logits(scope, anchor)?))
+}
+
+/// ∇ₓ LSE(f(x)) = softmax(f(x))ᵀJ
+fn likelihood_gradient<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    let logits = logits(scope, anchor)?;
+    let x = scope.point_of(anchor);
+    scope.backwards += 1;
+    scope.pull(logits, logits.softmax(1), x)
 }
 
 /// ctᵀJ for the rows of the program's cotangent, [N,…] or [N,K,…].

@@ -317,7 +317,10 @@ impl<'b, 'a> Scope<'b, 'a> {
             return Ok(*value);
         }
         for need in row.needs {
-            (need.missing)(self).map_or(Ok(()), |why| Err(LinkError::name(row.name, why)))?;
+            if let Some(why) = (need.missing)(self) {
+                let name = row.name.to_owned();
+                return Err(if need.of_model { LinkError::Lacking { name, why } } else { LinkError::Name { name, why } });
+            }
         }
         let value = (row.build)(self, anchor)?;
         self.derived.insert((row.name, anchor), value);

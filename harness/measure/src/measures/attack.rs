@@ -10,6 +10,7 @@ use crate::error::MeasureError;
 use crate::findings::Findings;
 use crate::request::Target;
 use crate::stage::StageError;
+use crate::verify::Verifier;
 
 /// Values of pixels that a group holds at most in one tensor: 32 MiB of float32. A group is a job's range where that is smaller.
 const PIXELS_OF_A_GROUP: usize = 8 << 20;
@@ -29,13 +30,15 @@ impl Programmed {
     pub fn new(
         engine: &dyn Engine,
         conditions: &Conditions,
+        verifier: &Verifier,
         asked: Asked,
         program: &Program,
         keep: Keep,
     ) -> Result<Programmed, MeasureError> {
         let id = asked.component.id.clone();
         let free = is_free(asked.component);
-        let attack = asked.linked(conditions, Some(program), |link| Attack::compile(engine, link, program, &id, free, keep))?;
+        let attack =
+            asked.linked(conditions, Some(program), verifier, |link| Attack::compile(engine, link, program, &id, free, keep))?;
         Ok(Programmed { id, attack, keep, restarts: program.restarts.max(1), target: asked.target })
     }
 

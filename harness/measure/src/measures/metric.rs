@@ -10,6 +10,7 @@ use crate::columns::{BACKWARDS, FORWARDS};
 use crate::error::MeasureError;
 use crate::findings::Findings;
 use crate::metric::Metric;
+use crate::verify::Verifier;
 
 /// A metric program on a model, and who moves the images first.
 pub(crate) struct MetricAt<'a> {
@@ -24,13 +25,15 @@ impl<'a> MetricAt<'a> {
     pub fn new(
         engine: &dyn Engine,
         conditions: &Conditions<'a>,
+        verifier: &Verifier,
         asked: &Asked,
         program: &Program,
         at: Option<Box<dyn Moves + 'a>>,
     ) -> Result<MetricAt<'a>, MeasureError> {
         let id = asked.component.id.clone();
         let size = conditions.settings.batch_size;
-        let metric = asked.linked(conditions, Some(program), |link| Metric::compile(engine, link, program, &id, size))?;
+        let metric =
+            asked.linked(conditions, Some(program), verifier, |link| Metric::compile(engine, link, program, &id, size))?;
         Ok(MetricAt { id, metric, at })
     }
 }

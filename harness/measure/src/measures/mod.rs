@@ -3,6 +3,7 @@
 
 pub(crate) mod attack;
 pub(crate) mod clean;
+mod likelihood;
 pub(crate) mod metric;
 pub(crate) mod oracle;
 mod verdicts;
@@ -176,10 +177,13 @@ impl<'a> Asked<'a> {
         &self,
         conditions: &Conditions,
         program: Option<&Program>,
+        verifier: &Verifier,
         compile: impl FnOnce(&Link) -> Result<T, AttackError>,
     ) -> Result<T, MeasureError> {
         let model = conditions.model;
         let attacks = self.component.kind == Kind::Attack;
+        let reads = likelihood::NAMES.iter().any(|name| program.is_some_and(|p| p.names(name)));
+        let missing = if reads { likelihood::missing(conditions, verifier).map_err(failed(&self.component.id))? } else { None };
         let margin = (model.remedied.margin && attacks).then(|| objective(self.task.targeted));
         let numbers = if program.is_some() { numbers(&self.arguments) } else { Vec::new() };
         let link = Link {
@@ -187,6 +191,7 @@ impl<'a> Asked<'a> {
             objective: program.and_then(|p| p.graph(Role::Objective)).or(margin.as_ref()),
             cotangent: program.and_then(|p| p.graph(Role::Cotangent)),
             given: followed(model),
+            no_likelihood: missing.as_deref(),
             threat: &conditions.threat,
             targeted: self.task.targeted,
             arguments: &numbers,
@@ -217,6 +222,7 @@ pub(crate) fn failed(component: &str) -> impl Fn(AttackError) -> MeasureError + 
 pub(crate) fn component<'a>(
     engine: &dyn Engine,
     conditions: &Conditions<'a>,
+    verifier: &Verifier,
     request: &Request,
 ) -> Result<(Box<dyn Measure + 'a>, Vec<String>), MeasureError> {
     let asked = Asked::of(conditions, request)?;
@@ -225,11 +231,12 @@ pub(crate) fn component<'a>(
         flatscape_host::Goal::Minimal => Keep::Nearest,
     };
     if asked.component.is_oracle() {
-        return Ok((Box::new(oracle::Oracle::new(engine, conditions, asked, keep)?), Vec::new()));
+        return Ok((Box::new(oracle::Oracle::new(engine, conditions, verifier, asked, keep)?), Vec::new()));
     }
     let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
     let mut notes = Vec::new();
-    let own = [Role::Objective, Role::Cotangent].into_iter().any(|role| program.graph(role).is_some());
+    let own = [Role::Objective, Role::Cotangent].into_iter().any(|role| program.graph(role).is_some())
+        || likelihood::GRADIENTS.iter().any(|name| program.names(name));
     if let Some(given) = conditions.model.given.as_ref().filter(|given| own && given.used) {
         let id = &asked.component.id;
         notes.push(format!("{id} differentiates what {} does not, so the gradient is our own", given.name));
@@ -237,12 +244,12 @@ pub(crate) fn component<'a>(
     let measure: Box<dyn Measure + 'a> = match asked.component.kind {
         Kind::Metric => {
             let at = match &request.at {
-                Some(At::Adversarial(attack)) => Some(points(engine, conditions, attack)?),
+                Some(At::Adversarial(attack)) => Some(points(engine, conditions, verifier, attack)?),
                 Some(At::Clean) | None => None,
             };
-            Box::new(metric::MetricAt::new(engine, conditions, &asked, &program, at)?)
+            Box::new(metric::MetricAt::new(engine, conditions, verifier, &asked, &program, at)?)
         }
-        _ => Box::new(attack::Programmed::new(engine, conditions, asked, &program, keep)?),
+        _ => Box::new(attack::Programmed::new(engine, conditions, verifier, asked, &program, keep)?),
     };
     Ok((measure, notes))
 }
@@ -257,14 +264,19 @@ pub(crate) trait Moves {
 }
 
 /// An attack at whose last points a metric is taken.
-fn points<'a>(engine: &dyn Engine, conditions: &Conditions<'a>, request: &Request) -> Result<Box<dyn Moves + 'a>, MeasureError> {
+fn points<'a>(
+    engine: &dyn Engine,
+    conditions: &Conditions<'a>,
+    verifier: &Verifier,
+    request: &Request,
+) -> Result<Box<dyn Moves + 'a>, MeasureError> {
     check(conditions.plugins, Kind::Attack, request)?;
     let asked = Asked::of(conditions, request)?;
     if asked.component.is_oracle() {
-        return Ok(Box::new(oracle::Oracle::new(engine, conditions, asked, Keep::Last)?));
+        return Ok(Box::new(oracle::Oracle::new(engine, conditions, verifier, asked, Keep::Last)?));
     }
     let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
-    Ok(Box::new(attack::Programmed::new(engine, conditions, asked, &program, Keep::Last)?))
+    Ok(Box::new(attack::Programmed::new(engine, conditions, verifier, asked, &program, Keep::Last)?))
 }
 
 /// Whether an attack's iterates may leave the ball on the way.

@@ -10,6 +10,7 @@ use crate::attack::{Batch, Keep, Proposal};
 use crate::error::MeasureError;
 use crate::findings::Findings;
 use crate::oracle::{Answers, Session};
+use crate::verify::Verifier;
 use flatscape_intake::refusal::Refusal;
 
 /// An attack of a plugin that asks for logits and gradients.
@@ -26,13 +27,14 @@ impl<'a> Oracle<'a> {
     pub fn new(
         engine: &dyn Engine,
         conditions: &Conditions<'a>,
+        verifier: &Verifier,
         asked: Asked<'a>,
         keep: Keep,
     ) -> Result<Oracle<'a>, MeasureError> {
         if conditions.threat.norm.parameter.is_some() {
             return Err(MeasureError::Stored(undecoded(&asked.component.id, conditions.threat.norm.name)));
         }
-        let answers = asked.linked(conditions, None, |link| Answers::compile(engine, link))?;
+        let answers = asked.linked(conditions, None, verifier, |link| Answers::compile(engine, link))?;
         Ok(Oracle { asked, answers, keep })
     }
 

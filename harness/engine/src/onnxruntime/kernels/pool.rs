@@ -4,6 +4,7 @@ use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, Operat
 use ort::value::TensorElementType;
 
 use crate::lower;
+use crate::windows::Windows;
 
 /// `x̄ = PoolGradient(x, ȳ)`: ȳ of every window added at its first largest element of x, all [N, C, H, W].
 pub(super) struct PoolGradient;
@@ -24,22 +25,9 @@ impl Operator for PoolGradient {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
-        let two = |name: &str| -> ort::Result<[usize; 2]> {
-            let numbers: Vec<i64> = context.get(name).ok_or_else(|| ort::Error::new(format!("PoolGradient has no {name}")))?;
-            match numbers[..] {
-                [a, b, ..] if a >= 0 && b >= 0 => Ok([a as usize, b as usize]),
-                _ => Err(ort::Error::new(format!("PoolGradient has an impossible {name}"))),
-            }
-        };
-        let windows = Windows {
-            kernel: two("kernel_shape")?,
-            stride: two("strides")?,
-            dilation: two("dilations")?,
-            begin: two("pads")?,
-            positive: context.get::<i64>("positive").unwrap_or(0) == 1,
-            squares: fastest(),
-        };
-        Ok(Box::new(move |context: &ComputeContext| windows.compute(context)))
+        let positive = context.get::<i64>("positive") == Some(1);
+        let windows = Windows::read(|name| context.get(name), positive).map_err(ort::Error::new)?;
+        Ok(Box::new(move |context: &ComputeContext| compute(&windows, context)))
     }
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
@@ -50,185 +38,16 @@ impl Operator for PoolGradient {
     }
 }
 
-/// The windows of a pool over [H, W].
-struct Windows {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    begin: [usize; 2],
-    /// Whether only maxima above 0 pass (a ReLU came before).
-    positive: bool,
-    squares: Squares,
-}
-
-impl Windows {
-    fn compute(&self, context: &ComputeContext) -> ort::Result<()> {
-        let absent = || ort::Error::new("PoolGradient lacks an operand");
-        let (x, ct) = (context.input(0)?.ok_or_else(absent)?, context.input(1)?.ok_or_else(absent)?);
-        let (shape, x) = x.try_extract_tensor::<f32>()?;
-        let (steps, ct) = ct.try_extract_tensor::<f32>()?;
-        let ([_, _, h, w], [_, _, rows, columns]) = (&shape[..], &steps[..]) else {
-            return Err(ort::Error::new("PoolGradient takes operands of four axes"));
-        };
-        let (extent, steps) = ([*h as usize, *w as usize], [*rows as usize, *columns as usize]);
-        let mut result = context.output(0, shape.to_vec())?.ok_or_else(absent)?;
-        let (_, result) = result.try_extract_tensor_mut::<f32>()?;
-        let halves = self.kernel == [2, 2] && self.stride == [2, 2] && self.begin == [0, 0] && self.dilation == [1, 1];
-        if halves && extent == [2 * steps[0], 2 * steps[1]] && extent[1] > 0 {
-            (self.squares)(x, ct, result, extent[1], self.positive);
-            return Ok(());
-        }
-        let (plane, windows) = ((extent[0] * extent[1]).max(1), (steps[0] * steps[1]).max(1));
-        for ((x, ct), result) in x.chunks_exact(plane).zip(ct.chunks_exact(windows)).zip(result.chunks_exact_mut(plane)) {
-            self.plane(x, ct, result, extent, steps);
-        }
-        Ok(())
-    }
-
-    /// Windows of any kind.
-    fn plane(&self, x: &[f32], ct: &[f32], result: &mut [f32], extent: [usize; 2], steps: [usize; 2]) {
-        result.fill(0.0);
-        for row in 0..steps[0] {
-            for column in 0..steps[1] {
-                let mut best: Option<usize> = None;
-                for i in self.inside(0, row, extent[0]) {
-                    for j in self.inside(1, column, extent[1]) {
-                        let at = i * extent[1] + j;
-                        if best.is_none_or(|b| x[at] > x[b]) {
-                            best = Some(at);
-                        }
-                    }
-                }
-                if let Some(at) = best.filter(|&at| !self.positive || x[at] > 0.0) {
-                    result[at] += ct[row * steps[1] + column];
-                }
-            }
-        }
-    }
-
-    /// Positions of a window along one axis that are not padding.
-    fn inside(&self, axis: usize, step: usize, extent: usize) -> impl Iterator<Item = usize> {
-        let (start, begin, dilation) = (step * self.stride[axis], self.begin[axis], self.dilation[axis]);
-        (0..self.kernel[axis]).filter_map(move |t| (start + t * dilation).checked_sub(begin).filter(|&at| at < extent))
-    }
-}
-
-/// Windows of 2 × 2 that cover planes of this width: x, ȳ, x̄, width, whether only positive maxima pass.
-type Squares = fn(&[f32], &[f32], &mut [f32], usize, bool);
-
-/// The form for this processor.
-fn fastest() -> Squares {
-    #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has what the function was compiled for.
-        return |x, ct, result, width, positive| unsafe { squares_avx512(x, ct, result, width, positive) };
-    }
-    squares
-}
-
-/// One window after the other.
-fn squares(x: &[f32], ct: &[f32], result: &mut [f32], width: usize, positive: bool) {
-    // a maximum of at most this passes nothing; no maximum is at most NaN
-    let floor = if positive { 0.0 } else { f32::NAN };
-    let rows = x.chunks_exact(2 * width).zip(result.chunks_exact_mut(2 * width)).zip(ct.chunks_exact(width / 2));
-    for ((x, result), ct) in rows {
-        let ((top, bottom), (above, below)) = (x.split_at(width), result.split_at_mut(width));
-        let elements = top.chunks_exact(2).zip(bottom.chunks_exact(2));
-        let places = above.chunks_exact_mut(2).zip(below.chunks_exact_mut(2));
-        for (((x, y), (p, q)), &ct) in elements.zip(places).zip(ct) {
-            let (upper, lower) = (x[0].max(x[1]), y[0].max(y[1]));
-            let passes = if upper.max(lower) <= floor { 0.0 } else { ct };
-            // the first largest element, in reading order
-            let (above, below) = if upper >= lower { (passes, 0.0) } else { (0.0, passes) };
-            (p[0], p[1]) = if x[0] >= x[1] { (above, 0.0) } else { (0.0, above) };
-            (q[0], q[1]) = if y[0] >= y[1] { (below, 0.0) } else { (0.0, below) };
-        }
-    }
-}
-
-/// Sixteen windows at a time. Measured: 0.16 ns an element in the nearest cache, 0.3 ns beyond it, five times as fast as the other.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn squares_avx512(x: &[f32], ct: &[f32], result: &mut [f32], width: usize, positive: bool) {
-    use std::arch::x86_64::*;
-    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-    let floor = _mm512_set1_ps(if positive { 0.0 } else { f32::NAN });
-    let rows = x.chunks_exact(2 * width).zip(result.chunks_exact_mut(2 * width)).zip(ct.chunks_exact(width / 2));
-    for ((x, result), ct) in rows {
-        let ((top, bottom), (above, below)) = (x.split_at(width), result.split_at_mut(width));
-        let places = above.chunks_mut(32).zip(below.chunks_mut(32));
-        let parts = top.chunks(32).zip(bottom.chunks(32)).zip(places).zip(ct.chunks(16));
-        for (((top, bottom), (above, below)), ct) in parts {
-            let first = ((1u64 << top.len().min(16)) - 1) as __mmask16;
-            let second = ((1u64 << top.len().saturating_sub(16)) - 1) as __mmask16;
-            let windows = ((1u32 << ct.len()) - 1) as __mmask16;
-            // SAFETY: the masks keep every access inside the slices.
-            let load = |s: &[f32]| unsafe {
-                (_mm512_maskz_loadu_ps(first, s.as_ptr()), _mm512_maskz_loadu_ps(second, s.as_ptr().wrapping_add(16)))
-            };
-            let ct = unsafe { _mm512_maskz_loadu_ps(windows, ct.as_ptr()) };
-            let ((t, u), (v, w)) = (load(top), load(bottom));
-            let (a, b) = (_mm512_permutex2var_ps(t, even, u), _mm512_permutex2var_ps(t, odd, u));
-            let (c, d) = (_mm512_permutex2var_ps(v, even, w), _mm512_permutex2var_ps(v, odd, w));
-            let (upper, lower) = (_mm512_max_ps(a, b), _mm512_max_ps(c, d));
-            let nothing = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_max_ps(upper, lower), floor);
-            let is_upper = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(upper, lower);
-            let (is_a, is_c) = (_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b), _mm512_cmp_ps_mask::<_CMP_GE_OQ>(c, d));
-            let passes = |mask: __mmask16| _mm512_maskz_mov_ps(mask & !nothing, ct);
-            let (p, q) = (passes(is_upper & is_a), passes(is_upper & !is_a));
-            let (r, s) = (passes(!is_upper & is_c), passes(!is_upper & !is_c));
-            // SAFETY: as above.
-            let store = |to: &mut [f32], p, q| unsafe {
-                _mm512_mask_storeu_ps(to.as_mut_ptr(), first, _mm512_permutex2var_ps(p, low, q));
-                _mm512_mask_storeu_ps(to.as_mut_ptr().wrapping_add(16), second, _mm512_permutex2var_ps(p, high, q));
-            };
-            store(above, p, q);
-            store(below, r, s);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every order of four numbers out of three, with ties, in planes of every width.
-    #[test]
-    fn squares_find_the_first_largest_element_whatever_the_vectors() {
-        for width in [2, 4, 6, 8, 10, 14, 16, 18, 34, 64] {
-            let x: Vec<f32> = (0..81 * 2 * width).map(|i| ((i * 7919 + i / 3) % 3) as f32 - 1.0).collect();
-            let ct: Vec<f32> = (0..x.len() / 4).map(|i| i as f32 + 1.0).collect();
-            let windows = |positive| Windows {
-                kernel: [2, 2],
-                stride: [2, 2],
-                dilation: [1, 1],
-                begin: [0, 0],
-                positive,
-                squares: fastest(),
-            };
-            for positive in [false, true] {
-                let mut expected = vec![f32::NAN; x.len()];
-                let windows = windows(positive);
-                windows.plane(&x, &ct, &mut expected, [162, width], [81, width / 2]);
-                for form in [fastest(), squares] {
-                    let mut found = vec![f32::NAN; x.len()];
-                    form(&x, &ct, &mut found, width, positive);
-                    assert_eq!(found, expected, "width {width}, positive {positive}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn infinities_pass_where_they_are_largest() {
-        let x = [f32::NEG_INFINITY; 4];
-        let mut result = [f32::NAN; 4];
-        fastest()(&x, &[3.0], &mut result, 2, false);
-        assert_eq!(result, [3.0, 0.0, 0.0, 0.0]);
-        fastest()(&x, &[3.0], &mut result, 2, true);
-        assert_eq!(result, [0.0; 4]);
-    }
+fn compute(windows: &Windows, context: &ComputeContext) -> ort::Result<()> {
+    let absent = || ort::Error::new("PoolGradient lacks an operand");
+    let (x, ct) = (context.input(0)?.ok_or_else(absent)?, context.input(1)?.ok_or_else(absent)?);
+    let (shape, x) = x.try_extract_tensor::<f32>()?;
+    let (steps, ct) = ct.try_extract_tensor::<f32>()?;
+    let ([_, _, h, w], [_, _, rows, columns]) = (&shape[..], &steps[..]) else {
+        return Err(ort::Error::new("PoolGradient takes operands of four axes"));
+    };
+    let mut result = context.output(0, shape.to_vec())?.ok_or_else(absent)?;
+    let (_, result) = result.try_extract_tensor_mut::<f32>()?;
+    windows.gradient(x, ct, result, [*h as usize, *w as usize], [*rows as usize, *columns as usize]);
+    Ok(())
 }

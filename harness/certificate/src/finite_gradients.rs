@@ -1,7 +1,7 @@
 //! A gradient with NaN or infinite entries gives no direction.
 
-use super::errors::{exceeds, percent};
-use super::{Check, Finding};
+use crate::errors::{exceeds, percent};
+use crate::{Check, Finding};
 
 /// The share of samples that may have one.
 const ALLOWED: f64 = 0.01;

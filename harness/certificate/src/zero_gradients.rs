@@ -2,9 +2,9 @@
 
 use flatscape_intake::scores::margin;
 
-use super::errors::{exceeds, percent};
-use super::points::{Points, Site};
-use super::{Check, Finding};
+use crate::errors::{exceeds, percent};
+use crate::points::{Points, Site};
+use crate::{Check, Finding};
 
 /// Below this nothing that float32 holds has a direction left.
 const NOTHING: f64 = 1e-30;
@@ -13,8 +13,8 @@ const NOTHING: f64 = 1e-30;
 const ALLOWED: f64 = 0.05;
 
 /// From this lead of the label's score on, the gradient of cross-entropy is nothing because the model is sure: e^(−69) is
-/// [`NOTHING`]. The direction that attacks ascend lacks the factor that vanishes, so such samples do not count; where that
-/// direction is zero, too, the attacks count it.
+/// [`NOTHING`]. The direction that attacks ascend lacks the factor that vanishes, so for them such samples do not count; where
+/// that direction is zero, too, the attacks count it.
 const SURE: f64 = 60.0;
 
 /// At the points themselves, where attacks begin; at iterates of the samples that are still right, since an attack needs no
@@ -43,8 +43,8 @@ pub(super) const CHECK: Check = Check {
     },
 };
 
-/// The samples whose gradient should say something: those of which the model is not sure, and at iterates those that are still
-/// right.
+/// The samples whose gradient should say something: for attacks those of which the model is not sure, and at iterates those that
+/// are still right.
 fn asked(points: &Points, site: &Site) -> Vec<bool> {
     let Some(labels) = points.subject.labels.as_ref().filter(|_| points.subject.batched) else {
         return vec![true; points.subject.blocks];
@@ -52,7 +52,7 @@ fn asked(points: &Points, site: &Site) -> Vec<bool> {
     let classes = (site.values.len() / labels.len().max(1)).max(1);
     let one = |(z, &y): (&[f64], &i64)| {
         let lead = margin(z, y as usize);
-        lead.is_nan() || (lead < SURE && (lead >= 0.0 || site.name != "iterate"))
+        lead.is_nan() || ((lead < SURE || !points.subject.ascent) && (lead >= 0.0 || site.name != "iterate"))
     };
     site.values.chunks(classes).zip(labels).map(one).collect()
 }

@@ -4,9 +4,9 @@
 //! Two steps are taken and the better one counts: the larger may cross a kink, the smaller may drown in rounding. A gradient
 //! that is wrong agrees at neither.
 
-use super::errors::{Errors, Tolerance};
-use super::points::{Direction, Points, Site, Step};
-use super::{Check, Finding, Scalar};
+use crate::errors::{Errors, Tolerance};
+use crate::points::{Direction, Points, Site, Step};
+use crate::{Check, Finding, Scalar};
 
 /// ⟨∇loss, v⟩ = (loss(x + hv) − loss(x − hv)) / 2h
 pub(super) const LOSS: Check = Check {

@@ -1,9 +1,9 @@
 //! Relative errors and what is said of them: how many exceed what is tolerated, the median and the largest. A share is only
 //! called too large where it is so with confidence: one kink among a few samples is not an error of the gradient.
 
-use super::Finding;
-use super::points::Points;
-use crate::statistics::clopper_pearson;
+use crate::Finding;
+use crate::points::Points;
+use flatscape_measure::statistics::clopper_pearson;
 
 /// Relative errors with the samples they belong to.
 #[derive(Default)]

@@ -2,10 +2,10 @@
 //! over a quarter of the radius, along random signs. A model can have a correct gradient that is worthless, if its points is
 //! shattered finer than any step.
 
-use super::errors::{Errors, Tolerance};
-use super::points::{Points, Site};
-use super::slopes::{margin_weights, slope};
-use super::{Check, Finding, Scalar};
+use crate::errors::{Errors, Tolerance};
+use crate::points::{Points, Site};
+use crate::slopes::{margin_weights, slope};
+use crate::{Check, Finding, Scalar};
 
 /// Half of the norm: what is further off does not even point the same way most of the time.
 const SCALE: &str = "max(‖∇‖, |slope|)";

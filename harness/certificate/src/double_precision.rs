@@ -1,8 +1,8 @@
 //! The gradient in float32 against the same graph in float64: what rounding does to it, and what the fast forms of operators do.
 
-use super::Check;
-use super::errors::Tolerance;
-use super::second_engine::distances;
+use crate::Check;
+use crate::errors::Tolerance;
+use crate::second_engine::distances;
 
 /// ‖g − g64‖ / ‖g64‖ per sample.
 pub(super) const CHECK: Check = Check {

@@ -2,10 +2,10 @@
 
 use flatscape_graph::Tensor;
 
-use super::compiled::Compiled;
-use super::errors::{Errors, Tolerance};
-use super::points::{Points, Site};
-use super::{Check, Finding};
+use crate::compiled::Compiled;
+use crate::errors::{Errors, Tolerance};
+use crate::points::{Points, Site};
+use crate::{Check, Finding};
 
 /// H·v = (∇(x + hv) − ∇(x − hv)) / 2h
 pub(super) const SLOPE: Check = Check {

@@ -1,8 +1,8 @@
 //! The gradient on another engine: two programs that share no kernel rarely make the same mistake.
 
-use super::Check;
-use super::errors::{Errors, Tolerance};
-use super::points::{Points, Site};
+use crate::Check;
+use crate::errors::{Errors, Tolerance};
+use crate::points::{Points, Site};
 
 /// ‖g − g'‖ / ‖g'‖ per sample.
 pub(super) const CHECK: Check = Check {

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use flatscape_engine::{CompileOptions, Engine};
 use flatscape_graph::{DType, Dim, Tensor, ValueType, onnx};
 
-use super::points::{Engines, samples};
-use super::subject::WALK;
-use super::{Certificate, Scalar, Subject, Variable, certify};
+use crate::points::{Engines, samples};
+use crate::subject::WALK;
+use crate::{Certificate, Scalar, Subject, Variable, certify};
 use flatscape_intake::data::Dataset;
 use flatscape_intake::gradient::{Gradient, Of, Request, WithRespectTo};
 use flatscape_intake::model::{Native, Outputs, Pixels, identity};
@@ -178,6 +178,7 @@ fn subject(
         bounds: None,
         range,
         reach: None,
+        ascent: false,
         surrogate: gradient.surrogate,
         other: None,
         seed,

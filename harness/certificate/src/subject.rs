@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use flatscape_graph::{Dim, Graph, Tensor};
 
-use super::Scalar;
+use crate::Scalar;
 
 /// Steps that are taken towards an attack's iterate.
 pub const WALK: u32 = 3;
@@ -69,6 +69,8 @@ pub struct Subject {
     pub hessian: Option<String>,
     /// Whether the gradient is deliberately not that of the values (a remedy).
     pub surrogate: bool,
+    /// Whether those who follow the gradient of cross-entropy take `ascent`, which does not vanish where the model is sure.
+    pub ascent: bool,
     /// Another gradient of the same scalar.
     pub other: Option<Other>,
     /// Seed of the directions.

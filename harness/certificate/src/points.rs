@@ -6,10 +6,10 @@ use std::sync::Arc;
 use flatscape_engine::{Choice, Device, Engine, EngineError, Settings};
 use flatscape_graph::{Dim, Graph, Tensor};
 
-use super::compiled::{Compiled, Results};
-use super::products;
-use super::subject::{Subject, WALK, work};
-use super::widen::widen;
+use crate::compiled::{Compiled, Results};
+use crate::products;
+use crate::subject::{Subject, WALK, work};
+use crate::widen::widen;
 use flatscape_intake::random::{Law, Place, fill};
 
 /// The largest number of samples that are checked.

@@ -4,11 +4,11 @@
 use flatscape_autodiff::vjp;
 use flatscape_graph::{Builder, Graph, ValueId};
 
-use super::errors::{Errors, Tolerance};
-use super::points::{Points, Site};
-use super::slopes::slope;
-use super::subject::Variable;
-use super::{Check, Finding, Scalar};
+use crate::errors::{Errors, Tolerance};
+use crate::points::{Points, Site};
+use crate::slopes::slope;
+use crate::subject::Variable;
+use crate::{Check, Finding, Scalar};
 use flatscape_intake::random::Law;
 
 /// Name of the cotangent of the values.

@@ -1,6 +1,8 @@
 //! What is differentiated, computed on the host in double precision from the values that lead to it: the closed form against
 //! which a gradient is held.
 
+use flatscape_intake::scores::log_sum_exp;
+
 /// A scalar of one block of values: of the logits of one sample, or of those of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
@@ -61,11 +63,6 @@ fn cross_entropy(z: &[f64], y: usize) -> f64 {
 fn behind(z: &[f64], y: usize) -> f64 {
     let Some(&own) = z.get(y) else { return f64::NAN };
     z.iter().enumerate().filter(|&(j, _)| j != y).map(|(_, &v)| v).fold(f64::NEG_INFINITY, f64::max) - own
-}
-
-fn log_sum_exp(z: &[f64]) -> f64 {
-    let most = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    most + z.iter().map(|v| (v - most).exp()).sum::<f64>().ln()
 }
 
 #[cfg(test)]

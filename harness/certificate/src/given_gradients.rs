@@ -1,8 +1,8 @@
 //! A gradient that came with the model against our own. It is reported and doubted, but only the gradient that is used decides
 //! whether the certificate holds.
 
-use super::errors::{exceeds, percent};
-use super::{Check, Finding};
+use crate::errors::{exceeds, percent};
+use crate::{Check, Finding};
 
 /// Largest relative distance between two gradients of one sample that are the same.
 const TOLERATED: f64 = 0.02;

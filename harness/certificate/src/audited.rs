@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use flatscape_graph::{Graph, Tensor, text};
 
-use super::points::{Engines, samples};
-use super::{Certificate, Other, Scalar, Subject, Variable, WALK, certify};
-use crate::link::{Link, LinkError, Point};
-use crate::threats::ThreatModel;
+use crate::points::{Engines, samples};
+use crate::{Certificate, Other, Scalar, Subject, Variable, WALK, certify};
 use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Given, Model};
 use flatscape_intake::remedies::objective;
+use flatscape_measure::link::{Link, LinkError, Point};
+use flatscape_measure::threats::ThreatModel;
 
 /// Where the steps of a certificate lead if the threat model decodes images from a parameter, and so has no radius in pixels.
 const IN_PIXELS: &str = "linf:8/255";
@@ -66,6 +66,7 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
         range: f64::from(threat.hi - threat.lo),
         reach: all.map(|all| threat.eps / all.max(1.0)),
         hessian: None,
+        ascent: followed.is_none(),
         surrogate: model.remedied.twin.is_some() && followed.is_none(),
         other: other(model, threat)?,
         seed,
@@ -104,6 +105,7 @@ fn linked(model: &Model, threat: &ThreatModel, given: Option<&Given>) -> Result<
         objective: margin.as_ref(),
         cotangent: None,
         given,
+        no_likelihood: None,
         threat,
         targeted: false,
         arguments: &[],

@@ -6,7 +6,7 @@ use flatscape_autodiff::vjp;
 use flatscape_engine::{Choice, Engine, Settings, open};
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, simplify};
 
-use super::*;
+use crate::*;
 use flatscape_intake::functions::cross_entropy;
 use flatscape_intake::random::{Law, Place, fill};
 
@@ -93,6 +93,7 @@ fn subject(net: Net, count: usize) -> Subject {
         range: 1.0,
         reach: Some(0.1),
         hessian: None,
+        ascent: false,
         surrogate: false,
         other: None,
         seed: 0,
@@ -144,6 +145,16 @@ fn what_hides_a_gradient_is_found_by_its_row() {
             assert!(failed(&found).contains(row), "{name}: {row} is not among {:?}: {:#?}", failed(&found), found.rows);
         }
     }
+}
+
+/// Scores so large that cross-entropy is sure of every image: its gradient vanishes where the model is right, and what attacks
+/// ascend (the direction without the factor that vanishes) does not.
+#[test]
+fn a_gradient_that_vanishes_because_the_model_is_sure_is_no_failure_of_the_ascent() {
+    let found = certified(&Subject { ascent: true, ..subject(saturated, 16) });
+    assert_eq!(found.passed(), Some(true), "{:#?}", found.rows);
+    let zero = found.rows.iter().find(|row| row.check == "zero-gradients").expect("its row");
+    assert!(zero.measured.contains("that are in question"), "{}", zero.measured);
 }
 
 /// The staircase with the gradient of the net behind it, as straight-through estimators have it: no zeros, and no slope.
