@@ -147,3 +147,18 @@ fn wrong_images_are_found_out() {
         assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");
     }
 }
+
+/// Every doubt has a row on the page, under its code.
+#[test]
+fn the_page_of_doubts_is_made_from_the_tables() {
+    let (path, page) = (root().join("harness/audit/DOUBTS.md"), flatscape_audit::flags::page());
+    if std::env::var_os("FLATSCAPE_WRITE_PAGES").is_some() {
+        std::fs::write(&path, &page).expect("the page can be written");
+    }
+    assert!(std::fs::read_to_string(&path).is_ok_and(|text| text == page), "harness/audit/DOUBTS.md is not that of the tables");
+    let mut codes: Vec<&str> = flatscape_audit::flags::doubts().map(|doubt| doubt.code).collect();
+    codes.sort_unstable();
+    let count = codes.len();
+    codes.dedup();
+    assert_eq!(codes.len(), count, "a code has two rows");
+}

@@ -184,8 +184,8 @@ impl<'a> Workshop<'a> {
                 let (model, dataset) = (self.model(job)?, self.dataset(job)?);
                 let threat = ThreatModel::parse(&job.threat, true)?;
                 let clean = Findings::concat(self.results(job)?).map_err(MeasureError::from)?;
-                let found = losses::compare(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
-                put_text(&mut computed.findings, "losses", &pretty(&found)?);
+                let found = losses::try_others(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
+                computed.findings = found.findings();
             }
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {

@@ -55,7 +55,7 @@ pub enum Work {
     Clean,
     /// Preprocessing that would serve the model better, where the clean accuracy (of the jobs in `after`) is poor.
     Suggestions,
-    /// Whether cross-entropy serves attacks as well as the margin, on correct images (of the clean jobs in `after`).
+    /// What short attacks by other losses than cross-entropy find, on correct images (of the clean jobs in `after`).
     Losses,
     /// An attack: on all correct samples, or with `after` on those that none of these jobs broke.
     Attack(Request),

@@ -196,7 +196,7 @@ fn describe(stored: &Stored, model: usize, job: &Job) -> String {
         Work::Remedies => "remedied graphs".to_owned(),
         Work::Clean => "clean points".to_owned(),
         Work::Suggestions => "preprocessing".to_owned(),
-        Work::Losses => "losses that attacks ascend".to_owned(),
+        Work::Losses => format!("other losses under {}", job.threat),
         Work::Attack(request) => {
             let label = manifest.attacks.iter().find(|c| c.request == *request).map_or(&request.id, |c| &c.label);
             format!("{label} under {}", job.threat)

@@ -186,8 +186,6 @@ pub struct Component {
     /// Whether it steps on the gradient of cross-entropy itself, which is 0 in float32 where the model is sure: it brings no
     /// objective and reads `grad`, or it keeps its control flow to itself. One that reads `ascent` does not.
     pub reads_grad: bool,
-    /// Whether its program ascends an objective of its own, and not cross-entropy.
-    pub own_objective: bool,
     /// Number of steps of its program; absent where it keeps its control flow to itself.
     pub program_steps: Option<u32>,
     /// The argument `alpha`, in pixel units: by convention the length of a step.

@@ -132,7 +132,6 @@ struct Answer {
     serves: Vec<String>,
     program_steps: Option<u32>,
     reads_grad: bool,
-    own_objective: bool,
 }
 
 /// What plugins are asked while a run is planned.
@@ -173,7 +172,7 @@ impl Asked<'_> {
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
-        let Answer { serves, program_steps, reads_grad, own_objective } = self.served(component, request, columns)?;
+        let Answer { serves, program_steps, reads_grad } = self.served(component, request, columns)?;
         Ok(manifest::Component {
             serves,
             request: request.clone(),
@@ -183,7 +182,6 @@ impl Asked<'_> {
             kind: manifest::kind_name(kind).to_owned(),
             minimal: kind == Kind::Attack && component.goal == Goal::Minimal,
             reads_grad,
-            own_objective,
             program_steps,
             step_length: find("alpha"),
             plugin: PluginFacts {
@@ -224,8 +222,7 @@ impl Asked<'_> {
                     columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
                     answer.program_steps = Some(program.steps);
                     let reads = |role: &Role| program.graph(*role).is_some_and(|g| g.input_named("grad").is_some());
-                    answer.own_objective = program.graph(Role::Objective).is_some();
-                    answer.reads_grad = !answer.own_objective && Role::ALL.iter().any(reads);
+                    answer.reads_grad = program.graph(Role::Objective).is_none() && Role::ALL.iter().any(reads);
                     answer.serves.push(threat.text());
                 }
                 Err(error) if error.is_unsupported() => refusal = Some(of_host(error)),
@@ -285,8 +282,8 @@ impl Planner<'_> {
         let clean: Vec<Job> = ranges.iter().map(|&r| self.job(model, Work::Clean, &self.first, r, None)).collect();
         jobs.extend(clean.iter().cloned());
         jobs.push(self.job(model, Work::Suggestions, &self.first, (0, 0), None));
-        if !self.manifest.attacks.is_empty() && !self.manifest.models[model].margin {
-            let mut losses = self.job(model, Work::Losses, &self.first, (0, 0), None);
+        for threat in self.threats_in_pixels()? {
+            let mut losses = self.job(model, Work::Losses, &threat, (0, 0), None);
             losses.after = clean.iter().filter(|job| job.start < losses::IMAGES).map(|job| job.name.clone()).collect();
             jobs.push(losses);
         }
@@ -302,6 +299,18 @@ impl Planner<'_> {
             jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), &self.first, r, Some(&metric.plugin))));
         }
         Ok(())
+    }
+
+    /// The threat models that an attack of the run serves and under which it moves pixels.
+    fn threats_in_pixels(&self) -> Result<Vec<String>, Refusal> {
+        let mut found = Vec::new();
+        for facts in &self.manifest.threats {
+            let served = self.manifest.attacks.iter().any(|attack| attack.serves.contains(&facts.written));
+            if served && facts.model()?.norm.parameter.is_none() {
+                found.push(facts.written.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// The threat models under which an attack runs: all that it serves, or, for one that looks for the smallest perturbation, the

@@ -44,7 +44,7 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
     match job.work {
         Work::Certificate => json::<Certificate>(&findings, "certificate")?,
         Work::Suggestions => json::<Vec<String>>(&findings, "suggestions")?,
-        Work::Losses => json::<Losses>(&findings, "losses")?,
+        Work::Losses => Losses::read(&findings).map(|_| ()).map_err(|e| e.to_string())?,
         _ => {}
     }
     if matches!(job.work, Work::Clean | Work::Attack(_) | Work::Metric(_)) {

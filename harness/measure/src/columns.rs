@@ -51,6 +51,9 @@ columns! {
     TIES: bool = "ties", "Whether the label's score at the image is the largest and another class has the same.";
     BATCH_DIFFERENCE: f64 = "batch_difference", "Largest difference between the scores of the image alone and in batches of the sizes that the measurement uses, relative to max(1, largest |score|); infinite where only one of two is a number.";
     RIVAL_ENTROPY: f64 = "rival_entropy", "Entropy of the softmax over the classes other than the label at the image, divided by ln(C - 1): 1 where cross-entropy pulls towards all of them alike, 0 where towards one, or where there is only one; NaN where scores are undefined. Of clean jobs alone.";
+    BROKEN_BY_CROSS_ENTROPY: bool = "broken_by_cross_entropy", "Whether a short attack by cross-entropy breaks the image. Of trials of other losses alone.";
+    BROKEN_BY_MARGIN: bool = "broken_by_margin", "The same by the margin.";
+    BROKEN_UNBOUNDED: bool = "broken_unbounded", "The same by cross-entropy of what goes into the last operator, where that bounds the scores.";
 
     OUTCOME: u8 = "outcome", "Code of [`crate::verify::Outcome`] for points of any float value: at the threat's eps, or for attacks with goal `minimal` at any distance, so that `distance` decides at every eps.";
     DISTANCE: f64 = "distance", "Distance of the adversarial example in the threat's norm, pixel units; for attacks with goal `minimal` that of the nearest verified one. 0 where the image is misclassified, NaN where no adversarial example was found.";

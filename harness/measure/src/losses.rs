@@ -1,4 +1,4 @@
-//! Whether cross-entropy serves attacks on a model as well as the margin does. Where scores are bounded or squeezed into a small
+//! What attacks on a model find by other losses than cross-entropy. Where scores are bounded or squeezed into a small
 //! range, the softmax over the other classes is nearly uniform: cross-entropy then pulls towards all of them alike, and an attack
 //! that ascends it stops short of the nearest boundary. Where an operator bounds them, their slope vanishes towards the bound. Scores
 //! are judged by what they do to an attack, not by the operators that made them.
@@ -12,12 +12,11 @@ use flatscape_intake::data::Dataset;
 use flatscape_intake::model::Model;
 use flatscape_intake::remedies::{objective, unbounded};
 use flatscape_intake::scores::is_broken;
-use serde::{Deserialize, Serialize};
 
 use crate::attack::{Attack, AttackError, Batch, Keep, Restart, Ruling};
-use crate::columns::{ID, LABEL, PREDICTION, RIVAL_ENTROPY};
+use crate::columns::{BROKEN_BY_CROSS_ENTROPY, BROKEN_BY_MARGIN, BROKEN_UNBOUNDED, ID, LABEL, PREDICTION, RIVAL_ENTROPY};
 use crate::error::MeasureError;
-use crate::findings::Findings;
+use crate::findings::{Findings, FindingsError};
 use crate::link::{Link, LinkError};
 use crate::measures::failed;
 use crate::prepared::Settings;
@@ -28,58 +27,65 @@ use crate::verify::Verifier;
 /// Correct images that are looked at, at most.
 pub const IMAGES: usize = 400;
 
-/// From this median entropy of the rivals on the losses are compared. See `RIVAL_ENTROPY`.
+/// From this median entropy of the rivals on other losses are tried. See `RIVAL_ENTROPY`.
 const SPREAD: f64 = 0.8;
 
 /// Steps of each attack, 2.5 ε / steps long, from the image, without restarts.
 const STEPS: u32 = 10;
 
-/// Under threat models that decode images from a parameter, pixels are moved within this one.
-const IN_PIXELS: &str = "linf:8/255";
-
-/// What the losses found on the same images.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What short attacks on other losses break, of the correct images that were tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Correct images that were looked at.
-    pub samples: u64,
-    /// The median of their `rival_entropy`.
-    pub entropy: f64,
-    /// The comparison, where the scores asked for one.
-    pub tried: Option<Tried>,
+    /// The images, ascending; none where the scores gave no reason to try.
+    pub ids: Vec<u64>,
+    /// Whether it is broken by cross-entropy.
+    pub cross_entropy: Vec<bool>,
+    /// Whether it is broken by the margin.
+    pub margin: Vec<bool>,
+    /// Whether it is broken by cross-entropy of what goes into a last operator that bounds the scores; `None` where nothing does.
+    pub unbounded: Option<Vec<bool>>,
 }
 
-/// Images that one attack breaks and another one on the same images does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
-    /// The margin against cross-entropy.
-    pub margin: Apart,
-    /// Cross-entropy of what goes into a last operator that bounds the scores, against cross-entropy and against the margin of the
-    /// scores; `None` where nothing bounds them.
-    pub unbounded: Option<[Apart; 2]>,
-}
+impl Losses {
+    /// As findings.
+    pub fn findings(&self) -> Findings {
+        let mut findings = Findings::default();
+        findings.put(&ID, self.ids.iter().map(|&id| id as i64).collect());
+        findings.put(&BROKEN_BY_CROSS_ENTROPY, self.cross_entropy.clone());
+        findings.put(&BROKEN_BY_MARGIN, self.margin.clone());
+        if let Some(unbounded) = &self.unbounded {
+            findings.put(&BROKEN_UNBOUNDED, unbounded.clone());
+        }
+        findings
+    }
 
-/// The images on which two attacks differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Apart {
-    /// Broken by the first alone.
-    pub gained: u64,
-    /// Broken by the second alone.
-    pub lost: u64,
-}
-
-impl Apart {
-    fn of(first: &[bool], second: &[bool]) -> Apart {
-        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as u64;
-        Apart { gained: only(first, second), lost: only(second, first) }
+    /// From findings.
+    ///
+    /// # Errors
+    /// A column is missing or has another type or length.
+    pub fn read(findings: &Findings) -> Result<Losses, FindingsError> {
+        let ids: Vec<u64> = findings.read(&ID)?.into_iter().map(|id| id as u64).collect();
+        let (cross_entropy, margin) = (findings.read(&BROKEN_BY_CROSS_ENTROPY)?, findings.read(&BROKEN_BY_MARGIN)?);
+        let bounded = findings.tensor(BROKEN_UNBOUNDED.name).is_some();
+        let unbounded = if bounded { Some(findings.read(&BROKEN_UNBOUNDED)?) } else { None };
+        let other = [Some(&cross_entropy), Some(&margin), unbounded.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|column| column.len() != ids.len());
+        if other {
+            Err(FindingsError::Column(BROKEN_BY_MARGIN.name.to_owned()))
+        } else {
+            Ok(Losses { ids, cross_entropy, margin, unbounded })
+        }
     }
 }
 
-/// Looks at the first correct images of the findings of clean jobs, and compares the losses on them if the scores ask for it: by
-/// their entropy, or because an operator bounds them.
+/// Looks at the first correct images of the findings of clean jobs, and tries other losses on them if the scores ask for it: by
+/// the entropy of the rivals, or because an operator bounds them.
 ///
 /// # Errors
 /// The engine failed, the findings lack a column, or the run was asked to stop.
-pub fn compare(
+pub fn try_others(
     engine: &dyn Engine,
     model: &Model,
     dataset: &Dataset,
@@ -92,27 +98,20 @@ pub fn compare(
     let correct = rows.zip(clean.read(&RIVAL_ENTROPY)?).filter(|(((_, label), prediction), _)| label == prediction);
     let (ids, mut spread): (Vec<u64>, Vec<f64>) = correct.take(IMAGES).map(|(((id, _), _), e)| (id as u64, e)).unzip();
     spread.sort_by(f64::total_cmp);
-    // the scores of a correct image are defined
-    let entropy = spread.get(spread.len() / 2).copied().unwrap_or(0.0);
-    let samples = ids.len() as u64;
-    let unbounded = if model.remedied.twin.is_none() { unbounded(&model.graph) } else { None };
-    if ids.is_empty() || (entropy < SPREAD && unbounded.is_none()) {
-        return Ok(Losses { samples, entropy, tried: None });
+    let squeezed = spread.get(spread.len() / 2).is_some_and(|&median| median >= SPREAD);
+    let behind = if model.remedied.twin.is_none() { unbounded(&model.graph) } else { None };
+    if ids.is_empty() || (!squeezed && behind.is_none()) {
+        return Ok(Losses::default());
     }
-    let pixels = ThreatModel::parse(IN_PIXELS, false)?;
-    let threat = if threat.norm.parameter.is_some() { &pixels } else { threat }.on(model.shape);
     let part = dataset.gather(&ids);
     let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
+    let threat = threat.on(model.shape);
     let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop };
-    let broken = |graph: &Graph, by_margin| trial.broken(graph, by_margin).map_err(failed("the comparison of losses"));
+    let broken = |graph: &Graph, by_margin| trial.broken(graph, by_margin).map_err(failed("the trial of other losses"));
     let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
-    let (by_cross_entropy, by_margin) = (broken(seen, false)?, broken(seen, true)?);
-    let behind = unbounded.map(|graph| broken(&graph, false)).transpose()?;
-    let tried = Tried {
-        margin: Apart::of(&by_margin, &by_cross_entropy),
-        unbounded: behind.map(|found| [Apart::of(&found, &by_cross_entropy), Apart::of(&found, &by_margin)]),
-    };
-    Ok(Losses { samples, entropy, tried: Some(tried) })
+    let (cross_entropy, margin) = (broken(seen, false)?, broken(seen, true)?);
+    let unbounded = behind.map(|graph| broken(&graph, false)).transpose()?;
+    Ok(Losses { ids, cross_entropy, margin, unbounded })
 }
 
 /// What the attacks have in common.

@@ -49,6 +49,16 @@ pub(super) fn differing(runs: &[RunView]) -> Vec<Fact> {
     FACTS.iter().filter_map(fact).collect()
 }
 
+/// The engine of a run and its device, in words.
+pub(super) fn engine(manifest: &Value) -> String {
+    format!("{} {} on {}", word(manifest, "/engine/name"), word(manifest, "/engine/version"), word(manifest, "/engine/device"))
+}
+
+/// Whether two runs draw the same numbers and pack the same batches.
+pub(super) fn same_draws(one: &Value, two: &Value) -> bool {
+    ["/seed", "/batch_size", "/random_numbers"].iter().all(|place| word(one, place) == word(two, place))
+}
+
 /// What stands at a place of a manifest: text as it is, anything else as JSON, nothing as an empty text.
 fn word(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {

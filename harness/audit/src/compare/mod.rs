@@ -2,6 +2,7 @@
 //! conditions on the difference to a baseline. Reads finished runs and computes nothing of models.
 
 mod differences;
+pub mod engines;
 mod facts;
 mod gate;
 mod metrics;
@@ -50,7 +51,8 @@ pub fn compare(runs: &[RunView], question: &Question) -> Result<Comparison, Refu
     let ranked = ranks::rank(&mut all);
     let conditions = question.baseline.map(|baseline| gate::judge(&all, baseline, &question.requirements, &names));
     let told = |run: &RunView, sentences: &[String]| sentences.iter().map(|s| format!("{}: {s}", run.name)).collect::<Vec<_>>();
-    let warnings = runs.iter().flat_map(|run| told(run, &run.warnings)).collect();
+    let mut warnings: Vec<String> = runs.iter().flat_map(|run| told(run, &run.warnings)).collect();
+    warnings.extend(engines::disagreements(&all, runs, &differences));
     let mut notes: Vec<String> = runs.iter().flat_map(|run| told(run, &run.notes)).collect();
     notes.append(&mut all.notes);
     Ok(Comparison {

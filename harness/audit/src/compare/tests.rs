@@ -329,3 +329,28 @@ fn hostile_names_stay_text_everywhere() {
     let csv = String::from_utf8(compare_csv(&comparison)).expect("text");
     assert!(csv.lines().skip(1).all(|line| !line.split(',').any(|cell| cell.starts_with('=') || cell.starts_with("\"="))));
 }
+
+/// The same file on two engines: within chance nothing is said, beyond it the doubt, and not where the seed or the file differs.
+#[test]
+fn engines_that_disagree_beyond_chance_are_a_doubt() {
+    let n = 200;
+    let on = |engine: &str, broken: u64| {
+        let own = points(n, |_| true, |id| id >= broken);
+        let mut run = run(engine, "digits", &ids(n), &[("m", &own)]);
+        run.manifest["engine"]["name"] = json!(engine);
+        run
+    };
+    let warnings =
+        |a: &RunView, b: &RunView| compare(&[a.clone(), b.clone()], &Question::default()).expect("a comparison").warnings;
+    let (tract, near, far) = (on("tract", 40), on("onnxruntime", 42), on("onnxruntime", 80));
+    assert!(warnings(&tract, &near).is_empty());
+    let said = warnings(&tract, &far);
+    assert!(
+        said.iter().any(|w| w.starts_with("doubt[engines-disagree] m: robust_accuracy by pgd is 0.600 with onnxruntime")),
+        "{said:?}"
+    );
+    assert!(warnings(&far, &on("onnxruntime", 40)).is_empty(), "one engine");
+    let mut other = on("onnxruntime", 80);
+    other.manifest["seed"] = json!(1);
+    assert!(warnings(&tract, &other).is_empty(), "another seed");
+}

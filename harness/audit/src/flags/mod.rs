@@ -22,7 +22,6 @@ pub(crate) use loss_underflow::LEAD;
 
 use flatscape_intake::doubt::Doubt;
 use flatscape_intake::hazards::{Found, HAZARDS, QUESTIONS};
-use flatscape_measure::losses::Losses;
 use flatscape_measure::threats::ThreatModel;
 
 use flatscape_certificate::Certificate;
@@ -56,9 +55,29 @@ pub const FLAGS: &[Flag] = &[
     short_of_reach::FLAG,
 ];
 
-/// All doubts, in the order of the report: those of a run, then the hazards.
+/// All doubts, in the order of the report: those of a run, then the hazards, then that of a comparison.
 pub fn doubts() -> impl Iterator<Item = Doubt> {
-    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt))
+    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt)).chain([crate::compare::engines::DOUBT])
+}
+
+/// The page `DOUBTS.md`: every doubt, what raises it, what it means and what to do.
+pub fn page() -> String {
+    let mut page = "# Doubts\n\nGenerated from the tables of the program; a test compares them. A doubt is a reason not to take a number at \
+                    its word. Its code\nstands in the column `flags` of `results.csv`, on the page and in every machine-readable report. A \
+                    grave doubt\nsays that the number beside it should not be trusted: the first line of the output says UNRELIABLE, and \
+                    the\nexit code is 9. The others are notes. A doubt about a hazard stops being grave once the remedy that answers it\nwas \
+                    requested (`--remedy`).\n"
+        .to_owned();
+    for (title, grave) in [("Grave", true), ("Notes", false)] {
+        page.push_str(&format!("\n## {title}\n"));
+        for doubt in doubts().filter(|doubt| doubt.unreliable == grave) {
+            let Doubt { code, raised_if, explanation, advice, .. } = doubt;
+            page.push_str(&format!(
+                "\n### `{code}`\n\n**Raised if** {raised_if}.\n\n{explanation}\n\n**What to do:** {advice}\n"
+            ));
+        }
+    }
+    page
 }
 
 /// The doubt of that code.
@@ -87,8 +106,8 @@ pub struct Evidence<'a> {
     pub suggestions: &'a [String],
     /// Samples whose clean prediction leads by so much that cross-entropy is zero in float32.
     pub underflowing: u64,
-    /// What the losses found on the same images, once it is known.
-    pub losses: Option<Losses>,
+    /// What short attacks by other losses find, where those were tried.
+    pub losses: Option<OtherLosses>,
     /// The gradient certificate, once it is there.
     pub certificate: Option<&'a Certificate>,
     /// Samples.
@@ -124,6 +143,19 @@ impl Evidence<'_> {
     }
 }
 
+/// A short attack by another loss against all attacks under a threat model, on the same correct images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherLosses {
+    /// The images.
+    pub samples: u64,
+    /// Which loss, in words.
+    pub how: &'static str,
+    /// Images that it breaks and the attacks do not, and the reverse.
+    pub over_attacks: (u64, u64),
+    /// Images that it breaks and the same attack by cross-entropy does not, and the reverse.
+    pub over_cross_entropy: (u64, u64),
+}
+
 /// What one attack left behind.
 #[derive(Clone, Debug, Default)]
 pub struct AttackEvidence {
@@ -143,8 +175,6 @@ pub struct AttackEvidence {
     pub broken_gradients: u64,
     /// Whether it steps on the gradient of cross-entropy itself: it brings no objective and reads `grad`.
     pub reads_grad: bool,
-    /// Whether it ascends an objective of its own, and not cross-entropy.
-    pub own_objective: bool,
     /// Number of steps of its program; absent where it keeps its control flow to itself.
     pub program_steps: Option<u32>,
     /// Length of a step in pixel units, where the attack has such a parameter.

@@ -1,17 +1,19 @@
 //! The justified doubts of a model, by threat model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flatscape_intake::model::TOLERANCE;
 use flatscape_measure::columns::{ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE};
 use flatscape_measure::findings::FindingsError;
+use flatscape_measure::losses::Losses;
 use flatscape_measure::verify::Outcome;
 use flatscape_report::Doubt;
 
 use super::attack::seen;
 use super::{Part, Rows, Summary};
-use crate::flags::{AttackEvidence, Evidence, LEAD};
+use crate::flags::{AttackEvidence, Evidence, LEAD, OtherLosses};
 use crate::job::Work;
+use crate::manifest::ThreatFacts;
 
 /// Codes of the justified doubts by threat model as written; without a threat those about the model itself.
 pub(super) type Doubts = BTreeMap<String, Vec<String>>;
@@ -33,7 +35,6 @@ impl Rows<'_> {
             remedies: &self.model.remedies,
             suggestions: &suggestions,
             underflowing: if self.model.margin { 0 } else { margins.iter().filter(|m| **m > LEAD).count() as u64 },
-            losses: part(&Work::Losses).and_then(Part::losses),
             certificate: certificate.as_ref(),
             n: keys.len() as u64,
             correct: keys.iter().filter(|k| k.prediction == Some(k.label)).count() as u64,
@@ -47,10 +48,36 @@ impl Rows<'_> {
                 case.attacks.push(evidence(part, facts)?);
             }
             if !case.attacks.is_empty() {
+                case.losses = self.losses(facts)?;
                 cases.push((facts.written.clone(), case));
             }
         }
         Ok(self.judged(&cases, summary))
+    }
+
+    /// How the attacks under a threat model stand against the best of the short attacks by other losses, where those were tried.
+    fn losses(&self, threat: &ThreatFacts) -> Result<Option<OtherLosses>, FindingsError> {
+        let trial = self.parts.iter().find(|p| *p.work == Work::Losses && p.threat.text() == threat.written && p.open == 0);
+        let Some(trial) = trial.filter(|p| p.faults.is_empty()) else { return Ok(None) };
+        let Losses { ids, cross_entropy, margin, unbounded } = Losses::read(&trial.findings)?;
+        let mut broken = BTreeSet::new();
+        for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == threat.written)) {
+            let found = seen(part, threat)?;
+            broken.extend(found.iter().filter(|(_, s)| s.headline() == Outcome::Broken).map(|(&id, _)| id as u64));
+        }
+        let by_attacks: Vec<bool> = ids.iter().map(|id| broken.contains(id)).collect();
+        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count() as u64;
+        let against = |how: &'static str, found: &[bool]| OtherLosses {
+            samples: ids.len() as u64,
+            how,
+            over_attacks: (only(found, &by_attacks), only(&by_attacks, found)),
+            over_cross_entropy: (only(found, &cross_entropy), only(&cross_entropy, found)),
+        };
+        let tried = [
+            unbounded.map(|found| against("through the scores before they are bounded", &found)),
+            Some(against("by the margin", &margin)),
+        ];
+        Ok(tried.into_iter().flatten().max_by_key(|other| other.over_attacks.0 as i64 - other.over_attacks.1 as i64))
     }
 
     /// The difference between scores alone and in batches, at the intake and wherever something was judged, where it is more than
@@ -99,7 +126,7 @@ impl Rows<'_> {
     }
 }
 
-fn evidence(part: &Part, threat: &crate::manifest::ThreatFacts) -> Result<AttackEvidence, FindingsError> {
+fn evidence(part: &Part, threat: &ThreatFacts) -> Result<AttackEvidence, FindingsError> {
     let seen = seen(part, threat)?;
     let count = |wanted: Outcome| seen.values().filter(|s| s.headline() == wanted).count() as u64;
     Ok(AttackEvidence {
@@ -110,7 +137,6 @@ fn evidence(part: &Part, threat: &crate::manifest::ThreatFacts) -> Result<Attack
         gradients: part.total("gradients")?,
         zero_gradients: part.total("zero_gradients")?,
         broken_gradients: part.total("broken_gradients")?,
-        own_objective: part.component.is_some_and(|c| c.own_objective),
         reads_grad: part.component.is_some_and(|c| c.reads_grad),
         program_steps: part.component.and_then(|c| c.program_steps),
         step_length: part.component.and_then(|c| c.step_length),

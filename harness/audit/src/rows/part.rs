@@ -2,7 +2,6 @@
 
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::{Findings, FindingsError};
-use flatscape_measure::losses::Losses;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_report::SampleKey;
 
@@ -96,11 +95,6 @@ impl<'a> Part<'a> {
     /// The suggestions, if this part holds any.
     pub fn suggestions(&self) -> Vec<String> {
         text(&self.findings, "suggestions").ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
-    }
-
-    /// The comparison of losses, if this part holds one.
-    pub fn losses(&self) -> Option<Losses> {
-        text(&self.findings, "losses").ok().and_then(|json| serde_json::from_str(&json).ok())
     }
 
     /// The samples of its rows, as lines of `samples.csv`.
