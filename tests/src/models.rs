@@ -15,7 +15,7 @@ use flatscape_measure::request;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
-use crate::provision::{onnx_runtime, plugins, shared_data, tract};
+use crate::provision::{flatscape, onnx_runtime, onnx_runtime_library, plugins, shared_data, tract};
 
 /// One row of `models/models.csv`.
 struct Row {
@@ -118,6 +118,42 @@ fn gradient_files_of_third_party_models_take_any_batch() {
         let alone = gradient_of(tract().as_ref(), &written, &images(1));
         close(&alone, &b[..alone.len()], 1e-4, &format!("{} alone and in a batch", row.file));
     }
+}
+
+/// Undefended, adversarially trained and certified models: nothing grave is said about any of them. An attack by the margin finds
+/// no more on any.
+#[test]
+fn no_honest_model_is_called_unreliable() {
+    let Some(data) = shared_data("no_honest_model_is_called_unreliable") else { return };
+    let library = onnx_runtime_library().display().to_string();
+    let mut wrong = Vec::new();
+    for row in rows(&data) {
+        let model = data.join("models").join(&row.file).display().to_string();
+        let threat = format!("linf:{}", row.attacked[0].0);
+        let mut arguments = vec!["audit", &model, "--data", &row.data.data, "-n", "48", "--engine", "ort", "--ort-lib", &library];
+        let shared = data.display().to_string();
+        arguments.extend([
+            "--data-dir",
+            &shared,
+            "--threat",
+            &threat,
+            "--attack",
+            "pgd:steps=10",
+            "--landscapes",
+            "0",
+            "--out",
+            "run",
+        ]);
+        let flags: Vec<(String, &String)> = row.flags.iter().map(|(name, value)| (format!("--{name}"), value)).collect();
+        flags.iter().for_each(|(name, value)| arguments.extend([name.as_str(), value.as_str()]));
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = flatscape(folder.path(), &arguments);
+        if output.status.code() != Some(0) {
+            let said = [&output.stdout[..], &output.stderr].concat();
+            wrong.push(format!("{}: {:?}: {}", row.file, output.status.code(), String::from_utf8_lossy(&said)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn rows(folder: &Path) -> Vec<Row> {

@@ -10,13 +10,18 @@ use crate::{Check, Finding, Scalar};
 /// Half of the norm: what is further off does not even point the same way most of the time.
 const SCALE: &str = "max(‖∇‖, |slope|)";
 
-/// Over ε/100. Ordinary nets stay below 2 %, with the kinks of many small units; a shattered one is above 60 %.
+/// Over ε/100. Ordinary nets stay below 2 % on the way, with the kinks of many small units; a shattered one is above 60 %. Beside
+/// the flat parts of an image the maxima of pools are nearly tied and change within such a step: an ordinary net with large pools
+/// reaches 27 % at the images of MNIST, with a median of 0.27, and passes after three steps.
 pub(super) const NEAR: Check = Check {
     name: "slope-near",
     what: "the gradient of the margin against its difference over a hundredth of the radius",
     counts: true,
     slopes: true,
-    measure: |points, site| over(points, site, 0, &Tolerance { noun: "pairs", error: 0.5, of: SCALE, share: 0.05, median: 0.2 }),
+    measure: |points, site| {
+        let (share, median) = if site.name == "iterate" { (0.05, 0.2) } else { (0.4, 0.4) };
+        over(points, site, 0, &Tolerance { noun: "pairs", error: 0.5, of: SCALE, share, median })
+    },
 };
 
 /// Over ε/4. Undefended residual nets reach 30 % at 8/255; where the gradient says nothing it is above 60 %.

@@ -130,6 +130,7 @@ const SPOILT: &[(&str, usize, Spoil, &str)] = &[
         "a column `certificate` that cannot be read",
     ),
     ("suggestions", 0, |run, name| rewritten(run, name, |f| drop(f.0.remove("suggestions"))), "suggestions"),
+    ("losses", 0, |run, name| rewritten(run, name, |f| drop(f.0.remove("broken_by_margin"))), "broken_by_margin"),
 ];
 
 fn write(run: &Run, name: &str, bytes: &[u8]) {
