@@ -166,6 +166,51 @@ fn names_are_matched_or_asked_for() {
     assert!(rate > 0.95 && said.iter().any(|s| s.contains("matched by number: 03 → 3")), "{rate}: {said:?}");
 }
 
+/// Labels of a folder that are numbers: folders called by a part of them, lists with a mark at their beginning, in quotes with a
+/// comma, as floats. They keep their values, whatever their order.
+#[test]
+fn labels_that_are_numbers_keep_their_values() {
+    let Some(folder) = files("labels_that_are_numbers_keep_their_values") else { return };
+    let read = |data: &str| Dataset::load(&Request::new(&folder.join(data).to_string_lossy())).expect(data);
+    let subset = read("c24_subset");
+    let counted = |data: &Dataset| {
+        let mut labels = data.labels.clone();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    };
+    // as a set without a model the folders are classes of their own, called by their numbers
+    assert_eq!(subset.class_names, ["12", "15", "3", "7"]);
+    assert_eq!(counted(&subset), [0, 1, 2, 3]);
+    let reference = read("c30_bom");
+    assert_eq!(reference.labels[..2], [12, 17]);
+    assert_eq!(read("c30_floats").labels, reference.labels);
+    let quoted = read("c30_quoted");
+    let number = |name: &String| name.trim_matches(|c: char| !c.is_ascii_digit()).to_owned();
+    let named: Vec<i64> =
+        quoted.labels.iter().map(|&y| number(&quoted.class_names[y as usize]).parse().expect("a number")).collect();
+    assert_eq!(named, reference.labels);
+}
+
+/// An operator of old converters that cuts a border off: the images of the case with a border around them.
+#[test]
+fn a_crop_inside_of_the_file_is_read() {
+    let Some(folder) = files("a_crop_inside_of_the_file_is_read") else { return };
+    let images = Dataset::load(&Request::new(&folder.join("c11.npz").to_string_lossy())).expect("images");
+    let own = tempfile::tempdir().expect("a folder");
+    let mut bordered = ndarray::Array4::<f32>::ones((images.len(), 1, 10, 10));
+    let pixels = images.batch(0..images.len()).x.to_vec::<f32>().expect("floats");
+    let inner = ndarray::Array4::from_shape_vec((images.len(), 1, 8, 8), pixels).expect("as many");
+    bordered.slice_mut(ndarray::s![.., .., 1..9, 1..9]).assign(&inner);
+    let mut data = ndarray_npy::NpzWriter::new(std::fs::File::create(own.path().join("bordered.npz")).expect("a file"));
+    data.add_array("x", &bordered).expect("images");
+    data.add_array("y", &ndarray::Array1::from_vec(images.labels.clone())).expect("labels");
+    data.finish().expect("a file");
+    std::fs::copy(folder.join("c11_crop.onnx"), own.path().join("crop.onnx")).expect("copied");
+    let (rate, _) = clean(own.path(), "crop.onnx", "bordered.npz", &[]).expect("read");
+    assert!((rate - 0.9775).abs() < 0.006, "{rate}");
+}
+
 /// Attributes that an operator does not have, or that hold what they may not, are refused before an engine sees them.
 #[test]
 fn attributes_that_mean_nothing_are_refused() {
