@@ -140,17 +140,53 @@ fn a_plugin_from_the_rust_template_builds_loads_and_attacks() {
     let made = command_of(&alone, folder.path(), &["plugins", "new", "rust-steps", "--lang", "rust"]);
     let made = { made }.output().expect("it starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let source = folder.path().join("rust-steps");
+    works(&built_by_cargo(&folder.path().join("rust-steps"), "rust_steps"), "rust-steps");
+}
+
+/// The library of a project that `plugins new` wrote.
+fn built_by_cargo(source: &Path, name: &str) -> PathBuf {
     std::fs::copy(root().join("Cargo.lock"), source.join("Cargo.lock")).expect("versions that are there already");
     // not into the directory of the program, which would find it there
     let target = built().parent().expect("target/PROFILE").join("flatscape-templates");
     let mut build = Command::new(env!("CARGO"));
-    build.current_dir(&source).args(["build", "--quiet", "--offline"]);
+    build.current_dir(source).args(["build", "--quiet", "--offline"]);
     build.env("CARGO_TARGET_DIR", &target).env("CARGO_PROFILE_DEV_DEBUG", "0");
     let output = build.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let name = format!("{}flatscape_rust_steps{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    works(&target.join("debug").join(name), "rust-steps");
+    let library = format!("{}flatscape_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    target.join("debug").join(library)
+}
+
+/// The metrics of the templates: the same draws and the same mean in both languages, above the loss at the images.
+#[test]
+fn metrics_from_the_templates_measure_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alone = installed(folder.path());
+    let mut found = Vec::new();
+    for (name, language) in [("mean-loss", "c"), ("mean-loss", "rust")] {
+        let into = folder.path().join(language);
+        std::fs::create_dir(&into).expect("a folder");
+        let into = into.display().to_string();
+        let arguments = ["plugins", "new", name, "--lang", language, "--kind", "metric", "--into", &into];
+        let made = command_of(&alone, folder.path(), &arguments).output().expect("it starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let source = Path::new(&into).join(name);
+        let library = if language == "c" {
+            let library = source.join(format!("libflatscape_mean_loss{}", std::env::consts::DLL_SUFFIX));
+            compile(&source.join("mean_loss.c"), &source, &library);
+            library
+        } else {
+            built_by_cargo(&source, "mean_loss")
+        };
+        let file = library.to_str().expect("a path");
+        let checked = Run::new(&["plugins", "check", file]).expect(0);
+        assert!(checked.said().contains("finite numbers") && !checked.said().contains("FAIL"), "{}", checked.said());
+        let run = Run::new(&beside_good(&["--plugin", file, "--metric", "mean-loss:points=8"])).expect(0);
+        found.push(run.value("digits-standard", "mean-loss", "mean_loss_mean"));
+    }
+    assert!(found[0] > 0.0 && (found[0] / found[1] - 1.0).abs() < 1e-9, "{found:?}");
+    let refused = Run::new(&["plugins", "new", "x", "--kind", "metrics"]).expect(2);
+    assert!(refused.said().contains("did you mean \"metric\"?"), "{}", refused.said());
 }
 
 /// Compiles a plugin of one C file.

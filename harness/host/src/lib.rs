@@ -35,5 +35,5 @@ pub use program::{Program, Role};
 pub use search::{PLUGIN_PATH, Search};
 pub use session::{Limits, Note, PLUGIN_MEMORY, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;
-pub use template::{Language, new_plugin};
+pub use template::{Language, kind_named, new_plugin};
 pub use worker::worker_main;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::component::check_id;
+use crate::component::{Kind, check_id};
 use crate::error::{Blame, HostError, nearest, shown};
 
 /// A language in which a plugin can be started.
@@ -32,21 +32,44 @@ impl Language {
         }
     }
 
-    fn files(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Language::Rust => RUST,
-            Language::C => C,
+    /// The source of a component of this kind, and what belongs to every plugin.
+    fn files(self, kind: Kind) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let (source, others) = match (self, kind) {
+            (Language::Rust, Kind::Metric) => (&RUST_METRIC, RUST),
+            (Language::Rust, _) => (&RUST_ATTACK, RUST),
+            (Language::C, Kind::Metric) => (&C_METRIC, C),
+            (Language::C, _) => (&C_ATTACK, C),
+        };
+        std::iter::once(source).chain(others)
+    }
+}
+
+/// The kind of component that `--kind` names.
+///
+/// # Errors
+/// No template exists for it.
+pub fn kind_named(name: &str) -> Result<Kind, HostError> {
+    match name {
+        "attack" => Ok(Kind::Attack),
+        "metric" => Ok(Kind::Metric),
+        other => {
+            let error = HostError::user("P40", format!("there is no template for a component of the kind \"{}\"", shown(other)));
+            let near = nearest(other, ["attack", "metric"])
+                .map_or_else(|| "there are attack and metric".into(), |n| format!("did you mean \"{n}\"?"));
+            Err(error.help(near))
         }
     }
 }
 
+const RUST_ATTACK: (&str, &str) = ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/lib.rs"));
+const RUST_METRIC: (&str, &str) = ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/metric.rs"));
 const RUST: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("../../../plugins/templates/rust/Cargo.toml")),
-    ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/lib.rs")),
     (".gitignore", include_str!("../../../plugins/templates/rust/.gitignore")),
 ];
+const C_ATTACK: (&str, &str) = ("my_attack.c", include_str!("../../../plugins/templates/c/my_attack.c"));
+const C_METRIC: (&str, &str) = ("my_attack.c", include_str!("../../../plugins/templates/c/my_metric.c"));
 const C: &[(&str, &str)] = &[
-    ("my_attack.c", include_str!("../../../plugins/templates/c/my_attack.c")),
     ("Makefile", include_str!("../../../plugins/templates/c/Makefile")),
     ("flatscape_plugin.h", include_str!("../../../plugins/include/flatscape_plugin.h")),
     ("ext/flatscape_oracle.h", include_str!("../../../plugins/include/ext/flatscape_oracle.h")),
@@ -62,13 +85,13 @@ const SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 /// The folder of a new plugin in which the sources of the SDK are written.
 const SDK_FOLDER: &str = "flatscape";
 
-/// Writes a plugin called `name` (lower case with hyphens) into the new folder `<into>/<name>` and returns its files. A Rust
+/// Writes a plugin with one component of this kind, called `name` (lower case with hyphens), into the new folder `<into>/<name>` and returns its files. A Rust
 /// plugin depends on the SDK in the flatscape checkout around this executable or the current folder; where there is none, the
 /// sources of the SDK are written beside the plugin.
 ///
 /// # Errors
 /// The name is not an id, the folder exists, or it cannot be written.
-pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<PathBuf>, HostError> {
+pub fn new_plugin(name: &str, language: Language, kind: Kind, into: &Path) -> Result<Vec<PathBuf>, HostError> {
     check_id(name).map_err(|clause| HostError::user("P40", format!("a plugin cannot be called so: {clause}")))?;
     let folder = into.join(name);
     if folder.exists() {
@@ -81,7 +104,7 @@ pub fn new_plugin(name: &str, language: Language, into: &Path) -> Result<Vec<Pat
         None => format!("path = \"{SDK_FOLDER}/harness/sdk\""),
     };
     let mut written = Vec::new();
-    for (file, content) in language.files() {
+    for (file, content) in language.files(kind) {
         let path = folder.join(named(file, name));
         // the headers are not templates
         let mut content = if file.ends_with(".h") { (*content).to_owned() } else { named(content, name).replace(SDK_PATH, &sdk) };
@@ -122,7 +145,9 @@ fn workspace_of_the_sdk(manifest: &str) -> String {
 }
 
 fn named(text: &str, name: &str) -> String {
-    text.replace("my-attack", name).replace("my_attack", &name.replace('-', "_"))
+    ["attack", "metric"].iter().fold(text.to_owned(), |text, kind| {
+        text.replace(&format!("my-{kind}"), name).replace(&format!("my_{kind}"), &name.replace('-', "_"))
+    })
 }
 
 /// The flatscape sources around this executable or the current folder.
@@ -153,22 +178,23 @@ mod tests {
     #[test]
     fn templates_carry_the_name_everywhere() {
         let dir = tempfile::tempdir().unwrap();
-        for (language, folder) in [(Language::Rust, "rust-one"), (Language::C, "c-one")] {
-            let files = new_plugin(folder, language, dir.path()).unwrap();
+        for (language, kind, folder) in [
+            (Language::Rust, Kind::Attack, "rust-one"),
+            (Language::C, Kind::Attack, "c-one"),
+            (Language::Rust, Kind::Metric, "rust-two"),
+            (Language::C, Kind::Metric, "c-two"),
+        ] {
+            let files = new_plugin(folder, language, kind, dir.path()).unwrap();
             for file in &files {
                 let text = std::fs::read_to_string(file).unwrap();
-                assert!(
-                    !text.contains("my-attack") && !text.contains("my_attack") && !text.contains("../../.."),
-                    "{}",
-                    file.display()
-                );
+                assert!(!["my-", "my_", "../../.."].iter().any(|left| text.contains(left)), "{}", file.display());
             }
             assert!(files.iter().all(|f| f.starts_with(dir.path().join(folder))));
-            let again = new_plugin(folder, language, dir.path()).unwrap_err();
+            let again = new_plugin(folder, language, kind, dir.path()).unwrap_err();
             assert!(again.sentence.ends_with(" is there already") && again.exit_code() == 2, "{again}");
         }
         assert!(dir.path().join("c-one/c_one.c").is_file());
-        assert_eq!(new_plugin("Bad Name", Language::C, dir.path()).unwrap_err().exit_code(), 2);
+        assert_eq!(new_plugin("Bad Name", Language::C, Kind::Metric, dir.path()).unwrap_err().exit_code(), 2);
         assert_eq!(Language::named("rsut").unwrap_err().help.as_deref(), Some("did you mean \"rust\"?"));
     }
 }

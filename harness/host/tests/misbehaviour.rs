@@ -486,7 +486,8 @@ fn the_check_finds_what_is_wrong_and_nothing_else() {
 #[test]
 fn the_template_in_c_builds_and_passes_the_check() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    flatscape_host::new_plugin("swift-attack", flatscape_host::Language::C, dir.path()).expect("a new folder");
+    flatscape_host::new_plugin("swift-attack", flatscape_host::Language::C, flatscape_host::Kind::Attack, dir.path())
+        .expect("a new folder");
     let project = dir.path().join("swift-attack");
     let file = project.join("libflatscape_swift_attack.so");
     let mut command = Command::new("cc");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use flatscape_graph::{onnx, text};
-use flatscape_host::{Iterates, Language, Param, Plugins, Task, check, new_plugin};
+use flatscape_host::{Iterates, Language, Param, Plugins, Task, check, kind_named, new_plugin};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::dry_run;
 use flatscape_measure::request::Request;
@@ -49,6 +49,9 @@ enum Action {
         /// rust or c
         #[arg(long, default_value = "rust")]
         lang: String,
+        /// What it holds: an attack or a metric
+        #[arg(long, default_value = "attack", value_name = "KIND")]
+        kind: String,
         /// The folder in which the new one is made
         #[arg(long, default_value = ".", value_name = "DIR")]
         into: PathBuf,
@@ -73,8 +76,8 @@ impl PluginsCommand {
             Action::List { json } => list(&self.plugins.load()?, *json),
             Action::Show { name } => show(&self.plugins.load()?, name),
             Action::Check { file, engine } => self.check(file, engine),
-            Action::New { name, lang, into } => {
-                for file in new_plugin(name, Language::named(lang)?, into)? {
+            Action::New { name, lang, kind, into } => {
+                for file in new_plugin(name, Language::named(lang)?, kind_named(kind)?, into)? {
                     say!("{}", file.display());
                 }
                 Ok(0)
