@@ -61,14 +61,14 @@ pub const LOWERINGS: &[Lowering] = &[
         name: "pools",
         engines: &["ort", "tract"],
         summary: "the gradient of MaxPool (indices and ScatterElements): one operator of our own, ReLU included",
-        evidence: "18 % of a gradient step of the 64-64-128-128 net, 45 % of a LeNet",
+        evidence: "on ONNX Runtime 18 % of a gradient step of the 64-64-128-128 net, 45 % of a LeNet; on tract 6 % of a Φ job of digits-standard",
         apply: pools::apply,
     },
     Lowering {
         name: "gates",
         engines: &["ort", "tract"],
         summary: "Where(x > 0, v, 0), the gradient of a ReLU: one operator of our own",
-        evidence: "EVIDENCE",
+        evidence: "on tract Where and Greater took 22 % of a Φ job of digits-standard, this takes 0.5 %; on ONNX Runtime it was not measured alone",
         apply: gates::apply,
     },
 ];
