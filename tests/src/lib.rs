@@ -20,6 +20,8 @@ mod formulas;
 #[cfg(test)]
 mod gradient_file;
 #[cfg(test)]
+mod half;
+#[cfg(test)]
 mod hazards;
 #[cfg(test)]
 mod installed;

@@ -4,7 +4,7 @@ use flatscape_engine::EngineInfo;
 use flatscape_host::Kind;
 use flatscape_intake::data;
 use flatscape_intake::hazards::Found;
-use flatscape_intake::model::{Model, ModelRequest, Pixels};
+use flatscape_intake::model::{JudgedBy, Model, ModelRequest, Pixels};
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
@@ -120,6 +120,9 @@ pub struct ModelFacts {
     pub pixels: Pixels,
     /// Whether it takes integers: the verdict is then about points stored as 8-bit pixels.
     pub takes_integers: bool,
+    /// Who says what it answers when a point is judged.
+    #[serde(default)]
+    pub judged_by: JudgedBy,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
     /// What was read off its graph.
@@ -316,6 +319,7 @@ impl ModelFacts {
             preprocessing: model.pixels.text(),
             pixels: model.pixels.clone(),
             takes_integers: model.native.integer_pixels.is_some(),
+            judged_by: model.judge.facts(),
             facts: model.facts.clone(),
             hazards: model.hazards.clone(),
             remedies: model.remedies.clone(),

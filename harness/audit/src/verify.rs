@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use flatscape_engine::Engine;
 use flatscape_graph::Tensor;
 use flatscape_intake::data::Dataset;
-use flatscape_intake::model::Model;
+use flatscape_intake::model::{JudgedBy, Model};
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::Findings;
 use flatscape_measure::threats::{Candidate, ThreatModel};
@@ -155,7 +155,17 @@ fn data(stored: &Stored, found: &mut Verification) -> Option<Dataset> {
 /// A model, if its file is what the run was about.
 fn model(facts: &ModelFacts, dataset: &Dataset, engine: &dyn Engine, found: &mut Verification) -> Option<Model> {
     match Model::load(&facts.request.source, &facts.request.intake, dataset, engine) {
-        Ok(model) if model.sha256 == facts.sha256 => Some(model),
+        Ok(model) if model.sha256 == facts.sha256 => {
+            let here = model.judge.facts();
+            if let (JudgedBy::File, JudgedBy::Float32Copy(why)) = (&facts.judged_by, &here) {
+                let name = &facts.name;
+                found.notes.push(format!(
+                    "the adversarial examples of {name} were not judged: the run asked the file itself, and here {why}"
+                ));
+                return None;
+            }
+            Some(model)
+        }
         Ok(model) => {
             let (then, now) = (&facts.sha256, &model.sha256);
             found.fails(format!("the model {} is not what the run was about: its SHA-256 was {then} and is {now}", facts.name));
@@ -316,7 +326,7 @@ fn judged(
     let width = own.len() / ids.len().max(1);
     // for a model that takes integers a decoded image is rounded
     let threat = &if model.native.integer_pixels.is_some() { threat.in_levels() } else { threat.clone() };
-    let verifier = Verifier::new(engine, &model.graph, threat, 1).map_err(|e| Refusal::engine(110, e.to_string()))?;
+    let verifier = Verifier::of(engine, model, threat, 1).map_err(|e| Refusal::engine(110, e.to_string()))?;
     let findings =
         verifier.judge(threat, region, &clean.x, &clean.y, &witnesses.points).map_err(|e| Refusal::engine(110, e.to_string()))?;
     for (row, finding) in findings.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use flatscape_contain::sandbox::Sealed;
+use flatscape_graph::onnx::OwnFile;
 use flatscape_graph::{Graph, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +174,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`EngineError::Compile`] with what the engine said.
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError>;
+
+    /// Compiles a model file as its author wrote it, one input and one output.
+    ///
+    /// # Errors
+    /// [`EngineError::File`]: this engine runs no files, or refuses this one.
+    fn compile_file(&self, file: &OwnFile) -> Result<Box<dyn Executable>, EngineError>;
 }
 
 /// A compiled graph.

@@ -54,6 +54,14 @@ pub enum EngineError {
         /// What the engine said.
         reason: String,
     },
+    /// The engine does not run a model file as it is.
+    #[error("{engine} {clause}")]
+    File {
+        /// The engine.
+        engine: &'static str,
+        /// A clause that begins with a verb.
+        clause: String,
+    },
     /// The engine failed while running.
     #[error("{engine} failed while running the graph {graph:?}: {reason}")]
     Run {

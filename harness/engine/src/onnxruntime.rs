@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flatscape_graph::Graph;
+use flatscape_graph::onnx::OwnFile;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 use crate::library::{self, Finding, Place};
+use crate::signature::Signature;
 use crate::workers::Workers;
 use crate::{EngineError, lower};
 
@@ -90,8 +92,19 @@ impl Engine for Runtime {
         let lowered = if options.lower { &lower::lower(graph, form) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);
         match self.device {
-            Device::Cpu => cpu::compile(self, graph, bytes, options),
+            Device::Cpu => cpu::compile(self, Signature::of(graph), cpu::cut(graph, options), &bytes),
             Device::Cuda(index) => cuda::compile(self, graph, bytes, index),
+        }
+    }
+
+    fn compile_file(&self, file: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {
+        let cannot = |clause: String| EngineError::File { engine: NAME, clause };
+        match self.device {
+            Device::Cpu => cpu::compile(self, Signature::of_file(file), None, &file.bytes).map_err(|e| match e {
+                EngineError::Compile { reason, .. } => cannot(format!("cannot load it: {reason}")),
+                other => other,
+            }),
+            Device::Cuda(_) => Err(cannot("runs no file as it is on CUDA".to_owned())),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flatscape_graph::onnx::OwnFile;
 use flatscape_graph::{Dim, Graph, ValueType};
 
 use crate::{Buffer, EngineError};
@@ -20,6 +21,11 @@ impl Signature {
             inputs: graph.inputs().iter().map(|&id| typed(&graph.value(id).name, id)).collect(),
             outputs: graph.outputs().iter().map(|o| typed(&o.name, o.value)).collect(),
         }
+    }
+
+    pub fn of_file(file: &OwnFile) -> Signature {
+        let port = |(name, ty): &(String, ValueType)| vec![(Arc::from(name.as_str()), ty.clone())];
+        Signature { graph: file.name.clone(), inputs: port(&file.input), outputs: port(&file.output) }
     }
 
     /// Whether the buffers fit: count, element types, ranks, fixed extents, and symbols that agree with each other.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flatscape_graph::onnx::OwnFile;
 use flatscape_graph::{DType, Element, Graph, Tensor};
 use tract_onnx::prelude::{
     Datum, DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, TValue,
@@ -88,6 +89,11 @@ impl Engine for Tract {
             guarded(|| plan.specialise(&shapes)).map_err(|e| refused(chain(&e)))?;
         }
         Ok(Box::new(plan))
+    }
+
+    fn compile_file(&self, _: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {
+        let clause = "runs no file as it is: what it runs is written for it, in float32".to_owned();
+        Err(EngineError::File { engine: NAME, clause })
     }
 }
 

@@ -8,6 +8,7 @@ mod classes;
 mod configuration;
 mod given;
 mod interface;
+mod judge;
 mod native;
 mod pixels;
 mod proof;
@@ -24,6 +25,7 @@ pub use answer::{Task, rows_of_logits};
 pub use batch::{Agreement, TOLERANCE, compare, difference, noise};
 pub use given::identity;
 pub use given::{Given, GivenRequest};
+pub use judge::{Answering, Form, Judge, JudgedBy, Own};
 pub use native::{Interface, Native};
 pub use pixels::{Outputs, Pixels};
 pub use request::ModelRequest;
@@ -108,6 +110,10 @@ pub struct Model {
     pub shape: [usize; 3],
     /// How many logits.
     pub classes: usize,
+    /// Who says what it answers when a point is judged.
+    pub judge: Judge,
+    /// What its file says where every result is rounded to half precision, for files that compute in it.
+    pub rounded: Option<Own>,
     /// Names of the classes, from the card or the data set; empty if no source names them.
     pub class_names: Vec<String>,
     /// What the run of images alone and together gave.
@@ -173,6 +179,10 @@ impl Model {
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
         facts.extend(given.as_ref().map(given_fact));
+        let judge = Judge::settle(&native, &pixels, changed.as_ref().map(|(name, _)| *name), data, engine);
+        let rounded = Own::rounded(&native, intake, &pixels, data, engine);
+        facts.extend(judge.fact());
+        facts.extend(rounded.as_ref().err().map(|why| format!("what half precision does to its numbers is not known: {why}")));
         let class_names =
             if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
         Ok(Model {
@@ -184,6 +194,8 @@ impl Model {
             pixels,
             shape: data.shape,
             classes: native.classes,
+            judge,
+            rounded: rounded.ok().flatten(),
             class_names,
             batch,
             steadiness,
@@ -353,8 +365,9 @@ fn on_engine(native: Native, pixels: &Pixels, data: &Dataset, engine: &dyn Engin
         .changed(normalize::in_float32)
         .map_err(|e| Refusal::model(56, format!("{}: it has no form in float32: {e}", native.name)))?;
     let why = why.to_string();
-    let why = why.lines().next().unwrap_or_default();
-    narrowed.facts.push(format!("computed in float32, not in double: {} cannot run it in double ({why})", engine.name()));
+    let why = format!("{} cannot run it in double ({})", engine.name(), why.lines().next().unwrap_or_default());
+    narrowed.facts.push(format!("computed in float32, not in double: {why}"));
+    narrowed.narrowed = Some(why);
     Ok(narrowed)
 }
 

@@ -55,12 +55,20 @@ columns! {
     BROKEN_BY_MARGIN: bool = "broken_by_margin", "The same by the margin.";
     BROKEN_UNBOUNDED: bool = "broken_unbounded", "The same by cross-entropy of what goes into the last operator, where that bounds the scores.";
 
+    /// Columns of other precisions are there for files in half precision: `float32_…` where the file itself judges and the graph is
+    /// a float32 copy of it, `rounded_…` where what rounding does could be computed.
+    FLOAT32_PREDICTION: i64 = "float32_prediction", "The class that the float32 copy of the file predicts for the image alone; -1 where its scores are undefined. Of clean jobs alone.";
+    FLOAT32_MARGIN: f64 = "float32_margin", "As `clean_margin`, by the float32 copy of the file. Of clean jobs alone.";
+    ROUNDED_PREDICTION: i64 = "rounded_prediction", "As `float32_prediction`, by the file where every result of an operator is rounded to half precision. Of clean jobs alone.";
+
     OUTCOME: u8 = "outcome", "Code of [`crate::verify::Outcome`] for points of any float value: at the threat's eps, or for attacks with goal `minimal` at any distance, so that `distance` decides at every eps.";
     DISTANCE: f64 = "distance", "Distance of the adversarial example in the threat's norm, pixel units; for attacks with goal `minimal` that of the nearest verified one. 0 where the image is misclassified, NaN where no adversarial example was found.";
     MARGIN: f64 = "margin", "z_y - max z_i over i != y at the point that decided; NaN where there is none or scores are undefined.";
     ADV_PREDICTION: i64 = "adv_prediction", "The class predicted at the point that decided; -1 where there is none.";
     ADV_TIES: bool = "adv_ties", "Whether the label's score is the largest at the point that decided and another class has the same.";
     ADV_BATCH_DIFFERENCE: f64 = "adv_batch_difference", "As `batch_difference`, at the points that were judged; 0 where none was.";
+    FLOAT32_DISTANCE: f64 = "float32_distance", "Distance of the nearest judged point at which the float32 copy of the file predicts another class than the label; NaN where there is none.";
+    ROUNDED_DISTANCE: f64 = "rounded_distance", "As `float32_distance`, by the file where every result of an operator is rounded to half precision; there, scores that are undefined count, too.";
     CLAIMED: bool = "claimed", "Whether the attack's own graph saw an adversarial example.";
     REJECTED: i64 = "rejected", "Points that the attack proposed and that are not finite, outside of the box or outside of the ball.";
     FORWARDS: i64 = "forwards", "Evaluations of the model spent on the sample.";

@@ -82,7 +82,7 @@ impl<'a> Prepared<'a> {
         let threat = &threat.on(model.shape);
         // The judge runs at another batch size than whatever it judges.
         let other = if settings.batch_size > 1 { settings.batch_size / 2 + 1 } else { 2 };
-        let verifier = Verifier::new(engine, &model.graph, threat, other).map_err(failed("verification"))?;
+        let verifier = Verifier::of(engine, model, threat, other).map_err(failed("verification"))?;
         let conditions = Conditions { plugins, model, dataset, threat: threat.clone(), settings };
         let (measure, notes): (Box<dyn Measure + 'a>, _) = match work {
             Work::Clean => (Box::new(Clean), Vec::new()),

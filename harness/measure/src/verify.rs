@@ -1,9 +1,10 @@
 //! Checks what attacks propose: finite, in the box, in the ball, and misclassified by the untouched model in a fresh session, alone
-//! and at another batch size. Knows nothing of the attack; its word is the only one that enters a verdict.
+//! and at another batch size. Where the gradient is that of a float32 copy, the file itself is asked. Knows nothing of the attack;
+//! its word is the only one that enters a verdict.
 
 use flatscape_engine::Engine;
 use flatscape_graph::{Graph, Tensor, rows};
-use flatscape_intake::model::difference;
+use flatscape_intake::model::{Answering, Judge, Model, difference};
 use flatscape_intake::scores::{argmax, is_tied, margin};
 
 use crate::attack::{AttackError, host};
@@ -14,6 +15,10 @@ use crate::threats::{Candidate, ThreatModel};
 /// Runs the untouched model: pixel units in, logits out.
 pub struct Verifier {
     forward: Stage,
+    /// The file itself, where it answers instead of the graph.
+    file: Option<Answering>,
+    /// The file with every result rounded to half precision, where it has such results.
+    rounded: Option<Answering>,
     batch_size: usize,
 }
 
@@ -25,6 +30,18 @@ pub struct Answer {
     /// How far the scores of the same point in batches differ from these, relative to max(1, largest |score|); infinite where
     /// only one of the two is a number.
     pub difference: f64,
+    /// What other precisions say.
+    pub others: Others,
+}
+
+/// What other precisions than the one that judges say about a point of a file in half precision: scores, or nothing where they were
+/// not asked.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Others {
+    /// The float32 copy, where the file itself judges.
+    pub float32: Option<Vec<f64>>,
+    /// The file with every result rounded to half precision.
+    pub rounded: Option<Vec<f64>>,
 }
 
 /// What became of one sample under one attack.
@@ -78,6 +95,8 @@ pub struct Finding {
     pub tied: bool,
     /// How far the scores in a batch differ from those of the point alone; see [`Answer`].
     pub difference: f64,
+    /// What other precisions say.
+    pub others: Others,
 }
 
 /// Where a point may lie.
@@ -106,10 +125,33 @@ impl Verifier {
             arguments: &[],
             steps: 0,
         };
-        Ok(Verifier { forward: Stage::compile(engine, &link.forward(Point::Fed, &["logits"])?)?, batch_size: batch_size.max(1) })
+        let forward = Stage::compile(engine, &link.forward(Point::Fed, &["logits"])?)?;
+        Ok(Verifier { forward, file: None, rounded: None, batch_size: batch_size.max(1) })
     }
 
-    /// Scores of points [n,C,H,W], each alone.
+    /// The judge of a model: its graph, or the file itself where the graph is a float32 copy of it.
+    ///
+    /// # Errors
+    /// As for [`Verifier::new`].
+    pub fn of(engine: &dyn Engine, model: &Model, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
+        let graph = Verifier::new(engine, &model.graph, threat, batch_size)?;
+        let own = if let Judge::File(own) = &model.judge { Some(own.compile(engine)) } else { None };
+        let rounded = model.rounded.as_ref().map(|own| own.compile(engine));
+        let file = own.transpose().map_err(StageError::Engine)?;
+        Ok(Verifier { file, rounded: rounded.transpose().map_err(StageError::Engine)?, ..graph })
+    }
+
+    /// Whether the file itself answers, and the graph is a float32 copy of it.
+    pub fn asks_the_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whether rounding to half precision is looked at.
+    pub fn rounds(&self) -> bool {
+        self.rounded.is_some()
+    }
+
+    /// Scores that the graph gives for points [n,C,H,W], each alone.
     ///
     /// # Errors
     /// The engine failed.
@@ -117,16 +159,31 @@ impl Verifier {
         self.in_batches(points, 1)
     }
 
-    /// What the model says about points [n,C,H,W], each alone and in batches of these sizes.
+    /// What the model says about points [n,C,H,W], each alone and in batches of these sizes. Batches are asked of the graph, whose
+    /// operators are those of the file: in half precision, rounding alone would look like a dependence on the batch.
     ///
     /// # Errors
     /// The engine failed.
     pub fn answers(&self, points: &Tensor, sizes: &[usize]) -> Result<Vec<Answer>, AttackError> {
-        let mut answers: Vec<Answer> =
-            self.logits(points)?.into_iter().map(|scores| Answer { scores, difference: 0.0 }).collect();
+        let mut answers: Vec<Answer> = self
+            .logits(points)?
+            .into_iter()
+            .map(|scores| Answer { scores, difference: 0.0, others: Others::default() })
+            .collect();
         for &size in sizes {
             for (answer, together) in answers.iter_mut().zip(self.in_batches(points, size)?) {
                 answer.difference = answer.difference.max(difference(&answer.scores, &together));
+            }
+        }
+        let asked = |of: &Option<Answering>| match of {
+            Some(own) => own.scores(points).map_err(StageError::Engine),
+            None => Ok(vec![None; answers.len()]),
+        };
+        let (own, rounded) = (asked(&self.file)?, asked(&self.rounded)?);
+        for ((answer, own), rounded) in answers.iter_mut().zip(own).zip(rounded) {
+            answer.others.rounded = rounded;
+            if let Some(scores) = own {
+                answer.others.float32 = Some(std::mem::replace(&mut answer.scores, scores));
             }
         }
         Ok(answers)
@@ -217,6 +274,7 @@ fn unseen() -> Finding {
         prediction: None,
         tied: false,
         difference: 0.0,
+        others: Others::default(),
     }
 }
 
@@ -224,7 +282,7 @@ impl Finding {
     fn read(&mut self, answer: &Answer, label: usize) {
         let scores = &answer.scores;
         (self.margin, self.prediction, self.tied) = (margin(scores, label), argmax(scores), is_tied(scores, label));
-        self.difference = answer.difference;
+        (self.difference, self.others) = (answer.difference, answer.others.clone());
         self.outcome = match self.prediction {
             None => Outcome::NanInBall,
             Some(class) if class != label => Outcome::Broken,

@@ -3,8 +3,11 @@
 
 mod batch_dependent;
 mod chance_accuracy;
+mod float32_copy;
 pub mod gradient_certificate;
 pub mod gradients_disagree;
+mod half_precision;
+mod half_rounding;
 mod loss_underflow;
 mod losses_differ;
 mod nan_in_ball;
@@ -42,6 +45,9 @@ pub const FLAGS: &[Flag] = &[
     order_dependent::FLAG,
     batch_dependent::FLAG,
     chance_accuracy::FLAG,
+    half_precision::FLAG,
+    half_rounding::FLAG,
+    float32_copy::FLAG,
     other_preprocessing::FLAG,
     gradient_certificate::FLAG,
     gradients_disagree::FLAG,
@@ -110,6 +116,10 @@ pub struct Evidence<'a> {
     pub losses: Option<OtherLosses>,
     /// The gradient certificate, once it is there.
     pub certificate: Option<&'a Certificate>,
+    /// What a file in half precision says in each precision.
+    pub precisions: Option<Precisions>,
+    /// Why a float32 copy judges and not the file, where it is so.
+    pub copy: Option<&'a str>,
     /// Samples.
     pub n: u64,
     /// Samples whose clean prediction is right.
@@ -154,6 +164,62 @@ pub struct OtherLosses {
     pub over_attacks: (u64, u64),
     /// Images that it breaks and the same attack by cross-entropy does not, and the reverse.
     pub over_cross_entropy: (u64, u64),
+}
+
+/// A file in half precision: what it says in each precision.
+#[derive(Clone, Debug, Default)]
+pub struct Precisions {
+    /// Images.
+    pub n: u64,
+    /// Whether the file itself judges; otherwise a float32 copy.
+    pub by_file: bool,
+    /// Images that are classified correctly, by the judge.
+    pub correct: u64,
+    /// The attacks: how tables call each, samples left standing by the judge, and by each of the others.
+    pub robust: Vec<(String, u64, Vec<u64>)>,
+    /// The other precisions.
+    pub others: Vec<OtherPrecision>,
+}
+
+/// Another precision than that of the judge.
+#[derive(Clone, Debug, Default)]
+pub struct OtherPrecision {
+    /// A clause that says which.
+    pub name: &'static str,
+    /// Images that are classified correctly.
+    pub correct: u64,
+    /// Images that get another class than from the judge.
+    pub images: u64,
+    /// Samples that an attack breaks by one of the two alone; of the attack with the most.
+    pub samples: u64,
+}
+
+impl Precisions {
+    /// The largest number of images or of attacked samples on which another precision says something else than the judge.
+    fn apart(&self) -> u64 {
+        self.others.iter().map(|other| other.images.max(other.samples)).max().unwrap_or(0)
+    }
+
+    /// Whether these are more than rounding near a boundary explains: more than 1 %, and at least three.
+    fn are_others(&self) -> bool {
+        100 * self.apart() > self.n && self.apart() >= 3
+    }
+
+    /// The evidence in words, with all numbers.
+    fn words(&self) -> String {
+        let rate = |count: u64| format!("{:.4}", count as f64 / self.n.max(1) as f64);
+        let judge = if self.by_file { "by the file on this engine" } else { "in float32" };
+        let list = |what: String, own: u64, others: &mut dyn Iterator<Item = u64>| {
+            let others: Vec<String> =
+                self.others.iter().zip(others).map(|(o, count)| format!("{} {}", rate(count), o.name)).collect();
+            format!("{what} {} {judge}, {}", rate(own), others.join(", "))
+        };
+        let mut words = vec![list("clean accuracy".to_owned(), self.correct, &mut self.others.iter().map(|o| o.correct))];
+        for (label, own, others) in &self.robust {
+            words.push(list(format!("robust accuracy under {label}"), *own, &mut others.iter().copied()));
+        }
+        format!("{} (n = {})", words.join("; "), self.n)
+    }
 }
 
 /// What one attack left behind.

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flatscape_intake::model::TOLERANCE;
-use flatscape_measure::columns::{ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE};
+use flatscape_intake::model::{JudgedBy, TOLERANCE};
+use flatscape_measure::columns::{
+    ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE, CLEAN_MARGIN, Column, FLOAT32_DISTANCE, FLOAT32_MARGIN, FLOAT32_PREDICTION, ID,
+    LABEL, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
+};
 use flatscape_measure::findings::FindingsError;
 use flatscape_measure::losses::Losses;
 use flatscape_measure::verify::Outcome;
@@ -11,7 +14,7 @@ use flatscape_report::Doubt;
 
 use super::attack::seen;
 use super::{Part, Rows, Summary};
-use crate::flags::{AttackEvidence, Evidence, LEAD, OtherLosses};
+use crate::flags::{AttackEvidence, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
 
@@ -25,7 +28,11 @@ impl Rows<'_> {
         let suggestions = part(&Work::Suggestions).map(Part::suggestions).unwrap_or_default();
         let clean = self.clean_part();
         let keys = clean.map_or(Ok(Vec::new()), |clean| clean.keys(self.model, ""))?;
-        let margins = clean.map_or(Ok(Vec::new()), |clean| clean.findings.get::<f64>("clean_margin"))?;
+        // what underflows is the cross-entropy of the graph
+        let margins = clean.map_or(Ok(Vec::new()), |clean| match clean.findings.read(&FLOAT32_MARGIN) {
+            Err(FindingsError::Column(_)) => clean.findings.read(&CLEAN_MARGIN),
+            found => found,
+        })?;
         let base = Evidence {
             classes: self.model.classes,
             batch_difference: self.batch_difference()?,
@@ -35,6 +42,11 @@ impl Rows<'_> {
             remedies: &self.model.remedies,
             suggestions: &suggestions,
             underflowing: if self.model.margin { 0 } else { margins.iter().filter(|m| **m > LEAD).count() as u64 },
+            precisions: clean.map_or(Ok(None), precisions_on_images)?,
+            copy: match &self.model.judged_by {
+                JudgedBy::Float32Copy(why) => Some(why),
+                JudgedBy::Graph | JudgedBy::File => None,
+            },
             certificate: certificate.as_ref(),
             n: keys.len() as u64,
             correct: keys.iter().filter(|k| k.prediction == Some(k.label)).count() as u64,
@@ -46,6 +58,9 @@ impl Rows<'_> {
             let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
             for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
                 case.attacks.push(evidence(part, facts)?);
+                if let (Some(precisions), Some(clean)) = (&mut case.precisions, clean) {
+                    precisions_on_points(precisions, clean, part, facts)?;
+                }
             }
             if !case.attacks.is_empty() {
                 case.losses = self.losses(facts)?;
@@ -100,11 +115,14 @@ impl Rows<'_> {
 
     fn judged(&self, cases: &[(String, Evidence)], summary: &mut Summary) -> Doubts {
         let mut found = Doubts::new();
+        let mut told: Vec<(&str, String)> = Vec::new();
         for (text, case) in cases {
             for (doubt, evidence) in case.justified() {
                 found.entry(text.clone()).or_default().push(doubt.code.to_owned());
                 // a doubt that needs no attack is reported once
-                if !text.is_empty() && found.get("").is_some_and(|codes| codes.iter().any(|c| c == doubt.code)) {
+                if text.is_empty() {
+                    told.push((doubt.code, evidence.clone()));
+                } else if told.iter().any(|(code, first)| *code == doubt.code && *first == evidence) {
                     continue;
                 }
                 let unreliable = case.is_grave(&doubt);
@@ -124,6 +142,51 @@ impl Rows<'_> {
         }
         found
     }
+}
+
+/// The other precisions: their columns on clean points and on attacked ones, and what they are called.
+const OTHERS: &[(&Column<i64>, &Column<f64>, &str)] = &[
+    (&FLOAT32_PREDICTION, &FLOAT32_DISTANCE, "in float32"),
+    (&ROUNDED_PREDICTION, &ROUNDED_DISTANCE, "with every result rounded to half precision"),
+];
+
+/// What a file in half precision says about the images in each precision; `None` for other files.
+fn precisions_on_images(clean: &Part) -> Result<Option<Precisions>, FindingsError> {
+    let (labels, own) = (clean.findings.read(&LABEL)?, clean.findings.read(&PREDICTION)?);
+    let right = |predictions: &[i64]| predictions.iter().zip(&labels).filter(|(p, y)| p == y).count() as u64;
+    let by_file = clean.findings.tensor(FLOAT32_PREDICTION.name).is_some();
+    let mut all = Precisions { n: labels.len() as u64, by_file, correct: right(&own), ..Precisions::default() };
+    for (column, _, name) in OTHERS.iter().filter(|(column, ..)| clean.findings.tensor(column.name).is_some()) {
+        let other = clean.findings.read(column)?;
+        let images = own.iter().zip(&other).filter(|(a, b)| a != b).count() as u64;
+        all.others.push(OtherPrecision { name, correct: right(&other), images, samples: 0 });
+    }
+    Ok((!all.others.is_empty()).then_some(all))
+}
+
+/// Adds what each precision says about the points of one attack under one threat model. Only samples that the judge classifies
+/// correctly are attacked: for the others a precision stands by its clean prediction.
+fn precisions_on_points(all: &mut Precisions, clean: &Part, part: &Part, threat: &ThreatFacts) -> Result<(), FindingsError> {
+    let outcomes = seen(part, threat)?;
+    let rows: Vec<(i64, i64)> = clean.findings.read(&ID)?.into_iter().zip(clean.findings.read(&LABEL)?).collect();
+    let right = |column| -> Result<Vec<bool>, FindingsError> {
+        Ok(rows.iter().zip(clean.findings.read(column)?).map(|((_, y), p)| *y == p).collect())
+    };
+    let stands = |id: &i64| outcomes.get(id).is_none_or(|s| s.headline() == Outcome::Held);
+    let attacked = right(&PREDICTION)?;
+    let own: Vec<bool> = rows.iter().zip(&attacked).map(|((id, _), right)| *right && stands(id)).collect();
+    let mut counts = Vec::new();
+    let present = OTHERS.iter().filter(|(column, ..)| clean.findings.tensor(column.name).is_some());
+    for ((column, distance, _), other) in present.zip(&mut all.others) {
+        let distances = part.findings.read(&ID)?.into_iter().zip(part.findings.read(distance)?);
+        let broken: BTreeSet<i64> = distances.filter(|(_, d)| *d <= threat.tolerated).map(|(id, _)| id).collect();
+        let standing: Vec<bool> = rows.iter().zip(right(column)?).map(|((id, _), right)| right && !broken.contains(id)).collect();
+        let differ = own.iter().zip(&standing).zip(&attacked).filter(|((a, b), attacked)| **attacked && a != b).count() as u64;
+        other.samples = other.samples.max(differ);
+        counts.push(standing.iter().filter(|s| **s).count() as u64);
+    }
+    all.robust.push((part.label(), own.iter().filter(|s| **s).count() as u64, counts));
+    Ok(())
 }
 
 fn evidence(part: &Part, threat: &ThreatFacts) -> Result<AttackEvidence, FindingsError> {

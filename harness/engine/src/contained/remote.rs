@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use flatscape_contain::sandbox::Sealed;
 use flatscape_contain::{Lost, Most, Patience, Start, Worker};
+use flatscape_graph::onnx::OwnFile;
 use flatscape_graph::{DType, Graph, Tensor, onnx};
 
 use super::EngineProcess;
@@ -195,6 +196,7 @@ impl Link {
                 EngineError::Device { device: self.settings.device.to_string(), reason, remedy }
             }
             Trouble::Compile(reason) => EngineError::Compile { engine, graph, reason },
+            Trouble::File(clause) => EngineError::File { engine, clause },
             Trouble::Run(reason) => EngineError::Run { engine, graph, reason },
             Trouble::Memory(reason) => EngineError::Memory { engine, graph, reason },
             Trouble::Inputs(reason) => EngineError::Inputs { graph, reason },
@@ -220,6 +222,23 @@ impl Engine for Remote {
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let bytes = onnx::write(&graph.with_plain_interface());
+        let CompileOptions { lower, split } = *options;
+        self.compiled(&bytes, Signature::of(graph), |graph| What::Compile { graph, lower, split })
+    }
+
+    fn compile_file(&self, file: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {
+        self.compiled(&file.bytes, Signature::of_file(file), |graph| What::CompileFile { graph })
+    }
+}
+
+impl Remote {
+    /// Lets the process compile these bytes.
+    fn compiled(
+        &self,
+        bytes: &[u8],
+        signature: Signature,
+        what: impl FnOnce(u64) -> What,
+    ) -> Result<Box<dyn Executable>, EngineError> {
         let (number, generation) = {
             let mut link = self.link.lock();
             if link.worker.is_none() {
@@ -227,10 +246,10 @@ impl Engine for Remote {
             }
             (link.number(), link.generation)
         };
-        let what = What::Compile { graph: number, lower: options.lower, split: options.split };
-        let question = Question { what, parts: vec![&bytes], graph: &graph.name, limit: |limits| limits.compile };
+        let question =
+            Question { what: what(number), parts: vec![bytes], graph: &signature.graph, limit: |limits| limits.compile };
         self.link.ask(generation, &question)?;
-        Ok(Box::new(Compiled { signature: Signature::of(graph), number, generation, link: self.link.clone() }))
+        Ok(Box::new(Compiled { signature, number, generation, link: self.link.clone() }))
     }
 }
 

@@ -70,6 +70,12 @@ impl Service {
                 self.graphs.insert(graph, executable);
                 Ok((Reply::Done, Vec::new()))
             }
+            What::CompileFile { graph } => {
+                let engine = self.engine.as_ref().ok_or_else(unknown)?;
+                let file = onnx::OwnFile::read(bytes).map_err(Trouble::File)?;
+                self.graphs.insert(graph, engine.compile_file(&file)?);
+                Ok((Reply::Done, Vec::new()))
+            }
             What::Upload { graph, buffer, tensor } => {
                 let tensor = tensor_of(&tensor, bytes).ok_or_else(unknown)?;
                 let moved = self.graphs.get(&graph).ok_or_else(unknown)?.upload(&tensor)?;

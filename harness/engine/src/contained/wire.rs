@@ -25,6 +25,8 @@ pub(super) enum What {
     Open(Opening),
     /// The graph follows as ONNX.
     Compile { graph: u64, lower: bool, split: bool },
+    /// The model file follows.
+    CompileFile { graph: u64 },
     /// The tensor follows.
     Upload { graph: u64, buffer: u64, tensor: Kind },
     /// Tensors that are given follow, in order. Results that stay have these numbers.
@@ -126,6 +128,7 @@ pub(super) enum Trouble {
         remedy: String,
     },
     Compile(String),
+    File(String),
     Run(String),
     Memory(String),
     Inputs(String),
@@ -140,6 +143,7 @@ impl From<EngineError> for Trouble {
             EngineError::LibraryRefused { reason, .. } => Trouble::LibraryRefused(reason),
             EngineError::Device { reason, remedy, .. } => Trouble::Device { reason, remedy },
             EngineError::Compile { reason, .. } => Trouble::Compile(reason),
+            EngineError::File { clause, .. } => Trouble::File(clause),
             EngineError::Run { reason, .. } => Trouble::Run(reason),
             EngineError::Memory { reason, .. } => Trouble::Memory(reason),
             EngineError::Inputs { reason, .. } => Trouble::Inputs(reason),

@@ -22,25 +22,30 @@ const LEAST_ROWS: usize = 8;
 
 pub(super) fn compile(
     runtime: &Runtime,
-    graph: &Graph,
-    bytes: Vec<u8>,
-    options: &CompileOptions,
+    signature: Signature,
+    cut: Option<Cut>,
+    bytes: &[u8],
 ) -> Result<Box<dyn Executable>, EngineError> {
-    let cut = if options.split { Cut::of(graph) } else { None };
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
-    let plan = Plan { signature: Signature::of(graph), cut, bytes, runtime: runtime.clone(), idle };
+    let plan = Plan { signature, cut, bytes: bytes.into(), runtime: runtime.clone(), idle };
     // one session now, so that what ONNX Runtime refuses is said at compile time
     let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
-    let refused = |e: ort::Error| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason: e.to_string() };
+    let refused =
+        |e: ort::Error| EngineError::Compile { engine: NAME, graph: plan.signature.graph.clone(), reason: e.to_string() };
     let first = plan.session(width).map_err(refused)?;
     plan.idle.put(width, first);
     Ok(Box::new(plan))
 }
 
+/// How a batch of a graph may be cut into micro-batches.
+pub(super) fn cut(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
+    if options.split { Cut::of(graph) } else { None }
+}
+
 struct Plan {
     signature: Signature,
     cut: Option<Cut>,
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     runtime: Runtime,
     idle: Sessions,
 }

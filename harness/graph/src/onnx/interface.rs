@@ -182,10 +182,11 @@ pub(super) fn value_type(role: &str, proto: &ValueInfoProto) -> Result<ValueType
     Ok(ValueType { dtype: Some(dtype), shape })
 }
 
-pub(super) fn is_half(proto: &ValueInfoProto) -> bool {
+/// The half precision of an input or output, where it is of one.
+pub(super) fn half_of(proto: &ValueInfoProto) -> Option<Half> {
     match proto.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) => Half::of_code(tensor.elem_type.unwrap_or(0).into()).is_some(),
-        _ => false,
+        Some(type_proto::Value::TensorType(tensor)) => Half::of_code(tensor.elem_type.unwrap_or(0).into()),
+        _ => None,
     }
 }
 

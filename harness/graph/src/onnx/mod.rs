@@ -5,6 +5,7 @@ mod functions;
 mod half;
 mod interface;
 mod order;
+mod own;
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, dead_code)]
 mod proto;
 mod read;
@@ -15,7 +16,8 @@ mod tensor;
 mod write;
 
 pub use fault::{Fault, ReadError};
-pub use read::{ExternalTensor, ModelFile, read, read_with};
+pub use own::{OwnFile, self_contained};
+pub use read::{ExternalTensor, ModelFile, read, read_rounded, read_with};
 pub use write::{write, write_described};
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::fault::{Fault, ReadError};
 use super::functions::{Function, Functions};
-use super::half::{Half, Widened};
-use super::interface::{class_labels, hinted_type, is_half, outputs, tensors_only, unique_labels, value_type};
+use super::half::{self, Half, Operand, Rounding, Widened, named};
+use super::interface::{class_labels, half_of, hinted_type, outputs, tensors_only, unique_labels, value_type};
 use super::order::{Source, sources, topological};
 use super::proto::attribute_proto::AttributeType;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
@@ -42,6 +42,8 @@ pub struct ModelFile {
     pub class_labels: Vec<String>,
     /// What was changed or dropped while reading, as sentences.
     pub notes: Vec<String>,
+    /// Whether something is stored or computed in half precision in the file and widened to float in the graph.
+    pub widened: bool,
     /// Tensors whose data came from other files.
     pub external: Vec<ExternalTensor>,
 }
@@ -60,6 +62,19 @@ pub fn read(bytes: &[u8]) -> Result<ModelFile, ReadError> {
 /// # Errors
 /// One of the kinds in [`Fault::ALL`], with a sentence that names the culprit.
 pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadError> {
+    read_as(bytes, resolve, None)
+}
+
+/// Reads a model that lies in one file and computes in half precision: behind every operator that computes in it, the result is
+/// rounded to it, so that the graph is what the file says on hardware with such arithmetic.
+///
+/// # Errors
+/// As for [`read`]; `M023` where there are subgraphs, in which nothing would be rounded.
+pub fn read_rounded(bytes: &[u8]) -> Result<ModelFile, ReadError> {
+    read_as(bytes, &|_| Err((Fault::EXTERNAL, "the data lies in another file".to_owned())), Some(Rounding::default()))
+}
+
+fn read_as(bytes: &[u8], resolve: Resolve<'_>, rounding: Option<Rounding>) -> Result<ModelFile, ReadError> {
     let (mut model, scan) = decode(bytes)?;
     let opset = opset(&model)?;
     let ir_version = model.ir_version.unwrap_or(0);
@@ -71,7 +86,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
     functions.bounded(&proto)?;
     let class_labels = class_labels(&proto);
     tensors_only(&mut proto, &mut notes)?;
-    let ports = proto.input.iter().chain(&proto.output).filter(|port| is_half(port)).count();
+    let ports = proto.input.iter().chain(&proto.output).filter(|port| half_of(port).is_some()).count();
     let mut reader = Reader {
         resolve,
         external: Vec::new(),
@@ -80,6 +95,7 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
         frames: Vec::new(),
         attributes: Vec::new(),
         inlined: 0,
+        rounding,
         widened: Widened { ports, ..Widened::default() },
     };
     let graph = reader.graph(proto, &mut notes)?;
@@ -91,7 +107,9 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
     if reader.inlined > 0 {
         notes.push(format!("{} calls of local functions were inlined", reader.inlined));
     }
-    notes.extend(reader.widened.note());
+    let widened = reader.widened.note();
+    let is_widened = widened.is_some();
+    notes.extend(widened);
     Ok(ModelFile {
         graph,
         opset,
@@ -100,12 +118,13 @@ pub fn read_with(bytes: &[u8], resolve: Resolve<'_>) -> Result<ModelFile, ReadEr
         metadata,
         class_labels,
         notes,
+        widened: is_widened,
         external: reader.external,
     })
 }
 
 /// Protobuf to structs; what is not protobuf, or protobuf of something else, is called by its name.
-fn decode(bytes: &[u8]) -> Result<(ModelProto, Scan), ReadError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<(ModelProto, Scan), ReadError> {
     let incomplete = || ReadError::new(Fault::INCOMPLETE, "the file has no graph").help("is this an ONNX model?");
     let scan = scan(bytes).and_then(|scan| if scan.graphs == 0 { Err(incomplete()) } else { Ok(scan) });
     let scan = scan.map_err(|fault| sniff(bytes).err().unwrap_or(fault))?;
@@ -170,6 +189,8 @@ struct Reader<'a> {
     inlined: usize,
     /// What was read in another precision.
     widened: Widened,
+    /// What is of half precision in the file, where results are rounded to it.
+    rounding: Option<Rounding>,
 }
 
 /// A graph that is being read.
@@ -201,6 +222,9 @@ impl Reader<'_> {
 
     /// Reads a subgraph, and says which values of the graph around it captures.
     fn subgraph(&mut self, proto: GraphProto) -> Result<(Subgraph, Vec<ValueId>), ReadError> {
+        if self.rounding.is_some() {
+            return Err(ReadError::new(Fault::ELEMENT_TYPE, "in subgraphs nothing is rounded to half precision"));
+        }
         self.frames.push(Frame::default());
         let (declared, _) = self.body(proto, false)?;
         for output in &declared {
@@ -230,17 +254,18 @@ impl Reader<'_> {
         self.top().ids.reserve(proto.initializer.len() + proto.node.len());
         for (input, _) in proto.input.iter().zip(open).filter(|(_, open)| *open) {
             let ty = if interface { value_type("input", input)? } else { hinted_type(input) };
-            let frame = self.top();
-            let id = frame.graph.add_input(&text(input.name()), ty);
-            frame.ids.insert(input.name().to_vec(), id);
+            let id = self.top().graph.add_input(&text(input.name()), ty);
+            let id = self.rounded(id, half_of(input));
+            self.top().ids.insert(input.name().to_vec(), id);
         }
         for mut initializer in std::mem::take(&mut proto.initializer) {
             let key = initializer.name.take().unwrap_or_default();
             let name = text(&key);
+            let half = Half::of_code(initializer.data_type.unwrap_or(0).into());
             let tensor = self.tensor(initializer, &name)?;
-            let frame = self.top();
-            let id = frame.graph.add_constant(&name, tensor);
-            frame.ids.insert(key, id);
+            let id = self.top().graph.add_constant(&name, tensor);
+            self.mark(id, half);
+            self.top().ids.insert(key, id);
         }
         let sorted = order.is_some();
         let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut proto.node).into_iter().map(Some).collect();
@@ -294,6 +319,7 @@ impl Reader<'_> {
         let mut proto = proto;
         let mut attributes = BTreeMap::new();
         let mut captured: BTreeMap<String, Vec<ValueId>> = BTreeMap::new();
+        let stored = proto.attribute.iter().find_map(|a| Half::of_code(a.t.as_ref()?.data_type?.into()));
         for attribute in std::mem::take(&mut proto.attribute) {
             let name = text(attribute.name());
             let label = proto.output.first().map(|o| text(o)).unwrap_or_default();
@@ -305,6 +331,7 @@ impl Reader<'_> {
             }
         }
         let mut attributes = Attributes::from(attributes);
+        let named = named(&attributes, stored);
         self.widened.attributes(&mut attributes);
         let domain = standard(proto.domain.as_deref().unwrap_or_default());
         let op = proto.op_type.as_deref().unwrap_or_default();
@@ -313,9 +340,9 @@ impl Reader<'_> {
         if domain.is_empty() && op == b"Constant" {
             let tensor = super::constant_value(&attributes).ok_or_else(|| constant_fault(&describe(&proto), &attributes))?;
             if let (Some(key), Some(Some(label))) = (proto.output.into_iter().next(), labels.first()) {
-                let frame = self.top();
-                let id = frame.graph.add_constant(label, tensor);
-                frame.ids.insert(key, id);
+                let id = self.top().graph.add_constant(label, tensor);
+                self.mark(id, stored);
+                self.top().ids.insert(key, id);
             }
             return Ok(());
         }
@@ -329,16 +356,56 @@ impl Reader<'_> {
             outputs: Vec::new(),
             attributes,
         };
-        let infer = self.infer && level == 0;
-        let Frame { graph, ids, .. } = self.top();
-        let results = if infer {
-            graph.push_named(node, &labels)
-        } else {
-            let id = graph.append(node, &labels);
-            graph.node_at(id).outputs.clone()
-        };
-        ids.extend(proto.output.into_iter().zip(results).filter_map(|(key, id)| id.map(|id| (key, id))));
+        let half = self.rounding.as_ref().and_then(|r| r.of(&node, named)).filter(|_| level == 0);
+        let (exact, first_only) = (half::is_exact(&node.op), half::is_first_only(&node.op));
+        let mut results = self.append(node, &labels);
+        for id in results.iter_mut().take(if first_only { 1 } else { usize::MAX }).flatten() {
+            if exact {
+                self.mark(*id, half);
+            } else {
+                *id = self.rounded(*id, half);
+            }
+        }
+        self.top().ids.extend(proto.output.into_iter().zip(results).filter_map(|(key, id)| id.map(|id| (key, id))));
         Ok(())
+    }
+
+    /// Adds a node to the innermost graph. Gives its results.
+    fn append(&mut self, node: Node, labels: &[Option<&str>]) -> Vec<Option<ValueId>> {
+        let infer = self.infer && self.frames.len() <= 1;
+        let graph = &mut self.top().graph;
+        if infer {
+            return graph.push_named(node, labels);
+        }
+        let id = graph.append(node, labels);
+        graph.node_at(id).outputs.clone()
+    }
+
+    /// Remembers that a value is of half precision in the file.
+    fn mark(&mut self, id: ValueId, half: Option<Half>) {
+        if let (Some(rounding), Some(half), true) = (&mut self.rounding, half, self.frames.len() <= 1) {
+            rounding.halves.insert(id, half);
+        }
+    }
+
+    /// The value rounded to half precision, where results are rounded.
+    fn rounded(&mut self, id: ValueId, half: Option<Half>) -> ValueId {
+        let (Some(half), true, true) = (half, self.rounding.is_some(), self.frames.len() <= 1) else { return id };
+        let mut value = id;
+        half.round(id, &mut |op, operands| {
+            let inputs = operands.iter().map(|operand| match operand {
+                Operand::Value(id) => Some(*id),
+                Operand::Number(v) => Some(self.top().graph.add_constant("half", Tensor::scalar(*v))),
+            });
+            let inputs = inputs.collect();
+            let (domain, attributes) = (shared(""), Attributes::none());
+            let node = Node { op: shared(op), domain, name: "half".into(), inputs, outputs: Vec::new(), attributes };
+            let given = self.append(node, &[Some("half")]).first().copied().flatten().unwrap_or(id);
+            value = given;
+            given
+        });
+        self.mark(value, Some(half));
+        value
     }
 
     fn tensor(&mut self, proto: TensorProto, name: &str) -> Result<Tensor, ReadError> {

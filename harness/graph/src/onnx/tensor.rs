@@ -64,12 +64,8 @@ pub(super) fn tensor(
     listed: &mut Vec<ExternalTensor>,
 ) -> Result<Tensor, ReadError> {
     let header = header(&proto, name)?;
-    if proto.data_location == Some(DataLocation::External as i32) {
-        let external = external(&proto, name, &header)?;
-        let fetched = resolve(&external).map_err(|(fault, why)| {
-            let what = format!("tensor {}: external data {}: {why}", shown(name), shown(&external.location));
-            ReadError::new(fault, what).help("keep the data files beside the model, or save the model in one file")
-        })?;
+    if is_external(&proto) {
+        let (external, fetched) = fetched(&proto, name, &header, resolve)?;
         listed.push(external);
         return from_raw(&header, name, &fetched);
     }
@@ -84,6 +80,36 @@ pub(super) fn tensor(
         }
     }
     from_typed(header, name, proto)
+}
+
+/// Brings the data of a tensor that lies in another file into the tensor.
+pub(super) fn embed(proto: &mut TensorProto, resolve: Resolve<'_>) -> Result<(), ReadError> {
+    if is_external(proto) {
+        let name = String::from_utf8_lossy(proto.name()).into_owned();
+        let (_, data) = fetched(proto, &name, &header(proto, &name)?, resolve)?;
+        (proto.raw_data, proto.data_location) = (Some(data), None);
+        proto.external_data.clear();
+    }
+    Ok(())
+}
+
+fn is_external(proto: &TensorProto) -> bool {
+    proto.data_location == Some(DataLocation::External as i32)
+}
+
+/// The data of a tensor that lies in another file, and where it lies.
+fn fetched(
+    proto: &TensorProto,
+    name: &str,
+    header: &Header,
+    resolve: Resolve<'_>,
+) -> Result<(ExternalTensor, Vec<u8>), ReadError> {
+    let external = external(proto, name, header)?;
+    let data = resolve(&external).map_err(|(fault, why)| {
+        let what = format!("tensor {}: external data {}: {why}", shown(name), shown(&external.location));
+        ReadError::new(fault, what).help("keep the data files beside the model, or save the model in one file")
+    })?;
+    Ok((external, data))
 }
 
 fn header(proto: &TensorProto, name: &str) -> Result<Header, ReadError> {

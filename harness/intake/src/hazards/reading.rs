@@ -30,7 +30,21 @@ pub struct Reading<'a> {
 const BLIND: &[&str] = &["Shape", "Size", "EyeLike", "RandomNormalLike", "RandomUniformLike"];
 
 /// Operators that multiply by weights.
-const WEIGHTED: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "PRelu"];
+const WEIGHTED: &[&str] = &[
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "Einsum",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "PRelu",
+    "QLinearConv",
+    "ConvInteger",
+    "QLinearMatMul",
+    "MatMulInteger",
+];
 
 impl<'a> Reading<'a> {
     /// Reads a graph that has an input and an output. Takes time in proportion to its size.

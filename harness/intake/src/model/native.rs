@@ -1,6 +1,7 @@
 //! A model in its own terms: which input, which output, logits instead of probabilities, any batch. Knows nothing of pixels.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flatscape_graph::normalize::{self, Cut, TailError};
 use flatscape_graph::onnx::ModelFile;
@@ -10,6 +11,7 @@ use super::Intake;
 use super::admit::admit;
 use super::answer::{Task, choose, class_extent};
 use super::interface::with_batches;
+use super::judge::Form;
 use super::source::{self, Found};
 use crate::card::Card;
 use crate::refusal::Refusal;
@@ -44,6 +46,12 @@ pub struct Native {
     pub cut: Option<String>,
     /// Name of the file's output that the logits lead to.
     pub output: String,
+    /// What that output holds.
+    pub(super) form: Form,
+    /// The file with all its data inside, or the clause that says why there is none; only of files that were widened to float32.
+    pub(super) own: Option<Result<Arc<[u8]>, String>>,
+    /// Why the graph is in float32 where the file is in double.
+    pub(super) narrowed: Option<String>,
     /// How many logits.
     pub classes: usize,
     /// The card beside the model, completed by its metadata.
@@ -79,7 +87,7 @@ impl Native {
     /// # Errors
     /// Model errors with the number of the kind of fault, and usage errors about what is stated and the card.
     pub fn with(source: &str, stated: &Intake, labels: Option<usize>) -> Result<Native, Refusal> {
-        let Found { name, source, sha256, mut file, card, mut facts } = source::find(source, &stated.limits)?;
+        let Found { name, source, sha256, mut file, own, card, mut facts } = source::find(source, &stated.limits)?;
         facts.extend(normalize::flat_ensembles(&file.graph));
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
@@ -137,6 +145,9 @@ impl Native {
             integer_pixels,
             cut: (cut != Cut::Nothing).then(|| cut.to_string()),
             output: own_output,
+            form: Form::of(cut, stated.task),
+            own,
+            narrowed: None,
             classes,
             card,
             facts,
@@ -228,7 +239,12 @@ impl Native {
 }
 
 /// Constants in place of the inputs that were given a value, filled with it.
-fn with_inputs(graph: &Graph, stated: &[(String, f64)], model: &str, facts: &mut Vec<String>) -> Result<Graph, Refusal> {
+pub(super) fn with_inputs(
+    graph: &Graph,
+    stated: &[(String, f64)],
+    model: &str,
+    facts: &mut Vec<String>,
+) -> Result<Graph, Refusal> {
     let mut given = graph.clone();
     for (name, value) in stated {
         let Some(input) = given.input_named(name) else {

@@ -4,6 +4,7 @@
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::{Builder, Graph, Tensor};
 
+use super::judge::Form;
 use super::native::Native;
 use super::pixels::{Outputs, Pixels};
 use crate::data::Dataset;
@@ -76,6 +77,7 @@ pub(super) fn logarithms(native: &Native) -> Result<Native, Refusal> {
     let mut new = native.changed(|graph| Ok(with_logarithm(graph))).map_err(refuse)?;
     let fact = "its output holds probabilities, and no softmax was found to be cut off: their logarithms stand for logits";
     new.facts.push(fact.to_owned());
+    new.form = Form::Probabilities;
     Ok(new)
 }
 

@@ -1,6 +1,7 @@
 //! Where the bytes of a model come from: a path, or one of the models inside the program, and the card that lies beside it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flatscape_graph::onnx::{self, ModelFile};
 use flatscape_graph::shown;
@@ -42,6 +43,8 @@ pub(super) struct Found {
     pub(super) sha256: String,
     /// What the file holds.
     pub(super) file: ModelFile,
+    /// The file with all its data inside, or the clause that says why there is none; only of files that were widened to float32.
+    pub(super) own: Option<Result<Arc<[u8]>, String>>,
     /// The card beside it, completed by its metadata.
     pub(super) card: Card,
     /// Sentences about what was found.
@@ -59,6 +62,7 @@ pub(super) fn find(source: &str, limits: &Limits) -> Result<Found, Refusal> {
                 name: source.to_owned(),
                 source: "shipped with flatscape".to_owned(),
                 sha256,
+                own: own(&file, shipped.model, Path::new(source), limits, &[]),
                 file,
                 card,
                 facts: Vec::new(),
@@ -73,6 +77,7 @@ fn read(path: &Path, limits: &Limits) -> Result<Found, Refusal> {
     let beside = ExternalFiles::beside(path, limits);
     let file = onnx::read_with(&bytes.bytes, &|t| beside.fetch(&t.location, t.offset, t.length))
         .map_err(|e| refused(&show(path), &e))?;
+    let own = own(&file, &bytes.bytes, path, limits, &beside.list());
     let mut facts = file.notes.clone();
     for (name, sha256) in beside.list() {
         facts.push(format!("weights were read from {name} (sha256 {sha256})"));
@@ -95,7 +100,26 @@ fn read(path: &Path, limits: &Limits) -> Result<Found, Refusal> {
     }
     let card = joined(stated, &mut facts);
     let name = card.name.clone().unwrap_or_else(|| crate::refusal::escape(&stem));
-    Ok(Found { name, source: show(path), sha256: bytes.sha256, file, card, facts })
+    Ok(Found { name, source: show(path), sha256: bytes.sha256, file, own, card, facts })
+}
+
+/// The file with all its data inside, where it was widened; `listed` are the files beside it as they were read.
+fn own(
+    file: &ModelFile,
+    bytes: &[u8],
+    path: &Path,
+    limits: &Limits,
+    listed: &[(String, String)],
+) -> Option<Result<Arc<[u8]>, String>> {
+    let again = ExternalFiles::beside(path, limits);
+    let whole = || {
+        let whole = onnx::self_contained(bytes, &|t| again.fetch(&t.location, t.offset, t.length)).map_err(|e| e.to_string())?;
+        if again.list() != listed {
+            return Err("its weights changed while they were read".to_owned());
+        }
+        Ok(whole.into())
+    };
+    file.widened.then(whole)
 }
 
 /// What all sources say, the first one counting most: which field came from where, and where a later one says something else.

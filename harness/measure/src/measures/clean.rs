@@ -1,9 +1,9 @@
 //! Predictions on the images themselves.
 
-use flatscape_intake::scores::{is_undefined, log_sum_exp};
+use flatscape_intake::scores::{argmax, is_undefined, log_sum_exp, margin};
 
-use super::{Conditions, Group, Measure, Watch};
-use crate::columns::RIVAL_ENTROPY;
+use super::{CleanAnswer, Conditions, Group, Measure, Watch, class};
+use crate::columns::{FLOAT32_MARGIN, FLOAT32_PREDICTION, RIVAL_ENTROPY, ROUNDED_PREDICTION};
 use crate::error::MeasureError;
 use crate::findings::Findings;
 
@@ -31,8 +31,18 @@ impl Measure for Clean {
 impl Clean {
     fn findings(&self, on: &Group) -> Findings {
         let mut findings = on.findings();
-        let entropies = on.clean.iter().zip(&on.batch.y).map(|(answer, &y)| rival_entropy(&answer.scores, y as usize));
-        findings.put(&RIVAL_ENTROPY, entropies.collect());
+        // what an attack ascends is computed from the scores of the graph
+        let logits = |answer: &CleanAnswer| answer.others.float32.as_ref().unwrap_or(&answer.scores).clone();
+        let all = || on.clean.iter().zip(&on.batch.y).map(|(answer, &y)| (logits(answer), y as usize));
+        findings.put(&RIVAL_ENTROPY, all().map(|(scores, y)| rival_entropy(&scores, y)).collect());
+        if on.verifier.asks_the_file() {
+            findings.put(&FLOAT32_PREDICTION, all().map(|(scores, _)| class(argmax(&scores))).collect());
+            findings.put(&FLOAT32_MARGIN, all().map(|(scores, y)| margin(&scores, y)).collect());
+        }
+        if on.verifier.rounds() {
+            let rounded = on.clean.iter().map(|a| a.others.rounded.as_deref().map_or(a.prediction, argmax));
+            findings.put(&ROUNDED_PREDICTION, rounded.map(class).collect());
+        }
         findings
     }
 }

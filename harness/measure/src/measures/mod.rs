@@ -26,7 +26,7 @@ use crate::link::Link;
 use crate::prepared::{Settings, check, numbers, offered};
 use crate::request::{At, Request, Target};
 use crate::threats::ThreatModel;
-use crate::verify::{Answer, Verifier};
+use crate::verify::{Answer, Others, Verifier};
 
 /// A kind of measurement, linked to a model and compiled.
 pub(crate) trait Measure {
@@ -83,14 +83,16 @@ pub(crate) struct CleanAnswer {
     pub difference: f64,
     /// The scores; empty where they were read from findings, which do not hold them.
     pub scores: Vec<f64>,
+    /// What other precisions say; nothing where this was read from findings.
+    pub others: Others,
 }
 
 impl CleanAnswer {
     /// What an answer says about an image with this label.
     pub fn of(answer: Answer, label: usize) -> CleanAnswer {
-        let Answer { scores, difference } = answer;
+        let Answer { scores, difference, others } = answer;
         let (prediction, margin, tied) = (argmax(&scores), margin(&scores, label), is_tied(&scores, label));
-        CleanAnswer { prediction, margin, tied, difference, scores }
+        CleanAnswer { prediction, margin, tied, difference, scores, others }
     }
 
     /// The same from the findings of a clean job, for these samples in ascending order.
@@ -104,7 +106,7 @@ impl CleanAnswer {
             let row = known.binary_search(&(id as i64)).map_err(|_| FindingsError::Sample(id))?;
             let prediction = usize::try_from(predictions[row]).ok();
             let (margin, tied) = (margins[row], ties[row]);
-            Ok(CleanAnswer { prediction, margin, tied, difference: 0.0, scores: Vec::new() })
+            Ok(CleanAnswer { prediction, margin, tied, difference: 0.0, scores: Vec::new(), others: Others::default() })
         };
         ids.iter().map(of).collect()
     }

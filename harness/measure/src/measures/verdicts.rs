@@ -2,13 +2,14 @@
 //! what was proposed, not which attack did it.
 
 use flatscape_graph::Tensor;
+use flatscape_intake::scores::{argmax, is_broken};
 
 use super::{CleanAnswer, Group, class};
 use crate::attack::{AttackError, Batch, Keep, Proposal, Ruling};
 use crate::columns::{
-    ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE, FORWARDS, GRADIENTS,
-    LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION,
-    WITNESS_X, WITNESS_Z, ZERO_GRADIENTS,
+    ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE, FLOAT32_DISTANCE,
+    FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, ROUNDED_DISTANCE, UNMOVED_STEPS,
+    WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z, ZERO_GRADIENTS,
 };
 use crate::error::MeasureError;
 use crate::findings::{Findings, FindingsError};
@@ -55,6 +56,8 @@ pub(crate) struct Verdicts<'g> {
     spent: Vec<Proposal>,
     rejected: Vec<i64>,
     difference: Vec<f64>,
+    /// Distances of the nearest points that break the float32 copy of the file, and the file with every result rounded.
+    others: [Vec<f64>; 2],
 }
 
 impl<'g> Verdicts<'g> {
@@ -72,6 +75,7 @@ impl<'g> Verdicts<'g> {
             spent: vec![Proposal::default(); n],
             rejected: vec![0; n],
             difference: vec![0.0; n],
+            others: [vec![f64::NAN; n], vec![f64::NAN; n]],
         }
     }
 
@@ -144,6 +148,7 @@ impl<'g> Verdicts<'g> {
         for (((&sample, mut finding), point), proposal) in samples.iter().zip(judged).zip(&points).zip(proposals) {
             self.rejected[sample] += i64::from(finding.rejection.is_some());
             self.difference[sample] = self.difference[sample].max(finding.difference);
+            other_precisions(&mut self.others, sample, &finding, self.batch.y[sample]);
             self.spent[sample].claimed |= proposal.claimed;
             // undefined scores count in the ball only
             if finding.outcome == Outcome::NanInBall && finding.distance > tolerated {
@@ -162,6 +167,7 @@ impl<'g> Verdicts<'g> {
         let judged = verifier.judge(&threat, region, &part.x0, &part.y, &stored)?;
         for (((&sample, finding), point), proposal) in samples.iter().zip(judged).zip(stored).zip(proposals) {
             let Some(point) = point else { continue };
+            other_precisions(&mut self.others, sample, &finding, self.batch.y[sample]);
             let judged = Judged { finding, point, loss: proposal.loss };
             // a point on the grid that is broken is one of any float values, too
             if judged.finding.outcome == Outcome::Broken {
@@ -197,6 +203,13 @@ impl<'g> Verdicts<'g> {
         findings.put(&ADV_PREDICTION, (0..n).map(|i| class(finding(i).and_then(|f| f.prediction))).collect());
         findings.put(&ADV_TIES, (0..n).map(|i| finding(i).is_some_and(|f| f.tied)).collect());
         findings.put(&ADV_BATCH_DIFFERENCE, self.difference.clone());
+        let [float32, rounded] = std::mem::take(&mut self.others);
+        if self.on.verifier.asks_the_file() {
+            findings.put(&FLOAT32_DISTANCE, float32);
+        }
+        if self.on.verifier.rounds() {
+            findings.put(&ROUNDED_DISTANCE, rounded);
+        }
         findings.put(&CLAIMED, self.spent.iter().map(|p| p.claimed).collect());
         findings.put(&REJECTED, self.rejected.clone());
         if let Some(grid) = &self.grid {
@@ -241,6 +254,18 @@ impl<'g> Verdicts<'g> {
         }
         let parameters: Vec<f32> = witnesses.iter().flat_map(|(_, j)| j.point.z.iter().flatten().copied()).collect();
         findings.array(WITNESS_Z.name, &[witnesses.len(), threat.parameters([c, h, w])], parameters)
+    }
+}
+
+/// Takes over what other precisions say about a judged point.
+fn other_precisions(nearest: &mut [Vec<f64>; 2], sample: usize, finding: &Finding, label: i64) {
+    let [float32, rounded] = nearest;
+    // f64::min passes NaN over
+    if finding.others.float32.as_deref().is_some_and(|scores| is_broken(scores, label as usize)) {
+        float32[sample] = float32[sample].min(finding.distance);
+    }
+    if finding.others.rounded.as_deref().is_some_and(|scores| argmax(scores) != Some(label as usize)) {
+        rounded[sample] = rounded[sample].min(finding.distance);
     }
 }
 
