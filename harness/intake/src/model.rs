@@ -179,10 +179,8 @@ impl Model {
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
         facts.extend(given.as_ref().map(given_fact));
-        let judge = Judge::settle(&native, &pixels, changed.as_ref().map(|(name, _)| *name), data, engine);
-        let rounded = Own::rounded(&native, intake, &pixels, data, engine);
-        facts.extend(judge.fact());
-        facts.extend(rounded.as_ref().err().map(|why| format!("what half precision does to its numbers is not known: {why}")));
+        let remedy = changed.as_ref().map(|(name, _)| *name);
+        let (judge, rounded) = judge::settle(&native, intake, &pixels, remedy, data, engine, &mut facts);
         let class_names =
             if native.card.classes.len() == native.classes { &native.card.classes } else { &data.class_names }.clone();
         Ok(Model {
@@ -195,7 +193,7 @@ impl Model {
             shape: data.shape,
             classes: native.classes,
             judge,
-            rounded: rounded.ok().flatten(),
+            rounded,
             class_names,
             batch,
             steadiness,

@@ -111,6 +111,30 @@ fn ln(p: f64) -> f64 {
     if p <= 0.0 { f64::NEG_INFINITY } else { p.ln() }
 }
 
+/// Who answers for a file, and what rounding to half precision makes of it, where that can be computed; both are said.
+pub(super) fn settle(
+    native: &Native,
+    intake: &Intake,
+    pixels: &Pixels,
+    changed: Option<&str>,
+    data: &Dataset,
+    engine: &dyn Engine,
+    facts: &mut Vec<String>,
+) -> (Judge, Option<Own>) {
+    let judge = Judge::settle(native, pixels, changed, data, engine);
+    facts.extend(judge.fact());
+    if changed.is_some() {
+        return (judge, None);
+    }
+    match Own::rounded(native, intake, pixels, data, engine) {
+        Ok(rounded) => (judge, rounded),
+        Err(why) => {
+            facts.push(format!("what half precision does to its numbers is not known: {why}"));
+            (judge, None)
+        }
+    }
+}
+
 impl Judge {
     /// Finds out who answers for a file, by running it on a few images. `changed` is the remedy that made another model of it.
     pub(super) fn settle(native: &Native, pixels: &Pixels, changed: Option<&str>, data: &Dataset, engine: &dyn Engine) -> Judge {
@@ -138,7 +162,7 @@ impl Judge {
     }
 
     /// A sentence, where the graph does not answer.
-    pub(super) fn fact(&self) -> Option<String> {
+    fn fact(&self) -> Option<String> {
         match self {
             Judge::Graph => None,
             Judge::File(_) => Some(
@@ -157,7 +181,7 @@ impl Own {
     ///
     /// # Errors
     /// A clause: the file has no such graph, or the engine does not run it.
-    pub(super) fn rounded(
+    fn rounded(
         native: &Native,
         intake: &Intake,
         pixels: &Pixels,
