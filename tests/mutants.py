@@ -2,7 +2,7 @@
 """Damages real models and grammar-made graphs, with a fixed seed, and gives them to `flatscape inspect`; a share of what is accepted
 goes through an audit of one image on every engine. Nothing may crash, hang or take much memory.
 
-    tests/mutants.py PROGRAM --models DIR [--mutants 10000] [--graphs 2000] [--audits 500] [--seed 0] [--threads 2] [--ort-lib FILE]
+    tests/mutants.py PROGRAM [--models DIR] [--mutants 10000] [--graphs 2000] [--audits 500] [--seed 0] [--threads 2] [--ort-lib FILE]
 
 Prints one line per kind of ending and every case that is wrong, and ends with 1 if there is one."""
 
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 
 SECONDS = 10  # the most that an inspection may take
 MEMORY = 300 << 20  # and the most memory that the program may hold
@@ -143,11 +144,42 @@ def peak(pid):
         return 0
 
 
-def run(arguments, folder, patience):
+def array(shape, element, data):
+    """The bytes of a `.npy` file."""
+    header = f"{{'descr': '{element}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + data
+
+
+def image_for(facts, path):
+    """Writes an archive with one image of the shape that the model wants, and returns the layout to name; nothing if the shape is
+    not that of images."""
+    inputs = facts["interface"]["inputs"]
+    extents = inputs[0][1].partition("[")[2].rstrip("]").split(",") if inputs else []
+    extents = [int(n) if n.isdigit() else 1 for n in extents]
+    layout = "nchw"
+    if len(extents) == 4:
+        shape = extents[1:]
+        if shape[2] in (1, 3) and shape[0] not in (1, 3):
+            shape, layout = [shape[2], shape[0], shape[1]], "nhwc"
+    elif len(extents) == 2:
+        sides = {784: [1, 28, 28], 3072: [3, 32, 32], 64: [1, 8, 8]}
+        shape, layout = sides.get(extents[1], [1, 1, extents[1]]), "flat"
+    else:
+        return None
+    count = shape[0] * shape[1] * shape[2]
+    if not 0 < count <= 1 << 20:
+        return None
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", array((1, *shape), "|u1", bytes(k * 7919 % 256 for k in range(count))))
+        archive.writestr("y.npy", array((1,), "|u1", b"\0"))
+    return layout
+
+
+def run(arguments, folder, patience, printed=subprocess.DEVNULL):
     """Exit code, seconds, the most memory of the program itself, and what it said."""
     begun, held = time.monotonic(), 0
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+        process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=printed, stderr=said,
                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
         while process.poll() is None and time.monotonic() - begun < patience:
             held = max(held, peak(process.pid))
@@ -193,7 +225,7 @@ class Tried:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=pathlib.Path)
-    parser.add_argument("--models", type=pathlib.Path, required=True)
+    parser.add_argument("--models", type=pathlib.Path, help="a folder of models to damage; without it, --mutants 0")
     parser.add_argument("--mutants", type=int, default=10000)
     parser.add_argument("--graphs", type=int, default=2000)
     parser.add_argument("--audits", type=int, default=500)
@@ -203,11 +235,12 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for files that end wrongly")
     options = parser.parse_args()
     program = str(options.program.resolve())
-    files = sorted(options.models.rglob("*.onnx"), key=lambda path: (path.stat().st_size, path.name))
+    files = sorted(options.models.rglob("*.onnx") if options.models else [], key=lambda path: (path.stat().st_size, path.name))
     files = [path for path in files if path.stat().st_size < 2 << 20][:20]
-    if not files:
-        sys.exit(f"there is no model under {options.models}")
-    print(f"{len(files)} models, the largest of {files[-1].stat().st_size >> 10} KiB")
+    if options.mutants and not files:
+        sys.exit(f"there is no model under {options.models} to damage; --mutants 0 tries graphs alone")
+    if files:
+        print(f"{len(files)} models, the largest of {files[-1].stat().st_size >> 10} KiB")
     sources = [path.read_bytes() for path in files]
     engines = [["--engine", "tract"]] + ([["--engine", "ort", "--ort-lib", options.ort_lib]] if options.ort_lib else [])
     inspected, audited = Tried(), Tried()
@@ -229,11 +262,17 @@ def main():
     def audit(number, folder):
         name, data = case(number)
         results = []
-        for engine in engines:
-            with tempfile.TemporaryDirectory(dir=folder) as own:
-                (pathlib.Path(own) / "m.onnx").write_bytes(data)
-                command = [program, "audit", "m.onnx", "--data", "digits", "-n", "1", "--threat", "linf:0.1", "--attack", "fgsm",
-                           "--landscapes", "0", "--threads", "1", "--out", "run", *engine]
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            (pathlib.Path(own) / "m.onnx").write_bytes(data)
+            with open(pathlib.Path(own) / "facts.json", "w+b") as facts:
+                run([program, "inspect", "m.onnx", "--json"], own, 2 * SECONDS, facts)
+                facts.seek(0)
+                layout = image_for(json.load(facts), pathlib.Path(own) / "one.npz")
+            if layout is None:
+                return []
+            for engine in engines:
+                command = [program, "audit", "m.onnx", "--data", "one.npz", "--layout", layout, "-n", "1", "--threat", "linf:0.1",
+                           "--attack", "fgsm", "--landscapes", "0", "--threads", "1", "--out", engine[1], *engine]
                 results.append((f"{name} on {engine[1]}", run(command, own, 2 * AUDIT_SECONDS)))
         return results
 
@@ -249,10 +288,15 @@ def main():
                 path.rename(options.keep / path.name)
             path.unlink(missing_ok=True)
         inspected.report("inspect")
-        chosen = random.Random(options.seed).sample(accepted, min(options.audits, len(accepted)))
-        for results in pool.map(lambda n: audit(n, folder), chosen):
+        random.Random(options.seed).shuffle(accepted)
+        left = options.audits
+        for results in pool.map(lambda n: audit(n, folder), accepted[: 2 * options.audits]):
+            left -= bool(results)
+            if left < 0:
+                break
             for name, result in results:
-                audited.judge(name, result, AUDIT_SECONDS)
+                if audited.judge(name, result, AUDIT_SECONDS) == 6:
+                    print(f"  {name} ends with 6:\n    {result[3].strip()[-400:]}")
         audited.report("audit of one image")
     failed = audited.endings[6]
     share = failed / max(1, sum(audited.endings.values()))

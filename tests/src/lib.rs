@@ -8,6 +8,8 @@ mod accepted;
 #[cfg(test)]
 mod architectures;
 #[cfg(test)]
+mod bombs;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod certificate;
@@ -31,6 +33,8 @@ mod laws;
 mod library;
 #[cfg(test)]
 mod models;
+#[cfg(test)]
+mod mutants;
 #[cfg(test)]
 mod nodetests;
 #[cfg(test)]

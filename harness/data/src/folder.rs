@@ -2,6 +2,7 @@
 //! the first image of every class, then the second one, …, so that the first n are of all classes. Never follows a name out of the
 //! folder.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,8 @@ use super::listing::listed;
 use super::picture::{Decoded, decode};
 use super::prepare::Colour;
 use super::resize::Picture;
-use super::{Format, LARGEST_DATA, Pixels, Raw, Request, Split};
+use super::stream::allowed;
+use super::{Format, Pixels, Raw, Request, Split};
 use crate::files::show;
 use crate::refusal::{Refusal, escape};
 
@@ -68,7 +70,7 @@ fn read(folder: &Path, request: &Request) -> Result<Raw, Refusal> {
     let pictures: Vec<Picture> = decoded.into_iter().map(in_colour).collect();
     let (shape, pixels) = Pixels::of(pictures);
     let labels = entries.iter().map(|e| e.label).collect();
-    Ok(Raw { shape, pixels, labels, class_names, files, notes, first_in_colour: colour })
+    Ok(Raw { shape, pixels, labels, class_names, files, notes, first_in_colour: colour, behind: None })
 }
 
 /// The images that can be read, as many as are requested. Without `skip_unreadable` one that cannot is a refusal, which names them
@@ -80,23 +82,30 @@ fn decoded(
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Entry>, Vec<Decoded>), Refusal> {
     let limit = request.limit.filter(|&n| n > 0).unwrap_or(entries.len());
-    let held = AtomicU64::new(0);
+    let (held, files) = (AtomicU64::new(0), AtomicU64::new(0));
     let one = |e: &Entry| {
         let decoded = decode(&e.path)?;
         let bytes = decoded.picture.pixels.len() as u64;
-        if held.fetch_add(bytes, Ordering::Relaxed) + bytes > LARGEST_DATA {
-            let what = format!("the images of {} have more than {LARGEST_DATA} bytes of pixels", show(folder));
+        let files = files.load(Ordering::Relaxed);
+        let most = allowed(files);
+        if held.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
+            let what = format!("the images of {} have more than {most} bytes of pixels", show(folder));
+            let what = format!("{what}, which is the limit for {files} bytes of files");
             return Err(Refusal::data(83, what).help("take fewer of them: -n N"));
         }
         Ok(decoded)
     };
     let (mut kept, mut images, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    let mut rest = entries.into_iter();
+    let (mut rest, mut seen) = (entries.into_iter(), HashSet::new());
     while kept.len() < limit {
         let more: Vec<Entry> = rest.by_ref().take(limit - kept.len()).collect();
         if more.is_empty() {
             break;
         }
+        // a file counts once, however often a list names it; one that is gone says so when it is read
+        let new: Vec<&Entry> = more.iter().filter(|e| seen.insert(e.path.clone())).collect();
+        let size = |e: &&Entry| std::fs::metadata(&e.path).map_or(0, |about| about.len());
+        files.fetch_add(new.iter().map(size).sum(), Ordering::Relaxed);
         let results: Vec<Result<Decoded, Refusal>> = more.par_iter().map(one).collect();
         for (entry, result) in more.into_iter().zip(results) {
             match result {

@@ -11,12 +11,14 @@ mod folder;
 mod idx;
 mod listing;
 mod names;
+mod npy;
 mod npz;
 pub mod number;
 mod picture;
 mod prepare;
 pub mod refusal;
 pub mod resize;
+mod stream;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub use self::prepare::{Colour, Preparation, Square};
 
 use self::classes::Matching;
 use self::resize::Picture;
+use self::stream::Behind;
 use crate::files::{FileBytes, FileError, show};
 use crate::refusal::{Refusal, escape};
 
@@ -163,7 +166,8 @@ pub struct Dataset {
     pub first_in_colour: Option<String>,
     /// What was added to every label.
     pub label_offset: i64,
-    /// SHA-256 of the split as read (shape, pixels, labels), before `limit` (of a folder of images: up to it) and `label_offset`.
+    /// SHA-256 of the split as read (shape, pixels, labels), before `limit` (up to it: of a folder of images, and where a note says so)
+    /// and `label_offset`.
     pub sha256: String,
     /// The files and the SHA-256 of each.
     pub files: Vec<(String, String)>,
@@ -210,6 +214,8 @@ struct Raw {
     notes: Vec<String>,
     /// The first file in colour.
     first_in_colour: Option<String>,
+    /// What was left out because it lies behind the limit; images of folders aside.
+    behind: Option<Behind>,
 }
 
 impl Dataset {
@@ -219,19 +225,27 @@ impl Dataset {
     /// Data errors: not found (with the places searched and the command that fetches it), unreadable, malformed, or with
     /// contents that cannot be images in [0,1] with labels; the row and the value are named.
     pub fn load(request: &Request) -> Result<Dataset, Refusal> {
-        let (mut dataset, classes) = match names::named(&request.data) {
+        let ((mut dataset, behind), classes) = match names::named(&request.data) {
             Some(named) => (named.load(request)?, Some(named.classes.len())),
             None => (from_path(request)?, None),
         };
         dataset.check(classes)?;
-        dataset.sha256 = dataset.hash();
+        dataset.sha256 = match &behind {
+            Some(Behind { sha256: Some(sha256), .. }) => sha256.clone(),
+            Some(Behind { count, sha256: None }) => {
+                let first = format!("only the first {} of {count} images were read, because all would take much", dataset.len());
+                dataset.notes.push(format!("{first} memory for a file of this size; the SHA-256 is theirs"));
+                dataset.hash()
+            }
+            None => dataset.hash(),
+        };
         dataset.canonical = classes.is_some();
         if request.skip_unreadable && !Path::new(&request.data).is_dir() {
             dataset.notes.push("--skip-unreadable has no effect: it is about folders of images".to_owned());
         }
         dataset.notes.extend(dataset.curiosities());
         if let Some(limit) = request.limit {
-            dataset.keep_first(limit, request.allow_fewer)?;
+            dataset.keep_first(limit, request.allow_fewer, behind.map_or(dataset.len(), |b| b.count))?;
         }
         if let Some(matching) = &request.matching {
             dataset = dataset.matched(matching)?;
@@ -284,9 +298,9 @@ impl Dataset {
         Ok(())
     }
 
-    fn new(name: String, split: Split, raw: Raw, source: String) -> Dataset {
-        let Raw { shape, pixels, labels, class_names, files, notes, first_in_colour } = raw;
-        Dataset {
+    fn new(name: String, split: Split, raw: Raw, source: String) -> (Dataset, Option<Behind>) {
+        let Raw { shape, pixels, labels, class_names, files, notes, first_in_colour, behind } = raw;
+        let dataset = Dataset {
             name,
             split,
             shape,
@@ -301,7 +315,8 @@ impl Dataset {
             files,
             source,
             notes,
-        }
+        };
+        (dataset, behind)
     }
 
     /// How many images.
@@ -356,8 +371,8 @@ impl Dataset {
         Batch { x, y, ids: ids.to_vec() }
     }
 
-    fn keep_first(&mut self, n: usize, allow_fewer: bool) -> Result<(), Refusal> {
-        let found = self.len();
+    /// Keeps the first `n` of `found` images.
+    fn keep_first(&mut self, n: usize, allow_fewer: bool, found: usize) -> Result<(), Refusal> {
         if n == 0 {
             return Err(Refusal::usage(92, "-n 0 asks for no images"));
         }
@@ -409,8 +424,7 @@ impl Dataset {
     }
 
     fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(format!("{:?} {} ", self.shape, self.len()).as_bytes());
+        let mut hash = stream::hash_of(self.shape, self.len());
         match &self.pixels {
             Pixels::Bytes(v) => hash.update(v),
             Pixels::Floats(v) => v.iter().for_each(|p| hash.update(p.to_le_bytes())),
@@ -447,7 +461,7 @@ impl Dataset {
 }
 
 /// Reads a path in whichever format it is.
-fn from_path(request: &Request) -> Result<Dataset, Refusal> {
+fn from_path(request: &Request) -> Result<(Dataset, Option<Behind>), Refusal> {
     let path = Path::new(&request.data);
     let name = path.file_stem().map_or_else(|| request.data.clone(), |s| s.to_string_lossy().into_owned());
     if let Some(format) = FORMATS.iter().find(|f| (f.recognises)(path)) {

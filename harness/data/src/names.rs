@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flatscape_engine::runtime::default_data_dir;
 
+use super::stream::Behind;
 use super::{Dataset, FORMATS, Request, Split, npz};
 use crate::files::{self, show};
 use crate::refusal::Refusal;
@@ -73,12 +74,12 @@ pub(super) fn named(name: &str) -> Option<&'static Named> {
 
 impl Named {
     /// Finds and reads one half.
-    pub(super) fn load(&self, request: &Request) -> Result<Dataset, Refusal> {
+    pub(super) fn load(&self, request: &Request) -> Result<(Dataset, Option<Behind>), Refusal> {
         let (mut raw, source) = match &self.home {
             Home::Shipped { test, train, source } => {
                 let bytes = if request.split == Split::Test { test } else { train };
                 let file = format!("{}-{}.npz", self.name, request.split.name());
-                (npz::parse(bytes, &file, files::sha256(bytes), request.split)?, (*source).to_owned())
+                (npz::parse(bytes, &file, files::sha256(bytes), request)?, (*source).to_owned())
             }
             Home::Fetched { format, command } => {
                 let places = places(request.data_dir.as_deref());

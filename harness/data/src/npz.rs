@@ -1,11 +1,16 @@
 //! NumPy archives with images and labels: `x` and `y`, or the pairs of [`PAIRS`]; uint8 images (divided by 255) or floats in [0,1],
-//! shaped [n,H,W], [n,C,H,W] or [n,H,W,C]; labels [n] or [n,1], integers or text; names of classes. Object arrays are refused: they are pickles.
+//! shaped [n,H,W], [n,C,H,W] or [n,H,W,C]; labels [n] or [n,1], integers or text; names of classes. Members are read as streams:
+//! at most the images that were asked for are held.
 
-use std::io::{Cursor, Read};
+use std::collections::HashMap;
+use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
 use flatscape_graph::shown;
+use sha2::{Digest, Sha256};
 
+use super::npy::{Fault, Header, Kind};
+use super::stream::{self, Share, Stated};
 use super::{Format, Pixels, Raw, Request, Split, listed, open};
 use crate::files::show;
 use crate::refusal::{Refusal, escape};
@@ -17,12 +22,6 @@ pub(super) const FORMAT: Format = Format {
     read,
 };
 
-/// Largest array after decompression, in bytes.
-const LARGEST: u64 = 8 << 30;
-
-/// Deflate cannot compress by more than about 1032.
-const LARGEST_RATIO: u64 = 1100;
-
 /// Names of the images and the labels, the first pair that is there; those of a half where the archive holds both.
 const PAIRS: &[(&str, &str)] =
     &[("x", "y"), ("images", "labels"), ("X", "y"), ("data", "target"), ("data", "labels"), ("image", "label")];
@@ -33,255 +32,281 @@ const OF_TRAIN: &[(&str, &str)] = &[("x_train", "y_train"), ("train_images", "tr
 /// Arrays that name the classes.
 const NAMES: &[&str] = &["class_names", "classes", "names", "label_names", "labels_names", "target_names"];
 
+/// Most names of classes.
+const MOST_CLASSES: usize = 65_536;
+
 fn read(path: &Path, request: &Request) -> Result<Raw, Refusal> {
     let file = open(path)?;
-    let mut raw = parse(&file.bytes, &show(path), file.sha256.clone(), request.split)?;
+    let mut raw = parse(&file.bytes, &show(path), file.sha256.clone(), request)?;
     raw.files = vec![listed(&file)];
     Ok(raw)
 }
 
 /// Reads an archive from memory; `name` is for messages.
-pub(super) fn parse(bytes: &[u8], name: &str, sha256: String, split: Split) -> Result<Raw, Refusal> {
-    let has = arrays(bytes, name)?;
+pub(super) fn parse(bytes: &[u8], name: &str, sha256: String, request: &Request) -> Result<Raw, Refusal> {
+    let archive = Archive { bytes, name };
+    let has = archive.arrays()?;
     let there = |name: &str| has.iter().any(|n| n == name);
-    let of_half = if split == Split::Test { OF_TEST } else { OF_TRAIN };
+    let of_half = if request.split == Split::Test { OF_TEST } else { OF_TRAIN };
     let pair = of_half.iter().chain(PAIRS).find(|(x, y)| there(x) && there(y)).copied().unwrap_or(("x", "y"));
-    let x = member(bytes, name, pair.0)?;
-    let y = member(bytes, name, pair.1)?;
     let stated = match NAMES.iter().find(|n| there(n)) {
-        Some(array) => member(bytes, name, array)?.names().unwrap_or_default(),
+        Some(array) => archive.names(array)?,
         None => Vec::new(),
     };
-    let (labels, class_names) = y.labels(name, pair.1, stated)?;
-    let (shape, order) = match x.shape[..] {
-        [_, h, w] => ([1, h, w], Order::ChannelsFirst),
-        [_, a, b, c] if matches!(c, 1 | 3) && !matches!(a, 1 | 3) => ([c, a, b], Order::ChannelsLast),
-        [_, c, h, w] => ([c, h, w], Order::ChannelsFirst),
-        _ => {
-            let why = format!(
-                "{name}: {} has the shape {:?}; expected [n,H,W], [n,C,H,W] or [n,H,W,C] with 1 or 3 channels",
-                pair.0, x.shape
-            );
-            return Err(Refusal::data(80, why));
-        }
-    };
-    if labels.len() != x.shape[0] {
-        return Err(Refusal::data(78, format!("{name} has {} images and {} labels", x.shape[0], labels.len())));
+    let (images, labels) = (archive.header(pair.0)?, archive.header(pair.1)?);
+    let (shape, order) = archive.images(pair.0, &images)?;
+    archive.labelled(pair.1, &labels)?;
+    let count = images.shape[0];
+    if labels.count != count {
+        return Err(Refusal::data(78, format!("{name} has {count} images and {} labels", labels.count)));
     }
-    let pixels = match x.values {
-        Values::Bytes(v) => Pixels::Bytes(order.apply(v, shape)),
-        Values::Floats(v) => Pixels::Floats(order.apply(v.into_iter().map(|v| v as f32).collect(), shape)),
-        Values::Integers(_) => {
-            let why =
-                format!("{name}: {} holds integers of more than 8 bits; expected uint8 (0..255) or floats in [0, 1]", pair.0);
-            return Err(Refusal::data(80, why));
-        }
-        Values::Text(_) => return Err(Refusal::data(80, format!("{name}: {} holds text; expected pixels", pair.0))),
+    let label = labels.size.max(size_of::<i64>()) as u64;
+    let pixels = shape.iter().product::<usize>() as u64;
+    let in_memory = if images.kind == Kind::Byte { pixels } else { pixels.saturating_mul(size_of::<f32>() as u64) };
+    let stored = pixels.saturating_mul(images.size as u64);
+    let stated_of = Stated {
+        count,
+        stored: stored.saturating_add(labels.size as u64),
+        in_memory: in_memory.saturating_add(label),
+        file: bytes.len() as u64,
     };
+    let share = Share::of(name, &stated_of, request)?;
+    let mut hash = stream::hash_of(shape, count);
+    let pixels = archive.pixels(pair.0, shape, order, share, &mut hash)?;
+    let (mut labels, class_names) = archive.labels(pair.1, stated, share)?;
+    labels.iter().for_each(|y| hash.update(y.to_le_bytes()));
+    labels.truncate(share.held);
     let notes =
         if pair == ("x", "y") { Vec::new() } else { vec![format!("{name}: images and labels are {} and {}", pair.0, pair.1)] };
-    Ok(Raw { shape, pixels, labels, class_names, files: vec![(name.to_owned(), sha256)], notes, first_in_colour: None })
+    let files = vec![(name.to_owned(), sha256)];
+    Ok(Raw { shape, pixels, labels, class_names, files, notes, first_in_colour: None, behind: share.behind(hash) })
 }
 
+/// How the pixels of an image lie.
+#[derive(Clone, Copy)]
 enum Order {
     ChannelsFirst,
     ChannelsLast,
 }
 
 impl Order {
-    /// The elements as [n,C,H,W].
-    fn apply<T: Copy>(&self, values: Vec<T>, [c, h, w]: [usize; 3]) -> Vec<T> {
+    /// The elements of one image as [C,H,W].
+    fn apply<T: Copy>(self, image: &[T], [c, h, w]: [usize; 3]) -> Vec<T> {
         match self {
-            Order::ChannelsFirst => values,
-            Order::ChannelsLast => {
-                let image = |pixels: &[T]| {
-                    (0..c).flat_map(|k| (0..h * w).map(move |i| (k, i))).map(|(k, i)| pixels[i * c + k]).collect::<Vec<T>>()
-                };
-                values.chunks_exact((c * h * w).max(1)).flat_map(image).collect()
-            }
+            Order::ChannelsFirst => image.to_vec(),
+            Order::ChannelsLast => (0..c).flat_map(|k| (0..h * w).map(move |i| i * c + k)).map(|at| image[at]).collect(),
         }
     }
 }
 
-enum Values {
-    Bytes(Vec<u8>),
-    Floats(Vec<f64>),
-    Integers(Vec<i64>),
-    Text(Vec<String>),
+/// The bytes of an archive, and its name for messages.
+#[derive(Clone, Copy)]
+struct Archive<'a> {
+    bytes: &'a [u8],
+    name: &'a str,
 }
 
-struct Array {
-    shape: Vec<usize>,
-    values: Values,
-}
+impl Archive<'_> {
+    fn refuse(&self, number: u16, what: String) -> Refusal {
+        Refusal::data(number, format!("{}: {what}", self.name))
+    }
 
-impl Array {
-    /// Labels [n] or [n,1] and the names of the classes: those `stated`, or the labels themselves where they are text.
-    fn labels(self, archive: &str, array: &str, stated: Vec<String>) -> Result<(Vec<i64>, Vec<String>), Refusal> {
-        let refuse = |what: String| Refusal::data(77, format!("{archive}: {what}"));
-        if !matches!(self.shape[..], [_] | [_, 1]) {
-            let what = format!("{array} has the shape {:?}; expected one label per image, [n] or [n,1]", self.shape);
-            return Err(refuse(what).help(format!("for one-hot rows store {array}.argmax(1)")));
+    fn zip(&self) -> Result<zip::ZipArchive<Cursor<&[u8]>>, Refusal> {
+        zip::ZipArchive::new(Cursor::new(self.bytes))
+            .map_err(|e| Refusal::data(85, format!("{} is not a readable NumPy archive: {e}", self.name)))
+    }
+
+    /// The names of the arrays.
+    fn arrays(&self) -> Result<Vec<String>, Refusal> {
+        Ok(self.zip()?.file_names().map(|n| n.trim_end_matches(".npy").to_owned()).collect())
+    }
+
+    /// Gives the header of an array and the stream of its elements.
+    fn member<T>(
+        &self,
+        array: &str,
+        take: impl FnOnce(&Header, &mut dyn Read) -> Result<T, Fault>,
+    ) -> Result<T, Refusal> {
+        let mut zip = self.zip()?;
+        let file = format!("{array}.npy");
+        if zip.index_for_name(&file).is_none() {
+            let has: Vec<String> = zip.file_names().map(|n| escape(n.trim_end_matches(".npy"))).collect();
+            let why = format!("{} has no array {array:?}; it has {}", self.name, has.join(", "));
+            return Err(Refusal::data(80, why).help("numpy.savez(path, x=images, y=labels)"));
         }
-        match self.values {
-            Values::Integers(v) => Ok((v, stated)),
-            Values::Bytes(v) => Ok((v.into_iter().map(i64::from).collect(), stated)),
-            Values::Floats(_) => Err(refuse(format!("the labels {array} are floats; expected integers"))
-                .help(format!("store them with {array}.astype('int64')"))),
-            Values::Text(labels) => {
-                let mut names = stated;
-                if names.is_empty() {
-                    names.clone_from(&labels);
-                    names.sort();
-                    names.dedup();
+        let member = zip.by_name(&file).map_err(|e| self.refuse(85, format!("array {array} cannot be read: {e}")))?;
+        let mut member = BufReader::new(member);
+        Header::read(&mut member).and_then(|header| take(&header, &mut member)).map_err(|fault| match fault {
+            Fault::Damaged(e) => self.refuse(85, format!("array {array} is damaged: {e}")),
+            Fault::Malformed(why) => self.refuse(84, format!("array {array} {why}")),
+        })
+    }
+
+    fn header(&self, array: &str) -> Result<Header, Refusal> {
+        self.member(array, |header, _| Ok(header.clone()))
+    }
+
+    /// Channels, height and width of the images, and how their pixels lie; refuses an array that does not hold images.
+    fn images(&self, array: &str, header: &Header) -> Result<([usize; 3], Order), Refusal> {
+        match header.kind {
+            Kind::Byte | Kind::Float => {}
+            Kind::Signed | Kind::Unsigned => {
+                let what = format!("{array} holds integers of more than 8 bits; expected uint8 (0..255) or floats in [0, 1]");
+                return Err(self.refuse(80, what));
+            }
+            Kind::Wide | Kind::Narrow => return Err(self.refuse(80, format!("{array} holds text; expected pixels"))),
+        }
+        match header.shape[..] {
+            [_, h, w] => Ok(([1, h, w], Order::ChannelsFirst)),
+            [_, a, b, c] if matches!(c, 1 | 3) && !matches!(a, 1 | 3) => Ok(([c, a, b], Order::ChannelsLast)),
+            [_, c, h, w] => Ok(([c, h, w], Order::ChannelsFirst)),
+            _ => {
+                let expected = "expected [n,H,W], [n,C,H,W] or [n,H,W,C] with 1 or 3 channels";
+                Err(self.refuse(80, format!("{array} has the shape {:?}; {expected}", header.shape)))
+            }
+        }
+    }
+
+    /// Refuses an array that does not hold labels.
+    fn labelled(&self, array: &str, header: &Header) -> Result<(), Refusal> {
+        if !matches!(header.shape[..], [_] | [_, 1]) {
+            let what = format!("{array} has the shape {:?}; expected one label per image, [n] or [n,1]", header.shape);
+            return Err(self.refuse(77, what).help(format!("for one-hot rows store {array}.argmax(1)")));
+        }
+        if header.kind == Kind::Float {
+            let what = format!("the labels {array} are floats; expected integers");
+            return Err(self.refuse(77, what).help(format!("store them with {array}.astype('int64')")));
+        }
+        Ok(())
+    }
+
+    /// The images that are held; those that are read are hashed.
+    fn pixels(&self, array: &str, shape: [usize; 3], order: Order, share: Share, hash: &mut Sha256) -> Result<Pixels, Refusal> {
+        let pixels = shape.iter().product::<usize>();
+        self.member(array, |header, reader| {
+            let mut reader = header.in_rows(reader, stream::allowed(self.bytes.len() as u64))?;
+            let mut bytes = Vec::with_capacity(if header.kind == Kind::Byte { share.held * pixels } else { 0 });
+            let mut floats = Vec::with_capacity(if header.kind == Kind::Byte { 0 } else { share.held * pixels });
+            let mut image = vec![0; if share.read() > 0 { pixels * header.size } else { 0 }];
+            let mut read = 0;
+            for place in 0..share.read() {
+                let filled = stream::fill(&mut reader, &mut image)?;
+                read += filled as u64;
+                if filled < image.len() {
+                    break;
                 }
-                let place = |(row, label): (usize, &String)| {
-                    let found = names.iter().position(|n| n == label).map(|p| p as i64);
-                    found.ok_or_else(|| refuse(format!("row {row} has the label {}, which is no name of a class", shown(label))))
-                };
-                let places = labels.iter().enumerate().map(place).collect::<Result<_, _>>()?;
-                Ok((places, names))
+                if header.kind == Kind::Byte {
+                    let image = order.apply(&image, shape);
+                    hash.update(&image);
+                    bytes.extend(if place < share.held { image } else { Vec::new() });
+                } else {
+                    let values: Vec<f32> = image.chunks_exact(header.size).map(|v| header.float(v)).collect();
+                    let image = order.apply(&values, shape);
+                    image.iter().for_each(|v| hash.update(v.to_le_bytes()));
+                    floats.extend(if place < share.held { image } else { Vec::new() });
+                }
             }
+            header.all_there((share.read() * pixels * header.size) as u64, read, &mut reader)?;
+            Ok(if header.kind == Kind::Byte { Pixels::Bytes(bytes) } else { Pixels::Floats(floats) })
+        })
+    }
+
+    /// The labels that are read, and the names of the classes: those `stated`, or the labels themselves where they are text.
+    fn labels(&self, array: &str, stated: Vec<String>, share: Share) -> Result<(Vec<i64>, Vec<String>), Refusal> {
+        let mut classes = Classes::of(stated);
+        let (labels, text) = self.member(array, |header, reader| {
+            let mut reader = header.in_rows(reader, stream::allowed(self.bytes.len() as u64))?;
+            let mut labels = Vec::with_capacity(share.read());
+            let length = (share.read() * header.size) as u64;
+            let read = stream::pieces(&mut reader, length, header.size, |piece| {
+                for element in piece.chunks_exact(header.size) {
+                    let label = match header.is_text() {
+                        true => classes.place(header.text(element), labels.len()),
+                        false => header.integer(element),
+                    };
+                    labels.push(label);
+                }
+            })?;
+            header.all_there(length, read, &mut reader)?;
+            Ok((labels, header.is_text()))
+        })?;
+        if let Some(what) = classes.wrong {
+            return Err(self.refuse(77, what));
         }
-    }
-
-    /// The names that a list of text holds.
-    fn names(self) -> Option<Vec<String>> {
-        match (self.shape.len(), self.values) {
-            (1, Values::Text(names)) => Some(names.iter().map(|n| escape(n)).collect()),
-            _ => None,
+        if text && !classes.stated && !share.whole {
+            let what = format!("the labels {array} are text, which is read whole, and the archive holds too many of them");
+            return Err(self.refuse(83, what).help("store the labels as integers, and the names as class_names"));
         }
+        Ok(classes.sorted(labels))
     }
-}
 
-/// The names of the arrays of an archive.
-fn arrays(bytes: &[u8], archive: &str) -> Result<Vec<String>, Refusal> {
-    let zip = zip::ZipArchive::new(Cursor::new(bytes))
-        .map_err(|e| Refusal::data(85, format!("{archive} is not a readable NumPy archive: {e}")))?;
-    Ok(zip.file_names().map(|n| n.trim_end_matches(".npy").to_owned()).collect())
-}
-
-/// One array of the archive.
-fn member(bytes: &[u8], archive: &str, name: &str) -> Result<Array, Refusal> {
-    let mut zip = zip::ZipArchive::new(Cursor::new(bytes))
-        .map_err(|e| Refusal::data(85, format!("{archive} is not a readable NumPy archive: {e}")))?;
-    let file = format!("{name}.npy");
-    if zip.index_for_name(&file).is_none() {
-        let has: Vec<String> = zip.file_names().map(|n| escape(n.trim_end_matches(".npy"))).collect();
-        let why = format!("{archive} has no array {name:?}; it has {}", has.join(", "));
-        return Err(Refusal::data(80, why).help("numpy.savez(path, x=images, y=labels)"));
-    }
-    let member = zip.by_name(&file).map_err(|e| Refusal::data(85, format!("{archive}: array {name} cannot be read: {e}")))?;
-    let limit = LARGEST.min(member.compressed_size().saturating_mul(LARGEST_RATIO).saturating_add(1 << 16));
-    let mut data = Vec::new();
-    member
-        .take(limit + 1)
-        .read_to_end(&mut data)
-        .map_err(|e| Refusal::data(85, format!("{archive}: array {name} is damaged: {e}")))?;
-    if data.len() as u64 > limit {
-        return Err(Refusal::data(83, format!("{archive}: array {name} decompresses to more than {limit} bytes")));
-    }
-    array(&data).map_err(|why| Refusal::data(84, format!("{archive}: array {name} {why}")))
-}
-
-/// Reads a `.npy` file. The error is a clause («is truncated»).
-fn array(bytes: &[u8]) -> Result<Array, String> {
-    let word = |at: usize, n: usize| bytes.get(at..at + n).map(|b| b.iter().rev().fold(0usize, |v, &b| v << 8 | usize::from(b)));
-    if bytes.get(..6) != Some(b"\x93NUMPY") {
-        return Err("is not in the .npy format".to_owned());
-    }
-    let start = if bytes.get(6) == Some(&1) { 10 } else { 12 };
-    let header_len = word(8, start - 8).ok_or("is truncated within its header")?;
-    let end = start.checked_add(header_len).filter(|&e| e <= bytes.len()).ok_or("is truncated within its header")?;
-    let header = std::str::from_utf8(&bytes[start..end]).map_err(|_| "has a header that is not text")?;
-    let descr = field(header, "descr").map(|v| v.trim_matches(['\'', '"'])).ok_or("has a header without an element type")?;
-    let fortran = field(header, "fortran_order") == Some("True");
-    let shape_text = field(header, "shape").ok_or("has a header without a shape")?;
-    let shape: Vec<usize> = shape_text
-        .trim_matches(['(', ')'])
-        .split(',')
-        .map(str::trim)
-        .filter(|s| !s.is_empty())
-        .map(|s| s.parse().map_err(|_| format!("has the shape {}", shown(shape_text))))
-        .collect::<Result<_, _>>()?;
-    let count =
-        shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).ok_or("has a shape that cannot be counted")?;
-    let (big, kind) = match descr.split_at_checked(1) {
-        Some((">", kind)) => (true, kind),
-        Some(("<" | "|" | "=", kind)) => (false, kind),
-        _ => (false, descr),
-    };
-    let unit = if kind.starts_with('U') { 4 } else { 1 };
-    let size: usize = kind.get(1..).and_then(|n| n.parse().ok()).and_then(|n: usize| n.checked_mul(unit)).unwrap_or(0);
-    let data = &bytes[end..];
-    if kind.starts_with('O') {
-        return Err("holds Python objects, which are pickles and are never loaded".to_owned());
-    }
-    if size == 0 || count.checked_mul(size) != Some(data.len()) {
-        return Err(format!("says {count} elements of type {} and has {} bytes of them", shown(descr), data.len()));
-    }
-    if kind.starts_with(['U', 'S']) {
-        let texts = data.chunks_exact(size).map(|chunk| text(chunk, unit, big)).collect::<Result<_, _>>()?;
-        return Ok(Array { shape, values: Values::Text(texts) });
-    }
-    let words = data.chunks_exact(size).map(|chunk| {
-        let mut word = [0u8; 8];
-        for (i, &byte) in chunk.iter().take(8).enumerate() {
-            word[if big { size.min(8) - 1 - i } else { i }] = byte;
+    /// The names that an array of text lists; none if it is another kind of array.
+    fn names(&self, array: &str) -> Result<Vec<String>, Refusal> {
+        let header = self.header(array)?;
+        if header.shape.len() != 1 || !header.is_text() {
+            return Ok(Vec::new());
         }
-        u64::from_le_bytes(word)
-    });
-    let values = match kind {
-        "u1" | "b1" => Values::Bytes(data.to_vec()),
-        "f4" => Values::Floats(words.map(|w| f64::from(f32::from_bits(w as u32))).collect()),
-        "f8" => Values::Floats(words.map(f64::from_bits).collect()),
-        "i1" => Values::Integers(words.map(|w| i64::from(w as i8)).collect()),
-        "i2" => Values::Integers(words.map(|w| i64::from(w as i16)).collect()),
-        "i4" => Values::Integers(words.map(|w| i64::from(w as i32)).collect()),
-        "u2" | "u4" => Values::Integers(words.map(|w| w as i64).collect()),
-        "i8" | "u8" => Values::Integers(words.map(|w| w as i64).collect()),
-        _ => return Err(format!("has elements of type {}; expected uint8, float32, float64 or integers", shown(descr))),
-    };
-    let values = if fortran { in_row_order(values, &shape) } else { values };
-    Ok(Array { shape, values })
-}
-
-/// One text of an array: UCS-4 (`<U5`) or bytes (`|S5`), filled up with zeros.
-fn text(chunk: &[u8], unit: usize, big: bool) -> Result<String, String> {
-    let code =
-        |c: &[u8]| c.iter().enumerate().fold(0u32, |v, (i, &b)| v | u32::from(b) << (8 * if big { c.len() - 1 - i } else { i }));
-    let characters = chunk.chunks_exact(unit).map(code).map(|c| char::from_u32(c).ok_or("holds text that is not Unicode"));
-    let text: String = characters.collect::<Result<_, _>>()?;
-    Ok(text.trim_end_matches('\0').to_owned())
-}
-
-/// The text of one entry of a header such as `{'descr': '|u1', 'fortran_order': False, 'shape': (3, 4), }`.
-fn field<'a>(header: &'a str, name: &str) -> Option<&'a str> {
-    let rest = header.split_once(&format!("'{name}':"))?.1.trim_start();
-    let end = if rest.starts_with('(') { rest.find(')')? + 1 } else { rest.find([',', '}'])? };
-    Some(rest[..end].trim())
-}
-
-fn in_row_order(values: Values, shape: &[usize]) -> Values {
-    fn reorder<T: Copy>(values: Vec<T>, shape: &[usize]) -> Vec<T> {
-        let mut strides = vec![1; shape.len()];
-        for axis in 1..shape.len() {
-            strides[axis] = strides[axis - 1] * shape[axis - 1];
+        if header.count > MOST_CLASSES {
+            let what = format!("{array} lists {} names of classes; {MOST_CLASSES} is the limit", header.count);
+            return Err(self.refuse(83, what).help("leave that array out, or store one name for every class"));
         }
-        let position = |mut index: usize| {
-            let mut at = 0;
-            for axis in (0..shape.len()).rev() {
-                at += index % shape[axis] * strides[axis];
-                index /= shape[axis];
-            }
-            at
+        self.member(array, |header, reader| {
+            let mut names = Vec::new();
+            let read = stream::pieces(reader, header.bytes(), header.size, |piece| {
+                names.extend(piece.chunks_exact(header.size).map(|element| header.text(element)));
+            })?;
+            header.all_there(header.bytes(), read, reader)?;
+            let names: Option<Vec<String>> = names.into_iter().map(|name| name.map(|n| escape(&n))).collect();
+            names.ok_or_else(|| Fault::Malformed("holds text that is not Unicode".to_owned()))
+        })
+    }
+}
+
+/// The places of labels that are text.
+struct Classes {
+    places: HashMap<String, i64>,
+    names: Vec<String>,
+    /// Whether the archive lists the names.
+    stated: bool,
+    /// A sentence about the first label that is wrong.
+    wrong: Option<String>,
+}
+
+impl Classes {
+    fn of(names: Vec<String>) -> Classes {
+        let places = names.iter().cloned().zip(0..).collect();
+        Classes { places, stated: !names.is_empty(), names, wrong: None }
+    }
+
+    /// The place of the label of a row: that of its name, or, where no names are stated, the next one.
+    fn place(&mut self, label: Option<String>, row: usize) -> i64 {
+        let Some(label) = label else {
+            self.wrong.get_or_insert_with(|| format!("the label of row {row} is text that is not Unicode"));
+            return -1;
         };
-        (0..values.len()).map(|index| values[position(index)]).collect()
+        if let Some(&place) = self.places.get(&label) {
+            return place;
+        }
+        if self.stated || self.names.len() == MOST_CLASSES {
+            let why = if self.stated { "which is no name of a class".to_owned() } else { format!("after {MOST_CLASSES} others") };
+            self.wrong.get_or_insert_with(|| format!("row {row} has the label {}, {why}", shown(&label)));
+            return -1;
+        }
+        let place = self.names.len() as i64;
+        self.names.push(label.clone());
+        self.places.insert(label, place);
+        place
     }
-    match values {
-        Values::Bytes(v) => Values::Bytes(reorder(v, shape)),
-        Values::Floats(v) => Values::Floats(reorder(v, shape)),
-        Values::Integers(v) => Values::Integers(reorder(v, shape)),
-        Values::Text(v) => Values::Text(v),
+
+    /// The labels and the names: as stated, or in the order of their bytes.
+    fn sorted(self, labels: Vec<i64>) -> (Vec<i64>, Vec<String>) {
+        if self.stated || self.names.is_empty() {
+            return (labels, self.names);
+        }
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_by(|&a, &b| self.names[a].cmp(&self.names[b]));
+        let mut to = vec![0; order.len()];
+        order.iter().zip(0..).for_each(|(&from, place)| to[from] = place);
+        (labels.into_iter().map(|y| to[y as usize]).collect(), order.iter().map(|&at| self.names[at].clone()).collect())
     }
 }

@@ -10,6 +10,7 @@ use image::{ColorType, ExtendedColorType, ImageDecoder, Limits};
 
 use super::refused;
 use super::resize::Picture;
+use super::stream::allowed;
 use crate::files::{self, show};
 use crate::refusal::{Refusal, escape};
 
@@ -41,12 +42,12 @@ pub(super) fn decode(path: &Path) -> Result<Decoded, Refusal> {
         if decoder.is_apng().map_err(damaged)? {
             return Err(Refusal::data(80, format!("{} is an animation", show(path))).help("store single images"));
         }
-        pixels(decoder, path)?
+        pixels(decoder, path, file.bytes.len() as u64)?
     } else if file.bytes.starts_with(b"\xff\xd8") {
         if !jpeg_is_whole(&file.bytes) {
             return Err(unreadable(path, "the JPEG file is cut off, its end marker is missing"));
         }
-        pixels(JpegDecoder::new(bytes).map_err(damaged)?, path)?
+        pixels(JpegDecoder::new(bytes).map_err(damaged)?, path, file.bytes.len() as u64)?
     } else {
         return Err(Refusal::data(80, format!("{} is neither a PNG nor a JPEG file, whatever its name says", show(path))));
     };
@@ -90,11 +91,16 @@ fn limits() -> Limits {
     limits
 }
 
-fn pixels(mut decoder: impl ImageDecoder, path: &Path) -> Result<Decoded, Refusal> {
+/// The pixels of a file of `size` bytes.
+fn pixels(mut decoder: impl ImageDecoder, path: &Path, size: u64) -> Result<Decoded, Refusal> {
     let refuse = |number: u16, why: &str| Refusal::data(number, format!("{} {why}", show(path)));
     let (w, h) = decoder.dimensions();
     if u64::from(w) * u64::from(h) > MOST_PIXELS || w == 0 || h == 0 {
         return Err(refuse(82, &format!("says that it has {w}x{h} pixels; the limit is {MOST_PIXELS} in all")));
+    }
+    if decoder.total_bytes() > allowed(size) {
+        let most = allowed(size);
+        return Err(refuse(82, &format!("says that it has {w}x{h} pixels; {most} bytes are the limit for a file of {size} bytes")));
     }
     if matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8) {
         return Err(refuse(80, "is in CMYK").help("convert it to RGB"));

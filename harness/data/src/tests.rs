@@ -85,7 +85,7 @@ fn idx_sizes_must_match_exactly() {
     write(&labels, &idx(&[2], &[0, 1]));
     for (bytes, part) in [
         (idx(&[2, 2, 2], &[0; 7]), "says 2×2×2, which is 8 bytes after the header, and has 7"),
-        (idx(&[2, 2, 2], &[0; 9]), "and has 9"),
+        (idx(&[2, 2, 2], &[0; 9]), "and has more than 8"),
         (idx(&[u32::MAX, u32::MAX, u32::MAX], &[0; 8]), "more bytes than can be counted"),
         (idx(&[2, 2], &[0; 4]), "expected 00 00 08 03"),
         (vec![0, 0, 8, 3, 0], "truncated within its header"),
@@ -197,7 +197,7 @@ fn a_bomb_is_refused_without_being_unpacked() {
         .map(|_| bytes.windows(4).position(|w| w == b"PK\x01\x02").expect("a directory"));
     let at = directory.expect("a directory") + 20;
     bytes[at..at + 4].copy_from_slice(&16u32.to_le_bytes());
-    let error = super::npz::parse(&bytes, "bomb.npz", String::new(), Split::Test).err().expect("refused");
+    let error = super::npz::parse(&bytes, "bomb.npz", String::new(), &Request::new("bomb.npz")).err().expect("refused");
     assert!(error.what.contains("array x"), "{error}");
 }
 
@@ -440,4 +440,54 @@ fn labels_never_become_negative() {
     let error = refusal(&Request { label_offset: -1, ..Request::new("digits") });
     assert_eq!(error.id(), "D077");
     assert!(error.what.contains("--label-offset -1 makes the label 0"), "{error}");
+}
+
+/// However an archive stores its images, the first of them are the same and the hash is that of all.
+#[test]
+fn a_limit_changes_what_is_held_and_not_the_hash() {
+    let dir = folder();
+    let path = dir.path().join("set.npz");
+    let labels = || npy("|u1", "False", "(3,)", &[4, 5, 6]);
+    let halves: Vec<f32> = (0..12).map(|v| v as f32 / 16.0).collect();
+    let doubles: Vec<u8> = halves.iter().flat_map(|&v| f64::from(v).to_be_bytes()).collect();
+    let bytes: Vec<u8> = (0..18).collect();
+    let cases = [
+        npz(&[("x", npy("|u1", "False", "(3, 2, 1, 3)", &bytes)), ("y", labels())]),
+        npz(&[("x", npy("|u1", "True", "(3, 2, 3)", &bytes)), ("y", labels())]),
+        npz(&[("x", npy(">f8", "False", "(3, 1, 2, 2)", &doubles)), ("y", labels())]),
+        npz(&[("x", npy("<f4", "False", "(3, 2, 2)", &floats(&halves))), ("y", npy("|S2", "False", "(3, 1)", b"cab\0a\0"))]),
+    ];
+    for (number, bytes) in cases.iter().enumerate() {
+        write(&path, bytes);
+        let all = Dataset::load(&request(&path)).expect("read");
+        let two = Dataset::load(&Request { limit: Some(2), ..request(&path) }).expect("read");
+        assert_eq!((all.len(), two.len(), &two.sha256), (3, 2, &all.sha256), "case {number}");
+        assert_eq!((two.batch(0..2).x, &two.labels[..]), (all.batch(0..2).x, &all.labels[..2]), "case {number}");
+        assert_eq!(two.class_names, all.class_names, "case {number}");
+        let error = refusal(&Request { limit: Some(4), ..request(&path) });
+        assert!(error.what.contains("asked for 4 images, found 3"), "{error}");
+    }
+    let last = Dataset::load(&request(&path)).expect("read");
+    assert_eq!((last.labels, last.class_names), (vec![2, 1, 0], ["a", "b", "ca"].map(str::to_owned).to_vec()));
+}
+
+/// What would take too much is refused by the numbers of the header; the way out is a number that fits.
+#[test]
+fn a_header_that_states_gigabytes_is_refused_before_they_are_read() {
+    let dir = folder();
+    let path = dir.path().join("set.npz");
+    let labels = npy("|u1", "False", "(1000000,)", &[]);
+    write(&path, &npz(&[("x", npy("|u1", "False", "(1000000, 64, 64)", &[7; 4096])), ("y", labels)]));
+    let error = refusal(&request(&path));
+    assert_eq!(error.id(), "D083");
+    let fit: usize = error.help.as_deref().and_then(|h| h.rsplit(' ').next()?.parse().ok()).expect("a number");
+    assert!((16_000..20_000).contains(&fit), "{error}");
+    for (shape, id) in [("(0, 1073741824, 1073741824)", "D076"), ("(0, 4611686018427387904, 4)", "D084")] {
+        let none = npy("|u1", "False", "(0,)", &[]);
+        write(&dir.path().join("none.npz"), &npz(&[("x", npy("|u1", "False", shape, &[])), ("y", none)]));
+        assert_eq!(refusal(&request(&dir.path().join("none.npz"))).id(), id, "{shape}");
+    }
+    // that many may be read; there is one
+    let error = refusal(&Request { limit: Some(fit), ..request(&path) });
+    assert!(error.what.contains("has 4096 bytes of them"), "{error}");
 }

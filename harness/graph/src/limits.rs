@@ -12,13 +12,19 @@ pub const CONSTANT_BYTES: u64 = 256 << 20;
 /// … plus this many times the bytes of the constants in the file (weights that are stored in fewer bits).
 pub const CONSTANT_FACTOR: u64 = 16;
 
+/// The largest batch that a file may fix. Every run of such a model takes that many images, and values behind a shape that is not
+/// known count only as one.
+pub const FIXED_BATCH: usize = 1 << 14;
+
 impl Graph {
-    /// Refuses a graph that is small on disk and large in memory: a value of more than [`VALUE_BYTES`], or values without a way
-    /// from an input that have more than [`CONSTANT_BYTES`] in all. Extents that are not known count as 1.
+    /// Refuses a graph that is small on disk and large in memory: a batch of more than [`FIXED_BATCH`] images, a value of more than
+    /// [`VALUE_BYTES`], or values without a way from an input that have more than [`CONSTANT_BYTES`] in all. Extents that are not
+    /// known count as 1, a fixed batch as what it is.
     ///
     /// # Errors
-    /// A sentence that names the node.
+    /// A sentence that names the input or the node.
     pub fn within_limits(&self) -> Result<(), String> {
+        self.inputs().iter().try_for_each(|&input| self.input_within_limits(input))?;
         let mut fed = vec![false; self.values().len()];
         self.inputs().iter().for_each(|v| fed[v.0 as usize] = true);
         let given: u64 = self.values().filter_map(|(_, v)| v.constant.as_deref()).map(|t| bytes(t.dtype(), t.shape())).sum();
@@ -44,6 +50,21 @@ impl Graph {
                     return Err(format!("{what}; {} MB is the limit", most >> 20));
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn input_within_limits(&self, input: ValueId) -> Result<(), String> {
+        let value = self.value(input);
+        let what = format!("the input {} is {}", shown(&value.name), value.ty);
+        if let Some([Dim::Fixed(batch), _, ..]) = self.shape(input)
+            && *batch > FIXED_BATCH
+        {
+            return Err(format!("{what}: a batch that is fixed to {batch}; {FIXED_BATCH} is the limit"));
+        }
+        let size = self.size(input);
+        if size > VALUE_BYTES {
+            return Err(format!("{what}: {}; {} MB is the limit", megabytes(size), VALUE_BYTES >> 20));
         }
         Ok(())
     }
@@ -79,8 +100,12 @@ fn least(dim: &Dim) -> usize {
 
 fn too_large(graph: &Graph, node: &Node, value: ValueId, size: u64) -> String {
     let value = graph.value(value);
-    let size = if size == u64::MAX { "more bytes than can be counted".to_owned() } else { format!("{} MB", size >> 20) };
-    format!("{} gives {} {}: {size}; {} MB is the limit", node.describe(), shown(&value.name), value.ty, VALUE_BYTES >> 20)
+    let (size, most) = (megabytes(size), VALUE_BYTES >> 20);
+    format!("{} gives {} {}: {size}; {most} MB is the limit", node.describe(), shown(&value.name), value.ty)
+}
+
+fn megabytes(size: u64) -> String {
+    if size == u64::MAX { "more bytes than can be counted".to_owned() } else { format!("{} MB", size >> 20) }
 }
 
 fn bytes(dtype: DType, dims: &[usize]) -> u64 {
@@ -110,6 +135,28 @@ mod tests {
             match words {
                 "" => assert_eq!(found, Ok(())),
                 _ => assert!(found.as_ref().is_err_and(|what| what.contains(words)), "{body}: {found:?}"),
+            }
+        }
+    }
+
+    /// A batch that the file fixes counts, also where what follows from it is not known.
+    #[test]
+    fn fixed_batches_count() {
+        let rows = [
+            ("float[16384,1,8,8]", ""),
+            ("float[16385,1,8,8]", "a batch that is fixed to 16385"),
+            ("float[1000000,64]", "a batch that is fixed to 1000000"),
+            ("float[4611686018427387904,1,28,28]", "a batch that is fixed to 4611686018427387904"),
+            ("float[4096,3,512,512]", "12288 MB"),
+            ("float[N,3,100000,100000]", "114440 MB"),
+            ("float[100000]", ""),
+        ];
+        for (input, words) in rows {
+            let graph = text::parse(&format!("g ({input} x) => (float[] y) {{ y = Relu(x) }}")).unwrap();
+            let found = graph.within_limits();
+            match words {
+                "" => assert_eq!(found, Ok(())),
+                _ => assert!(found.as_ref().is_err_and(|what| what.contains(words)), "{input}: {found:?}"),
             }
         }
     }

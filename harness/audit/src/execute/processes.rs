@@ -103,7 +103,7 @@ impl Crew<'_, '_> {
         let place = self.children.len();
         let cannot = |e: std::io::Error| Refusal::output(112, format!("a worker process could not be started: {e}"));
         let mut child = Command::new(&self.executor.program)
-            .arg("worker")
+            .args(["worker", "--attached"])
             .arg(self.executor.directory.path())
             .args(&self.executor.arguments)
             .stdin(Stdio::piped())
