@@ -30,8 +30,20 @@ const CASES: &[Case] = &[
     ("npz that says more", |f| npz(f, "(62500000, 8, 8)", 4), "d.npz -n 8", 4, "error[D08"),
     ("npz of one image", |f| npz(f, "(1, 62500, 64000)", IMAGES), "d.npz -n 1", 4, "error[D083]"),
     ("npz in columns", |f| columns(f, IMAGES), "d.npz -n 8", 4, "in column order"),
-    ("npz of long names", |f| archive(f, &[("class_names", array("<U1000", "False", "(1000000,)", IMAGES * 64))]), "d.npz -n 8", 4, "error[D083]"),
-    ("npz of a long header", |f| archive(f, &[("x", long_header()), ("y", array("|u1", "False", "(10,)", 10))]), "d.npz -n 8", 4, "error[D084]"),
+    (
+        "npz of long names",
+        |f| archive(f, &[("class_names", array("<U1000", "False", "(1000000,)", IMAGES * 64))]),
+        "d.npz -n 8",
+        4,
+        "error[D083]",
+    ),
+    (
+        "npz of a long header",
+        |f| archive(f, &[("x", long_header()), ("y", array("|u1", "False", "(10,)", 10))]),
+        "d.npz -n 8",
+        4,
+        "error[D084]",
+    ),
     ("a folder of large pictures", |f| pictures(f, true), "set -n 30", 4, "error[D082]"),
     ("a large picture, listed often", |f| pictures(f, false), "set -n 100", 4, "error[D082]"),
 ];

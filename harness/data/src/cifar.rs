@@ -46,7 +46,16 @@ fn read(path: &Path, request: &Request) -> Result<Raw, Refusal> {
         files.push(listed(&file));
     }
     let class_names = CLASSES.iter().map(|&c| c.to_owned()).collect();
-    Ok(Raw { shape: SHAPE, pixels: Pixels::Bytes(pixels), labels, class_names, files, notes: Vec::new(), first_in_colour: None, behind: None })
+    Ok(Raw {
+        shape: SHAPE,
+        pixels: Pixels::Bytes(pixels),
+        labels,
+        class_names,
+        files,
+        notes: Vec::new(),
+        first_in_colour: None,
+        behind: None,
+    })
 }
 
 /// The files of the original archive that make one half, in its order. Nothing else stands in for them.

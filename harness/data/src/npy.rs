@@ -113,7 +113,8 @@ impl Header {
                 return Err("holds Python objects, which are pickles and are never loaded".to_owned());
             }
             _ => {
-                let length = name.get(1..).and_then(|n| n.parse::<usize>().ok()).filter(|n| (1..=LARGEST_ELEMENT / 4).contains(n));
+                let length =
+                    name.get(1..).and_then(|n| n.parse::<usize>().ok()).filter(|n| (1..=LARGEST_ELEMENT / 4).contains(n));
                 match (name.as_bytes().first(), length) {
                     (Some(b'U'), Some(n)) => (Kind::Wide, 4 * n),
                     (Some(b'S'), Some(n)) => (Kind::Narrow, n),

@@ -122,11 +122,7 @@ impl Archive<'_> {
     }
 
     /// Gives the header of an array and the stream of its elements.
-    fn member<T>(
-        &self,
-        array: &str,
-        take: impl FnOnce(&Header, &mut dyn Read) -> Result<T, Fault>,
-    ) -> Result<T, Refusal> {
+    fn member<T>(&self, array: &str, take: impl FnOnce(&Header, &mut dyn Read) -> Result<T, Fault>) -> Result<T, Refusal> {
         let mut zip = self.zip()?;
         let file = format!("{array}.npy");
         if zip.index_for_name(&file).is_none() {

@@ -100,7 +100,10 @@ fn pixels(mut decoder: impl ImageDecoder, path: &Path, size: u64) -> Result<Deco
     }
     if decoder.total_bytes() > allowed(size) {
         let most = allowed(size);
-        return Err(refuse(82, &format!("says that it has {w}x{h} pixels; {most} bytes are the limit for a file of {size} bytes")));
+        return Err(refuse(
+            82,
+            &format!("says that it has {w}x{h} pixels; {most} bytes are the limit for a file of {size} bytes"),
+        ));
     }
     if matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8) {
         return Err(refuse(80, "is in CMYK").help("convert it to RGB"));
