@@ -17,7 +17,7 @@ pub const CONSTANT_FACTOR: u64 = 16;
 pub const FIXED_BATCH: usize = 1 << 14;
 
 impl Graph {
-    /// Refuses a graph that is small on disk and large in memory: a batch of more than [`FIXED_BATCH`] images, a value of more than
+    /// Refuses a graph that is small on disk and large in memory: a batch of more than `FIXED_BATCH` images, a value of more than
     /// [`VALUE_BYTES`], or values without a way from an input that have more than [`CONSTANT_BYTES`] in all. Extents that are not
     /// known count as 1, a fixed batch as what it is.
     ///
