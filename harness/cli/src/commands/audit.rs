@@ -267,5 +267,7 @@ pub(super) fn command_line() -> String {
         let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c));
         if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     };
-    std::iter::once("flatscape".to_owned()).chain(std::env::args().skip(1).map(quoted)).collect::<Vec<_>>().join(" ")
+    // a run that was killed before its manifest was written begins with --resume, and is the same run
+    let words = std::env::args().skip(1).filter(|word| word != "--resume").map(quoted);
+    std::iter::once("flatscape".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
