@@ -83,17 +83,7 @@ fn line(
     keep: Keep,
     name: &str,
 ) -> Fallible<String> {
-    let link = Link {
-        model: &model.graph,
-        objective: None,
-        cotangent: None,
-        given: None,
-        no_likelihood: None,
-        threat,
-        targeted: false,
-        arguments: &[],
-        steps: program.steps,
-    };
+    let link = Link { steps: program.steps, ..Link::of(&model.graph, threat) };
     let attack = Attack::compile(engine, &link, program, "attack-step", false, keep)?;
     let restart = Restart { seed: 0, eps: threat.eps, number: 0, batch_size: 64, stop: &AtomicBool::new(false) };
     let started = Instant::now();

@@ -185,7 +185,7 @@ fn overflow_is_doubted_on_every_engine() {
 #[test]
 fn what_no_engine_runs_is_judged_by_a_copy_and_said() {
     for (kind, engine, why) in [
-        (PLAIN, "tract", "runs no file as it is"),
+        (PLAIN, "tract", "does not run files as they are"),
         (Kind { ends: "bfloat16", inner: "bfloat16", ..PLAIN }, "ort", "cannot load it"),
         (Kind { ends: "float", inner: "bfloat16", ..PLAIN }, "ort", "cannot load it"),
     ] {

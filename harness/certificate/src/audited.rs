@@ -100,16 +100,7 @@ fn linked(model: &Model, threat: &ThreatModel, given: Option<&Given>) -> Result<
     ))
     .map_err(|e| e.to_string())?;
     let margin = model.remedied.margin.then(|| objective(false));
-    let link = Link {
-        model: model.remedied.twin.as_ref().unwrap_or(&model.graph),
-        objective: margin.as_ref(),
-        cotangent: None,
-        given,
-        no_likelihood: None,
-        threat,
-        targeted: false,
-        arguments: &[],
-        steps: WALK,
-    };
+    let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+    let link = Link { objective: margin.as_ref(), given, steps: WALK, ..Link::of(seen, threat) };
     link.stage(&program, Point::Fed, true, &[]).map(|linked| linked.graph).map_err(|e: LinkError| e.to_string())
 }

@@ -52,7 +52,7 @@ pub fn heed(stop: Arc<AtomicBool>) {
     let _ = STOP.set(stop);
 }
 
-/// Why there is no answer. The worker has been ended.
+/// The reason why a worker gave no answer. The worker has been stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// It gave no answer within this time.

@@ -284,7 +284,8 @@ impl Classes {
             return place;
         }
         if self.stated || self.names.len() == MOST_CLASSES {
-            let why = if self.stated { "which is no name of a class".to_owned() } else { format!("after {MOST_CLASSES} others") };
+            let why =
+                if self.stated { "which is not the name of a class".to_owned() } else { format!("after {MOST_CLASSES} others") };
             self.wrong.get_or_insert_with(|| format!("row {row} has the label {}, {why}", shown(&label)));
             return -1;
         }

@@ -4,6 +4,7 @@
 
 mod gate;
 mod missing;
+mod own;
 mod pool;
 
 use std::collections::{BTreeMap, HashMap};
@@ -92,7 +93,7 @@ impl Engine for Tract {
     }
 
     fn compile_file(&self, _: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {
-        let clause = "runs no file as it is: what it runs is written for it, in float32".to_owned();
+        let clause = "does not run files as they are; it runs graphs that are written for it, in float32".to_owned();
         Err(EngineError::File { engine: NAME, clause })
     }
 }

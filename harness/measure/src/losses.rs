@@ -137,17 +137,7 @@ impl Trial<'_> {
         let graphs = vec![(Role::Step, step)];
         let program = Program { graphs, steps: STEPS, restarts: 1, probes: 0, replays: 0, sha256: String::new() };
         let margin = by_margin.then(|| objective(false));
-        let link = Link {
-            model: graph,
-            objective: margin.as_ref(),
-            cotangent: None,
-            given: None,
-            no_likelihood: None,
-            threat,
-            targeted: false,
-            arguments: &[],
-            steps: STEPS,
-        };
+        let link = Link { objective: margin.as_ref(), steps: STEPS, ..Link::of(graph, threat) };
         let attack = Attack::compile(engine, &link, &program, "losses", false, Keep::FirstSuccess)?;
         let Settings { seed, batch_size } = self.settings;
         let restart = Restart { seed, eps: threat.eps, number: 0, batch_size, stop: self.stop };
@@ -160,9 +150,9 @@ impl Trial<'_> {
         let points: Vec<f32> = claimed.iter().flat_map(|&i| found[i].point.iter().flatten().copied()).collect();
         let [c, h, w] = self.model.shape;
         let points = Tensor::new(&[claimed.len(), c, h, w], points).ok_or(StageError::Result { name: "x".into() })?;
-        let judge = Verifier::new(engine, &self.model.graph, threat, batch_size)?;
-        for (&i, scores) in claimed.iter().zip(judge.logits(&points)?) {
-            broken[i] = is_broken(&scores, batch.y[i] as usize);
+        let judge = Verifier::of(engine, self.model, threat, batch_size)?;
+        for (&i, answer) in claimed.iter().zip(judge.answers(&points, &[])?) {
+            broken[i] = is_broken(&answer.scores, batch.y[i] as usize);
         }
         Ok(broken)
     }

@@ -114,18 +114,7 @@ impl Verifier {
     /// # Errors
     /// The engine does not compile the model.
     pub fn new(engine: &dyn Engine, model: &Graph, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
-        let link = Link {
-            model,
-            objective: None,
-            cotangent: None,
-            given: None,
-            no_likelihood: None,
-            threat,
-            targeted: false,
-            arguments: &[],
-            steps: 0,
-        };
-        let forward = Stage::compile(engine, &link.forward(Point::Fed, &["logits"])?)?;
+        let forward = Stage::compile(engine, &Link::of(model, threat).forward(Point::Fed, &["logits"])?)?;
         Ok(Verifier { forward, file: None, rounded: None, batch_size: batch_size.max(1) })
     }
 

@@ -39,17 +39,7 @@ fn threshold() -> Toy {
 
 fn link<'a>(toy: &'a Toy, program: &'a Program, threat: &'a ThreatModel) -> Link<'a> {
     let (objective, cotangent) = (program.graph(Role::Objective), program.graph(Role::Cotangent));
-    Link {
-        model: &toy.graph,
-        objective,
-        cotangent,
-        given: None,
-        no_likelihood: None,
-        threat,
-        targeted: false,
-        arguments: &[],
-        steps: program.steps,
-    }
+    Link { objective, cotangent, steps: program.steps, ..Link::of(&toy.graph, threat) }
 }
 
 type Judge<'j> = &'j mut dyn FnMut(&[usize], &[Vec<f32>]) -> Result<Vec<Ruling>, AttackError>;

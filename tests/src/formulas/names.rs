@@ -18,17 +18,7 @@ fn program(words: &str) -> Graph {
 }
 
 fn link<'a>(toy: &'a Toy, threat: &'a ThreatModel) -> Link<'a> {
-    Link {
-        model: &toy.graph,
-        objective: None,
-        cotangent: None,
-        given: None,
-        no_likelihood: None,
-        threat,
-        targeted: false,
-        arguments: &[],
-        steps: 1,
-    }
+    Link { steps: 1, ..Link::of(&toy.graph, threat) }
 }
 
 /// Values for a compiled graph: x-like ones as rows of pixels.

@@ -6,7 +6,7 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "chance-accuracy",
         unreliable: true,
-        raised_if: "the clean accuracy is no better than guessing: at most 1.5/classes, on at least 20 samples",
+        raised_if: "the clean accuracy on at least 20 samples is at most 1.5 divided by the number of classes, close to that of guessing",
         explanation: "A model that predicts at random on clean images usually gets wrong input: another scale, mean and std, \
                       channel order, layout or label order. Everything measured on it describes the mistake, not the model.",
         advice: "Check --scale, --mean, --std, --layout and --label-offset against the place where the model was trained.",

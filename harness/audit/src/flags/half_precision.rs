@@ -7,7 +7,8 @@ pub(super) const FLAG: Flag = Flag {
         code: "half-precision",
         unreliable: true,
         raised_if: "the file computes in half precision, and on more than 1 % of the images, or of the samples under one attack, \
-                    and on at least three, the class or the verdict is another one in float32, or where every result is rounded to half precision",
+                    and on at least three, the class or the verdict is another one in float32, or where every result is \
+                    rounded to half precision",
         explanation: "In half precision (float16 or bfloat16) numbers overflow above 65,504 or lose digits. Engines differ: some \
                       compute parts of such a file in float32, hardware with such arithmetic does not. Accuracies are those of the \
                       file on the engine of the run; gradients are those of a float32 copy. Where these functions differ, attacks \

@@ -68,22 +68,38 @@ pub fn doubts() -> impl Iterator<Item = Doubt> {
 
 /// The page `DOUBTS.md`: every doubt, what raises it, what it means and what to do.
 pub fn page() -> String {
-    let mut page = "# Doubts\n\nGenerated from the tables of the program; a test compares them. A doubt is a reason not to take a number at \
-                    its word. Its code\nstands in the column `flags` of `results.csv`, on the page and in every machine-readable report. A \
-                    grave doubt\nsays that the number beside it should not be trusted: the first line of the output says UNRELIABLE, and \
-                    the\nexit code is 9. The others are notes. A doubt about a hazard stops being grave once the remedy that answers it\nwas \
-                    requested (`--remedy`).\n"
-        .to_owned();
+    const ABOUT: &str = "Generated from the tables of the program; a test compares them. A doubt is a reason not to take a number \
+                         at its word. Its code stands in the column `flags` of `results.csv`, on the page and in every \
+                         machine-readable report. A grave doubt says that the number beside it should not be trusted: the first \
+                         line of an audit says UNRELIABLE, and its exit code is 9. The others are notes. A doubt about a hazard \
+                         stops being grave once the remedy that answers it was requested (`--remedy`).";
+    let mut page = format!("# Doubts\n\n{}", paragraph(ABOUT));
     for (title, grave) in [("Grave", true), ("Notes", false)] {
         page.push_str(&format!("\n## {title}\n"));
         for doubt in doubts().filter(|doubt| doubt.unreliable == grave) {
-            let Doubt { code, raised_if, explanation, advice, .. } = doubt;
-            page.push_str(&format!(
-                "\n### `{code}`\n\n**Raised if** {raised_if}.\n\n{explanation}\n\n**What to do:** {advice}\n"
-            ));
+            let raised = paragraph(&format!("**Raised if** {}.", doubt.raised_if));
+            let advice = paragraph(&format!("**What to do:** {}", doubt.advice));
+            page.push_str(&format!("\n### `{}`\n\n{raised}\n{}\n{advice}", doubt.code, paragraph(doubt.explanation)));
         }
     }
     page
+}
+
+/// A text in lines of at most 100 characters.
+fn paragraph(text: &str) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 100 {
+            lines.push_str(&line);
+            lines.push('\n');
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &line + "\n"
 }
 
 /// The doubt of that code.
@@ -113,7 +129,7 @@ pub struct Evidence<'a> {
     /// Samples whose clean prediction leads by so much that cross-entropy is zero in float32.
     pub underflowing: u64,
     /// What short attacks by other losses find, where those were tried.
-    pub losses: Option<OtherLosses>,
+    pub losses: Vec<OtherLosses>,
     /// The gradient certificate, once it is there.
     pub certificate: Option<&'a Certificate>,
     /// What a file in half precision says in each precision.

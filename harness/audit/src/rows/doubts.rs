@@ -70,10 +70,10 @@ impl Rows<'_> {
         Ok(self.judged(&cases, summary))
     }
 
-    /// How the attacks under a threat model stand against the best of the short attacks by other losses, where those were tried.
-    fn losses(&self, threat: &ThreatFacts) -> Result<Option<OtherLosses>, FindingsError> {
+    /// How the attacks under a threat model stand against the short attacks by other losses, where those were tried.
+    fn losses(&self, threat: &ThreatFacts) -> Result<Vec<OtherLosses>, FindingsError> {
         let trial = self.parts.iter().find(|p| *p.work == Work::Losses && p.threat.text() == threat.written && p.open == 0);
-        let Some(trial) = trial.filter(|p| p.faults.is_empty()) else { return Ok(None) };
+        let Some(trial) = trial.filter(|p| p.faults.is_empty()) else { return Ok(Vec::new()) };
         let Losses { ids, cross_entropy, margin, unbounded } = Losses::read(&trial.findings)?;
         let mut broken = BTreeSet::new();
         for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == threat.written)) {
@@ -92,7 +92,7 @@ impl Rows<'_> {
             unbounded.map(|found| against("through the scores before they are bounded", &found)),
             Some(against("by the margin", &margin)),
         ];
-        Ok(tried.into_iter().flatten().max_by_key(|other| other.over_attacks.0 as i64 - other.over_attacks.1 as i64))
+        Ok(tried.into_iter().flatten().collect())
     }
 
     /// The difference between scores alone and in batches, at the intake and wherever something was judged, where it is more than

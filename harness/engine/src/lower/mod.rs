@@ -12,7 +12,7 @@ mod tests;
 
 use flatscape_graph::{Graph, Node, ValueId};
 
-/// The domain of the operators that the engine brings along for ONNX Runtime on the CPU. Files never contain them.
+/// The domain of the operators that this crate brings along, for ONNX Runtime on the CPU and for tract. Files never contain them.
 pub(crate) const DOMAIN: &str = "flatscape.engine";
 /// `PoolGradient(x, ȳ)`, attributes of `MaxPool` and `positive`: whether only maxima above 0 pass.
 pub(crate) const POOL_GRADIENT: &str = "PoolGradient";

@@ -3,68 +3,26 @@
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::tract_hir::internal::*;
 
+use super::own::{Kernel, Own};
 use crate::lower;
 
 /// Adds the operator to those that tract reads.
 pub(super) fn register(operators: &mut OnnxOpRegister) {
-    operators.insert(lower::GATE, |_, _| Ok((expand(Gate), Vec::new())));
+    operators.insert(lower::GATE, |_, _| Ok((expand(Own(Gate)), Vec::new())));
 }
 
 /// `y = Gate(x, v)`: v where x > 0, else 0. Both have the same extents and element type, float or double.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Gate;
 
-impl Expansion for Gate {
-    fn name(&self) -> StaticName {
-        lower::GATE.into()
-    }
+impl Kernel for Gate {
+    const NAME: &'static str = lower::GATE;
 
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        solver: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        check_input_arity(inputs, 2)?;
-        check_output_arity(outputs, 1)?;
-        for other in [&inputs[1], &outputs[0]] {
-            solver.equals(&inputs[0].datum_type, &other.datum_type)?;
-            solver.equals(&inputs[0].shape, &other.shape)?;
+    fn compute(&self, x: &Tensor, v: TValue) -> TractResult<Tensor> {
+        match v.datum_type() {
+            DatumType::F64 => gated::<f64>(x, v),
+            _ => gated::<f32>(x, v),
         }
-        Ok(())
-    }
-
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, Gate, inputs)
-    }
-}
-
-impl Op for Gate {
-    fn name(&self) -> StaticName {
-        lower::GATE.into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Gate {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (x, v) = args_2!(inputs);
-        let y = match v.datum_type() {
-            DatumType::F64 => gated::<f64>(&x, v)?,
-            _ => gated::<f32>(&x, v)?,
-        };
-        Ok(tvec!(y.into_tvalue()))
-    }
-}
-
-impl TypedOp for Gate {
-    as_op!();
-
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(inputs[1].datum_type.fact(inputs[1].shape.clone())))
     }
 }
 

@@ -6,12 +6,13 @@ use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::own::{Kernel, Own};
 use crate::lower;
 use crate::windows::Windows;
 
 /// Adds the operator to those that tract reads.
 pub(super) fn register(operators: &mut OnnxOpRegister) {
-    operators.insert(lower::POOL_GRADIENT, |_, node| Ok((expand(read(node)?), Vec::new())));
+    operators.insert(lower::POOL_GRADIENT, |_, node| Ok((expand(Own(read(node)?)), Vec::new())));
 }
 
 /// `x̄ = PoolGradient(x, ȳ)`: ȳ of every window added at its first largest element of x, all float [N, C, H, W].
@@ -48,43 +49,10 @@ fn read(node: &NodeProto) -> TractResult<PoolGradient> {
     Ok(PoolGradient { attributes, windows })
 }
 
-impl Expansion for PoolGradient {
-    fn name(&self) -> StaticName {
-        lower::POOL_GRADIENT.into()
-    }
+impl Kernel for PoolGradient {
+    const NAME: &'static str = lower::POOL_GRADIENT;
 
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        solver: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        check_input_arity(inputs, 2)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&inputs[0].datum_type, &inputs[1].datum_type)?;
-        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)?;
-        Ok(())
-    }
-
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, self.clone(), inputs)
-    }
-}
-
-impl Op for PoolGradient {
-    fn name(&self) -> StaticName {
-        lower::POOL_GRADIENT.into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for PoolGradient {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (x, ct) = args_2!(inputs);
+    fn compute(&self, x: &Tensor, ct: TValue) -> TractResult<Tensor> {
         let (&[_, _, h, w], &[_, _, rows, columns]) = (x.shape(), ct.shape()) else {
             bail!("PoolGradient takes operands of four axes");
         };
@@ -92,14 +60,6 @@ impl EvalOp for PoolGradient {
         let (x, ct) = (x.try_as_plain_ram()?, ct.try_as_plain_ram()?);
         let mut into = result.try_as_plain_ram_mut()?;
         self.windows.gradient(x.as_slice::<f32>()?, ct.as_slice::<f32>()?, into.as_slice_mut::<f32>()?, [h, w], [rows, columns]);
-        Ok(tvec!(result.into_tvalue()))
-    }
-}
-
-impl TypedOp for PoolGradient {
-    as_op!();
-
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(inputs[0].datum_type.fact(inputs[0].shape.clone())))
+        Ok(result)
     }
 }

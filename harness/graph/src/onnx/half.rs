@@ -139,7 +139,7 @@ pub(super) fn named(attributes: &Attributes, stored: Option<Half>) -> Option<Nam
     code.or(stored.map(|half| Named(Some(half))))
 }
 
-/// Operators whose result is no float, whatever they read.
+/// Operators whose result is not a float, whatever they read.
 const NUMBERS_OF_OTHER_TYPES: &[&str] = &[
     "Shape",
     "Size",

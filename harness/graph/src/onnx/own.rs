@@ -78,8 +78,11 @@ impl OwnFile {
         let graph = model.graph.as_mut().ok_or("has no graph")?;
         let taken = names(graph);
         let fresh = |wanted: &str| {
-            let numbered = (1..).map(|i| format!("{wanted}_{i}").into_bytes());
-            std::iter::once(wanted.as_bytes().to_vec()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
+            let mut name = wanted.as_bytes().to_vec();
+            while taken.contains(&name) {
+                name.push(b'_');
+            }
+            name
         };
         let (into, out_of) = (fresh("float_input"), fresh("float_output"));
         let leaves = graph.output.iter().find(|o| text(o.name()) == output).and_then(half_of);
@@ -96,7 +99,7 @@ impl OwnFile {
             && let Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), .. }) = &mut input.r#type
         {
             let stored = tensor.elem_type.replace(FLOAT).unwrap_or(FLOAT);
-            let own = input.name.replace(into.clone()).unwrap_or_default();
+            let own = input.name.replace(into.clone()).ok_or("has an input without a name")?;
             graph.node.insert(0, cast(&into, &own, stored));
         }
         Ok(OwnFile { ends: [enters, leaves], ..OwnFile::read(&model.encode_to_vec())? })
@@ -118,7 +121,7 @@ impl OwnFile {
     /// A clause whose subject is the file.
     pub fn read(bytes: &[u8]) -> Result<OwnFile, String> {
         let model = ModelProto::decode(bytes).map_err(|why| format!("cannot be decoded: {why}"))?;
-        let graph = model.graph.unwrap_or_default();
+        let graph = model.graph.ok_or("has no graph")?;
         let constants: HashSet<&[u8]> = graph.initializer.iter().map(|t| t.name()).collect();
         let one = |role: &str, ports: &[&ValueInfoProto]| match ports {
             [port] => value_type(role, port).map(|ty| (text(port.name()), ty)).map_err(|e| e.to_string()),
@@ -214,10 +217,10 @@ mod tests {
     fn only_the_ends_are_changed() {
         let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let file = OwnFile::new(&model(HALF, inside()), "y").unwrap();
-        assert_eq!((&*file.input.0, file.input.1.dtype), ("float_input_1", Some(DType::F32)));
+        assert_eq!((&*file.input.0, file.input.1.dtype), ("float_input_", Some(DType::F32)));
         assert_eq!((&*file.output.0, file.output.1.dtype), ("float_output", Some(DType::F32)));
         let expected = [
-            ("Cast".to_owned(), own(&["float_input_1"]), own(&["x"])),
+            ("Cast".to_owned(), own(&["float_input_"]), own(&["x"])),
             ("Add".to_owned(), own(&["x", "w"]), own(&["float_input"])),
             ("Add".to_owned(), own(&["float_input", "w"]), own(&["y"])),
             ("Cast".to_owned(), own(&["y"]), own(&["float_output"])),

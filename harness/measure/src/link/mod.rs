@@ -127,6 +127,21 @@ pub enum Point {
 }
 
 impl<'a> Link<'a> {
+    /// A model under a threat model, with nothing of a program.
+    pub fn of(model: &'a Graph, threat: &'a ThreatModel) -> Link<'a> {
+        Link {
+            model,
+            objective: None,
+            cotangent: None,
+            given: None,
+            no_likelihood: None,
+            threat,
+            targeted: false,
+            arguments: &[],
+            steps: 0,
+        }
+    }
+
     /// Links one graph. `projected` outputs (`x`, `x_next`) are brought into ball and box; `asked` are further quantities
     /// at `x` that the host wants to see (`logits`, `loss`, and `grad_peak`, the largest absolute entry of the gradient that
     /// the program names, which is given only where it names one).

@@ -55,10 +55,9 @@ fn normalised(scores: &[Vec<f64>]) -> Option<String> {
     }
     let logarithms: Vec<f64> = scores.iter().map(|z| log_sum_exp(z)).collect();
     let (all, found) = (spread(scores.iter().flatten().copied()), spread(logarithms.iter().copied()));
-    (found <= CONSTANT * all).then(|| {
-        let constant = logarithms.first().copied().unwrap_or(0.0);
-        format!("ln Σexp of its scores is {constant:.3} at every point, as after a softmax, so log p(x) is constant")
-    })
+    let constant = logarithms.first()?;
+    (found <= CONSTANT * all)
+        .then(|| format!("ln Σexp of its scores is {constant:.3} at every point, as after a softmax, so log p(x) is constant"))
 }
 
 /// Largest minus smallest; NaN if one is.
@@ -115,6 +114,6 @@ mod tests {
         for scores in [small, bounded, shifted] {
             assert_eq!(normalised(&scores), None, "{scores:?}");
         }
-        assert_eq!(normalised(&[vec![f64::NAN, 1.0], vec![0.0, 1.0]]), None, "what is no number is not called constant");
+        assert_eq!(normalised(&[vec![f64::NAN, 1.0], vec![0.0, 1.0]]), None, "scores with NaN are not called constant");
     }
 }
