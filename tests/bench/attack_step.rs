@@ -1,6 +1,10 @@
 //! What a step of PGD costs beside its gradient: bytes that pass between host and engine, and the time of keeping the best point.
 //!
 //!     attack-step MODEL DATA [--data-dir DIR] [--images N] [--eps E] [--steps K] [--engine auto|ort|tract] [--threads N]
+//!                 [--worker PROGRAM] [--rounds R]
+//!
+//! With `--worker target/release/flatscape` the engine runs in a process of that program as well, in turn with the one in this
+//! process, so that the cost of the process can be read from two lines of one run.
 //!
 //! Prints one line per way of keeping: seconds, samples left, bytes per sample and step that went to the engine, and bytes that the
 //! host read, as the engine counts them: per sample and step, the same without the points of claimed adversarial examples, and per
@@ -11,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use flatscape_engine::{Engine, Settings, bytes_read};
+use flatscape_engine::{Engine, EngineProcess, Settings, bytes_read};
 use flatscape_graph::text;
 use flatscape_host::{Program, Role};
 use flatscape_intake::data::{Dataset, Request};
@@ -31,6 +35,7 @@ const STEP: &str = "(float[N,D] x, float[N,D] grad, float eps, int64 steps) => (
 fn main() -> Fallible<()> {
     let mut engine = Settings { threads: 2, ..Settings::default() };
     let (mut names, mut data_dir, mut images, mut eps, mut steps) = (Vec::new(), None, 1000, "0.1".to_owned(), 20);
+    let (mut worker, mut rounds) = (None, 1);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -40,12 +45,19 @@ fn main() -> Fallible<()> {
             "--eps" => eps = value()?,
             "--steps" => steps = value()?.parse()?,
             "--engine" => engine.choice = value()?.parse()?,
+            "--worker" => worker = Some(PathBuf::from(value()?)),
+            "--rounds" => rounds = value()?.parse()?,
             "--threads" => engine.threads = value()?.parse()?,
             _ => names.push(argument),
         }
     }
     let [model, data] = &names[..] else { return Err("write attack-step MODEL DATA".into()) };
+    let contained = worker.map(|program| -> Fallible<_> {
+        let process = EngineProcess { program, ..EngineProcess::this_program(true)? };
+        Ok(flatscape_engine::open(&Settings { process: Some(process), ..engine.clone() })?)
+    });
     let engine = flatscape_engine::open(&engine)?;
+    let contained = contained.transpose()?;
     let data = Dataset::load(&Request { data_dir, limit: Some(images), ..Request::new(data) })?;
     let model = Model::load(model, &Intake::default(), &data, engine.as_ref())?;
     let threat = ThreatModel::parse(&format!("linf:{eps}"), false)?;
@@ -59,8 +71,13 @@ fn main() -> Fallible<()> {
         sha256: String::new(),
     };
     println!("{} correct images, {steps} steps at linf:{eps}, {}", batch.len(), engine.info().name);
-    for (keep, name) in [(Keep::Last, "last"), (Keep::Nearest, "nearest"), (Keep::FirstSuccess, "first success")] {
-        println!("{}", line(engine.as_ref(), &model, &threat, &program, &batch, keep, name)?);
+    for _ in 0..rounds {
+        for (keep, name) in [(Keep::Last, "last"), (Keep::Nearest, "nearest"), (Keep::FirstSuccess, "first success")] {
+            println!("{}", line(engine.as_ref(), &model, &threat, &program, &batch, keep, name)?);
+            if let Some(contained) = &contained {
+                println!("{}  in a process", line(contained.as_ref(), &model, &threat, &program, &batch, keep, name)?);
+            }
+        }
     }
     Ok(())
 }

@@ -103,6 +103,8 @@ impl Buffer {
     /// As for [`Buffer::host`].
     pub fn gathered(parts: &[&Buffer], places: &[(usize, usize)]) -> Result<Option<Buffer>, EngineError> {
         let Some(first) = places.first().and_then(|&(part, _)| parts.get(part)) else { return Ok(None) };
+        // a device takes rows of the host along; the host cannot reach those of a device
+        let first = parts.iter().find(|part| part.on_host().is_none()).unwrap_or(first);
         match &*first.0 {
             Memory::Host(tensor) => Ok(with_array!(tensor, a => rows_at(a, parts, places)).map(Buffer::from)),
             Memory::Device(device) => device.gathered(parts, places).transpose(),

@@ -191,6 +191,13 @@ pub trait Executable: Send + Sync {
     /// [`EngineError::Run`] otherwise.
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError>;
 
+    /// Runs every row alone, as a batch of one, and puts the results one above the other. Inputs that have the batch as leading
+    /// extent have as many rows as there are runs; the others are the same in every run.
+    ///
+    /// # Errors
+    /// As for [`Executable::run`]; also where no input has the batch as leading extent, or a result is a scalar.
+    fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError>;
+
     /// Brings a tensor to where the graph runs. On the CPU this copies once; `Buffer::from(tensor)` copies nothing.
     ///
     /// # Errors

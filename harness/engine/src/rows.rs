@@ -9,6 +9,9 @@ use std::ops::Range;
 use flatscape_graph::{Dim, Element, Graph, Node, Tensor, ValueId, with_array};
 use ndarray::{ArrayD, Axis};
 
+use crate::EngineError;
+use crate::signature::Signature;
+
 /// An input of one micro-batch: a tensor, or some of its rows. Row-major.
 #[derive(Clone)]
 pub(crate) struct Slice<'a> {
@@ -31,6 +34,13 @@ impl<'a> Slice<'a> {
             *first = rows.len();
         }
         shape
+    }
+
+    /// The rows as a tensor of their own.
+    pub fn cut_out(&self) -> Tensor {
+        self.rows
+            .as_ref()
+            .map_or_else(|| self.tensor.clone(), |r| flatscape_graph::rows(self.tensor, &r.clone().collect::<Vec<_>>()))
     }
 
     /// The elements of the array inside this tensor, if it is row-major.
@@ -60,16 +70,39 @@ impl Cut {
         cuts.then_some(Cut { inputs })
     }
 
+    /// How a graph with this interface is run row by row. Its operators may mix rows: every run has one.
+    ///
+    /// # Errors
+    /// It has no input with rows.
+    pub fn each(signature: &Signature) -> Result<Cut, EngineError> {
+        let inputs: Vec<bool> = signature.inputs.iter().map(|(_, ty)| is_batch(ty.shape.as_deref())).collect();
+        if inputs.contains(&true) {
+            return Ok(Cut { inputs });
+        }
+        let reason = "its rows cannot be run one by one: no input has the batch as leading extent";
+        Err(EngineError::Inputs { graph: signature.graph.clone(), reason: reason.to_owned() })
+    }
+
+    /// One piece per row of these inputs.
+    pub fn single_rows<'a>(&self, inputs: &[&'a Tensor]) -> Vec<Vec<Slice<'a>>> {
+        self.sliced(inputs, (0..self.rows(inputs)).map(|row| row..row + 1))
+    }
+
+    fn rows(&self, inputs: &[&Tensor]) -> usize {
+        self.inputs.iter().zip(inputs).find(|(carries, _)| **carries).map_or(0, |(_, tensor)| tensor.shape()[0])
+    }
+
+    fn sliced<'a>(&self, inputs: &[&'a Tensor], ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<Vec<Slice<'a>>> {
+        let piece = |range: Range<usize>| {
+            let slice = |(&carries, &tensor): (&bool, &&'a Tensor)| Slice { tensor, rows: carries.then(|| range.clone()) };
+            self.inputs.iter().zip(inputs).map(slice).collect()
+        };
+        ranges.into_iter().map(piece).collect()
+    }
+
     /// The micro-batches for these inputs, at least `least` rows each; a single one when the batch is too small to cut.
     pub fn pieces<'a>(&self, inputs: &[&'a Tensor], least: usize) -> Vec<Vec<Slice<'a>>> {
-        let rows = self.inputs.iter().zip(inputs).find(|(carries, _)| **carries).map_or(0, |(_, tensor)| tensor.shape()[0]);
-        cuts(rows, least)
-            .into_iter()
-            .map(|range| {
-                let slice = |(&carries, &tensor): (&bool, &&'a Tensor)| Slice { tensor, rows: carries.then(|| range.clone()) };
-                self.inputs.iter().zip(inputs).map(slice).collect()
-            })
-            .collect()
+        self.sliced(inputs, cuts(self.rows(inputs), least))
     }
 }
 
@@ -84,6 +117,9 @@ fn cuts(rows: usize, least: usize) -> Vec<Range<usize>> {
     let count = (rows / size).max(fewest).min(rows.max(1));
     (0..count).map(|i| rows * i / count..rows * (i + 1) / count).collect()
 }
+
+/// What is said where [`join`] gives `None`.
+pub(crate) const MISFIT: &str = "its micro-batches gave results that do not fit together";
 
 /// The results of the micro-batches, one above the other. `None` if the engine gave results that do not fit together.
 pub(crate) fn join(mut pieces: Vec<Vec<Tensor>>) -> Option<Vec<Tensor>> {
@@ -106,7 +142,11 @@ fn stack<T: Element>(_: &ArrayD<T>, parts: &[&Tensor]) -> Option<Tensor> {
 
 /// Whether the leading extent is the batch.
 fn leads(graph: &Graph, id: ValueId) -> bool {
-    matches!(graph.shape(id).and_then(<[Dim]>::first), Some(Dim::Symbol(symbol)) if &**symbol == "N")
+    is_batch(graph.shape(id))
+}
+
+fn is_batch(shape: Option<&[Dim]>) -> bool {
+    matches!(shape.and_then(<[Dim]>::first), Some(Dim::Symbol(symbol)) if &**symbol == "N")
 }
 
 /// Whether an operator lets one row of the batch see another. What has a fixed leading extent is the same in every micro-batch;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flatscape_graph::onnx::OwnFile;
-use flatscape_graph::{Dim, Graph, ValueType};
+use flatscape_graph::{Dim, Graph, Tensor, ValueType};
 
 use crate::{Buffer, EngineError};
 
@@ -26,6 +26,13 @@ impl Signature {
     pub fn of_file(file: &OwnFile) -> Signature {
         let port = |(name, ty): &(String, ValueType)| vec![(Arc::from(name.as_str()), ty.clone())];
         Signature { graph: file.name.clone(), inputs: port(&file.input), outputs: port(&file.output) }
+    }
+
+    /// The tensors of inputs that fit, for an engine that computes in the host's memory.
+    pub fn on_host<'b>(&self, engine: &'static str, inputs: &[&'b Buffer]) -> Result<Vec<&'b Tensor>, EngineError> {
+        self.check(inputs)?;
+        let tensors: Option<Vec<&Tensor>> = inputs.iter().map(|buffer| buffer.on_host()).collect();
+        tensors.ok_or_else(|| EngineError::run(engine, &self.graph, "an input lies on another device".to_owned()))
     }
 
     /// Whether the buffers fit: count, element types, ranks, fixed extents, and symbols that agree with each other.

@@ -111,21 +111,16 @@ struct Plan {
 
 impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
-        self.signature.check(inputs)?;
-        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
-        let tensors: Vec<&Tensor> = inputs.iter().filter_map(|b| b.on_host()).collect();
-        if tensors.len() != inputs.len() {
-            return Err(failed("an input lies on another device".to_owned()));
-        }
-        let pieces = match &self.cut {
+        let tensors = self.signature.on_host(NAME, inputs)?;
+        self.run_pieces(&match &self.cut {
             Some(cut) => cut.pieces(&tensors, 1),
             None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
-        };
-        let results =
-            self.workers.run(pieces.len(), &|i| guarded(|| self.run_piece(&pieces[i])).map_err(|e| failed(chain(&e))))?;
-        let joined =
-            rows::join(results).ok_or_else(|| failed("its micro-batches gave results that do not fit together".to_owned()))?;
-        Ok(joined.into_iter().map(Buffer::from).collect())
+        })
+    }
+
+    fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        let tensors = self.signature.on_host(NAME, inputs)?;
+        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors))
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
@@ -134,6 +129,14 @@ impl Executable for Plan {
 }
 
 impl Plan {
+    fn run_pieces(&self, pieces: &[Vec<Slice>]) -> Result<Vec<Buffer>, EngineError> {
+        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
+        let results =
+            self.workers.run(pieces.len(), &|i| guarded(|| self.run_piece(&pieces[i])).map_err(|e| failed(chain(&e))))?;
+        let joined = rows::join(results).ok_or_else(|| failed(rows::MISFIT.to_owned()))?;
+        Ok(joined.into_iter().map(Buffer::from).collect())
+    }
+
     fn run_piece(&self, piece: &[Slice]) -> TractResult<Vec<Tensor>> {
         let shapes: Shapes = piece.iter().map(Slice::shape).collect();
         let plan = self.specialise(&shapes)?;

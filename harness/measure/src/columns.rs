@@ -66,7 +66,7 @@ columns! {
     MARGIN: f64 = "margin", "z_y - max z_i over i != y at the point that decided; NaN where there is none or scores are undefined.";
     ADV_PREDICTION: i64 = "adv_prediction", "The class predicted at the point that decided; -1 where there is none.";
     ADV_TIES: bool = "adv_ties", "Whether the label's score is the largest at the point that decided and another class has the same.";
-    ADV_BATCH_DIFFERENCE: f64 = "adv_batch_difference", "As `batch_difference`, at the points that were judged; 0 where none was.";
+    ADV_BATCH_DIFFERENCE: f64 = "adv_batch_difference", "As `batch_difference`, at the point that is kept, in batches of one size; 0 where there is none, or the attack did not come to its end.";
     FLOAT32_DISTANCE: f64 = "float32_distance", "Distance of the nearest judged point at which the float32 copy of the file predicts another class than the label; NaN where there is none.";
     ROUNDED_DISTANCE: f64 = "rounded_distance", "As `float32_distance`, by the file where every result of an operator is rounded to half precision; there, scores that are undefined count, too.";
     CLAIMED: bool = "claimed", "Whether the attack's own graph saw an adversarial example.";

@@ -40,6 +40,14 @@ pub struct Settings {
     pub batch_size: usize,
 }
 
+impl Settings {
+    /// The batch size where the user chooses none.
+    ///
+    /// Measured on two cores: against 64, 20 steps of PGD on a convolutional net take 1 to 5 % less time on ONNX Runtime, PGD and Φ on
+    /// the digits models 13 % less on tract; 256 gains nothing more.
+    pub const BATCH_SIZE: u32 = 128;
+}
+
 /// What a job found, and what went wrong on the way.
 #[derive(Debug)]
 pub struct Measured {

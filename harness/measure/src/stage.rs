@@ -169,6 +169,28 @@ impl Stage {
     /// Runs on the samples `ids`. Noise that the graph names is drawn here, keyed by sample; everything else must be in
     /// `values`.
     pub fn run(&self, values: &Values, ids: &[u64], draw: &Draw) -> Result<Values, StageError> {
+        let fed = self.fed(values, ids, draw)?;
+        let borrowed: Vec<&Buffer> = fed.iter().collect();
+        let results = match self.batch {
+            None => self.executable.run(&borrowed)?,
+            Some(size) => self.in_batches_of(&borrowed, size, size)?,
+        };
+        Ok(Values(self.outputs.iter().cloned().zip(results).collect()))
+    }
+
+    /// As [`Stage::run`], every sample alone, as a batch of one. A graph that takes only batches of one other size gets every sample
+    /// with copies of itself.
+    pub fn run_each(&self, values: &Values, ids: &[u64], draw: &Draw) -> Result<Values, StageError> {
+        let fed = self.fed(values, ids, draw)?;
+        let borrowed: Vec<&Buffer> = fed.iter().collect();
+        let results = match self.batch {
+            None => self.executable.run_each(&borrowed)?,
+            Some(size) => self.in_batches_of(&borrowed, size, 1)?,
+        };
+        Ok(Values(self.outputs.iter().cloned().zip(results).collect()))
+    }
+
+    fn fed(&self, values: &Values, ids: &[u64], draw: &Draw) -> Result<Vec<Buffer>, StageError> {
         let mut fed = Vec::with_capacity(self.inputs.len());
         for (name, ty) in &self.inputs {
             fed.push(match values.get(name) {
@@ -179,26 +201,22 @@ impl Stage {
                 },
             });
         }
-        let borrowed: Vec<&Buffer> = fed.iter().collect();
-        let results = match self.batch {
-            None => self.executable.run(&borrowed)?,
-            Some(size) => self.in_batches(&borrowed, size)?,
-        };
-        Ok(Values(self.outputs.iter().cloned().zip(results).collect()))
+        Ok(fed)
     }
 }
 
 impl Stage {
-    /// Runs on batches of exactly `size` rows. Rows that are missing at the end are copies of the last one, and what they give is
-    /// dropped. Results without rows are those of the last batch.
-    fn in_batches(&self, fed: &[&Buffer], size: usize) -> Result<Vec<Buffer>, StageError> {
+    /// Runs on batches of exactly `size` rows, `taken` of which are samples. Rows that are missing are copies of the last sample, and
+    /// what they give is dropped. Results without rows are those of the last batch.
+    fn in_batches_of(&self, fed: &[&Buffer], size: usize, taken: usize) -> Result<Vec<Buffer>, StageError> {
         let fed: Vec<Tensor> = fed.iter().map(|b| b.host()).collect::<Result<_, _>>()?;
         let carries: Vec<bool> = self.inputs.iter().map(|(name, ty)| carries_rows(name, ty)).collect();
         let count = fed.iter().zip(&carries).find(|(_, carries)| **carries).map_or(0, |(t, _)| t.shape()[0]);
         let mut joined: Vec<Vec<Tensor>> = vec![Vec::new(); self.outputs.len()];
-        for start in (0..count).step_by(size.max(1)) {
-            let chosen: Vec<usize> = (start..start + size).map(|row| row.min(count - 1)).collect();
-            let kept: Vec<usize> = (0..size.min(count - start)).collect();
+        for start in (0..count).step_by(taken.max(1)) {
+            let samples = taken.min(count - start);
+            let chosen: Vec<usize> = (0..size).map(|row| start + row.min(samples - 1)).collect();
+            let kept: Vec<usize> = (0..samples).collect();
             let part = |(tensor, carries): (&Tensor, &bool)| {
                 if *carries { self.upload(&rows(tensor, &chosen)) } else { self.upload(tensor) }
             };

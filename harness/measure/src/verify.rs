@@ -93,8 +93,8 @@ pub struct Finding {
     pub prediction: Option<usize>,
     /// Whether the label's score is the largest and another class has the same.
     pub tied: bool,
-    /// How far the scores in a batch differ from those of the point alone; see [`Answer`].
-    pub difference: f64,
+    /// The scores of the point alone, as the graph gives them; empty where it was not asked.
+    pub scores: Vec<f64>,
     /// What other precisions say.
     pub others: Others,
 }
@@ -145,7 +145,14 @@ impl Verifier {
     /// # Errors
     /// The engine failed.
     pub fn logits(&self, points: &Tensor) -> Result<Vec<Vec<f64>>, AttackError> {
-        self.in_batches(points, 1)
+        let count = points.shape().first().copied().ok_or_else(wrong_logits)?;
+        let mut all = Vec::with_capacity(count);
+        let whole: Vec<usize> = (0..count).collect();
+        for part in whole.chunks(self.batch_size) {
+            let given = self.forward.run_each(&self.fed(points, part)?, &vec![0; part.len()], &DRAW)?;
+            all.extend(scores(&given, part.len())?);
+        }
+        Ok(all)
     }
 
     /// What the model says about points [n,C,H,W], each alone and in batches of these sizes. Batches are asked of the graph, whose
@@ -185,31 +192,33 @@ impl Verifier {
 
     /// Runs batches of exactly `size` points, the last one filled up with copies of its last point.
     fn in_batches(&self, points: &Tensor, size: usize) -> Result<Vec<Vec<f64>>, AttackError> {
-        let wrong = || StageError::Result { name: "logits".into() };
-        let count = points.shape().first().copied().ok_or_else(wrong)?;
+        let count = points.shape().first().copied().ok_or_else(wrong_logits)?;
         let mut all = Vec::with_capacity(count);
         for start in (0..count).step_by(size.max(1)) {
             let chosen: Vec<usize> = (start..start + size).map(|row| row.min(count - 1)).collect();
-            let mut values = Values::default();
-            values.put("x", self.forward.upload(&rows(points, &chosen))?);
-            let draw = Draw { seed: 0, component: "verify", restart: 0, step: Step::All(0) };
-            let given = self.forward.run(&values, &vec![0; size], &draw)?;
-            let logits = host(&given, "logits")?;
-            if logits.shape().first() != Some(&size) {
-                return Err(wrong().into());
-            }
-            let logits = logits.to_f64();
-            let classes = (logits.len() / size).max(1);
-            all.extend(logits.chunks(classes).take(size.min(count - start)).map(<[f64]>::to_vec));
-        }
-        if all.len() != count {
-            return Err(wrong().into());
+            let given = self.forward.run(&self.fed(points, &chosen)?, &vec![0; size], &DRAW)?;
+            all.extend(scores(&given, size)?.into_iter().take(count - start));
         }
         Ok(all)
     }
 
-    /// Judges one point per sample (`None`: nothing was offered, the sample holds). What the model says about a point alone decides;
-    /// it is asked in a batch, too.
+    fn fed(&self, points: &Tensor, chosen: &[usize]) -> Result<Values, AttackError> {
+        let mut values = Values::default();
+        values.put("x", self.forward.upload(&rows(points, chosen))?);
+        Ok(values)
+    }
+
+    /// How far the scores of points [n,C,H,W] in batches of [`Verifier::batch_size`] differ from those of each alone, which the graph
+    /// gave before; see [`Answer`].
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn differences(&self, points: &Tensor, alone: &[&[f64]]) -> Result<Vec<f64>, AttackError> {
+        let together = self.in_batches(points, self.batch_size)?;
+        Ok(alone.iter().zip(together).map(|(alone, together)| difference(alone, &together)).collect())
+    }
+
+    /// Judges one point per sample (`None`: nothing was offered, the sample holds). What the model says about a point alone decides.
     ///
     /// # Errors
     /// The engine failed, or `x0`, `y` and `points` do not belong together.
@@ -246,11 +255,28 @@ impl Verifier {
         let mut shape = x0.shape().to_vec();
         shape[0] = asked.len();
         let points = Tensor::new(&shape, pixels).ok_or_else(|| wrong("x"))?;
-        for (answer, &sample) in self.answers(&points, &[self.batch_size])?.iter().zip(&asked) {
+        for (answer, &sample) in self.answers(&points, &[])?.iter().zip(&asked) {
             findings[sample].read(answer, y[sample] as usize);
         }
         Ok(findings)
     }
+}
+
+/// The noise of a model that draws at random is the same for every point.
+const DRAW: Draw = Draw { seed: 0, component: "verify", restart: 0, step: Step::All(0) };
+
+fn wrong_logits() -> StageError {
+    StageError::Result { name: "logits".into() }
+}
+
+/// The scores that a run gave for so many points.
+fn scores(given: &Values, count: usize) -> Result<Vec<Vec<f64>>, AttackError> {
+    let logits = host(given, "logits")?;
+    if logits.shape().first() != Some(&count) {
+        return Err(wrong_logits().into());
+    }
+    let logits = logits.to_f64();
+    Ok(logits.chunks((logits.len() / count).max(1)).map(<[f64]>::to_vec).collect())
 }
 
 /// Nothing was offered.
@@ -262,7 +288,7 @@ fn unseen() -> Finding {
         margin: f64::NAN,
         prediction: None,
         tied: false,
-        difference: 0.0,
+        scores: Vec::new(),
         others: Others::default(),
     }
 }
@@ -271,7 +297,8 @@ impl Finding {
     fn read(&mut self, answer: &Answer, label: usize) {
         let scores = &answer.scores;
         (self.margin, self.prediction, self.tied) = (margin(scores, label), argmax(scores), is_tied(scores, label));
-        (self.difference, self.others) = (answer.difference, answer.others.clone());
+        self.scores = answer.others.float32.as_ref().unwrap_or(scores).clone();
+        self.others = answer.others.clone();
         self.outcome = match self.prediction {
             None => Outcome::NanInBall,
             Some(class) if class != label => Outcome::Broken,

@@ -54,7 +54,7 @@ pub struct Audit {
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
     /// Samples per batch
-    #[arg(long, default_value_t = 64, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, default_value_t = Settings::BATCH_SIZE, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch_size: u32,
     /// Samples per job, the unit that is stored and can be computed alone
     #[arg(long, default_value_t = 500, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]

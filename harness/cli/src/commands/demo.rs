@@ -39,7 +39,7 @@ impl Demo {
             metrics: vec![Request::parse("phi:grid=11,directions=1")?, Request::parse("ams")?, Request::parse("logp")?],
             landscapes: Some(Landscapes { grid: Grid { extent: Some(0.4), points: 41 }, ..Landscapes::of_audit(1) }),
             only_landscapes: false,
-            settings: Settings { seed: 0, batch_size: 64 },
+            settings: Settings { seed: 0, batch_size: Settings::BATCH_SIZE as usize },
             shard_size: 500,
             workers: 1,
             command: command_line(),

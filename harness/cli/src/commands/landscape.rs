@@ -79,7 +79,7 @@ impl Landscape {
             metrics: Vec::new(),
             landscapes: Some(Landscapes { samples: Samples::One(self.sample), directions: vec![directions], grid }),
             only_landscapes: true,
-            settings: Settings { seed: self.seed, batch_size: 64 },
+            settings: Settings { seed: self.seed, batch_size: Settings::BATCH_SIZE as usize },
             shard_size: 1,
             workers: 1,
             command: command_line(),

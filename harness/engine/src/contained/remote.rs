@@ -291,23 +291,38 @@ impl Compiled {
 
 impl Executable for Compiled {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        self.ask_to_run(false, inputs)
+    }
+
+    fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        self.ask_to_run(true, inputs)
+    }
+
+    fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
+        let host = Buffer::from(tensor.clone());
+        let Some(row_major) = host.on_host() else { return Ok(host) };
+        let kind = Kind::of(&host);
+        if bytes_of(row_major).len() <= SHORT {
+            return Ok(host);
+        }
+        let number = self.link.lock().number();
+        let what = What::Upload { graph: self.number, buffer: number, tensor: kind.clone() };
+        self.link.ask(self.generation, &self.question(what, vec![bytes_of(row_major)]))?;
+        self.held(number, &kind).ok_or_else(|| self.nonsense())
+    }
+}
+
+impl Compiled {
+    fn ask_to_run(&self, each: bool, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         self.signature.check(inputs)?;
         let local: Vec<Option<Buffer>> = inputs.iter().map(|buffer| self.brought(buffer)).collect::<Result<_, _>>()?;
-        let (mut named, mut parts) = (Vec::with_capacity(inputs.len()), Vec::new());
-        for (buffer, local) in inputs.iter().zip(&local) {
-            match local.as_ref().unwrap_or(buffer).on_host() {
-                Some(tensor) => {
-                    named.push(Input::Given(Kind::of(local.as_ref().unwrap_or(buffer))));
-                    parts.push(bytes_of(tensor));
-                }
-                None => named.extend(held_by(buffer).map(|held| Input::Held(held.number))),
-            }
-        }
+        let local: Vec<&Buffer> = inputs.iter().zip(&local).map(|(buffer, local)| local.as_ref().unwrap_or(buffer)).collect();
+        let (named, parts) = named(&local);
         let results: Vec<u64> = {
             let mut link = self.link.lock();
             self.signature.outputs.iter().map(|_| link.number()).collect()
         };
-        let what = What::Run { graph: self.number, inputs: named, results: results.clone() };
+        let what = What::Run { graph: self.number, each, inputs: named, results: results.clone() };
         let (Reply::Results(outcomes), bytes) = self.link.ask(self.generation, &self.question(what, parts))? else {
             return Err(self.nonsense());
         };
@@ -330,26 +345,26 @@ impl Executable for Compiled {
         Ok(given)
     }
 
-    fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
-        let host = Buffer::from(tensor.clone());
-        let Some(row_major) = host.on_host() else { return Ok(host) };
-        let kind = Kind::of(&host);
-        if bytes_of(row_major).len() <= SHORT {
-            return Ok(host);
-        }
-        let number = self.link.lock().number();
-        let what = What::Upload { graph: self.number, buffer: number, tensor: kind.clone() };
-        self.link.ask(self.generation, &self.question(what, vec![bytes_of(row_major)]))?;
-        self.held(number, &kind).ok_or_else(|| self.nonsense())
-    }
-}
-
-impl Compiled {
     /// A copy on the host of what another process holds: another engine, or one that ran before this one.
     fn brought(&self, buffer: &Buffer) -> Result<Option<Buffer>, EngineError> {
         let ours = |held: &Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
         if buffer.on_host().is_some() || held_by(buffer).is_some_and(ours) { Ok(None) } else { Ok(Some(buffer.host()?.into())) }
     }
+}
+
+/// How a request names tensors that are on the host or with its process, and the bytes that go with it.
+fn named<'b>(buffers: &[&'b Buffer]) -> (Vec<Input>, Vec<&'b [u8]>) {
+    let (mut named, mut parts) = (Vec::with_capacity(buffers.len()), Vec::new());
+    for buffer in buffers {
+        match buffer.on_host() {
+            Some(tensor) => {
+                named.push(Input::Given(Kind::of(buffer)));
+                parts.push(bytes_of(tensor));
+            }
+            None => named.extend(held_by(buffer).map(|held| Input::Held(held.number))),
+        }
+    }
+    (named, parts)
 }
 
 fn held_by(buffer: &Buffer) -> Option<&Held> {
@@ -372,7 +387,7 @@ impl Drop for Held {
 }
 
 impl Held {
-    fn question(what: What) -> Question<'static> {
+    fn question<'q>(what: What) -> Question<'q> {
         Question { what, parts: Vec::new(), graph: "", limit: |limits| limits.run }
     }
 
@@ -399,15 +414,18 @@ impl DeviceTensor for Held {
     }
 
     fn gathered(&self, parts: &[&Buffer], places: &[(usize, usize)]) -> Option<Result<Buffer, EngineError>> {
-        let ours = |held: &&Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
-        let held: Vec<&Held> = parts.iter().map(|buffer| held_by(buffer).filter(ours)).collect::<Option<_>>()?;
+        let ours = |held: &Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
+        if !parts.iter().all(|part| part.on_host().is_some() || held_by(part).is_some_and(ours)) {
+            return None;
+        }
         let number = self.link.lock().number();
-        let parts = held.iter().map(|held| held.number).collect();
+        let (parts, bytes) = named(parts);
         let what = What::Gather { parts, places: places.to_vec(), buffer: number };
         let mut shape = self.shape.clone();
         *shape.first_mut()? = places.len();
         let rows = Held { number, generation: self.generation, link: self.link.clone(), shape, dtype: self.dtype };
-        Some(self.link.ask(self.generation, &Held::question(what)).map(|_| Buffer::on_device(Box::new(rows))))
+        let question = Question { parts: bytes, ..Held::question(what) };
+        Some(self.link.ask(self.generation, &question).map(|_| Buffer::on_device(Box::new(rows))))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -82,15 +82,14 @@ impl Service {
                 self.buffers.insert(buffer, moved);
                 Ok((Reply::Done, Vec::new()))
             }
-            What::Run { graph, inputs, results } => self.run(graph, &inputs, &results, bytes),
+            What::Run { graph, each, inputs, results } => self.run(graph, each, &inputs, &results, bytes),
             What::Fetch { buffer } => {
                 let buffer = self.buffers.get(&buffer).ok_or_else(unknown)?.clone();
                 Ok((Reply::Tensor(Kind::of(&buffer)), vec![buffer]))
             }
             What::Gather { parts, places, buffer } => {
-                let parts: Vec<&Buffer> =
-                    parts.iter().map(|part| self.buffers.get(part).ok_or_else(unknown)).collect::<Result<_, _>>()?;
-                let rows = match Buffer::gathered(&parts, &places)? {
+                let parts = self.named(&parts, bytes)?;
+                let rows = match Buffer::gathered(&parts.iter().collect::<Vec<_>>(), &places)? {
                     Some(rows) => rows,
                     None => {
                         let hosts = parts.iter().map(|part| part.host().map(Buffer::from)).collect::<Result<Vec<_>, _>>()?;
@@ -103,11 +102,11 @@ impl Service {
         }
     }
 
-    fn run(&mut self, graph: u64, inputs: &[Input], results: &[u64], mut bytes: &[u8]) -> Answer {
-        let executable = self.graphs.get(&graph).ok_or_else(unknown)?;
-        let mut fed = Vec::with_capacity(inputs.len());
+    /// The tensors that a request names, in its order.
+    fn named(&self, inputs: &[Input], mut bytes: &[u8]) -> Result<Vec<Buffer>, Trouble> {
+        let mut named = Vec::with_capacity(inputs.len());
         for input in inputs {
-            fed.push(match input {
+            named.push(match input {
                 Input::Held(buffer) => self.buffers.get(buffer).ok_or_else(unknown)?.clone(),
                 Input::Given(kind) => {
                     let (own, rest) = kind.size().and_then(|n| bytes.split_at_checked(n)).ok_or_else(unknown)?;
@@ -116,7 +115,14 @@ impl Service {
                 }
             });
         }
-        let given = executable.run(&fed.iter().collect::<Vec<_>>())?;
+        Ok(named)
+    }
+
+    fn run(&mut self, graph: u64, each: bool, inputs: &[Input], results: &[u64], bytes: &[u8]) -> Answer {
+        let executable = self.graphs.get(&graph).ok_or_else(unknown)?;
+        let fed = self.named(inputs, bytes)?;
+        let fed: Vec<&Buffer> = fed.iter().collect();
+        let given = if each { executable.run_each(&fed)? } else { executable.run(&fed)? };
         let (mut outcomes, mut short) = (Vec::with_capacity(given.len()), Vec::new());
         for (buffer, &number) in given.into_iter().zip(results) {
             let kind = Kind::of(&buffer);

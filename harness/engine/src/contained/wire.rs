@@ -29,12 +29,12 @@ pub(super) enum What {
     CompileFile { graph: u64 },
     /// The tensor follows.
     Upload { graph: u64, buffer: u64, tensor: Kind },
-    /// Tensors that are given follow, in order. Results that stay have these numbers.
-    Run { graph: u64, inputs: Vec<Input>, results: Vec<u64> },
+    /// Tensors that are given follow, in order. Results that stay have these numbers. Every row may be run alone.
+    Run { graph: u64, each: bool, inputs: Vec<Input>, results: Vec<u64> },
     /// The bytes of a buffer are wanted.
     Fetch { buffer: u64 },
-    /// A new buffer of these rows of these buffers.
-    Gather { parts: Vec<u64>, places: Vec<(usize, usize)>, buffer: u64 },
+    /// A new buffer of these rows of these tensors, of which those that are given follow, in order.
+    Gather { parts: Vec<Input>, places: Vec<(usize, usize)>, buffer: u64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -85,27 +85,23 @@ impl Sessions {
 
 impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
-        self.signature.check(inputs)?;
-        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
-        let tensors: Vec<&Tensor> = inputs.iter().filter_map(|b| b.on_host()).collect();
-        if tensors.len() != inputs.len() {
-            return Err(failed("an input lies on another device".to_owned()));
-        }
+        let tensors = self.signature.on_host(NAME, inputs)?;
         let pieces = match &self.cut {
             Some(cut) => cut.pieces(&tensors, LEAST_ROWS),
             None => Vec::new(),
         };
-        let results = match &pieces[..] {
+        match &pieces[..] {
             [] | [_] => {
                 let whole: Vec<Slice> = tensors.iter().map(|t| Slice::whole(t)).collect();
-                self.run_piece(Width::Wide, &whole).map(|only| vec![only])
+                self.joined(self.run_piece(Width::Wide, &whole).map(|only| vec![only]))
             }
-            many => self.runtime.workers.run(many.len(), &|i| self.run_piece(Width::Narrow, &many[i])),
-        };
-        let results = results.map_err(|e| failed(e.to_string()))?;
-        let joined =
-            rows::join(results).ok_or_else(|| failed("its micro-batches gave results that do not fit together".to_owned()))?;
-        Ok(joined.into_iter().map(Buffer::from).collect())
+            many => self.run_pieces(many),
+        }
+    }
+
+    fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        let tensors = self.signature.on_host(NAME, inputs)?;
+        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors))
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
@@ -122,6 +118,17 @@ impl Plan {
         DOMAIN_IS_KNOWN.store(true, Ordering::Release);
         drop(first);
         Ok(session)
+    }
+
+    fn run_pieces(&self, pieces: &[Vec<Slice>]) -> Result<Vec<Buffer>, EngineError> {
+        self.joined(self.runtime.workers.run(pieces.len(), &|i| self.run_piece(Width::Narrow, &pieces[i])))
+    }
+
+    fn joined(&self, results: ort::Result<Vec<Vec<Tensor>>>) -> Result<Vec<Buffer>, EngineError> {
+        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
+        rows::join(results.map_err(|e| failed(e.to_string()))?)
+            .map(|joined| joined.into_iter().map(Buffer::from).collect())
+            .ok_or_else(|| failed(rows::MISFIT.to_owned()))
     }
 
     fn run_piece(&self, width: Width, piece: &[Slice]) -> ort::Result<Vec<Tensor>> {

@@ -18,7 +18,7 @@ use ort::value::DynValue;
 use super::{NAME, Runtime, value};
 use crate::buffer::DeviceTensor;
 use crate::engine::{CompileOptions, Device, Engine, Executable};
-use crate::rows::Slice;
+use crate::rows::{self, Cut, Slice};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
 
@@ -83,6 +83,19 @@ impl Executable for Plan {
         self.signature.check(inputs)?;
         let values = self.run_bound(inputs).map_err(|e| EngineError::run(NAME, &self.signature.graph, e.to_string()))?;
         Ok(values.into_iter().map(|value| Buffer::on_device(Box::new(value))).collect())
+    }
+
+    fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
+        self.signature.check(inputs)?;
+        let tensors: Vec<Tensor> = inputs.iter().map(|buffer| buffer.host()).collect::<Result<_, _>>()?;
+        let mut results = Vec::new();
+        for piece in Cut::each(&self.signature)?.single_rows(&tensors.iter().collect::<Vec<_>>()) {
+            let row: Vec<Buffer> = piece.iter().map(|slice| Buffer::from(slice.cut_out())).collect();
+            let given = self.run(&row.iter().collect::<Vec<_>>())?;
+            results.push(given.iter().map(Buffer::host).collect::<Result<_, _>>()?);
+        }
+        let failed = || EngineError::run(NAME, &self.signature.graph, rows::MISFIT.to_owned());
+        Ok(rows::join(results).ok_or_else(failed)?.into_iter().map(Buffer::from).collect())
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {

@@ -37,6 +37,31 @@ fn micro_batches_give_the_bytes_of_whole_runs() {
     }
 }
 
+/// The mean of the batch is taken off, so that a row of a batch has another result than a row alone.
+#[test]
+fn rows_run_alone_do_not_see_each_other() {
+    let b = Builder::new(Graph::new("mixes"));
+    let x = b.input("x", batch(&[3]));
+    let shift = b.input("shift", ValueType::fixed(DType::F32, &[3]));
+    b.output("y", x - x.mean(&[0], true) + shift);
+    let graph = b.into_graph();
+    let x = Tensor::new(&[2, 3], vec![1f32, 2.0, 3.0, -1.0, 0.0, 1.0]).unwrap();
+    let shift = Tensor::new(&[3], vec![0f32, 1.0, 2.0]).unwrap();
+    let buffers = [Buffer::from(x), Buffer::from(shift.clone())];
+    for engine in engines() {
+        let compiled = engine.compile(&graph, &CompileOptions::default()).unwrap();
+        let given = compiled.run_each(&buffers.iter().collect::<Vec<_>>()).unwrap();
+        let alone = given[0].host().unwrap();
+        assert_eq!(alone, Tensor::new(&[2, 3], vec![0f32, 1.0, 2.0, 0.0, 1.0, 2.0]).unwrap(), "{}", engine.name());
+        let fixed = Builder::new(Graph::new("fixed"));
+        let s = fixed.input("s", ValueType::fixed(DType::F32, &[3]));
+        fixed.output("y", s.relu());
+        let compiled = engine.compile(&fixed.into_graph(), &CompileOptions::default()).unwrap();
+        let refused = compiled.run_each(&[&Buffer::from(shift.clone())]).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("its rows cannot be run one by one"), "{refused}");
+    }
+}
+
 /// A convolution, its gradient and a layer behind it: everything that is split among threads.
 #[test]
 fn the_number_of_threads_changes_no_byte() {

@@ -66,7 +66,7 @@ impl Programmed {
             verdicts.take(&active, proposals)?;
         }
         verdicts.all_seen();
-        Ok(())
+        verdicts.ask_in_batches()
     }
 }
 

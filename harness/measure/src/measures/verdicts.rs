@@ -55,6 +55,7 @@ pub(crate) struct Verdicts<'g> {
     grid: Option<Vec<Option<Judged>>>,
     spent: Vec<Proposal>,
     rejected: Vec<i64>,
+    /// How far the scores in a batch differ from those alone at the points that are kept; 0 where that was not asked.
     difference: Vec<f64>,
     /// Distances of the nearest points that break the float32 copy of the file, and the file with every result rounded.
     others: [Vec<f64>; 2],
@@ -90,6 +91,22 @@ impl<'g> Verdicts<'g> {
     /// Every sample that is to be attacked has been.
     pub fn all_seen(&mut self) {
         self.seen.fill(true);
+    }
+
+    /// Asks about the points that are kept in batches, too.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn ask_in_batches(&mut self) -> Result<(), AttackError> {
+        let judged = self.best.iter().enumerate().filter_map(|(i, judged)| Some((i, judged.as_ref()?)));
+        let asked: Vec<(usize, &Judged)> = judged.filter(|(_, j)| !j.finding.scores.is_empty()).collect();
+        let points = stacked(asked.iter().map(|(_, j)| j.point.x.clone()).collect(), &self.batch.x0)?;
+        let alone: Vec<&[f64]> = asked.iter().map(|(_, j)| j.finding.scores.as_slice()).collect();
+        let found = self.on.verifier.differences(&points, &alone)?;
+        for ((sample, _), difference) in asked.iter().zip(found) {
+            self.difference[*sample] = difference;
+        }
+        Ok(())
     }
 
     fn is_done(&self, sample: usize) -> bool {
@@ -147,7 +164,6 @@ impl<'g> Verdicts<'g> {
         let tolerated = conditions.threat.tolerated();
         for (((&sample, mut finding), point), proposal) in samples.iter().zip(judged).zip(&points).zip(proposals) {
             self.rejected[sample] += i64::from(finding.rejection.is_some());
-            self.difference[sample] = self.difference[sample].max(finding.difference);
             other_precisions(&mut self.others, sample, &finding, self.batch.y[sample]);
             self.spent[sample].claimed |= proposal.claimed;
             // undefined scores count in the ball only
