@@ -12,6 +12,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -23,6 +24,7 @@ use flatscape_intake::model::{Intake, Model};
 use flatscape_intake::scores::argmax;
 use flatscape_measure::attack::{Attack, Batch, Keep, Proposal, Restart, Ruling};
 use flatscape_measure::link::Link;
+use flatscape_measure::prepared::Settings as BatchSettings;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Verifier;
 
@@ -54,10 +56,10 @@ fn main() -> Fallible<()> {
     let [model, data] = &names[..] else { return Err("write attack-step MODEL DATA".into()) };
     let contained = worker.map(|program| -> Fallible<_> {
         let process = EngineProcess { program, ..EngineProcess::this_program(true)? };
-        Ok(flatscape_engine::open(&Settings { process: Some(process), ..engine.clone() })?)
+        opened(&Settings { process: Some(process), ..engine.clone() }, "in a process of its own")
     });
-    let engine = flatscape_engine::open(&engine)?;
     let contained = contained.transpose()?;
+    let engine = opened(&engine, "in this process")?;
     let data = Dataset::load(&Request { data_dir, limit: Some(images), ..Request::new(data) })?;
     let model = Model::load(model, &Intake::default(), &data, engine.as_ref())?;
     let threat = ThreatModel::parse(&format!("linf:{eps}"), false)?;
@@ -82,6 +84,14 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
+/// Opens an engine and says how long that took.
+fn opened(settings: &Settings, place: &str) -> Fallible<Arc<dyn Engine>> {
+    let started = Instant::now();
+    let engine = flatscape_engine::open(settings)?;
+    println!("{} opened {place} in {:.3} s", engine.name(), started.elapsed().as_secs_f64());
+    Ok(engine)
+}
+
 /// The images that are classified correctly.
 fn right(engine: &dyn Engine, model: &Model, data: &Dataset, threat: &ThreatModel) -> Fallible<Batch> {
     let verifier = Verifier::new(engine, &model.graph, threat, 33)?;
@@ -102,7 +112,13 @@ fn line(
 ) -> Fallible<String> {
     let link = Link { steps: program.steps, ..Link::of(&model.graph, threat) };
     let attack = Attack::compile(engine, &link, program, "attack-step", false, keep)?;
-    let restart = Restart { seed: 0, eps: threat.eps, number: 0, batch_size: 64, stop: &AtomicBool::new(false) };
+    let restart = Restart {
+        seed: 0,
+        eps: threat.eps,
+        number: 0,
+        batch_size: BatchSettings::BATCH_SIZE as usize,
+        stop: &AtomicBool::new(false),
+    };
     let started = Instant::now();
     let pixels: usize = model.shape.iter().product();
     let (before, mut stepped, mut claimed) = (bytes_read(), 0, 0);

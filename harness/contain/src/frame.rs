@@ -20,6 +20,9 @@ impl Most {
     pub const TRUSTED: Most = Most { words: 1 << 30, bytes: 1 << 40 };
 }
 
+/// Parts of a frame are written together up to so many bytes; a socket of the system holds more.
+const ONE_WRITE: usize = 1 << 17;
+
 /// Writes one frame; `parts` are its raw bytes, one after the other.
 ///
 /// # Errors
@@ -32,13 +35,15 @@ pub fn send(to: &mut impl Write, message: &impl Serialize, parts: &[&[u8]]) -> i
     head.extend_from_slice(&length.to_le_bytes());
     head.extend_from_slice(&bytes.to_le_bytes());
     head.extend_from_slice(&words);
-    // a short frame goes in one write
-    let mut parts = parts.iter();
-    if bytes <= 4096 {
-        parts.by_ref().for_each(|part| head.extend_from_slice(part));
+    // what is short goes in one write: every write wakes the reader
+    for part in parts {
+        if head.len() + part.len() > ONE_WRITE {
+            to.write_all(&head)?;
+            head.clear();
+        }
+        if part.len() > ONE_WRITE { to.write_all(part)? } else { head.extend_from_slice(part) }
     }
     to.write_all(&head)?;
-    parts.try_for_each(|part| to.write_all(part))?;
     to.flush()
 }
 
@@ -61,12 +66,15 @@ pub fn receive<T: DeserializeOwned>(from: &mut impl Read, most: Most) -> io::Res
     Ok((message, bytes))
 }
 
-/// Grows with what really arrives, so that an announced length costs nothing.
+/// Grows with what really arrives, so that an announced length costs no more than a MiB.
 fn read_all(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
-    let mut data = Vec::with_capacity(length.min(1 << 20) as usize);
-    let mut limited = from.take(length);
-    limited.read_to_end(&mut data)?;
-    if data.len() as u64 == length { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let mut data = Vec::new();
+    while (data.len() as u64) < length {
+        let read = data.len();
+        data.resize(read + (length - read as u64).min(1 << 20) as usize, 0);
+        from.read_exact(&mut data[read..])?;
+    }
+    Ok(data)
 }
 
 fn too_long() -> io::Error {
@@ -86,9 +94,10 @@ mod tests {
         let (back, bytes) = receive::<(f64, String)>(&mut pipe.as_slice(), SMALL).unwrap();
         assert_eq!((back.0.to_bits(), back.1.as_str(), bytes.as_slice()), ((0.1f64 + 0.2).to_bits(), "pgd", b"abc".as_slice()));
         let mut pipe = Vec::new();
-        send(&mut pipe, &(), &[&[1; 5000], &[2; 10]]).unwrap();
-        let (_, bytes) = receive::<()>(&mut pipe.as_slice(), Most { bytes: 5010, ..SMALL }).unwrap();
-        assert_eq!((bytes.len(), bytes[4999], bytes[5000]), (5010, 1, 2));
+        let parts = [vec![1; 5000], vec![2; 10], vec![3; 3 << 20], vec![4; 7], vec![5; ONE_WRITE]];
+        send(&mut pipe, &(), &parts.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+        let (_, bytes) = receive::<()>(&mut pipe.as_slice(), Most { bytes: 4 << 20, ..SMALL }).unwrap();
+        assert_eq!(bytes, parts.concat());
     }
 
     #[test]
