@@ -1,7 +1,7 @@
-/* flatscape_plugin.h: the plugin interface of flatscape, 0.2. C99 to C23, C++11 and later.
+/* flatscape_plugin.h: the plugin interface of flatscape, 0.3. C99 to C23, C++11 and later.
 
    A plugin is a shared library that exports flatscape_plugin(). It describes components (attacks,
-   metrics). For a component and its arguments it builds a program: a few small ONNX graphs that
+   metrics, trainers, optimizers). For a component and its arguments it builds a program: a few small ONNX graphs that
    flatscape links to the model and its gradient, and runs. A graph names what it wants as inputs:
    `grad`, `logits`, `eps`, `noise_uniform`. plugins/README.md lists the names and functions.
 
@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 #define FS_ABI_MAJOR 0u
-#define FS_ABI_MINOR 2u
+#define FS_ABI_MINOR 3u
 
 #if defined(_WIN32)
 #define FS_EXPORT __declspec(dllexport)
@@ -90,14 +90,19 @@ typedef struct fs_task { /* what the component will be used for */
     double eps, lo, hi;  /* radius and box. Graphs read `eps`, `lo`, `hi`; these choose a structure */
 } fs_task;
 
-/* Roles of graphs; FS_ADVERSARY and FS_COST belong to trainers, FS_UPDATE to optimizers. */
+/* Roles of graphs. Trainers have FS_ADVERSARY, FS_COST, FS_REPLAY; optimizers FS_UPDATE; both FS_PERTURB. */
 enum { FS_OBJECTIVE = 1, FS_COTANGENT = 2, FS_INIT = 3, FS_STEP = 4, FS_EMIT = 5, FS_PROBE = 6,
-       FS_OBSERVE = 7, FS_ADVERSARY = 8, FS_COST = 9, FS_UPDATE = 10 };
+       FS_OBSERVE = 7, FS_ADVERSARY = 8, FS_COST = 9, FS_UPDATE = 10, FS_PERTURB = 11, FS_REPLAY = 12 };
 
 /* Formats: a serialised ModelProto of opset 18, or ONNX text: `step (float[N,D] x0) => (x_next) {...}` */
 enum { FS_ONNX = 1, FS_TEXT_GRAPH = 2 };
 
 typedef struct fs_graph { int32_t role; int32_t format; fs_bytes bytes; } fs_graph; /* fixed */
+
+/* Data of trainers: the images; these and an adversarial example of each, made once before the first step or
+   for every batch. While a trainer attacks, batch normalisation has its running statistics or the batch's. */
+enum { FS_CLEAN = 0, FS_ADVERSARIAL_ONCE = 1, FS_ADVERSARIAL_ONLINE = 2 };
+enum { FS_BN_EVAL = 0, FS_BN_TRAIN = 1 };
 
 typedef struct fs_program { /* filled in by `build`; the host sets `size` and zeroes the rest */
     size_t size;
@@ -105,7 +110,9 @@ typedef struct fs_program { /* filled in by `build`; the host sets `size` and ze
     size_t graph_count;
     uint32_t steps, restarts; /* of attacks; 0 means 1 */
     uint32_t probes;          /* of metrics with a `probe` graph */
-    uint32_t replays;         /* of trainers */
+    uint32_t replays;         /* of trainers with a `replay` graph: how often a batch is used in a row */
+    int32_t data, bn_attack;  /* of trainers: FS_CLEAN ..., FS_BN_EVAL ... */
+    fs_string attack;         /* of trainers: the inner attack as users write it, pgd:steps=10; empty: none */
     void *owner;              /* the plugin's */
     void (*release)(struct fs_program *program); /* frees it, called once; null: it is static */
 } fs_program;
@@ -116,7 +123,7 @@ enum { FS_BUDGET = 0, FS_MINIMAL = 1 };
 /* Iterates of attacks: the host projects every x_next to ball and box, or checks the last point only. */
 enum { FS_INSIDE = 0, FS_FREE = 1 };
 
-typedef struct fs_component { /* one attack or one metric */
+typedef struct fs_component { /* one attack, metric, trainer or optimizer */
     size_t size;
     int32_t kind;
     int32_t goal, iterates, reserved; /* of attacks; reserved is 0 */

@@ -64,14 +64,7 @@ fn main() -> Fallible<()> {
     let model = Model::load(model, &Intake::default(), &data, engine.as_ref())?;
     let threat = ThreatModel::parse(&format!("linf:{eps}"), false)?;
     let batch = right(engine.as_ref(), &model, &data, &threat)?;
-    let program = Program {
-        graphs: vec![(Role::Step, text::parse(STEP)?)],
-        steps,
-        restarts: 1,
-        probes: 0,
-        replays: 1,
-        sha256: String::new(),
-    };
+    let program = Program::new(vec![(Role::Step, text::parse(STEP)?)], steps);
     println!("{} correct images, {steps} steps at linf:{eps}, {}", batch.len(), engine.info().name);
     for _ in 0..rounds {
         for (keep, name) in [(Keep::Last, "last"), (Keep::Nearest, "nearest"), (Keep::FirstSuccess, "first success")] {

@@ -163,21 +163,8 @@ fn metrics_from_the_templates_measure_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let alone = installed(folder.path());
     let mut found = Vec::new();
-    for (name, language) in [("mean-loss", "c"), ("mean-loss", "rust")] {
-        let into = folder.path().join(language);
-        std::fs::create_dir(&into).expect("a folder");
-        let into = into.display().to_string();
-        let arguments = ["plugins", "new", name, "--lang", language, "--kind", "metric", "--into", &into];
-        let made = command_of(&alone, folder.path(), &arguments).output().expect("it starts");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let source = Path::new(&into).join(name);
-        let library = if language == "c" {
-            let library = source.join(format!("libflatscape_mean_loss{}", std::env::consts::DLL_SUFFIX));
-            compile(&source.join("mean_loss.c"), &source, &library);
-            library
-        } else {
-            built_by_cargo(&source, "mean_loss")
-        };
+    for language in ["c", "rust"] {
+        let library = from_template(&alone, folder.path(), "mean-loss", language, "metric");
         let file = library.to_str().expect("a path");
         let checked = Run::new(&["plugins", "check", file]).expect(0);
         assert!(checked.said().contains("finite numbers") && !checked.said().contains("FAIL"), "{}", checked.said());
@@ -187,6 +174,23 @@ fn metrics_from_the_templates_measure_the_same() {
     assert!(found[0] > 0.0 && (found[0] / found[1] - 1.0).abs() < 1e-9, "{found:?}");
     let refused = Run::new(&["plugins", "new", "x", "--kind", "metrics"]).expect(2);
     assert!(refused.said().contains("did you mean \"metric\"?"), "{}", refused.said());
+}
+
+/// The library of a plugin that `plugins new` wrote and that was built as its page says.
+fn from_template(program: &Path, folder: &Path, name: &str, language: &str, kind: &str) -> PathBuf {
+    let into = folder.join(language);
+    std::fs::create_dir(&into).expect("a folder");
+    let into = into.display().to_string();
+    let arguments = ["plugins", "new", name, "--lang", language, "--kind", kind, "--into", &into];
+    let made = command_of(program, folder, &arguments).output().expect("it starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (source, file) = (Path::new(&into).join(name), name.replace('-', "_"));
+    if language != "c" {
+        return built_by_cargo(&source, &file);
+    }
+    let library = source.join(format!("libflatscape_{file}{}", std::env::consts::DLL_SUFFIX));
+    compile(&source.join(format!("{file}.c")), &source, &library);
+    library
 }
 
 /// Compiles a plugin of one C file.

@@ -13,7 +13,7 @@ pub use oracle::*;
 /// `FS_ABI_MAJOR`
 pub const ABI_MAJOR: u32 = 0;
 /// `FS_ABI_MINOR`
-pub const ABI_MINOR: u32 = 2;
+pub const ABI_MINOR: u32 = 3;
 /// The one exported symbol: a [`PluginEntry`].
 pub const SYMBOL: &str = "flatscape_plugin";
 
@@ -74,6 +74,10 @@ constants! { i32:
     COST = 9,
     /// Role of optimizers: the next parameter.
     UPDATE = 10,
+    /// Role of trainers and optimizers: the parameter at which the gradient is taken again.
+    PERTURB = 11,
+    /// Role of trainers: the next perturbation of a slot of the batch.
+    REPLAY = 12,
 }
 constants! { i32:
     /// Format: a serialised `ModelProto`.
@@ -90,6 +94,20 @@ constants! { i32:
     TRAINER = 3,
     /// Kind of component.
     OPTIMIZER = 4,
+}
+constants! { i32:
+    /// Data of a trainer: the images.
+    CLEAN = 0,
+    /// Data of a trainer: the images, and one adversarial example of each, made before the first step.
+    ADVERSARIAL_ONCE = 1,
+    /// Data of a trainer: the images of a batch, and an adversarial example of each, made in every step.
+    ADVERSARIAL_ONLINE = 2,
+}
+constants! { i32:
+    /// Batch normalisation while a trainer attacks: running statistics.
+    BN_EVAL = 0,
+    /// Batch normalisation while a trainer attacks: statistics of the batch.
+    BN_TRAIN = 1,
 }
 constants! { i32:
     /// Goal: the worst point in the ball.
@@ -224,7 +242,7 @@ pub struct FsTask {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct FsGraph {
-    /// [`OBJECTIVE`] … [`UPDATE`]
+    /// [`OBJECTIVE`] … [`REPLAY`]
     pub role: i32,
     /// [`ONNX`] or [`TEXT_GRAPH`]
     pub format: i32,
@@ -248,8 +266,14 @@ pub struct FsProgram {
     pub restarts: u32,
     /// Probes of a metric.
     pub probes: u32,
-    /// Replays of a trainer.
+    /// Replays of a trainer: how often each batch is used in a row.
     pub replays: u32,
+    /// Of a trainer: [`CLEAN`], [`ADVERSARIAL_ONCE`] or [`ADVERSARIAL_ONLINE`].
+    pub data: i32,
+    /// Of a trainer: [`BN_EVAL`] or [`BN_TRAIN`].
+    pub bn_attack: i32,
+    /// Of a trainer: its inner attack as users write one, `pgd:steps=10`; empty: none.
+    pub attack: FsString,
     /// The plugin's.
     pub owner: *mut c_void,
     /// Frees what `build` made; null: everything is static.
@@ -262,7 +286,7 @@ pub type Build =
 /// `fs_component.extension`
 pub type Extension = unsafe extern "C" fn(component: *const FsComponent, id: FsString) -> *const c_void;
 
-/// `fs_component`: one attack or one metric.
+/// `fs_component`: one attack, metric, trainer or optimizer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct FsComponent {

@@ -21,13 +21,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 4] = [Kind::Attack, Kind::Metric, Kind::Trainer, Kind::Optimizer];
+
     /// The word for it in messages.
     pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Its number in the interface.
+    pub(crate) fn code(self) -> i32 {
+        self.row().1
+    }
+
+    fn row(self) -> (&'static str, i32) {
         match self {
-            Kind::Attack => "attack",
-            Kind::Metric => "metric",
-            Kind::Trainer => "trainer",
-            Kind::Optimizer => "optimizer",
+            Kind::Attack => ("attack", flatscape_abi::ATTACK),
+            Kind::Metric => ("metric", flatscape_abi::METRIC),
+            Kind::Trainer => ("trainer", flatscape_abi::TRAINER),
+            Kind::Optimizer => ("optimizer", flatscape_abi::OPTIMIZER),
         }
     }
 }
@@ -69,7 +81,7 @@ pub struct Plugin {
     pub notes: Vec<String>,
 }
 
-/// An attack or a metric that is offered.
+/// An attack, a metric, a trainer or an optimizer that is offered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Component {
     /// As its plugin calls it.
@@ -151,7 +163,32 @@ pub const STANDARD: &str = "standard";
 
 /// Ids that belong to the plugin that comes with the program: another plugin may offer such a component, and it is then reached
 /// as `plugin/id` alone.
-pub const RESERVED: &[&str] = &["fgsm", "pgd", "logp", "ams", "phi", "likelihood-landscape"];
+pub const RESERVED: &[&str] = &[
+    "fgsm",
+    "pgd",
+    "logp",
+    "ams",
+    "phi",
+    "likelihood-landscape",
+    "standard",
+    "adversarial",
+    "trades",
+    "mart",
+    "free",
+    "fast",
+    "jacobian",
+    "amsreg",
+    "exact-ams",
+    "attack-ams",
+    "input-gradient",
+    "static-augmentation",
+    "sam",
+    "awp",
+    "fam",
+    "sgd",
+    "adam",
+    "adamw",
+];
 
 /// Names that every component of a kind understands without declaring them: the host reads these arguments itself.
 pub const HOST_ARGUMENTS: &[(Kind, &str)] = &[(Kind::Metric, "at"), (Kind::Attack, "target"), (Kind::Attack, "on")];
@@ -175,7 +212,8 @@ pub(crate) fn admit(plugin: Plugin, description: Description) -> Result<(Arc<Plu
     let mut components: Vec<Component> = Vec::with_capacity(description.components.len());
     for described in description.components {
         let id = described.id.clone();
-        if components.iter().any(|c| c.id == id) {
+        let twice = components.iter().any(|c| c.id == id && c.kind.code() == described.kind);
+        if twice {
             return Err(refuse(format!("it offers {} twice", shown(&id))));
         }
         let component = admit_component(described, &plugin)
@@ -187,13 +225,8 @@ pub(crate) fn admit(plugin: Plugin, description: Description) -> Result<(Arc<Plu
 
 fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Component, String> {
     check_id(&described.id).map_err(|clause| format!("its id {clause}"))?;
-    let kind = match described.kind {
-        flatscape_abi::ATTACK => Kind::Attack,
-        flatscape_abi::METRIC => Kind::Metric,
-        flatscape_abi::TRAINER => Kind::Trainer,
-        flatscape_abi::OPTIMIZER => Kind::Optimizer,
-        other => return Err(format!("{other} is not a kind of component")),
-    };
+    let kind = Kind::ALL.into_iter().find(|kind| kind.code() == described.kind);
+    let kind = kind.ok_or_else(|| format!("{} is not a kind of component", described.kind))?;
     let goal = match described.goal {
         flatscape_abi::BUDGET => Goal::Budget,
         flatscape_abi::MINIMAL => Goal::Minimal,
@@ -208,6 +241,9 @@ fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Compone
     check_text(&described.source, 500).map_err(|clause| format!("its source {clause}"))?;
     if !described.builds && described.extensions.is_empty() {
         return Err("it has neither `build` nor an extension that runs".into());
+    }
+    if matches!(kind, Kind::Trainer | Kind::Optimizer) && (!described.builds || !described.extensions.is_empty()) {
+        return Err(format!("it is of kind {} and must have `build` and no extension", kind.name()));
     }
     if described.params.len() > MOST_PARAMS {
         return Err(format!("it declares {} parameters; at most {MOST_PARAMS} are possible", described.params.len()));

@@ -20,6 +20,8 @@ mod service;
 mod session;
 mod task;
 mod template;
+#[cfg(test)]
+mod training_tests;
 mod wire;
 mod worker;
 
@@ -31,9 +33,9 @@ pub use names::Noise;
 pub use oracle::{Batch, Law, Oracle, OracleError};
 pub use params::{Argument, Arguments, Param, ParamType, Value, parse_float};
 pub use plugins::Plugins;
-pub use program::{Program, Role};
+pub use program::{AttackStatistics, Program, Role, TrainingData};
 pub use search::{PLUGIN_PATH, Search};
 pub use session::{Limits, Note, PLUGIN_MEMORY, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;
-pub use template::{Language, kind_named, new_plugin};
+pub use template::{Language, Template, new_plugin};
 pub use worker::worker_main;

@@ -2,43 +2,23 @@
 //! like and who may use it; how it is computed is the linker's business.
 
 use flatscape_abi::names::Form::*;
-use flatscape_abi::names::{Form, INPUTS, OUTPUTS, OutputName};
+use flatscape_abi::names::{Form, INPUTS, InputName, OUTPUTS, OutputName};
 use flatscape_graph::{DType, Dim, Graph, ValueId};
 
 use crate::component::{Component, Kind};
 use crate::error::{nearest, shown};
 use crate::oracle::Law;
 use crate::params::{Arguments, Value};
-use crate::program::{Program, Role};
+use crate::program::{AttackStatistics, Program, Role, TrainingData};
 use crate::task::Task;
 
-use Role::{Cotangent, Emit, Init, Objective, Observe, Probe, Step};
+use Role::{Adversary, Cost, Cotangent, Emit, Init, Objective, Observe, Perturb, Probe, Replay, Step, Update};
 
 /// Operators that draw: what they would draw cannot be repeated.
 const DRAWING: &[&str] = &["RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"];
 
-/// The code of a role in the tables.
-fn role_code(role: Role) -> i32 {
-    match role {
-        Objective => flatscape_abi::OBJECTIVE,
-        Cotangent => flatscape_abi::COTANGENT,
-        Init => flatscape_abi::INIT,
-        Step => flatscape_abi::STEP,
-        Emit => flatscape_abi::EMIT,
-        Probe => flatscape_abi::PROBE,
-        Observe => flatscape_abi::OBSERVE,
-    }
-}
-
-/// The code of a kind of component in the tables.
-fn kind_code(kind: Kind) -> i32 {
-    match kind {
-        Kind::Attack => flatscape_abi::ATTACK,
-        Kind::Metric => flatscape_abi::METRIC,
-        Kind::Trainer => flatscape_abi::TRAINER,
-        Kind::Optimizer => flatscape_abi::OPTIMIZER,
-    }
-}
+/// What a cost may name that says nothing about the model.
+const NOT_OF_THE_MODEL: &[&str] = &["x0", "x", "x_adv", "y", "k", "eps", "lo", "hi", "noise_", "shared_noise_", "arg_"];
 
 /// A `noise_<law>_<stream>` or `shared_noise_<law>_<stream>` input, taken apart. Without a stream it is the empty one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,12 +57,14 @@ pub(crate) fn check(component: &Component, arguments: &Arguments, task: &Task, p
     match component.kind {
         Kind::Attack if !has(Init) && !has(Step) && !has(Emit) => return Err("its program proposes no point".into()),
         Kind::Metric if !has(Emit) => return Err("its program has no emit graph and so no column".into()),
-        Kind::Trainer | Kind::Optimizer => return Err(format!("this version runs no {}", component.kind.name())),
+        Kind::Trainer if !has(Cost) => return Err("its program has no cost graph, so there is nothing to minimise".into()),
+        Kind::Optimizer if !has(Update) => return Err("its program has no update graph".into()),
         _ => {}
     }
     if has(Observe) != has(Probe) {
         return Err("probe and observe go together, and one of them is missing".into());
     }
+    adversarial(component.kind, program)?;
     for (role, graph) in &program.graphs {
         let checked = Checked { component, arguments, task, program, role: *role, graph };
         checked.operators().and_then(|()| checked.inputs()).and_then(|()| checked.outputs()).map_err(|clause| {
@@ -91,6 +73,50 @@ pub(crate) fn check(component: &Component, arguments: &Arguments, task: &Task, p
         })?;
     }
     Ok(())
+}
+
+/// Where the points of a trainer come from: the fields of its program and the names of its cost must fit together.
+fn adversarial(kind: Kind, program: &Program) -> Result<(), String> {
+    let has = |role: Role| program.graph(role).is_some();
+    let (attack, clean) = (program.attack.is_some(), program.data == TrainingData::Clean);
+    if kind != Kind::Trainer {
+        return match attack || !clean || program.bn_attack != AttackStatistics::Eval {
+            true => Err(format!("it states an inner attack or training data, and it is of kind {}", kind.name())),
+            false => Ok(()),
+        };
+    }
+    let cost = program.graphs(Cost).flat_map(|graph| graph.inputs().iter().map(|&id| &*graph.value(id).name));
+    let at_x_adv = cost.into_iter().find(|name| name.ends_with("_adv"));
+    match at_x_adv {
+        Some(name) if !attack && !has(Replay) => {
+            Err(format!("its cost graph names \"{}\", and it has neither an inner attack nor a replay graph", shown(name)))
+        }
+        Some(name) if !clean => {
+            Err(format!("its cost graph names \"{}\", and its training data hold the adversarial examples already", shown(name)))
+        }
+        None if attack && clean => Err("it has an inner attack, and its cost names nothing at x_adv".into()),
+        None if has(Replay) => Err("it has a replay graph, and its cost names nothing at x_adv".into()),
+        _ if attack && has(Replay) => Err("it has an inner attack and a replay graph; x_adv can come from one of them".into()),
+        _ if !attack && !clean => Err("its training data are adversarial, and it has no inner attack".into()),
+        _ if !attack && has(Adversary) => Err("it has an adversary graph and no inner attack".into()),
+        _ => Ok(()),
+    }
+}
+
+/// The names of the inputs that an output of a graph is computed from.
+fn read_by<'g>(graph: &'g Graph, output: &str) -> Vec<&'g str> {
+    let mut seen = vec![false; graph.values().len()];
+    let mut open: Vec<ValueId> = graph.output_named(output).into_iter().collect();
+    while let Some(id) = open.pop() {
+        if std::mem::replace(&mut seen[id.0 as usize], true) {
+            continue;
+        }
+        if let Some((node, _)) = graph.value(id).producer {
+            open.extend(graph.node_at(node).inputs.iter().flatten());
+        }
+    }
+    let read = graph.inputs().iter().filter(|id| seen[id.0 as usize]);
+    read.map(|&id| &*graph.value(id).name).collect()
 }
 
 /// One graph and what it is checked against.
@@ -122,13 +148,23 @@ impl Checked<'_> {
                 let near = near.map(|n| format!("; did it mean \"{n}\"?")).unwrap_or_default();
                 return Err(format!("names \"{}\", which is not a name of the interface{near}", shown(name)));
             };
-            if !row.roles.contains(&role_code(self.role)) {
-                let roles = Role::ALL.iter().filter(|role| row.roles.contains(&role_code(**role)));
-                let roles: Vec<&str> = roles.map(|role| role.name()).collect();
-                return Err(format!("names \"{}\", which only {} may name", shown(name), roles.join(", ")));
-            }
-            self.form(id, row.form).map_err(|clause| format!("declares \"{}\" {clause}", shown(name)))?;
+            self.placed(row, name)?;
+            let form = if self.role == Update && row.form == Leading { AnyRank } else { row.form };
+            self.form(id, form).map_err(|clause| format!("declares \"{}\" {clause}", shown(name)))?;
             self.available(name, id)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a graph of this role may declare a name.
+    fn placed(&self, row: &InputName, name: &str) -> Result<(), String> {
+        if !row.roles.contains(&self.role.code()) {
+            let roles: Vec<&str> =
+                Role::ALL.iter().filter(|role| row.roles.contains(&role.code())).map(|role| role.name()).collect();
+            return Err(format!("names \"{}\", which only {} may name", shown(name), roles.join(", ")));
+        }
+        if self.component.kind == Kind::Trainer && self.role == Cotangent && !row.roles.contains(&Cost.code()) {
+            return Err(format!("names \"{}\", which a trainer does not have", shown(name)));
         }
         Ok(())
     }
@@ -144,6 +180,13 @@ impl Checked<'_> {
         }
         if name == "hvp" || name == "direction" {
             self.aimed(name)?;
+        }
+        if self.role == Update && name.starts_with("state_") {
+            let next = format!("{name}_next");
+            return match self.graph.output_named(&next) {
+                Some(_) => Ok(()),
+                None => Err(format!("names \"{}\" and does not give \"{}\"", shown(name), shown(&next))),
+            };
         }
         if name.starts_with("state_") && !gives(Init, name) {
             return Err(format!("names \"{}\", which init does not give", shown(name)));
@@ -194,7 +237,7 @@ impl Checked<'_> {
 
     fn outputs(&self) -> Result<(), String> {
         let kind = self.component.kind;
-        let here = |row: &&OutputName| row.role == role_code(self.role) && row.kinds.contains(&kind_code(kind));
+        let here = |row: &&OutputName| row.role == self.role.code() && row.kinds.contains(&kind.code());
         let rows: Vec<&OutputName> = OUTPUTS.iter().filter(here).collect();
         if rows.is_empty() {
             return Err(format!("has no place in a program of kind {}", kind.name()));
@@ -214,23 +257,53 @@ impl Checked<'_> {
             };
             self.form(output.value, row.form).map_err(|clause| format!("gives \"{}\" {clause}", shown(name)))?;
             self.column(name, output.value)?;
-            if let Some(state) = name.strip_suffix("_next").filter(|s| s.starts_with("state_"))
-                && self.program.graph(Init).and_then(|g| g.output_named(state)).is_none()
-            {
-                return Err(format!("gives \"{}\", and init gives no \"{}\"", shown(name), shown(state)));
+            if let Some(state) = name.strip_suffix("_next").filter(|s| s.starts_with("state_")) {
+                self.begun(name, state)?;
             }
         }
+        self.complete(kind)
+    }
+
+    /// A state must begin somewhere: in `init`, or at 0 where an update reads it.
+    fn begun(&self, next: &str, state: &str) -> Result<(), String> {
+        if self.role == Update {
+            return match self.graph.input_named(state) {
+                Some(_) => Ok(()),
+                None => Err(format!("gives \"{}\" and does not name \"{}\"", shown(next), shown(state))),
+            };
+        }
+        match self.program.graph(Init).and_then(|g| g.output_named(state)) {
+            Some(_) => Ok(()),
+            None => Err(format!("gives \"{}\", and init gives no \"{}\"", shown(next), shown(state))),
+        }
+    }
+
+    /// The output that a role must give, and what it must depend on.
+    fn complete(&self, kind: Kind) -> Result<(), String> {
         let must = match self.role {
             Objective => "loss",
             Cotangent => "ct",
             Probe => "x",
             Emit if kind == Kind::Attack => "x_adv",
-            _ => return Ok(()),
+            Adversary => "loss",
+            Cost => "cost",
+            Replay => "delta_next",
+            Update => "param_next",
+            Perturb => "param_perturbed",
+            Init | Step | Emit | Observe => return Ok(()),
         };
         if self.graph.output_named(must).is_none() {
             return Err(format!("does not give \"{must}\""));
         }
-        Ok(())
+        let read = read_by(self.graph, must);
+        match self.role {
+            Cost if read.iter().all(|name| find(NOT_OF_THE_MODEL, |n| *n, name).is_some()) => {
+                Err("computes \"cost\" from nothing of the model, so no parameter would change".into())
+            }
+            Update if !read.contains(&"dparam") => Err("computes \"param_next\" without \"dparam\"".into()),
+            Replay if !read.contains(&"dx") => Err("computes \"delta_next\" without \"dx\"".into()),
+            _ => Ok(()),
+        }
     }
 
     /// Ranks of the columns of metrics and of cotangents.
@@ -255,9 +328,8 @@ impl Checked<'_> {
         let [c, h, w] = self.task.shape;
         let d = self.task.pixels();
         let wanted = match form {
-            Pixels | Product | Logits | PerSample | Number | Fixed | Draws | Features | HeadWeight | HeadBias | Parameter => {
-                Some(DType::F32)
-            }
+            Pixels | Product | Logits | PerSample | Number | Fixed | Draws | Features | HeadWeight | HeadBias | Parameter
+            | AnyRank => Some(DType::F32),
             Label | Count | ProbeIndex => Some(DType::I64),
             Mask => Some(DType::Bool),
             Leading | Argument | Observation => None,
@@ -285,6 +357,8 @@ impl Checked<'_> {
             HeadWeight => dims.len() == 2 && extent(&dims[0], self.task.classes),
             HeadBias => dims.len() == 1 && extent(&dims[0], self.task.classes),
             Fixed => dims.iter().all(|dim| dim.fixed().is_some()),
+            // a rank that is known is that of one parameter, and the graph serves them all
+            AnyRank => false,
             Draws => dims.first().is_some_and(batch) && dims[1..].iter().all(|dim| dim.fixed().is_some()),
         };
         if good {
@@ -310,6 +384,7 @@ impl Checked<'_> {
             HeadBias => format!("[{}]", self.task.classes),
             Fixed => "of any shape without unknown extents".into(),
             Draws => "[N,…] without other unknown extents".into(),
+            AnyRank => "of unknown rank, as in float[]".into(),
         }
     }
 }

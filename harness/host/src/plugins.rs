@@ -58,10 +58,13 @@ impl Plugins {
 
     /// Gives every component the name that users type: where an id alone could mean two components, it means neither.
     fn name(&mut self) {
-        let owners: Vec<(String, String)> = self.components.iter().map(|c| (c.id.clone(), c.plugin.id.clone())).collect();
+        let owners: Vec<(Kind, String, String)> =
+            self.components.iter().map(|c| (c.kind, c.id.clone(), c.plugin.id.clone())).collect();
         for component in &mut self.components {
             let reserved = RESERVED.contains(&component.id.as_str());
-            let shared = owners.iter().any(|(id, plugin)| *id == component.id && *plugin != component.plugin.id);
+            let shared = owners
+                .iter()
+                .any(|(kind, id, plugin)| *kind == component.kind && *id == component.id && *plugin != component.plugin.id);
             let plain = if reserved { component.plugin.id == STANDARD } else { !shared };
             component.name = if plain { component.id.clone() } else { component.qualified() };
         }
@@ -98,9 +101,10 @@ impl Plugins {
         self.said.lock().map(|mut said| std::mem::take(&mut *said)).unwrap_or_default()
     }
 
-    /// The component of that name, `id` or `plugin/id`, whatever its kind.
-    pub fn named(&self, name: &str) -> Option<&Component> {
-        self.components.iter().find(|c| c.name == name).or_else(|| self.components.iter().find(|c| c.qualified() == name))
+    /// The components of that name, `id` or `plugin/id`: at most one of each kind.
+    pub fn named<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p Component> {
+        let exact = self.components.iter().any(|c| c.name == name);
+        self.components.iter().filter(move |c| if exact { c.name == name } else { c.qualified() == name })
     }
 
     /// The component of that name, `id` or `plugin/id`, and kind. An id of [`RESERVED`] is that of the plugin that comes with the
@@ -109,15 +113,17 @@ impl Plugins {
     /// # Errors
     /// `P23`: there is none, or several plugins offer it; the way to write it, or the nearest name, is in the help.
     pub fn component(&self, kind: Kind, name: &str) -> Result<&Component, HostError> {
-        let named = self.named(name);
-        if let Some(found) = named.filter(|c| c.kind == kind) {
+        let of_kind = |c: &&Component| c.kind == kind;
+        let qualified = || self.components.iter().filter(of_kind).find(|c| c.qualified() == name);
+        if let Some(found) = self.components.iter().filter(of_kind).find(|c| c.name == name).or_else(qualified) {
             return Ok(found);
         }
         let error = HostError::user("P23", format!("there is no {} \"{}\"", kind.name(), shown(name)));
-        if let Some(other) = named {
+        if let Some(other) = self.named(name).next() {
             return Err(error.help(format!("{name} is of kind {}", other.kind.name())));
         }
-        let qualified: Vec<String> = self.components.iter().filter(|c| c.id == name).map(Component::qualified).collect();
+        let offers = self.components.iter().filter(of_kind).filter(|c| c.id == name);
+        let qualified: Vec<String> = offers.map(Component::qualified).collect();
         if RESERVED.contains(&name) {
             let missing = match self.plugins.iter().any(|p| p.id == STANDARD) {
                 true => "the plugin that comes with the program does not offer it".to_owned(),
@@ -176,12 +182,14 @@ impl Plugins {
         let Some(program) = &self.worker.program else {
             let said = Mutex::new(Vec::new());
             let log = |level: i32, words: &str| keep(&said, level, words);
-            let result = self.here(&component.plugin, |loaded| loaded.build(&component.id, arguments, task, &log))?;
+            let result =
+                self.here(&component.plugin, |loaded| loaded.build(component.kind, &component.id, arguments, task, &log))?;
             self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
             return result.map_err(|fault| self.fault(component, &fault));
         };
         let mut session = self.session(program, &component.plugin)?;
-        let request = Request::Build { component: component.id.clone(), arguments: arguments.clone(), task: task.clone() };
+        let (kind, component_id) = (component.kind, component.id.clone());
+        let request = Request::Build { kind, component: component_id, arguments: arguments.clone(), task: task.clone() };
         let limit = self.worker.limits.build;
         let answered = session.send(&request, limit, &stage).and_then(|()| session.receive(wire::PROGRAM, limit, &stage));
         let (reply, bytes) = answered.map_err(|e| e.of_component(&component.id))?;
@@ -219,7 +227,8 @@ impl Plugins {
             let said = Mutex::new(Vec::new());
             let mut port = DirectPort { service: &mut service, columns };
             let log = |level: i32, words: &str| keep(&said, level, words);
-            let result = self.here(&component.plugin, |loaded| loaded.run(&component.id, arguments, task, &mut port, &log))?;
+            let result = self
+                .here(&component.plugin, |loaded| loaded.run(component.kind, &component.id, arguments, task, &mut port, &log))?;
             self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
             return self.run_ends(component, &service, result);
         };
@@ -227,6 +236,7 @@ impl Plugins {
         let mut shared = Shared::new(task, &columns).map_err(|e| machine(format!("no shared memory: {e}")))?;
         let mut session = self.session(program, &component.plugin)?;
         let request = Request::Run {
+            kind: component.kind,
             component: component.id.clone(),
             arguments: arguments.clone(),
             task: task.clone(),
@@ -292,7 +302,8 @@ impl Plugins {
             return Err(error.help("build it with an id of its own; its components are then reached as ID/component"));
         }
         for component in &components {
-            if let Some(first) = self.components.iter().find(|c| c.qualified() == component.qualified()) {
+            let same = |c: &&Component| c.kind == component.kind && c.qualified() == component.qualified();
+            if let Some(first) = self.components.iter().find(same) {
                 let files = (first.plugin.path.display().to_string(), path.display().to_string());
                 let what = format!("component {} is offered by {} and by {}", component.qualified(), files.0, files.1);
                 let error = HostError::plugin("P13", path, what).of_component(&component.id);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::component::{Kind, check_id};
+use crate::component::check_id;
 use crate::error::{Blame, HostError, nearest, shown};
 
 /// A language in which a plugin can be started.
@@ -33,42 +33,58 @@ impl Language {
     }
 
     /// The source of a component of this kind, and what belongs to every plugin.
-    fn files(self, kind: Kind) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    fn files(self, kind: Template) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         let (source, others) = match (self, kind) {
-            (Language::Rust, Kind::Metric) => (&RUST_METRIC, RUST),
-            (Language::Rust, _) => (&RUST_ATTACK, RUST),
-            (Language::C, Kind::Metric) => (&C_METRIC, C),
-            (Language::C, _) => (&C_ATTACK, C),
+            (Language::Rust, Template::Attack) => (&RUST_ATTACK, RUST),
+            (Language::Rust, Template::Metric) => (&RUST_METRIC, RUST),
+            (Language::Rust, Template::Trainer) => (&RUST_TRAINER, RUST),
+            (Language::C, Template::Attack) => (&C_ATTACK, C),
+            (Language::C, Template::Metric) => (&C_METRIC, C),
+            (Language::C, Template::Trainer) => (&C_TRAINER, C),
         };
         std::iter::once(source).chain(others)
     }
 }
 
-/// The kind of component that `--kind` names.
-///
-/// # Errors
-/// No template exists for it.
-pub fn kind_named(name: &str) -> Result<Kind, HostError> {
-    match name {
-        "attack" => Ok(Kind::Attack),
-        "metric" => Ok(Kind::Metric),
-        other => {
-            let error = HostError::user("P40", format!("there is no template for a component of the kind \"{}\"", shown(other)));
-            let near = nearest(other, ["attack", "metric"])
-                .map_or_else(|| "there are attack and metric".into(), |n| format!("did you mean \"{n}\"?"));
-            Err(error.help(near))
+/// A component that a plugin can be started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Template {
+    Attack,
+    Metric,
+    Trainer,
+}
+
+/// The words for them, in the order of the help.
+const TEMPLATES: &[(&str, Template)] =
+    &[("attack", Template::Attack), ("metric", Template::Metric), ("trainer", Template::Trainer)];
+
+impl Template {
+    /// The one that `--kind` names.
+    ///
+    /// # Errors
+    /// No template exists for it.
+    pub fn named(name: &str) -> Result<Template, HostError> {
+        if let Some((_, template)) = TEMPLATES.iter().find(|(word, _)| *word == name) {
+            return Ok(*template);
         }
+        let error = HostError::user("P40", format!("there is no template for a component of the kind \"{}\"", shown(name)));
+        let near = nearest(name, TEMPLATES.iter().map(|(word, _)| *word))
+            .map_or_else(|| "there are attack, metric and trainer".into(), |n| format!("did you mean \"{n}\"?"));
+        Err(error.help(near))
     }
 }
 
 const RUST_ATTACK: (&str, &str) = ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/lib.rs"));
 const RUST_METRIC: (&str, &str) = ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/metric.rs"));
+const RUST_TRAINER: (&str, &str) = ("src/lib.rs", include_str!("../../../plugins/templates/rust/src/trainer.rs"));
 const RUST: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("../../../plugins/templates/rust/Cargo.toml")),
     (".gitignore", include_str!("../../../plugins/templates/rust/.gitignore")),
 ];
 const C_ATTACK: (&str, &str) = ("my_attack.c", include_str!("../../../plugins/templates/c/my_attack.c"));
 const C_METRIC: (&str, &str) = ("my_attack.c", include_str!("../../../plugins/templates/c/my_metric.c"));
+const C_TRAINER: (&str, &str) = ("my_attack.c", include_str!("../../../plugins/templates/c/my_trainer.c"));
 const C: &[(&str, &str)] = &[
     ("Makefile", include_str!("../../../plugins/templates/c/Makefile")),
     ("flatscape_plugin.h", include_str!("../../../plugins/include/flatscape_plugin.h")),
@@ -91,7 +107,7 @@ const SDK_FOLDER: &str = "flatscape";
 ///
 /// # Errors
 /// The name is not an id, the folder exists, or it cannot be written.
-pub fn new_plugin(name: &str, language: Language, kind: Kind, into: &Path) -> Result<Vec<PathBuf>, HostError> {
+pub fn new_plugin(name: &str, language: Language, kind: Template, into: &Path) -> Result<Vec<PathBuf>, HostError> {
     check_id(name).map_err(|clause| HostError::user("P40", format!("a plugin cannot be called so: {clause}")))?;
     let folder = into.join(name);
     if folder.exists() {
@@ -145,7 +161,7 @@ fn workspace_of_the_sdk(manifest: &str) -> String {
 }
 
 fn named(text: &str, name: &str) -> String {
-    ["attack", "metric"].iter().fold(text.to_owned(), |text, kind| {
+    TEMPLATES.iter().fold(text.to_owned(), |text, (kind, _)| {
         text.replace(&format!("my-{kind}"), name).replace(&format!("my_{kind}"), &name.replace('-', "_"))
     })
 }
@@ -179,10 +195,12 @@ mod tests {
     fn templates_carry_the_name_everywhere() {
         let dir = tempfile::tempdir().unwrap();
         for (language, kind, folder) in [
-            (Language::Rust, Kind::Attack, "rust-one"),
-            (Language::C, Kind::Attack, "c-one"),
-            (Language::Rust, Kind::Metric, "rust-two"),
-            (Language::C, Kind::Metric, "c-two"),
+            (Language::Rust, Template::Attack, "rust-one"),
+            (Language::C, Template::Attack, "c-one"),
+            (Language::Rust, Template::Metric, "rust-two"),
+            (Language::C, Template::Metric, "c-two"),
+            (Language::Rust, Template::Trainer, "rust-three"),
+            (Language::C, Template::Trainer, "c-three"),
         ] {
             let files = new_plugin(folder, language, kind, dir.path()).unwrap();
             for file in &files {
@@ -194,7 +212,7 @@ mod tests {
             assert!(again.sentence.ends_with(" is there already") && again.exit_code() == 2, "{again}");
         }
         assert!(dir.path().join("c-one/c_one.c").is_file());
-        assert_eq!(new_plugin("Bad Name", Language::C, Kind::Metric, dir.path()).unwrap_err().exit_code(), 2);
+        assert_eq!(new_plugin("Bad Name", Language::C, Template::Metric, dir.path()).unwrap_err().exit_code(), 2);
         assert_eq!(Language::named("rsut").unwrap_err().help.as_deref(), Some("did you mean \"rust\"?"));
     }
 }

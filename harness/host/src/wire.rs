@@ -7,7 +7,7 @@ use flatscape_contain::Most;
 use flatscape_contain::sandbox::Sealed;
 use serde::{Deserialize, Serialize};
 
-use crate::component::Description;
+use crate::component::{Description, Kind};
 use crate::params::Arguments;
 use crate::program::RawProgram;
 use crate::task::Task;
@@ -18,9 +18,9 @@ pub(crate) enum Request {
     /// Load this file, whose content has this hash, and shut yourself in before, if that is wanted.
     Load { path: PathBuf, sha256: String, sandbox: bool },
     /// Ask a component for its program.
-    Build { component: String, arguments: Arguments, task: Task },
+    Build { kind: Kind, component: String, arguments: Arguments, task: Task },
     /// Let a component attack a batch. The files of the memory follow: `inward`, then `outward`.
-    Run { component: String, arguments: Arguments, task: Task, memory: Memory },
+    Run { kind: Kind, component: String, arguments: Arguments, task: Task, memory: Memory },
     /// To [`Reply::Ask`].
     Answer(Answer),
 }
@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn numbers_of_a_task_keep_their_bits() {
         let task = Task { eps: 0.1 + 0.2, ..Task::new([3, 32, 32], 10, "linf", 8.0 / 255.0) };
-        let request = Request::Build { component: "pgd".into(), arguments: Arguments::default(), task: task.clone() };
+        let request =
+            Request::Build { kind: Kind::Attack, component: "pgd".into(), arguments: Arguments::default(), task: task.clone() };
         let mut pipe = Vec::new();
         flatscape_contain::send(&mut pipe, &request, &[]).unwrap();
         let (back, _) = flatscape_contain::receive::<Request>(&mut pipe.as_slice(), WORDS).unwrap();

@@ -76,8 +76,8 @@ fn refusal(name: &str) -> HostError {
 
 /// (file, id, the sentence)
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("wrong_major", "P05", "plugin wrong_major.so has plugin ABI 3.2; this flatscape has 0.2"),
-    ("wrong_minor", "P05", "plugin wrong_minor.so has plugin ABI 0.99; this flatscape has 0.2"),
+    ("wrong_major", "P05", "plugin wrong_major.so has plugin ABI 3.3; this flatscape has 0.3"),
+    ("wrong_minor", "P05", "plugin wrong_minor.so has plugin ABI 0.99; this flatscape has 0.3"),
     ("missing_symbol", "P04", "plugin missing_symbol.so does not export `flatscape_plugin`"),
     ("null_plugin", "P09", "plugin null_plugin.so: flatscape_plugin() returned no plugin (null)"),
     ("short_table", "P09", "plugin short_table.so: the plugin's table has 24 bytes; this host needs 64"),
@@ -475,7 +475,7 @@ fn the_check_finds_what_is_wrong_and_nothing_else() {
     };
     assert_eq!(wrong("good"), [""; 0]);
     assert_eq!(wrong("impure"), ["pure: impure for l1 has another answer every time"]);
-    assert_eq!(wrong("wrong_major"), ["loads: plugin wrong_major.so has plugin ABI 3.2; this flatscape has 0.2"]);
+    assert_eq!(wrong("wrong_major"), ["loads: plugin wrong_major.so has plugin ABI 3.3; this flatscape has 0.3"]);
     assert_eq!(wrong("unknown_name").len(), 1);
     assert_eq!(wrong("segfault_in_build").len(), 1);
     assert_eq!(wrong("oracle"), [""; 0]);
@@ -486,7 +486,7 @@ fn the_check_finds_what_is_wrong_and_nothing_else() {
 #[test]
 fn the_template_in_c_builds_and_passes_the_check() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    flatscape_host::new_plugin("swift-attack", flatscape_host::Language::C, flatscape_host::Kind::Attack, dir.path())
+    flatscape_host::new_plugin("swift-attack", flatscape_host::Language::C, flatscape_host::Template::Attack, dir.path())
         .expect("a new folder");
     let project = dir.path().join("swift-attack");
     let file = project.join("libflatscape_swift_attack.so");

@@ -134,8 +134,7 @@ impl Trial<'_> {
             2.5 / f64::from(STEPS)
         ))
         .map_err(|e| LinkError::Name { name: "step".into(), why: e.to_string() })?;
-        let graphs = vec![(Role::Step, step)];
-        let program = Program { graphs, steps: STEPS, restarts: 1, probes: 0, replays: 0, sha256: String::new() };
+        let program = Program::new(vec![(Role::Step, step)], STEPS);
         let margin = by_margin.then(|| objective(false));
         let link = Link { objective: margin.as_ref(), steps: STEPS, ..Link::of(graph, threat) };
         let attack = Attack::compile(engine, &link, &program, "losses", false, Keep::FirstSuccess)?;

@@ -199,8 +199,7 @@ pub fn check(plugins: &Plugins, kind: Kind, request: &Request) -> Result<(), Ref
 /// # Errors
 /// There is none.
 pub fn offered<'p>(plugins: &'p Plugins, id: &str) -> Result<&'p Component, HostError> {
-    let kind = plugins.named(id).map_or(Kind::Attack, |c| c.kind);
-    plugins.component(kind, id)
+    plugins.component(Kind::Metric, id).or_else(|_| plugins.component(Kind::Attack, id))
 }
 
 /// The arguments that are numbers, as programs read them: `arg_alpha`. Truth values are 0 and 1.

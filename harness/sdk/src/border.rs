@@ -9,7 +9,7 @@ use flatscape_abi as abi;
 use crate::ask::{Ask, Error, Task, Value};
 use crate::component::Component;
 use crate::oracle::Oracle;
-use crate::program::Encoded;
+use crate::program::{BnAttack, Data, Encoded};
 
 /// What the exported symbol returns.
 pub type Exported = *const abi::FsPlugin;
@@ -100,7 +100,7 @@ unsafe extern "C" fn extension(_component: *const abi::FsComponent, id: abi::FsS
 
 /// What a program points to until the host releases it.
 struct Answer {
-    _encoded: Encoded,
+    encoded: Encoded,
     graphs: Vec<abi::FsGraph>,
 }
 
@@ -123,13 +123,23 @@ unsafe extern "C" fn build(
             bytes: abi::FsBytes { data: bytes.as_ptr(), length: bytes.len() },
         };
         let graphs = encoded.graphs.iter().map(graph).collect();
-        let (steps, restarts, probes) = (encoded.steps, encoded.restarts, encoded.probes);
-        let answer = Box::new(Answer { _encoded: encoded, graphs });
+        let answer = Box::new(Answer { encoded, graphs });
         // SAFETY: `out` is the host's, to be filled in.
         let out = unsafe { &mut *out };
         out.graphs = answer.graphs.as_ptr();
         out.graph_count = answer.graphs.len();
-        (out.steps, out.restarts, out.probes, out.replays) = (steps, restarts, probes, 0);
+        let counts = &answer.encoded;
+        (out.steps, out.restarts, out.probes, out.replays) = (counts.steps, counts.restarts, counts.probes, counts.replays);
+        out.data = match counts.data {
+            Data::Clean => abi::CLEAN,
+            Data::AdversarialOnce => abi::ADVERSARIAL_ONCE,
+            Data::AdversarialOnline => abi::ADVERSARIAL_ONLINE,
+        };
+        out.bn_attack = match counts.bn_attack {
+            BnAttack::Eval => abi::BN_EVAL,
+            BnAttack::Train => abi::BN_TRAIN,
+        };
+        out.attack = abi::FsString::new(&counts.attack);
         out.owner = Box::into_raw(answer).cast();
         out.release = Some(release);
         Ok(())

@@ -61,7 +61,7 @@ impl Param {
 type BuildFn = Box<dyn Fn(&Ask) -> Result<Program, Error> + Send + Sync>;
 type RunFn = Box<dyn Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync>;
 
-/// An attack or a metric.
+/// An attack, a metric, a trainer or an optimizer.
 pub struct Component {
     pub(crate) kind: i32,
     pub(crate) id: String,
@@ -97,6 +97,16 @@ impl Component {
     /// A metric: its id (lower case with hyphens) and one line about it.
     pub fn metric(id: &str, summary: &str) -> Component {
         Component::new(abi::METRIC, id, summary)
+    }
+
+    /// A trainer: its id (lower case with hyphens) and one line about it.
+    pub fn trainer(id: &str, summary: &str) -> Component {
+        Component::new(abi::TRAINER, id, summary)
+    }
+
+    /// An optimizer: its id (lower case with hyphens) and one line about it.
+    pub fn optimizer(id: &str, summary: &str) -> Component {
+        Component::new(abi::OPTIMIZER, id, summary)
     }
 
     /// Whose idea: paper and equation.

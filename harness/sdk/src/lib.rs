@@ -1,4 +1,4 @@
-//! Attacks and metrics for flatscape, written in Rust.
+//! Attacks, metrics, trainers and optimizers for flatscape, written in Rust.
 //!
 //! A plugin is a `cdylib` that lists [`Component`]s in [`export!`]. A component declares parameters and answers a [`Program`]:
 //! small graphs over the names of the plugin interface, written as formulas.
@@ -35,7 +35,7 @@ pub use ask::{Ask, Error, Task};
 pub use component::{Component, Param};
 pub use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, Operand, Tensor, ValueType};
 pub use oracle::{Law, Oracle};
-pub use program::{Names, Program};
+pub use program::{BnAttack, Data, Names, Program};
 
 #[doc(hidden)]
 pub use border::{Exported, export};

@@ -17,7 +17,31 @@ pub struct Program {
     pub(crate) steps: u32,
     pub(crate) restarts: u32,
     pub(crate) probes: u32,
+    pub(crate) replays: u32,
+    pub(crate) data: Data,
+    pub(crate) bn_attack: BnAttack,
+    pub(crate) attack: String,
     fault: Option<Error>,
+}
+
+/// What a trainer trains on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// The images.
+    Clean,
+    /// The images and one adversarial example of each, made before the first step.
+    AdversarialOnce,
+    /// The images of a batch and an adversarial example of each, made in every step.
+    AdversarialOnline,
+}
+
+/// The statistics that batch normalisation uses while a trainer attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BnAttack {
+    /// The running ones.
+    Eval,
+    /// Those of the batch.
+    Train,
 }
 
 macro_rules! roles {
@@ -32,7 +56,18 @@ macro_rules! roles {
 
 impl Program {
     pub(crate) fn new(ask: &Ask) -> Program {
-        Program { ask: ask.clone(), graphs: Vec::new(), steps: 0, restarts: 0, probes: 0, fault: None }
+        Program {
+            ask: ask.clone(),
+            graphs: Vec::new(),
+            steps: 0,
+            restarts: 0,
+            probes: 0,
+            replays: 0,
+            data: Data::Clean,
+            bn_attack: BnAttack::Eval,
+            attack: String::new(),
+            fault: None,
+        }
     }
 
     roles! {
@@ -50,6 +85,16 @@ impl Program {
         probe PROBE,
         /// Gives `obs_*`: what is kept of that point.
         observe OBSERVE,
+        /// Of trainers: what the inner attack ascends, `loss` \[N\]. Without it, the attack's own objective.
+        adversary ADVERSARY,
+        /// Of trainers: gives `cost` \[N\], which is minimised, and parts of it to be logged, `log_*` \[N\].
+        cost COST,
+        /// Of trainers that use a batch several times in a row: gives `delta_next` \[N,D\].
+        replay REPLAY,
+        /// Of optimizers: gives `param_next` and `state_*_next`, which begin at 0. One graph serves parameters of every shape.
+        update UPDATE,
+        /// Gives `param_perturbed`: where the gradient is taken again before the update.
+        perturb PERTURB,
     }
 
     /// How many steps.
@@ -70,6 +115,34 @@ impl Program {
     #[must_use]
     pub fn probes(mut self, probes: i64) -> Program {
         self.probes = self.count("probes", probes);
+        self
+    }
+
+    /// How often a trainer with a `replay` uses each batch in a row.
+    #[must_use]
+    pub fn replays(mut self, replays: i64) -> Program {
+        self.replays = self.count("replays", replays);
+        self
+    }
+
+    /// The inner attack of a trainer, as users write one: `pgd:steps=10`. It gives `x_adv`; users may choose another one.
+    #[must_use]
+    pub fn attack(mut self, written: &str) -> Program {
+        written.clone_into(&mut self.attack);
+        self
+    }
+
+    /// What a trainer trains on.
+    #[must_use]
+    pub fn data(mut self, data: Data) -> Program {
+        self.data = data;
+        self
+    }
+
+    /// Batch normalisation while a trainer attacks.
+    #[must_use]
+    pub fn bn_attack(mut self, statistics: BnAttack) -> Program {
+        self.bn_attack = statistics;
         self
     }
 
@@ -98,7 +171,8 @@ impl Program {
             graph.check().map_err(|e| Error::failed(format!("the {name} graph is wrong: {e}")))?;
             graphs.push((*role, onnx::write(graph)));
         }
-        Ok(Encoded { graphs, steps: self.steps, restarts: self.restarts, probes: self.probes })
+        let Program { steps, restarts, probes, replays, data, bn_attack, attack, .. } = self;
+        Ok(Encoded { graphs, steps, restarts, probes, replays, data, bn_attack, attack })
     }
 }
 
@@ -108,6 +182,10 @@ pub(crate) struct Encoded {
     pub steps: u32,
     pub restarts: u32,
     pub probes: u32,
+    pub replays: u32,
+    pub data: Data,
+    pub bn_attack: BnAttack,
+    pub attack: String,
 }
 
 /// The names by which a graph asks and answers. A method declares the input when it is used first; x-like values are
@@ -139,6 +217,8 @@ impl<'b> Names<'b> {
         x0 image,
         /// The clean point, \[N,D\], also where a metric is taken at adversarial points; elsewhere it is `x0`.
         x_clean image,
+        /// The adversarial point of a trainer, \[N,D\].
+        x_adv image,
         /// The current point, \[N,D\].
         x image,
         /// The parameter of the threat model, \[N,P\] with P = [`Task::parameters`]; the image itself where it has none.
@@ -153,18 +233,24 @@ impl<'b> Names<'b> {
         logits0 class_row,
         /// Logits at `x_clean`, \[N,classes\].
         logits_clean class_row,
+        /// The same at `x_adv`.
+        logits_adv class_row,
         /// The unnormalised log-likelihood LSE(logits) at `x`, \[N\], in nats. Models whose scores are normalised refuse the program.
         logp per_sample,
         /// The same at `x0`.
         logp0 per_sample,
         /// The same at `x_clean`.
         logp_clean per_sample,
+        /// The same at `x_adv`.
+        logp_adv per_sample,
         /// The input of the last linear layer at `x`, \[N,F\]. Models without such a layer refuse the program.
         features feature_row,
         /// The same at `x0`.
         features0 feature_row,
         /// The same at `x_clean`.
         features_clean feature_row,
+        /// The same at `x_adv`.
+        features_adv feature_row,
         /// Weights of the last linear layer, \[classes,F\].
         head_weight weights,
         /// Biases of the last linear layer, \[classes\].
@@ -175,10 +261,14 @@ impl<'b> Names<'b> {
         loss0 per_sample,
         /// The objective at `x_clean`, \[N\].
         loss_clean per_sample,
+        /// The same at `x_adv`.
+        loss_adv per_sample,
         /// Gradient of the objective at `x`, \[N,D\]: it points to where the attack wants to go.
         grad image,
         /// Gradient of the objective at `x0`, \[N,D\].
         grad0 image,
+        /// The same at `x_adv`.
+        grad_adv image,
         /// Gradient of the objective with respect to `z`, \[N,P\].
         grad_z parameter,
         /// The gradient up to a positive factor per sample, at `x`, \[N,D\]. For cross-entropy it does not vanish however
@@ -196,10 +286,14 @@ impl<'b> Names<'b> {
         grad_logp image,
         /// Gradient of `logp` at `x0`, \[N,D\].
         grad_logp0 image,
+        /// The same at `x_adv`.
+        grad_logp_adv image,
         /// Cotangent times Jacobian at `x`, \[N,D\].
         vjp image,
         /// Cotangent times Jacobian at `x0`, \[N,D\].
         vjp0 image,
+        /// Cotangent, taken at `x_adv`, times Jacobian at `x_adv`, \[N,D\].
+        vjp_adv image,
         /// Radius.
         eps number,
         /// Lower face of the box.
@@ -208,6 +302,20 @@ impl<'b> Names<'b> {
         hi number,
         /// Number of the step, from 0, int64.
         k count,
+        /// The perturbation of the slot, \[N,D\]; 0 at first.
+        delta image,
+        /// Gradient of the sum of `cost` with respect to `x_adv`, \[N,D\].
+        dx image,
+        /// One parameter of the model, of any shape.
+        param parameter_of_model,
+        /// Gradient of the mean cost with respect to it.
+        dparam parameter_of_model,
+        /// L2 norm of that gradient over all parameters.
+        dparam_norm number,
+        /// The rank of the parameter, int64: 1 for biases and the scales of normalisations.
+        rank count,
+        /// The learning rate.
+        lr number,
         /// Number of steps, int64.
         steps count,
         /// Number of the restart, from 0, int64.
@@ -216,6 +324,21 @@ impl<'b> Names<'b> {
         i label,
         /// Whether the sample is broken, bool \[N\].
         broken mask,
+    }
+
+    /// Cotangents times Jacobian at `x`, \[N,rows,D\], where the cotangent gives \[N,rows,classes\].
+    pub fn vjp_rows(&self, rows: usize) -> Expr<'b> {
+        self.input("vjp", ValueType::new(DType::F32, leading([rows, self.task().pixels()])))
+    }
+
+    /// The same at `x_adv`.
+    pub fn vjp_adv_rows(&self, rows: usize) -> Expr<'b> {
+        self.input("vjp_adv", ValueType::new(DType::F32, leading([rows, self.task().pixels()])))
+    }
+
+    /// A state of an optimizer: like the parameter, 0 at first. The update gives `state_<name>_next`.
+    pub fn state_of_param(&self, name: &str) -> Expr<'b> {
+        self.input(&format!("state_{name}"), self.parameter_of_model())
     }
 
     /// Random numbers for every sample: float \[N, shape…\], keyed by sample and stream (letters, digits, underscores).
@@ -342,6 +465,10 @@ impl<'b> Names<'b> {
 
     fn parameter(&self) -> ValueType {
         ValueType::new(DType::F32, leading([self.task().parameters]))
+    }
+
+    fn parameter_of_model(&self) -> ValueType {
+        ValueType { dtype: Some(DType::F32), shape: None }
     }
 
     fn feature_row(&self) -> ValueType {

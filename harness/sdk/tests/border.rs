@@ -64,7 +64,7 @@ fn component(id: &str) -> &'static abi::FsComponent {
     let plugin = flatscape_sdk::export(|| ("tested", "1.2.3", components()));
     // SAFETY: the tables are static and as the ABI says.
     unsafe {
-        assert_eq!(((*plugin).abi_major, (*plugin).abi_minor, (*plugin).size), (0, 2, 64));
+        assert_eq!(((*plugin).abi_major, (*plugin).abi_minor, (*plugin).size), (0, 3, 64));
         let all = std::slice::from_raw_parts((*plugin).components, (*plugin).component_count);
         assert_eq!(all.len(), components().len());
         let name = |c: &abi::FsComponent| std::slice::from_raw_parts(c.id.data.cast::<u8>(), c.id.length);
@@ -105,6 +105,9 @@ fn build(id: &str, args: &[abi::FsValue]) -> Answered {
         restarts: 0,
         probes: 0,
         replays: 0,
+        data: abi::CLEAN,
+        bn_attack: abi::BN_EVAL,
+        attack: abi::FsString::EMPTY,
         owner: std::ptr::null_mut(),
         release: None,
     };

@@ -18,7 +18,7 @@ use crate::provision::{engines, tract};
 /// A program of these graphs, in text.
 fn program(steps: u32, probes: u32, graphs: &[(Role, &str)]) -> Program {
     let graph = |(role, written): &(Role, &str)| (*role, text::parse(written).unwrap_or_else(|e| panic!("{e} in {written}")));
-    Program { graphs: graphs.iter().map(graph).collect(), steps, restarts: 1, probes, replays: 1, sha256: String::new() }
+    Program { probes, ..Program::new(graphs.iter().map(graph).collect(), steps) }
 }
 
 /// The k-th point lies `table[k]` below the image in every pixel.

@@ -48,7 +48,7 @@ impl Doctor {
             0 => {
                 healthy = false;
                 say!(
-                    "no plugin was found, so there is no attack and no metric: name one with --plugin FILE, or see plugins/README.md"
+                    "no plugin was found, so there is no attack, metric, trainer or optimizer: name one with --plugin FILE, or see plugins/README.md"
                 );
             }
             count => {

@@ -1,10 +1,10 @@
-//! `flatscape plugins`: the attacks and metrics, and help for plugin authors.
+//! `flatscape plugins`: the attacks, metrics, trainers and optimizers, and help for plugin authors.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use flatscape_graph::{onnx, text};
-use flatscape_host::{Iterates, Language, Param, Plugins, Task, check, kind_named, new_plugin};
+use flatscape_host::{CheckedProgram, Component, Iterates, Kind, Language, Param, Plugins, Task, Template, check, new_plugin};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::dry_run;
 use flatscape_measure::request::Request;
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::options::{EngineOptions, PluginOptions, plugin_worker};
 use crate::output::{remark, say};
 
-/// Attacks and metrics: list, show, check, new, emit.
+/// Attacks, metrics, trainers, optimizers: list, show, check, new, emit.
 #[derive(Args, Debug)]
 pub struct PluginsCommand {
     #[command(subcommand)]
@@ -49,7 +49,7 @@ enum Action {
         /// rust or c
         #[arg(long, default_value = "rust")]
         lang: String,
-        /// What it holds: an attack or a metric
+        /// What it holds: an attack, a metric or a trainer
         #[arg(long, default_value = "attack", value_name = "KIND")]
         kind: String,
         /// The folder in which the new one is made
@@ -66,6 +66,9 @@ enum Action {
         /// The norm for which it is built
         #[arg(long, default_value = "linf")]
         norm: String,
+        /// attack, metric, trainer or optimizer, where several of them have the name
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
     },
 }
 
@@ -77,12 +80,12 @@ impl PluginsCommand {
             Action::Show { name } => show(&self.plugins.load()?, name),
             Action::Check { file, engine } => self.check(file, engine),
             Action::New { name, lang, kind, into } => {
-                for file in new_plugin(name, Language::named(lang)?, kind_named(kind)?, into)? {
+                for file in new_plugin(name, Language::named(lang)?, Template::named(kind)?, into)? {
                     say!("{}", file.display());
                 }
                 Ok(0)
             }
-            Action::Emit { name, out, norm } => emit(&self.plugins.load()?, name, out, norm),
+            Action::Emit { name, out, norm, kind } => emit(&self.plugins.load()?, name, kind.as_deref(), out, norm),
         }
     }
 
@@ -96,8 +99,9 @@ impl PluginsCommand {
                     continue;
                 }
             };
+            let runs = |p: &&CheckedProgram| matches!(p.component.kind, Kind::Attack | Kind::Metric);
             let ran: Vec<_> =
-                report.programs.iter().map(|p| (p.component.id.clone(), dry_run::run(engine.as_ref(), p))).collect();
+                report.programs.iter().filter(runs).map(|p| (p.component.id.clone(), dry_run::run(engine.as_ref(), p))).collect();
             for (component, result) in ran {
                 let (pass, sentence) = match result {
                     Ok(sentence) => (true, sentence),
@@ -121,19 +125,33 @@ fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
     }
     let width = plugins.components().iter().map(|c| c.name.len()).max().unwrap_or(0);
     for component in plugins.components() {
-        say!("{:width$}  {:6}  {}", component.name, component.kind.name(), escape(&component.summary));
+        say!("{:width$}  {:9}  {}", component.name, component.kind.name(), escape(&component.summary));
     }
     for plugin in plugins.plugins() {
         say!("from {} {} in {}", plugin.id, plugin.version, plugin.path.display());
     }
     if plugins.components().is_empty() {
-        say!("no plugin was found, so there is no attack and no metric; name one with --plugin FILE, or see plugins/README.md");
+        say!(
+            "no plugin was found, so there is no attack, metric, trainer or optimizer; name one with --plugin FILE, or see plugins/README.md"
+        );
     }
     Ok(0)
 }
 
+/// The components of that name, at least one.
+fn named<'p>(plugins: &'p Plugins, name: &'p str) -> Result<Vec<&'p Component>, Failure> {
+    let named: Vec<&Component> = plugins.named(name).collect();
+    if named.is_empty() { Ok(vec![plugins.component(Kind::Attack, name)?]) } else { Ok(named) }
+}
+
 fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
-    let component = flatscape_measure::prepared::offered(plugins, name)?;
+    for component in named(plugins, name)? {
+        describe(component);
+    }
+    Ok(0)
+}
+
+fn describe(component: &Component) {
     say!("{} ({})", component.name, component.kind.name());
     say!("  {}", escape(&component.summary));
     say!("  source   {}", component.source);
@@ -146,7 +164,6 @@ fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
     for param in &component.params {
         say!("  {}", parameter(param));
     }
-    Ok(0)
 }
 
 fn parameter(param: &Param) -> String {
@@ -156,9 +173,16 @@ fn parameter(param: &Param) -> String {
 }
 
 /// The program as it is for a small image of ten classes: its graphs as ONNX and as text.
-fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, Failure> {
+fn emit(plugins: &Plugins, written: &str, kind: Option<&str>, out: &Path, norm: &str) -> Result<u8, Failure> {
     let request = Request::parse(written)?;
-    let component = flatscape_measure::prepared::offered(plugins, &request.id)?;
+    let mut offered = named(plugins, &request.id)?;
+    offered.retain(|c| kind.is_none_or(|kind| c.kind.name() == kind));
+    let [component] = offered[..] else {
+        let kinds: Vec<&str> = named(plugins, &request.id)?.iter().map(|c| c.kind.name()).collect();
+        let what =
+            format!("{} is of kind {}, and --kind says {}", escape(&request.id), kinds.join(" and "), kind.unwrap_or("nothing"));
+        return Err(Refusal::usage(91, what).help(format!("add --kind {}", kinds.join(" or --kind "))).into());
+    };
     let program =
         plugins.build(component, &component.arguments(&request.arguments)?, &Task::new([3, 32, 32], 10, norm, 8.0 / 255.0))?;
     let failed = |path: &Path, e: std::io::Error| {
@@ -173,5 +197,15 @@ fn emit(plugins: &Plugins, written: &str, out: &Path, norm: &str) -> Result<u8, 
         }
     }
     say!("steps {}, restarts {}, probes {}, sha256 {}", program.steps, program.restarts, program.probes, program.sha256);
+    if component.kind == Kind::Trainer {
+        let attack = program.attack.as_deref().unwrap_or("none");
+        say!(
+            "replays {}, data {}, inner attack {}, batch normalisation under attack {}",
+            program.replays,
+            program.data.name(),
+            escape(attack),
+            program.bn_attack.name()
+        );
+    }
     Ok(0)
 }

@@ -80,10 +80,6 @@ pub fn check(file: &Path, worker: &WorkerCommand, insecure_permissions: bool) ->
         report.add("loads", None, true, what);
     }
     for component in plugins.components() {
-        if matches!(component.kind, Kind::Trainer | Kind::Optimizer) {
-            report.add("builds", Some(&component.id), false, format!("this version runs no {}", component.kind.name()));
-            continue;
-        }
         if component.builds {
             programs(&plugins, component, &mut report);
         }

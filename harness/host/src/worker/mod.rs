@@ -58,19 +58,21 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
     }
     loop {
         match receive::<Request>(&mut socket, Most::TRUSTED)?.0 {
-            Request::Build { component, arguments, task } => match loaded.build(&component, &arguments, &task, &logger) {
-                Ok(program) => {
-                    let lengths = program.graphs.iter().map(|g| g.bytes.len() as u64).collect();
-                    let bytes: Vec<u8> = program.graphs.iter().flat_map(|g| g.bytes.iter().copied()).collect();
-                    send(&mut socket, &Reply::Built { program, lengths }, &[&bytes])?;
+            Request::Build { kind, component, arguments, task } => {
+                match loaded.build(kind, &component, &arguments, &task, &logger) {
+                    Ok(program) => {
+                        let lengths = program.graphs.iter().map(|g| g.bytes.len() as u64).collect();
+                        let bytes: Vec<u8> = program.graphs.iter().flat_map(|g| g.bytes.iter().copied()).collect();
+                        send(&mut socket, &Reply::Built { program, lengths }, &[&bytes])?;
+                    }
+                    Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
                 }
-                Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
-            },
-            Request::Run { component, arguments, task, memory } => {
+            }
+            Request::Run { kind, component, arguments, task, memory } => {
                 let inward = ReadOnly::map(&receive_file(&socket)?)?;
                 let outward = Writable::map(&receive_file(&socket)?)?;
                 let mut port = port::SharedPort::new(inward, outward, &memory, &task, socket.try_clone()?);
-                match loaded.run(&component, &arguments, &task, &mut port, &logger) {
+                match loaded.run(kind, &component, &arguments, &task, &mut port, &logger) {
                     Ok(()) => send(&mut socket, &Reply::Finished, &[])?,
                     Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
                 }

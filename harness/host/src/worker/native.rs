@@ -10,7 +10,7 @@ use sha2::Digest as _;
 use super::port::{self, Port};
 use super::reading;
 use crate::builtin;
-use crate::component::Description;
+use crate::component::{Description, Kind};
 use crate::params::{Arguments, Value};
 use crate::program::{RawProgram, hex};
 use crate::task::Task;
@@ -73,8 +73,15 @@ impl Loaded {
     }
 
     /// Asks a component for its program.
-    pub(crate) fn build(&self, id: &str, arguments: &Arguments, task: &Task, log: Logger<'_>) -> Result<RawProgram, Fault> {
-        let component = self.component(id)?;
+    pub(crate) fn build(
+        &self,
+        kind: Kind,
+        id: &str,
+        arguments: &Arguments,
+        task: &Task,
+        log: Logger<'_>,
+    ) -> Result<RawProgram, Fault> {
+        let component = self.component(kind, id)?;
         let build = component.build.ok_or_else(|| failed(format!("component {id} has no `build`")))?;
         let call = Call::new(arguments, log, None);
         let task = c_task(task);
@@ -86,6 +93,9 @@ impl Loaded {
             restarts: 0,
             probes: 0,
             replays: 0,
+            data: abi::CLEAN,
+            bn_attack: abi::BN_EVAL,
+            attack: abi::FsString::EMPTY,
             owner: std::ptr::null_mut(),
             release: None,
         };
@@ -105,13 +115,14 @@ impl Loaded {
     /// Lets a component of `oracle/1` attack the batch behind a port.
     pub(crate) fn run(
         &self,
+        kind: Kind,
         id: &str,
         arguments: &Arguments,
         task: &Task,
         port: &mut dyn Port,
         log: Logger<'_>,
     ) -> Result<(), Fault> {
-        let component = self.component(id)?;
+        let component = self.component(kind, id)?;
         // SAFETY: the component is static and of this version.
         let table = unsafe { reading::extension(component, abi::ORACLE_1) }.cast::<abi::FsOracleComponent>();
         if table.is_null() {
@@ -128,12 +139,13 @@ impl Loaded {
         call.outcome(status)
     }
 
-    fn component(&self, id: &str) -> Result<&'static abi::FsComponent, Fault> {
+    fn component(&self, kind: Kind, id: &str) -> Result<&'static abi::FsComponent, Fault> {
         // SAFETY: the plugin's tables are static, and `describe` has walked them before.
         unsafe {
             let plugin = &*self.plugin;
             let all = std::slice::from_raw_parts(plugin.components, plugin.component_count);
-            let found = all.iter().find(|&&c| reading::string((*c).id).is_ok_and(|text| text == id));
+            let wanted = |c: &abi::FsComponent| c.kind == kind.code() && reading::string(c.id).is_ok_and(|text| text == id);
+            let found = all.iter().find(|&&c| wanted(&*c));
             found.map(|&c| &*c).ok_or_else(|| failed(format!("there is no component {id} any more")))
         }
     }

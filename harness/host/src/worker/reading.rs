@@ -207,5 +207,9 @@ pub(super) unsafe fn program(program: &abi::FsProgram) -> Result<RawProgram, Str
         restarts: program.restarts,
         probes: program.probes,
         replays: program.replays,
+        data: program.data,
+        bn_attack: program.bn_attack,
+        // SAFETY: by the contract of this function.
+        attack: unsafe { string(program.attack) }.map_err(|clause| format!("its inner attack {clause}"))?,
     })
 }
