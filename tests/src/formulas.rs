@@ -7,5 +7,7 @@ mod landscapes;
 mod metrics;
 mod moving;
 mod names;
+mod optimizers;
 mod toy;
+mod trainers;
 mod verdicts;

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use flatscape_host::{Component, Kind, Plugins, Role, Search, Task, WorkerCommand, worker_main};
+use flatscape_host::{AttackStatistics, Component, Kind, Plugins, Role, Search, Task, TrainingData, WorkerCommand, worker_main};
 
 /// The child process of these tests: this executable, told to run only this. A worker speaks over its standard input, so what
 /// the test harness prints does not matter.
@@ -52,6 +52,24 @@ fn the_table_of_components() {
             "metric ams",
             "metric phi directions:int=5 grid:int=21 extent:float=auto",
             "metric likelihood-landscape directions:text=random grid:int=41 extent:float=auto",
+            "trainer standard",
+            "trainer adversarial bn-attack:text=eval",
+            "trainer trades beta:float=6 bn-attack:text=eval",
+            "trainer mart beta:float=5 bn-attack:text=eval",
+            "trainer free m:int=8",
+            "trainer fast alpha:float=auto bn-attack:text=train",
+            "trainer jacobian lambda:float=0.01 n-proj:int=1",
+            "trainer amsreg mu:float=1 n-proj:int=1 p-grad:bool=true",
+            "trainer exact-ams mu:float=1",
+            "trainer attack-ams mu:float=1 along:text=point",
+            "trainer input-gradient lambda:float=0.1",
+            "trainer static-augmentation made:text=once",
+            "trainer sam rho:float=0.05",
+            "trainer awp gamma:float=0.005 bn-attack:text=eval",
+            "trainer fam lambda:float=0.001 flatness:text=petzka",
+            "optimizer sgd momentum:float=0.9 nesterov:bool=false weight-decay:float=0.0005 decay-1d:bool=true",
+            "optimizer adam beta1:float=0.9 beta2:float=0.999 epsilon:float=1e-8 weight-decay:float=0 decay-1d:bool=true",
+            "optimizer adamw beta1:float=0.9 beta2:float=0.999 epsilon:float=1e-8 weight-decay:float=0.01 decay-1d:bool=true",
         ]
     );
     assert_eq!(plugins.plugins()[0].id, "standard");
@@ -109,6 +127,39 @@ fn arguments_of_pgd_reach_its_program() {
     plugins.take_notes();
     build(&[("alpha", "1/255"), ("steps", "3")], &task("linf")).expect("it builds");
     assert!(plugins.take_notes().iter().any(|(_, note)| note.level == 1 && note.words.contains("do not reach eps")));
+}
+
+/// What a trainer trains on, and where its adversarial points come from.
+#[test]
+fn trainers_state_their_attack_and_their_data() {
+    let plugins = plugins();
+    let build = |id: &str, pairs: &[(&str, &str)], norm: &str| {
+        let trainer = plugins.component(Kind::Trainer, id).expect(id);
+        plugins.build(trainer, &arguments(trainer, pairs), &task(norm))
+    };
+    let attack = |id: &str, pairs: &[(&str, &str)]| build(id, pairs, "linf").expect(id).attack;
+    assert_eq!(attack("standard", &[]), None);
+    assert_eq!(attack("adversarial", &[]).as_deref(), Some("pgd:steps=10"));
+    assert_eq!(attack("fast", &[("alpha", "0.04")]).as_deref(), Some("pgd:steps=1,alpha=0.04"));
+    let alpha = |id: &str| attack(id, &[]).and_then(|text| text.rsplit_once('=')?.1.parse::<f64>().ok()).expect("a number");
+    assert!((alpha("fast") - 10.0 / 255.0).abs() < 1e-12 && (alpha("trades") / (8.0 / 255.0) - 7.0 / 31.0).abs() < 1e-12);
+    let free = build("free", &[("m", "4")], "l2").expect("it builds");
+    assert_eq!((free.replays, free.attack), (4, None));
+    let refused = build("free", &[], "flow").expect_err("it moves pixels");
+    assert!(refused.is_unsupported(), "{refused}");
+    assert_eq!(build("fast", &[], "linf").expect("it builds").bn_attack, AttackStatistics::Train);
+    assert_eq!(build("trades", &[], "linf").expect("it builds").bn_attack, AttackStatistics::Eval);
+    assert_eq!(build("static-augmentation", &[], "linf").expect("it builds").data, TrainingData::AdversarialOnce);
+    let online = build("static-augmentation", &[("made", "online")], "linf").expect("it builds");
+    assert_eq!(online.data, TrainingData::AdversarialOnline);
+    let nothing = build("jacobian", &[("n-proj", "0")], "linf").expect_err("it measures nothing");
+    assert_eq!(
+        (nothing.exit_code(), nothing.sentence.as_str()),
+        (2, "jacobian: n-proj=0 measures nothing; try 1, or -1 for every class")
+    );
+    let sgd = plugins.component(Kind::Optimizer, "sgd").expect("it is there");
+    let refused = plugins.build(sgd, &arguments(sgd, &[("nesterov", "true"), ("momentum", "0")]), &task("linf"));
+    assert_eq!(refused.expect_err("nothing to look along").exit_code(), 2);
 }
 
 #[test]
