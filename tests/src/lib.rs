@@ -51,3 +51,5 @@ mod rules;
 mod twins;
 #[cfg(test)]
 mod wire;
+#[cfg(test)]
+mod written;

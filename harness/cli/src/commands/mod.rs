@@ -9,6 +9,7 @@ mod engine_worker;
 mod grad;
 mod inspect;
 mod landscape;
+mod models;
 mod plugin_worker;
 mod plugins;
 mod report;
@@ -29,7 +30,7 @@ flatscape audits image classifiers in ONNX files: attacks, verified results, fla
   flatscape inspect model.onnx                          what a file is, and what an audit would need to know
   flatscape audit model.onnx --data images/             attack, verify, measure, report
   flatscape audit model.onnx --data cifar10 -n 1000 --threat linf:8/255 --attack pgd:steps=50
-  flatscape plugins list                                the attacks and metrics that can be used
+  flatscape plugins list                                the attacks, metrics and trainers that can be used
   flatscape doctor                                      what is used and why, and what is missing
 
 flatscape help COMMAND explains a command, flatscape --help lists them all.";
@@ -53,8 +54,10 @@ pub enum Command {
     Verify(verify::Verify),
     /// Compare finished runs with each other or with a baseline
     Compare(compare::Compare),
-    /// Attacks and metrics: list, show, check, new, emit
+    /// Attacks, metrics, trainers, optimizers: list, show, check, new, emit
     Plugins(plugins::PluginsCommand),
+    /// Architectures and models: list, new
+    Models(models::Models),
     /// ONNX Runtime: install, status
     Runtime(runtime::Runtime),
     /// Report which engine, library and plugins are used and why, and what is missing
@@ -88,6 +91,7 @@ impl Command {
             Command::Verify(c) => c.run(),
             Command::Compare(c) => c.run(),
             Command::Plugins(c) => c.run(),
+            Command::Models(c) => c.run(),
             Command::Runtime(c) => c.run(),
             Command::Doctor(c) => c.run(),
             Command::Shard(c) => c.run(),

@@ -33,6 +33,18 @@ macro_rules! shipped {
 pub const SHIPPED: &[Shipped] =
     &[shipped!("digits-standard"), shipped!("digits-adversarial"), shipped!("digits-jacobian"), shipped!("digits-amsreg")];
 
+impl Shipped {
+    /// The sentence of its card.
+    ///
+    /// # Errors
+    /// The card cannot be read.
+    pub fn description(&self) -> Result<String, Refusal> {
+        let card = Card::parse(self.card, &format!("the card of {}", self.name))?;
+        let missing = || Refusal::usage(89, format!("the card of {} has no description", self.name));
+        card.description.ok_or_else(missing)
+    }
+}
+
 /// A model as it was found, read but not yet understood.
 pub(super) struct Found {
     /// The name in its card, or the stem of its file.
