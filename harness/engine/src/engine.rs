@@ -120,11 +120,15 @@ pub struct CompileOptions {
     /// Whether a large batch may be cut into micro-batches that run in parallel. Only graphs whose outputs all have the batch
     /// as leading extent, and in which no operator mixes rows, are ever cut.
     pub split: bool,
+    /// In how many parts a batch is cut where results without a batch as leading extent are sums over its rows: the parts run in
+    /// parallel, and such results are added in the order of the parts. The caller answers for it that they are sums and that no
+    /// operator before them mixes rows ([`crate::rows_are_independent`]). `None`: as `split` says.
+    pub sums: Option<usize>,
 }
 
 impl Default for CompileOptions {
     fn default() -> CompileOptions {
-        CompileOptions { lower: true, split: true }
+        CompileOptions { lower: true, split: true, sums: None }
     }
 }
 

@@ -28,6 +28,7 @@ pub use engine::{Choice, CompileOptions, Device, Engine, EngineInfo, Executable,
 pub use error::EngineError;
 pub use library::{Finding, Place};
 pub use lower::{LOWERINGS, Lowering, lower};
+pub use rows::rows_are_independent;
 
 /// One engine, as the help and `doctor` show it.
 pub struct EngineRow {

@@ -10,6 +10,7 @@ use flatscape_graph::{Dim, Element, Graph, Node, Tensor, ValueId, with_array};
 use ndarray::{ArrayD, Axis};
 
 use crate::EngineError;
+use crate::engine::CompileOptions;
 use crate::signature::Signature;
 
 /// An input of one micro-batch: a tensor, or some of its rows. Row-major.
@@ -59,15 +60,31 @@ impl<'a> Slice<'a> {
 /// Which inputs carry rows.
 pub(crate) struct Cut {
     inputs: Vec<bool>,
+    /// Where results may be sums over rows: the fixed number of parts, and which outputs carry rows.
+    sums: Option<(usize, Vec<bool>)>,
+}
+
+/// Whether every row of the outputs depends on the same row of the inputs alone: all outputs have the batch as leading extent, and
+/// no operator mixes rows.
+pub fn rows_are_independent(graph: &Graph) -> bool {
+    Cut::of(graph).is_some()
 }
 
 impl Cut {
-    /// How the graph may be cut, or `None` if it must run whole.
+    /// How the options allow the graph to be cut, or `None` if it must run whole.
+    pub fn by(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
+        let Some(parts) = options.sums else { return if options.split { Cut::of(graph) } else { None } };
+        let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
+        let outputs = graph.outputs().iter().map(|o| leads(graph, o.value)).collect();
+        inputs.contains(&true).then_some(Cut { inputs, sums: Some((parts, outputs)) })
+    }
+
+    /// How the graph may be cut without being told anything about it, or `None` if it must run whole.
     pub fn of(graph: &Graph) -> Option<Cut> {
         let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
         let rows_out = graph.outputs().iter().all(|o| leads(graph, o.value));
         let cuts = rows_out && inputs.contains(&true) && !graph.nodes().iter().any(|node| mixes_rows(graph, node));
-        cuts.then_some(Cut { inputs })
+        cuts.then_some(Cut { inputs, sums: None })
     }
 
     /// How a graph with this interface is run row by row. Its operators may mix rows: every run has one.
@@ -77,7 +94,7 @@ impl Cut {
     pub fn each(signature: &Signature) -> Result<Cut, EngineError> {
         let inputs: Vec<bool> = signature.inputs.iter().map(|(_, ty)| is_batch(ty.shape.as_deref())).collect();
         if inputs.contains(&true) {
-            return Ok(Cut { inputs });
+            return Ok(Cut { inputs, sums: None });
         }
         let reason = "its rows cannot be run one by one: no input has the batch as leading extent";
         Err(EngineError::Inputs { graph: signature.graph.clone(), reason: reason.to_owned() })
@@ -100,9 +117,17 @@ impl Cut {
         ranges.into_iter().map(piece).collect()
     }
 
-    /// The micro-batches for these inputs, at least `least` rows each; a single one when the batch is too small to cut.
+    /// The micro-batches for these inputs, at least `least` rows each unless their number is fixed; a single one when the batch is
+    /// too small to cut.
     pub fn pieces<'a>(&self, inputs: &[&'a Tensor], least: usize) -> Vec<Vec<Slice<'a>>> {
-        self.sliced(inputs, cuts(self.rows(inputs), least))
+        let rows = self.rows(inputs);
+        self.sliced(
+            inputs,
+            match self.sums {
+                Some((parts, _)) => equal(rows, parts.clamp(1, rows.max(1))),
+                None => cuts(rows, least),
+            },
+        )
     }
 }
 
@@ -115,14 +140,20 @@ fn cuts(rows: usize, least: usize) -> Vec<Range<usize>> {
     let size = rows.div_ceil(16).clamp(least, 32.max(least));
     let fewest = if rows >= least { 2 } else { 1 };
     let count = (rows / size).max(fewest).min(rows.max(1));
+    equal(rows, count)
+}
+
+/// This many ranges, of equal size within one row.
+fn equal(rows: usize, count: usize) -> Vec<Range<usize>> {
     (0..count).map(|i| rows * i / count..rows * (i + 1) / count).collect()
 }
 
 /// What is said where [`join`] gives `None`.
 pub(crate) const MISFIT: &str = "its micro-batches gave results that do not fit together";
 
-/// The results of the micro-batches, one above the other. `None` if the engine gave results that do not fit together.
-pub(crate) fn join(mut pieces: Vec<Vec<Tensor>>) -> Option<Vec<Tensor>> {
+/// The results of the micro-batches, one above the other, or, where the cut says that they have no rows, added in order. `None` if the
+/// engine gave results that do not fit together.
+pub(crate) fn join(mut pieces: Vec<Vec<Tensor>>, cut: Option<&Cut>) -> Option<Vec<Tensor>> {
     if pieces.len() == 1 {
         return pieces.pop();
     }
@@ -130,9 +161,25 @@ pub(crate) fn join(mut pieces: Vec<Vec<Tensor>>) -> Option<Vec<Tensor>> {
     (0..count)
         .map(|output| {
             let parts: Vec<&Tensor> = pieces.iter().filter_map(|piece| piece.get(output)).collect();
-            with_array!(*parts.first()?, first => stack(first, &parts))
+            match cut.and_then(|cut| cut.sums.as_ref()).is_some_and(|(_, rows)| rows.get(output) == Some(&false)) {
+                true => added(&parts),
+                false => with_array!(*parts.first()?, first => stack(first, &parts)),
+            }
         })
         .collect()
+}
+
+/// The sum of float tensors of one shape, from the first to the last.
+fn added(parts: &[&Tensor]) -> Option<Tensor> {
+    let mut sum = (*parts.first()?).clone();
+    for part in &parts[1..] {
+        match (&mut sum, part) {
+            (Tensor::F32(a), Tensor::F32(b)) if a.shape() == b.shape() => *a += b,
+            (Tensor::F64(a), Tensor::F64(b)) if a.shape() == b.shape() => *a += b,
+            _ => return None,
+        }
+    }
+    Some(sum)
 }
 
 fn stack<T: Element>(_: &ArrayD<T>, parts: &[&Tensor]) -> Option<Tensor> {

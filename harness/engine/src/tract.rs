@@ -76,7 +76,7 @@ impl Engine for Tract {
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
         let plan = Plan {
             signature: Signature::of(graph),
-            cut: if options.split { Cut::of(graph) } else { None },
+            cut: Cut::by(graph, options),
             model,
             specialised: Mutex::default(),
             workers: self.workers.clone(),
@@ -112,15 +112,18 @@ struct Plan {
 impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
-        self.run_pieces(&match &self.cut {
-            Some(cut) => cut.pieces(&tensors, 1),
-            None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
-        })
+        self.run_pieces(
+            &match &self.cut {
+                Some(cut) => cut.pieces(&tensors, 1),
+                None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
+            },
+            self.cut.as_ref(),
+        )
     }
 
     fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
-        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors))
+        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors), None)
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
@@ -129,11 +132,11 @@ impl Executable for Plan {
 }
 
 impl Plan {
-    fn run_pieces(&self, pieces: &[Vec<Slice>]) -> Result<Vec<Buffer>, EngineError> {
+    fn run_pieces(&self, pieces: &[Vec<Slice>], cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
         let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
         let results =
             self.workers.run(pieces.len(), &|i| guarded(|| self.run_piece(&pieces[i])).map_err(|e| failed(chain(&e))))?;
-        let joined = rows::join(results).ok_or_else(|| failed(rows::MISFIT.to_owned()))?;
+        let joined = rows::join(results, cut).ok_or_else(|| failed(rows::MISFIT.to_owned()))?;
         Ok(joined.into_iter().map(Buffer::from).collect())
     }
 

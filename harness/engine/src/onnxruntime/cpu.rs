@@ -39,7 +39,7 @@ pub(super) fn compile(
 
 /// How a batch of a graph may be cut into micro-batches.
 pub(super) fn cut(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
-    if options.split { Cut::of(graph) } else { None }
+    Cut::by(graph, options)
 }
 
 struct Plan {
@@ -93,15 +93,15 @@ impl Executable for Plan {
         match &pieces[..] {
             [] | [_] => {
                 let whole: Vec<Slice> = tensors.iter().map(|t| Slice::whole(t)).collect();
-                self.joined(self.run_piece(Width::Wide, &whole).map(|only| vec![only]))
+                self.joined(self.run_piece(Width::Wide, &whole).map(|only| vec![only]), None)
             }
-            many => self.run_pieces(many),
+            many => self.run_pieces(many, self.cut.as_ref()),
         }
     }
 
     fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
-        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors))
+        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors), None)
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
@@ -120,13 +120,13 @@ impl Plan {
         Ok(session)
     }
 
-    fn run_pieces(&self, pieces: &[Vec<Slice>]) -> Result<Vec<Buffer>, EngineError> {
-        self.joined(self.runtime.workers.run(pieces.len(), &|i| self.run_piece(Width::Narrow, &pieces[i])))
+    fn run_pieces(&self, pieces: &[Vec<Slice>], cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
+        self.joined(self.runtime.workers.run(pieces.len(), &|i| self.run_piece(Width::Narrow, &pieces[i])), cut)
     }
 
-    fn joined(&self, results: ort::Result<Vec<Vec<Tensor>>>) -> Result<Vec<Buffer>, EngineError> {
+    fn joined(&self, results: ort::Result<Vec<Vec<Tensor>>>, cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
         let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
-        rows::join(results.map_err(|e| failed(e.to_string()))?)
+        rows::join(results.map_err(|e| failed(e.to_string()))?, cut)
             .map(|joined| joined.into_iter().map(Buffer::from).collect())
             .ok_or_else(|| failed(rows::MISFIT.to_owned()))
     }

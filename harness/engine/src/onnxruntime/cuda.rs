@@ -95,7 +95,7 @@ impl Executable for Plan {
             results.push(given.iter().map(Buffer::host).collect::<Result<_, _>>()?);
         }
         let failed = || EngineError::run(NAME, &self.signature.graph, rows::MISFIT.to_owned());
-        Ok(rows::join(results).ok_or_else(failed)?.into_iter().map(Buffer::from).collect())
+        Ok(rows::join(results, None).ok_or_else(failed)?.into_iter().map(Buffer::from).collect())
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {

@@ -37,6 +37,31 @@ fn micro_batches_give_the_bytes_of_whole_runs() {
     }
 }
 
+/// y·w summed over the rows is W̄ of x·W: in parts, the parts are added; rows stay rows.
+#[test]
+fn sums_over_rows_are_added_in_parts() {
+    let b = Builder::new(Graph::new("sums"));
+    let (x, y) = (b.input("x", batch(&[3])), b.input("y", batch(&[2])));
+    b.output("rows", x * 2.0);
+    b.output("sum", x.transpose(&[1, 0]).matmul(y));
+    let graph = b.into_graph();
+    assert!(!crate::rows_are_independent(&graph));
+    for engine in engines() {
+        for rows in [1, 2, 5, 64] {
+            let inputs = [noise(&[rows, 3], 1), noise(&[rows, 2], 2)];
+            let whole = run(&*engine, &graph, &CompileOptions::default(), &inputs);
+            for parts in [1, 2, 3] {
+                let found = run(&*engine, &graph, &CompileOptions { sums: Some(parts), ..Default::default() }, &inputs);
+                assert_eq!(found[0], whole[0], "{rows} rows in {parts} parts on {}", engine.name());
+                assert_eq!(found[1].shape(), [3, 2]);
+                for (a, b) in found[1].to_f64().into_iter().zip(whole[1].to_f64()) {
+                    assert!((a - b).abs() < 1e-5, "{rows} rows in {parts} parts on {}: {a} for {b}", engine.name());
+                }
+            }
+        }
+    }
+}
+
 /// The mean of the batch is taken off, so that a row of a batch has another result than a row alone.
 #[test]
 fn rows_run_alone_do_not_see_each_other() {
