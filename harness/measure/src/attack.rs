@@ -201,10 +201,27 @@ impl Attack {
         judge: Judge,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Proposal>, AttackError> {
+        self.run_with(batch, restart, &Values::default(), judge, progress)
+    }
+
+    /// The same on a model whose weights are inputs: `weights` are values of these inputs. Those with one row per sample need a
+    /// batch that is one lot.
+    ///
+    /// # Errors
+    /// As for [`Attack::run`].
+    pub fn run_with(
+        &self,
+        batch: &Batch,
+        restart: &Restart,
+        weights: &Values,
+        judge: Judge,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Proposal>, AttackError> {
         let mut run = Run {
             attack: self,
             batch,
             restart,
+            weights,
             lots: Vec::new(),
             proposals: vec![Proposal { loss: f64::NEG_INFINITY, ..Proposal::default() }; batch.len()],
             spent: Proposal::default(),
@@ -229,6 +246,7 @@ struct Run<'a> {
     attack: &'a Attack,
     batch: &'a Batch,
     restart: &'a Restart<'a>,
+    weights: &'a Values,
     lots: Vec<Lot>,
     proposals: Vec<Proposal>,
     /// What a sample has spent that is still under attack.
@@ -282,7 +300,7 @@ impl Run<'_> {
         let filled = |shape: &[usize], value: f32| {
             Tensor::new(shape, vec![value; shape.iter().product()]).ok_or_else(|| StageError::Result { name: BEST.into() })
         };
-        let mut values = Values::default();
+        let mut values = self.weights.clone();
         let x0 = last.upload(&rows(&self.batch.x0, rows_of))?;
         // the image, or the parameter 0, which leaves it as it is
         let start = match last.extent(self.attack.moved).filter(|_| self.attack.moved == "z") {

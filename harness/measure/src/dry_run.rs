@@ -38,6 +38,7 @@ pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Atta
         targeted: task.targeted,
         arguments: &numbers,
         steps: program.steps,
+        smoothing: 0.0,
     };
     let batch = batch(task)?;
     if component.kind == Kind::Metric {

@@ -104,8 +104,13 @@ impl Values {
 impl Stage {
     /// Compiles a linked graph.
     pub fn compile(engine: &dyn Engine, linked: &Linked) -> Result<Stage, EngineError> {
+        Stage::compile_as(engine, linked, &CompileOptions::default())
+    }
+
+    /// The same with options of the engine.
+    pub fn compile_as(engine: &dyn Engine, linked: &Linked, options: &CompileOptions) -> Result<Stage, EngineError> {
         let graph = &linked.graph;
-        let executable = engine.compile(graph, &CompileOptions::default())?;
+        let executable = engine.compile(graph, options)?;
         let named = |id: &flatscape_graph::ValueId| (graph.value(*id).name.to_string(), graph.value(*id).ty.clone());
         Ok(Stage {
             executable,
@@ -233,9 +238,9 @@ impl Stage {
     }
 }
 
-/// Whether a value is the same for every sample: counters and the radius.
+/// Whether a value is the same for every sample: counters, the radius, and the weights of the model.
 pub fn is_shared(name: &str) -> bool {
-    matches!(name, "k" | "restart" | "eps")
+    matches!(name, "k" | "restart" | "eps") || name.starts_with("param_") || name.starts_with("stat_")
 }
 
 /// Whether an input has one row per sample: all but scalars, shared noise and what is the same for every sample.

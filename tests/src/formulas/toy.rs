@@ -128,6 +128,7 @@ impl Toy {
             targeted,
             arguments,
             steps: program.steps,
+            smoothing: 0.0,
         }
     }
 }

@@ -24,7 +24,7 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "Distance", operands: 2..=2, expand: distance },
     Function { name: "Hyperplane", operands: 3..=3, expand: hyperplane },
     Function { name: "Detach", operands: 1..=1, expand: |s, x| Ok(mark(s, "Detach", x[0])) },
-    Function { name: "CrossEntropy", operands: 2..=2, expand: |s, x| Ok(functions::cross_entropy(s.builder, x[0], x[1]).0) },
+    Function { name: "CrossEntropy", operands: 2..=2, expand: cross_entropy },
     Function { name: "Margin", operands: 2..=2, expand: |s, x| Ok(functions::margin(s.builder, x[0], x[1])) },
     Function { name: "Dlr", operands: 2..=2, expand: |s, x| Ok(functions::dlr(s.builder, x[0], x[1])) },
     Function { name: "DlrTargeted", operands: 3..=3, expand: |s, x| Ok(functions::dlr_targeted(s.builder, x[0], x[1], x[2])) },
@@ -43,6 +43,18 @@ pub(super) fn expand<'b>(scope: &mut Scope<'b, '_>, name: &str, operands: &[Expr
         return Err(refused(format!("takes {takes} operands and is given {}", operands.len())));
     }
     (row.expand)(scope, operands)
+}
+
+/// Cross-entropy per sample, [N]: LSE(z) − z_y, or with label smoothing s the mean over the label with weight 1 − s and over all
+/// classes with weight s. Source: Szegedy et al. 2016 (arXiv:1512.00567), section 7.
+fn cross_entropy<'b>(scope: &mut Scope<'b, '_>, operands: &[Expr<'b>]) -> Result<Expr<'b>, LinkError> {
+    let (logits, smoothing) = (operands[0], scope.link.smoothing);
+    let loss = functions::cross_entropy(scope.builder, logits, operands[1]).0;
+    if smoothing == 0.0 {
+        return Ok(loss);
+    }
+    let spread = functions::log_sum_exp(logits) - logits.mean(&[1], false);
+    Ok(loss * (1.0 - smoothing) + spread * smoothing)
 }
 
 /// A mark that the reverse pass respects and that is taken out before anything runs.

@@ -3,10 +3,12 @@
 
 mod functions;
 mod head;
+mod open_head;
 mod quantities;
 mod scope;
 #[cfg(test)]
 mod tests;
+mod training;
 
 use flatscape_graph::{Builder, Graph};
 
@@ -15,11 +17,13 @@ use scope::Scope;
 
 pub use functions::FUNCTIONS;
 pub use quantities::{QUANTITIES, Quantity};
+pub use training::{Costed, WEIGHT};
 
 /// What a program is linked against.
 #[derive(Clone, Copy)]
 pub struct Link<'a> {
-    /// The model in pixel units: input `x` float[N,C,H,W], output `logits` float[N,K].
+    /// The model in pixel units: input `x` float[N,C,H,W], output `logits` float[N,K]. Further inputs (parameters, statistics, masks)
+    /// are fed by the host under their names, and further outputs are given to it.
     pub model: &'a Graph,
     /// What is ascended; cross-entropy where the program brings none.
     pub objective: Option<&'a Graph>,
@@ -38,6 +42,8 @@ pub struct Link<'a> {
     pub arguments: &'a [(String, f64)],
     /// How many steps the program takes.
     pub steps: u32,
+    /// The share of the label that `CrossEntropy` spreads over all classes; only in the cost of a trainer.
+    pub smoothing: f64,
 }
 
 /// A linked graph, ready to be compiled, and what one run of it costs per sample.
@@ -99,6 +105,9 @@ pub enum LinkError {
         /// The threat model.
         threat: &'static str,
     },
+    /// The cost of a trainer does not change when any parameter does.
+    #[error("the program's cost does not depend on the parameters of the model, so there is nothing to train")]
+    Constant,
     /// The reverse pass could not be built.
     #[error(transparent)]
     Differentiate(#[from] flatscape_autodiff::DiffError),
@@ -139,6 +148,7 @@ impl<'a> Link<'a> {
             targeted: false,
             arguments: &[],
             steps: 0,
+            smoothing: 0.0,
         }
     }
 

@@ -4,7 +4,7 @@ use flatscape_graph::{Attributes, Expr};
 use flatscape_intake::functions;
 
 use super::LinkError;
-use super::scope::Scope;
+use super::scope::{Last, Scope};
 
 /// The point at which a quantity is taken, and how that is written behind its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub enum Anchor {
     Origin,
     /// At `x_clean`, the clean point also where a metric is taken at adversarial points: the suffix `_clean`.
     Clean,
+    /// At `x_adv`, the adversarial point of a trainer: the suffix `_adv`.
+    Adversarial,
 }
 
 impl Anchor {
@@ -24,6 +26,7 @@ impl Anchor {
             Anchor::Here => "",
             Anchor::Origin => "0",
             Anchor::Clean => "_clean",
+            Anchor::Adversarial => "_adv",
         }
     }
 }
@@ -47,8 +50,9 @@ pub struct Quantity {
     pub(super) build: for<'s, 'b, 'a> fn(&'s mut Scope<'b, 'a>, Anchor) -> Result<Expr<'b>, LinkError>,
 }
 
-const ANYWHERE: &[Anchor] = &[Anchor::Here, Anchor::Origin, Anchor::Clean];
+const ANYWHERE: &[Anchor] = &[Anchor::Here, Anchor::Origin, Anchor::Clean, Anchor::Adversarial];
 const NEAR: &[Anchor] = &[Anchor::Here, Anchor::Origin];
+const TRAINED: &[Anchor] = &[Anchor::Here, Anchor::Origin, Anchor::Adversarial];
 const HERE: &[Anchor] = &[Anchor::Here];
 
 const COTANGENT: Need = Need {
@@ -68,13 +72,13 @@ const LIKELIHOOD: Need =
 pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "logits", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(scope.logits(anchor)) },
     Quantity { name: "loss", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(loss(scope, anchor)?.0) },
-    Quantity { name: "grad", anchors: NEAR, needs: &[], build: grad },
+    Quantity { name: "grad", anchors: TRAINED, needs: &[], build: grad },
     Quantity { name: "grad_z", anchors: HERE, needs: &[], build: grad_z },
     Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
     Quantity { name: "ascent_z", anchors: HERE, needs: &[], build: ascent_z },
     Quantity { name: "logp", anchors: ANYWHERE, needs: &[LIKELIHOOD], build: likelihood },
-    Quantity { name: "grad_logp", anchors: NEAR, needs: &[LIKELIHOOD], build: likelihood_gradient },
-    Quantity { name: "vjp", anchors: NEAR, needs: &[COTANGENT], build: products },
+    Quantity { name: "grad_logp", anchors: TRAINED, needs: &[LIKELIHOOD], build: likelihood_gradient },
+    Quantity { name: "vjp", anchors: TRAINED, needs: &[COTANGENT], build: products },
     Quantity { name: "hvp", anchors: HERE, needs: &[], build: curvature },
     Quantity { name: "features", anchors: ANYWHERE, needs: &[HEAD], build: features },
     Quantity { name: "head_weight", anchors: HERE, needs: &[HEAD], build: |scope, _| head(scope, true) },
@@ -240,7 +244,11 @@ fn features<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, L
 
 /// Weights [classes,F] or biases [classes] of the last linear layer.
 fn head<'b>(scope: &mut Scope<'b, '_>, weight: bool) -> Result<Expr<'b>, LinkError> {
-    let head = scope.head.as_ref().map_err(|why| LinkError::name("head_weight", why.as_str()))?;
-    let tensor = if weight { head.weight.clone() } else { head.bias.clone() };
-    Ok(scope.builder.constant(tensor))
+    let name = if weight { "head_weight" } else { "head_bias" };
+    if let Last::Constant(head) = scope.head.as_ref().map_err(|why| LinkError::name(name, why.as_str()))? {
+        let tensor = if weight { head.weight.clone() } else { head.bias.clone() };
+        return Ok(scope.builder.constant(tensor));
+    }
+    logits(scope, Anchor::Here)?;
+    scope.last.get(name).copied().ok_or_else(|| LinkError::name(name, "the model does not give"))
 }

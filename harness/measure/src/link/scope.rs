@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use flatscape_autodiff::{vjp, without_marks};
-use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, simplify};
+use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueId, ValueType, simplify};
 
 use super::functions;
 use super::head::Head;
 use super::quantities::{self, Anchor};
-use super::{Link, LinkError, Linked, Point};
+use super::{Link, LinkError, Linked, Point, open_head};
 use crate::threats::{self, Ball, Parameter};
 
 /// The values of the names while one graph is linked.
@@ -16,7 +16,7 @@ pub(super) struct Scope<'b, 'a> {
     pub link: Link<'a>,
     pub builder: &'b Builder,
     /// The last linear layer of the model, or a clause that says why it has none.
-    pub head: Result<Head, String>,
+    pub head: Result<Last, String>,
     pub forwards: u32,
     pub backwards: u32,
     /// The model; with one output more where it has a linear last layer: the input of that layer.
@@ -35,13 +35,39 @@ pub(super) struct Scope<'b, 'a> {
     direction: Option<Expr<'b>>,
     /// The point that names without a suffix mean.
     here: Anchor,
+    /// What the model gives beside its logits, by name and point.
+    pub extras: Vec<(String, Expr<'b>)>,
+    /// Weights and biases of the last layer, where they are values of the model.
+    pub last: HashMap<String, Expr<'b>>,
+}
+
+/// The last linear layer of a model.
+pub(super) enum Last {
+    /// With constant weights.
+    Constant(Head),
+    /// With weights that are values of the model; the number of features.
+    Open(usize),
+}
+
+impl Last {
+    fn width(&self) -> usize {
+        match self {
+            Last::Constant(head) => head.width(),
+            Last::Open(width) => *width,
+        }
+    }
 }
 
 impl<'b, 'a> Scope<'b, 'a> {
     pub fn new(link: Link<'a>, builder: &'b Builder, at: Point) -> Self {
         let mut model = link.model.clone();
-        let head = Head::of(&model);
-        if let Ok(head) = &head {
+        // a model whose weights are inputs has them as values
+        let open = model.inputs().len() > 1;
+        let head = match open {
+            true => open_head::open(&mut model).map(Last::Open),
+            false => Head::of(&model).map(Last::Constant),
+        };
+        if let Ok(Last::Constant(head)) = &head {
             model.add_output("features", head.input);
         }
         let here = if matches!(at, Point::Clean | Point::Start) { Anchor::Origin } else { Anchor::Here };
@@ -62,6 +88,8 @@ impl<'b, 'a> Scope<'b, 'a> {
             parameter,
             direction,
             here,
+            extras: Vec::new(),
+            last: HashMap::new(),
         };
         if at == Point::Decoded {
             scope.decode();
@@ -240,10 +268,11 @@ impl<'b, 'a> Scope<'b, 'a> {
         }
         let n = self.batch();
         let ty = match name {
-            "x0" | "x" | "x_clean" | "direction" => self.image(),
+            "x0" | "x" | "x_clean" | "x_adv" | "delta" | "dx" | "direction" => self.image(),
             "y" | "target" => ValueType::new(DType::I64, vec![n]),
             "k" | "restart" => ValueType::new(DType::I64, vec![]),
-            "eps" => ValueType::new(DType::F32, vec![]),
+            "eps" | "lr" => ValueType::new(DType::F32, vec![]),
+            _ if is_of_model(name) => declared.clone(),
             "z" => {
                 let parameters = self.link.threat.parameters(self.shape());
                 ValueType::new(DType::F32, vec![n, Dim::Fixed(parameters)])
@@ -336,19 +365,46 @@ impl<'b, 'a> Scope<'b, 'a> {
     pub fn logits(&mut self, anchor: Anchor) -> Expr<'b> {
         let x = self.point_of(anchor);
         self.forwards += 1;
-        let outputs = self.builder.inline(&self.model, &|_, _| Some(x.id));
-        let outputs: Vec<Expr<'b>> = outputs.iter().flat_map(|all| all.iter().map(|(_, id)| self.builder.expr(*id))).collect();
-        if let (Ok(head), Some(&features)) = (&self.head, outputs.get(1)) {
-            let features = features.reshape(&[-1, head.width() as i64]);
-            self.derived.insert(("features", anchor), features);
+        let bound = self.inputs_of_model(x, anchor);
+        let outputs = match self.builder.inline(&self.model, &|name, _| bound.get(name).map(|value| value.id)) {
+            Ok(outputs) => outputs,
+            Err(why) => {
+                self.builder.graph_mut().add_problem(format!("the model could not be copied into the program: {why}"));
+                return x;
+            }
+        };
+        for (name, id) in outputs.iter().skip(1) {
+            let value = self.builder.expr(*id);
+            match (&**name, &self.head) {
+                ("features", Ok(head)) => {
+                    let features = value.reshape(&[-1, head.width() as i64]);
+                    self.derived.insert(("features", anchor), features);
+                }
+                ("head_weight" | "head_bias", _) => drop(self.last.insert(name.to_string(), value)),
+                _ => self.extras.push((format!("{name}{}", anchor.suffix()), value)),
+            }
         }
         match outputs.first() {
-            Some(logits) => *logits,
+            Some((_, logits)) => self.builder.expr(*logits),
             None => {
-                self.builder.graph_mut().add_problem("the model could not be copied into the program".into());
+                self.builder.graph_mut().add_problem("the model gives nothing".into());
                 x
             }
         }
+    }
+
+    /// The values of the model's inputs at a point: the image, and what the host feeds under the names of the others. Masks are
+    /// drawn for every point of their own.
+    fn inputs_of_model(&mut self, x: Expr<'b>, anchor: Anchor) -> HashMap<String, Expr<'b>> {
+        let named = |&input: &ValueId| (self.model.value(input).name.to_string(), self.model.value(input).ty.clone());
+        let mut inputs = self.model.inputs().iter().map(named).collect::<Vec<_>>().into_iter();
+        let first = inputs.next().map(|(name, _)| (name, x));
+        let further = inputs.map(|(name, ty)| {
+            let own = if name.starts_with("mask_") { format!("{name}{}", anchor.suffix()) } else { name.clone() };
+            (name, self.feed(&own, &ty))
+        });
+        let further: Vec<_> = further.collect();
+        first.into_iter().chain(further).collect()
     }
 
     /// The gradient of cross-entropy as a graph from elsewhere has it; towards `target` it is followed downwards.
@@ -383,6 +439,7 @@ impl<'b, 'a> Scope<'b, 'a> {
             (Anchor::Here, None) => self.feed("x", &ValueType::default()),
             (Anchor::Origin, _) => self.feed("x0", &ValueType::default()),
             (Anchor::Clean, _) => self.feed("x_clean", &ValueType::default()),
+            (Anchor::Adversarial, _) => self.feed("x_adv", &ValueType::default()),
         }
     }
 
@@ -460,8 +517,14 @@ impl<'b, 'a> Scope<'b, 'a> {
     }
 }
 
+/// The names of inputs that belong to a model and are fed with it.
+fn is_of_model(name: &str) -> bool {
+    ["param_", "stat_", "mask_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The names that the host feeds at run time.
 pub(super) fn is_fed(name: &str) -> bool {
-    matches!(name, "x0" | "x" | "x_clean" | "z" | "y" | "target" | "k" | "restart" | "i" | "broken" | "eps" | "direction")
-        || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
+    const NAMES: &[&str] =
+        &["x0", "x", "x_clean", "x_adv", "z", "y", "target", "k", "restart", "i", "broken", "eps", "direction", "delta", "dx"];
+    NAMES.contains(&name) || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -11,24 +11,8 @@ use super::{FUNCTIONS, QUANTITIES};
 /// The names that are constants of a linked graph.
 const CONSTANT: &[&str] = &["lo", "hi", "steps", "arg_"];
 
-/// The names that only programs of trainers and optimizers use.
-const TRAINING: &[&str] = &[
-    "x_adv",
-    "logits_adv",
-    "logp_adv",
-    "features_adv",
-    "loss_adv",
-    "grad_adv",
-    "grad_logp_adv",
-    "vjp_adv",
-    "delta",
-    "dx",
-    "param",
-    "dparam",
-    "dparam_norm",
-    "rank",
-    "lr",
-];
+/// The names of an update, which is about parameters and not about samples; it is linked where parameters are.
+const OF_UPDATES: &[&str] = &["param", "dparam", "dparam_norm", "rank", "lr"];
 
 #[test]
 fn every_name_of_the_interface_is_fed_constant_or_derived() {
@@ -36,7 +20,7 @@ fn every_name_of_the_interface_is_fed_constant_or_derived() {
         .iter()
         .flat_map(|row| row.anchors.iter().map(move |anchor| format!("{}{}", row.name, anchor.suffix())))
         .collect();
-    for row in protocol::INPUTS.iter().filter(|row| !TRAINING.contains(&row.name)) {
+    for row in protocol::INPUTS.iter().filter(|row| !OF_UPDATES.contains(&row.name)) {
         let fed = is_fed(row.name);
         let ways = [fed, CONSTANT.contains(&row.name), derived.contains(row.name)];
         assert_eq!(ways.iter().filter(|way| **way).count(), 1, "{}: fed, constant, derived are {ways:?}", row.name);

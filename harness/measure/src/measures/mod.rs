@@ -198,6 +198,7 @@ impl<'a> Asked<'a> {
             targeted: self.task.targeted,
             arguments: &numbers,
             steps: program.map_or(0, |p| p.steps),
+            smoothing: 0.0,
         };
         compile(&link).map_err(failed(&self.component.id))
     }
