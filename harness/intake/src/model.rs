@@ -15,6 +15,7 @@ mod proof;
 mod request;
 mod source;
 mod steadiness;
+mod trainable;
 mod whole;
 
 use flatscape_engine::{CompileOptions, Engine};
@@ -31,6 +32,7 @@ pub use pixels::{Outputs, Pixels};
 pub use request::ModelRequest;
 pub use source::{SHIPPED, Shipped};
 pub use steadiness::Steadiness;
+pub use trainable::{Trace, Trainable, Weight, WeightRole};
 pub use whole::Whole;
 
 use crate::card::Channels;

@@ -16,6 +16,11 @@ use crate::refusal::Refusal;
 /// for control flow that depends on data, `M034` where loading would take much memory, `M035` for a node that contradicts itself
 /// or its operands, `M065` for weights that are not finite. The name is for messages.
 pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, Refusal> {
+    admit_as(name, file, &normalize::Options::default())
+}
+
+/// As [`admit`], in another normal form.
+pub(super) fn admit_as(name: &str, file: &ModelFile, options: &normalize::Options) -> Result<Graph, Refusal> {
     let refuse = |number: u16, what: String| Refusal::model(number, format!("{name}: {what}"));
     if let Some(node) = file.graph.nodes().iter().find(|n| &*n.domain == ops::FUNCTIONS) {
         let what = format!("the operator {} is of the domain {:?}, which files cannot use", node.describe(), ops::FUNCTIONS);
@@ -24,8 +29,7 @@ pub fn admit(name: &str, file: &ModelFile) -> Result<Graph, Refusal> {
     if let Some(what) = without_elements(&file.graph) {
         return Err(refuse(20, what).help("export the model with a positive or a named extent"));
     }
-    let whole = normalize::normalize(&file.graph, file.opset, &normalize::Options::default())
-        .map_err(|e| refuse(number(&e), e.to_string()))?;
+    let whole = normalize::normalize(&file.graph, file.opset, options).map_err(|e| refuse(number(&e), e.to_string()))?;
     if let Some(what) = ops::unknown(&whole) {
         return Err(refuse(25, what));
     }

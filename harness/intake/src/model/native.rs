@@ -8,7 +8,7 @@ use flatscape_graph::onnx::ModelFile;
 use flatscape_graph::{DType, Dim, Graph, Output, Tensor, ValueId, shown};
 
 use super::Intake;
-use super::admit::admit;
+use super::admit::{admit, admit_as};
 use super::answer::{Task, choose, class_extent};
 use super::interface::with_batches;
 use super::judge::Form;
@@ -87,13 +87,25 @@ impl Native {
     /// # Errors
     /// Model errors with the number of the kind of fault, and usage errors about what is stated and the card.
     pub fn with(source: &str, stated: &Intake, labels: Option<usize>) -> Result<Native, Refusal> {
-        let Found { name, source, sha256, mut file, own, card, mut facts } = source::find(source, &stated.limits)?;
+        let found = source::find(source, &stated.limits)?;
+        Ok(Native::of(found, stated, labels, &normalize::Options::default())?.0)
+    }
+
+    /// The same of a file that was read, in a stated normal form; with the normal form of the whole file, its interface unchanged.
+    pub(super) fn of(
+        found: Found,
+        stated: &Intake,
+        labels: Option<usize>,
+        options: &normalize::Options,
+    ) -> Result<(Native, Graph), Refusal> {
+        let Found { name, source, sha256, mut file, own, card, mut facts } = found;
         facts.extend(normalize::flat_ensembles(&file.graph));
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
         file.graph.nodes().iter().for_each(|n| *operators.entry(n.op.to_string()).or_insert(0) += 1);
         file.graph = with_inputs(&file.graph, &stated.inputs, &name, &mut facts)?;
-        let whole = admit(&name, &file)?;
+        let whole = admit_as(&name, &file, options)?;
+        let admitted = whole.clone();
         let refuse = |number: u16, what: String| Refusal::model(number, format!("{name}: {what}"));
         let interface = interface(&whole);
         if whole.inputs().is_empty() {
@@ -131,7 +143,7 @@ impl Native {
             Ok(Some(freed)) => Ok(freed),
             Err(why) => Err(why),
         };
-        Ok(Native {
+        let native = Native {
             name,
             source,
             sha256,
@@ -151,7 +163,8 @@ impl Native {
             classes,
             card,
             facts,
-        })
+        };
+        Ok((native, admitted))
     }
 
     /// The outputs of a model, each with the number of its classes or the clause that says why it holds no scores.
