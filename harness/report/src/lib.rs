@@ -1,7 +1,7 @@
 //! Rows in; CSV, SVG pictures, one HTML page, JSON, SARIF, JUnit XML and Markdown out.
 //!
 //! This crate knows rows ([`Record`]), samples ([`Samples`]), surfaces ([`Surface`]), curves ([`Figure`]) and histograms
-//! ([`Histogram`]); plotters paints them. It does not know models, engines or attacks, and it neither reads nor writes a file:
+//! ([`Histogram`]) and epochs ([`training`]); plotters paints them. It does not know models, engines or attacks, and it neither reads nor writes a file:
 //! bytes in, bytes out. The same input gives the same bytes on every machine, and everything that is printed is treated as
 //! hostile, because it may come from a model file.
 
@@ -26,6 +26,7 @@ mod table;
 mod text;
 mod ticks;
 mod times;
+pub mod training;
 mod verdict;
 
 pub use cell::Cell;
