@@ -48,6 +48,8 @@ mod refusals;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod training;
+#[cfg(test)]
 mod twins;
 #[cfg(test)]
 mod wire;

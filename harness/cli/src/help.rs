@@ -1,10 +1,13 @@
 //! Help texts that are made of the tables of the crates below, so that a row of a table is in the help.
 
+use flatscape_architectures::ARCHITECTURES;
 use flatscape_audit::profiles::PROFILES;
 use flatscape_engine::ENGINES;
 use flatscape_intake::card::LAYOUTS;
 use flatscape_intake::data::FORMATS;
 use flatscape_intake::remedies::REMEDIES;
+use flatscape_train::augment::AUGMENTATIONS;
+use flatscape_train::schedule::SCHEDULES;
 
 /// `--engine`
 pub fn engines() -> String {
@@ -28,6 +31,27 @@ pub fn profiles() -> String {
 pub fn layouts() -> String {
     let names: Vec<&str> = LAYOUTS.iter().map(|(name, _)| *name).collect();
     format!("How pixels lie in the input: {}", names.join(", "))
+}
+
+/// What `train` starts from.
+pub fn starts() -> String {
+    let rows: Vec<&str> = ARCHITECTURES.iter().map(|row| row.id).collect();
+    format!(
+        "An ONNX file, the name of a model that comes with the program, or an architecture with seeded weights: {}",
+        rows.join(", ")
+    )
+}
+
+/// `--schedule`
+pub fn schedules() -> String {
+    let rows: Vec<String> = SCHEDULES.iter().map(|row| format!("{} ({})", row.name, row.summary)).collect();
+    format!("How the learning rate changes: {}", rows.join("; "))
+}
+
+/// `--augment`
+pub fn augmentations() -> String {
+    let rows: Vec<String> = AUGMENTATIONS.iter().map(|row| format!("{} ({})", row.name, row.summary)).collect();
+    format!("Changes of training images that keep their label, separated by commas: {}", rows.join("; "))
 }
 
 /// `--remedy`

@@ -261,12 +261,14 @@ pub(super) fn intake(options: &IntakeOptions) -> Result<Intake, Refusal> {
     Ok(Intake { preprocessing: Preprocessing::parse(field)?, remedies, match_classes, ..options.reading.intake()? })
 }
 
+/// A word of a command line as a shell reads it back.
+pub(super) fn quoted(word: String) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c));
+    if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// The command as it was typed, with the program's name alone in front.
 pub(super) fn command_line() -> String {
-    let quoted = |word: String| {
-        let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c));
-        if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    };
     // a run that was killed before its manifest was written begins with --resume, and is the same run
     let words = std::env::args().skip(1).filter(|word| word != "--resume").map(quoted);
     std::iter::once("flatscape".to_owned()).chain(words).collect::<Vec<_>>().join(" ")

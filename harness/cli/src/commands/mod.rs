@@ -15,6 +15,7 @@ mod plugins;
 mod report;
 mod runtime;
 mod shard;
+mod train;
 mod verify;
 mod worker;
 
@@ -30,6 +31,7 @@ flatscape audits image classifiers in ONNX files: attacks, verified results, fla
   flatscape inspect model.onnx                          what a file is, and what an audit would need to know
   flatscape audit model.onnx --data images/             attack, verify, measure, report
   flatscape audit model.onnx --data cifar10 -n 1000 --threat linf:8/255 --attack pgd:steps=50
+  flatscape train model.onnx --data fashion-mnist --trainer adversarial -o robust.onnx
   flatscape plugins list                                the attacks, metrics and trainers that can be used
   flatscape doctor                                      what is used and why, and what is missing
 
@@ -48,6 +50,8 @@ pub enum Command {
     Audit(audit::Audit),
     /// Draw the landscape around one image for several models
     Landscape(landscape::Landscape),
+    /// Train a model further, with a trainer from a plugin, and write it as an ONNX file
+    Train(train::Train),
     /// Write the tables and pages of a run again, from its directory alone
     Report(report::Report),
     /// Check every stored adversarial example, every hash and every table of a run again
@@ -87,6 +91,7 @@ impl Command {
             Command::Grad(c) => c.run(),
             Command::Audit(c) => c.run(),
             Command::Landscape(c) => c.run(),
+            Command::Train(c) => c.run(),
             Command::Report(c) => c.run(),
             Command::Verify(c) => c.run(),
             Command::Compare(c) => c.run(),

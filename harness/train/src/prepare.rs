@@ -1,0 +1,384 @@
+//! A plan with its files read, its components built and its graphs compiled: everything before the first step. Knows plugins by name.
+
+use flatscape_engine::Engine;
+use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType};
+use flatscape_host::{Arguments, AttackStatistics, Component, Iterates, Kind, Plugins, Program, Role, Task, TrainingData};
+use flatscape_intake::data::{Dataset, Split};
+use flatscape_intake::model::{Model, ModelRequest, TOLERANCE, Trainable, difference, read};
+use flatscape_intake::random::{Law, Place, fill};
+use flatscape_intake::refusal::Refusal;
+use flatscape_measure::attack::{Attack, AttackError};
+use flatscape_measure::link::{Link, Linked, Point};
+use flatscape_measure::prepared::{MeasureError, numbers, of_host};
+use flatscape_measure::request::Request;
+use flatscape_measure::stage::{Draw, Stage, Step};
+use flatscape_measure::threats::ThreatModel;
+
+use crate::evaluate::Evaluation;
+use crate::form::{self, Form, last_layer, values_of};
+use crate::learner::{Inner, LearnError, Learner, Recipe, weights_of};
+use crate::plan::{Average, Plan};
+use crate::replay::Replays;
+
+/// Everything before the first step.
+pub struct Prepared {
+    /// The model, as every command reads it.
+    pub model: Model,
+    /// The same with marks in place of weights.
+    pub trainable: Trainable,
+    /// The same with its weights as inputs.
+    pub form: Form,
+    /// Cost and update.
+    pub learner: Learner,
+    /// The inner attack of the trainer.
+    pub inner: Option<Inner>,
+    /// The perturbation that is kept over replays.
+    pub replays: Option<Replays>,
+    /// How often a batch is trained on.
+    pub repeats: u32,
+    /// What the trainer is fed.
+    pub fed: TrainingData,
+    /// Whether the trainer attacks the images.
+    pub attacks: bool,
+    /// Accuracy and geometry.
+    pub evaluation: Evaluation,
+    /// Batch statistics at given weights, where the form has any.
+    pub refresh: Option<Stage>,
+    /// The training half of the data.
+    pub data: Dataset,
+    /// Ids that are trained on.
+    pub training: Vec<u64>,
+    /// Ids that are held out.
+    pub held: Vec<u64>,
+    /// The threat model; of radius 0 where none was stated.
+    pub threat: ThreatModel,
+    /// The components, in the order trainer, optimizer, attack; each with its complete arguments and the hash of its program.
+    pub components: Vec<Used>,
+}
+
+/// A component of a training.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Used {
+    /// `trainer`, `optimizer` or `attack`.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Its arguments, complete, as text.
+    pub arguments: String,
+    /// Id, version and SHA-256 of the plugin.
+    pub plugin: (String, String, String),
+    /// SHA-256 of its program.
+    pub program: String,
+}
+
+/// A component with its arguments and its program.
+struct Built<'p> {
+    component: &'p Component,
+    arguments: Arguments,
+    numbers: Vec<(String, f64)>,
+    program: Program,
+}
+
+impl<'p> Built<'p> {
+    fn of(plugins: &'p Plugins, kind: Kind, request: &Request, task: &Task) -> Result<Built<'p>, Refusal> {
+        let component = plugins.component(kind, &request.id).map_err(of_host)?;
+        if request.at.is_some() || request.target.is_some() || request.survivors {
+            let what =
+                format!("at=, on= and target= are not for the components of a training, and {} has one of them", request.id);
+            return Err(Refusal::usage(91, what).help("drop it"));
+        }
+        if !component.builds {
+            let what = format!("the attack {} runs through oracle/1, and inside a training attacks are programs", request.id);
+            return Err(Refusal::usage(93, what).help("name another attack, for example --attack pgd"));
+        }
+        let arguments = component.arguments(&request.arguments).map_err(of_host)?;
+        let program = plugins.build(component, &arguments, task).map_err(of_host)?;
+        Ok(Built { component, numbers: numbers(&arguments), arguments, program })
+    }
+
+    fn used(&self) -> Used {
+        let plugin = &self.component.plugin;
+        Used {
+            kind: self.component.kind.name().to_owned(),
+            id: self.component.name.clone(),
+            arguments: self.arguments.complete(),
+            plugin: (plugin.id.clone(), plugin.version.clone(), plugin.sha256.clone()),
+            program: self.program.sha256.clone(),
+        }
+    }
+}
+
+impl Prepared {
+    /// Reads, builds and compiles. `start` is the model of the plan, or the file that was written for an architecture.
+    ///
+    /// # Errors
+    /// Model, data, plugin, engine and usage errors with the number of the kind of fault.
+    pub fn of(plan: &Plan, start: &ModelRequest, engine: &dyn Engine, plugins: &Plugins) -> Result<Prepared, Refusal> {
+        let (model, data) = model_and_data(plan, start, engine)?;
+        let trainable = Trainable::load(&start.source, &start.intake, Some(model.classes))?;
+        let marked = form::marked(&trainable, &model.pixels, model.shape)?;
+        let chosen = plan.chosen.of(&trainable, &last_layer(&trainable, &marked))?;
+        let refused = |e: String| Refusal::model(162, format!("{}: {e}", model.name));
+        let form = Form::of(&trainable, &marked, &chosen).map_err(|e| refused(e).help(EXPORT_AGAIN))?;
+        same_function(engine, &model, &trainable, &form, &data)?;
+        let threat = threat(plan, &model)?;
+        let task = task(&model, &threat);
+        let trainer = Built::of(plugins, Kind::Trainer, &plan.trainer, &task)?;
+        let optimizer = Built::of(plugins, Kind::Optimizer, &plan.optimizer, &task)?;
+        let attack = inner_attack(plan, plugins, &trainer, &task)?;
+        let learner = compiled(engine, plan, &form, &threat, &trainer, &optimizer)?;
+        let objective = trainer.program.bound(Role::Adversary, &trainer.arguments);
+        let trains = trainer.program.attack.is_some();
+        let statistics = trainer.program.bn_attack == AttackStatistics::Train;
+        let inner_form = if statistics { &form.training } else { &form.evaluation };
+        let inner = match attack.as_ref().filter(|_| trains) {
+            Some(built) => Some(attack_on(engine, inner_form, &threat, built, objective.as_ref())?),
+            None => None,
+        };
+        let link = Link::of(&form.evaluation, &threat);
+        let judged = match (&attack, threat.eps > 0.0) {
+            (Some(built), true) => Some(attack_on(engine, &form.evaluation, &threat, built, None)?),
+            _ => None,
+        };
+        let settings = (threat.eps, plan.seed, plan.batch_size);
+        let evaluation = Evaluation::compile(engine, &link, model.classes, judged, settings).map_err(of("evaluation"))?;
+        let replays = Replays::of(engine, &form, &threat, &trainer.program, &trainer.numbers).map_err(of(&plan.trainer.id))?;
+        let components = [Some(&trainer), Some(&optimizer), attack.as_ref()].into_iter().flatten().map(Built::used).collect();
+        let refresh = if plan.average == Average::None { None } else { refresh(engine, &form)? };
+        let (training, held) = halves(&data, plan)?;
+        let (repeats, fed) = (trainer.program.replays.max(1), trainer.program.data);
+        Ok(Prepared {
+            model,
+            trainable,
+            learner,
+            inner,
+            replays,
+            repeats,
+            fed,
+            attacks: trains,
+            evaluation,
+            refresh,
+            data,
+            training,
+            held,
+            threat,
+            components,
+            form,
+        })
+    }
+}
+
+impl Prepared {
+    /// What a reader should know, as sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let numbers: usize = self.form.trained.iter().map(|&w| self.trainable.weights[w].value.len()).sum();
+        let whole = if self.learner.in_parts { "" } else { "; batches run whole, because their rows are mixed" };
+        vec![format!(
+            "{}: {numbers} numbers in {} weights are trained on {} images, {} are held out for validation{whole}",
+            self.model.name,
+            self.form.trained.len(),
+            self.training.len(),
+            self.held.len()
+        )]
+    }
+}
+
+const EXPORT_AGAIN: &str = "export the model with its weights as they are trained, one initializer each";
+
+/// The model, and the training half of the data. Nothing here asks for the test half.
+fn model_and_data(plan: &Plan, start: &ModelRequest, engine: &dyn Engine) -> Result<(Model, Dataset), Refusal> {
+    if !start.intake.remedies.is_empty() {
+        return Err(Refusal::usage(93, "--remedy is about audits; a training changes the model itself").help("drop it"));
+    }
+    let request = flatscape_intake::data::Request { split: Split::Train, ..plan.data.clone() };
+    let found = read(std::slice::from_ref(start), &request)?;
+    let data = found.dataset;
+    let Some((request, native)) = found.models.into_iter().next() else {
+        return Err(Refusal::usage(92, "there is no model to train"));
+    };
+    Ok((Model::fit(native?, &request.intake, &data, engine)?, data))
+}
+
+/// The threat model of a training.
+fn threat(plan: &Plan, model: &Model) -> Result<ThreatModel, Refusal> {
+    let threat = ThreatModel::parse(plan.threat.as_deref().unwrap_or("linf:0"), false)?.on(model.shape);
+    if threat.norm.parameter.is_some() {
+        let what = format!("--threat {}: a training moves pixels, and this threat model moves a parameter", threat.norm.name);
+        return Err(Refusal::usage(93, what).help("state a norm, for example linf:8/255"));
+    }
+    Ok(threat)
+}
+
+fn task(model: &Model, threat: &ThreatModel) -> Task {
+    let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
+    task.parameters = threat.parameters(model.shape);
+    (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
+    task
+}
+
+/// The attack that was stated, or the trainer's own; where a threat model was stated and the trainer attacks nothing, one for the log.
+fn inner_attack<'p>(plan: &Plan, plugins: &'p Plugins, trainer: &Built, task: &Task) -> Result<Option<Built<'p>>, Refusal> {
+    /// What validation images are attacked with where nothing else is stated.
+    const FOR_THE_LOG: &str = "pgd:steps=10";
+    let own = trainer.program.attack.as_deref();
+    if own.is_some() && plan.threat.is_none() {
+        let what = format!("the trainer {} attacks the images, and no threat model is stated", plan.trainer.id);
+        return Err(Refusal::usage(92, what).help("state it, for example --threat linf:8/255"));
+    }
+    let request = match (&plan.attack, own) {
+        (Some(request), _) => request.clone(),
+        (None, Some(text)) => Request::parse(text)?,
+        (None, None) if plan.threat.is_some() => Request::parse(FOR_THE_LOG)?,
+        (None, None) => return Ok(None),
+    };
+    Built::of(plugins, Kind::Attack, &request, task).map(Some)
+}
+
+fn compiled(
+    engine: &dyn Engine,
+    plan: &Plan,
+    form: &Form,
+    threat: &ThreatModel,
+    trainer: &Built,
+    optimizer: &Built,
+) -> Result<Learner, Refusal> {
+    let missing = |role: Role, of: &Built| {
+        Refusal::plugin(134, format!("{} {} has no {} graph", of.component.kind.name(), of.component.id, role.name()))
+    };
+    let cost = trainer.program.graph(Role::Cost).ok_or_else(|| missing(Role::Cost, trainer))?;
+    let update = optimizer.program.graph(Role::Update).ok_or_else(|| missing(Role::Update, optimizer))?;
+    let own = [trainer, optimizer].into_iter().find_map(|b| b.program.graph(Role::Perturb).map(|graph| (graph, b)));
+    let recipe = Recipe {
+        trainer: &trainer.component.id,
+        cost,
+        cotangent: trainer.program.graph(Role::Cotangent),
+        arguments: &trainer.numbers,
+        update,
+        perturb: own.map(|(graph, _)| graph),
+        settings: &optimizer.numbers,
+        perturbing: own.map_or(&[], |(_, built)| &built.numbers),
+        moves: trainer.program.graph(Role::Replay).is_some(),
+        smoothing: plan.smoothing,
+        average: if let Average::Ema(decay) = plan.average { Some(decay) } else { None },
+    };
+    Learner::compile(engine, form, &recipe, &Link::of(&form.training, threat)).map_err(of(&trainer.component.id))
+}
+
+/// An attack on a form of the model; `objective` is what it ascends instead of its own.
+fn attack_on(
+    engine: &dyn Engine,
+    model: &Graph,
+    threat: &ThreatModel,
+    built: &Built,
+    objective: Option<&Graph>,
+) -> Result<Inner, Refusal> {
+    let program = &built.program;
+    let link = Link {
+        objective: objective.or(program.graph(Role::Objective)),
+        cotangent: program.graph(Role::Cotangent),
+        arguments: &built.numbers,
+        steps: program.steps,
+        ..Link::of(model, threat)
+    };
+    let free = built.component.iterates == Iterates::Free;
+    let id = &built.component.id;
+    let attack = Attack::compile(engine, &link, program, id, free, Inner::KEEP);
+    Ok(Inner::new(attack.map_err(LearnError::from).map_err(of(id))?, program.restarts))
+}
+
+/// A graph that gives the statistics of a batch, where there are any.
+fn refresh(engine: &dyn Engine, form: &Form) -> Result<Option<Stage>, Refusal> {
+    if form.statistics.is_empty() {
+        return Ok(None);
+    }
+    let mut graph = form.training.clone();
+    graph.set_outputs(graph.outputs().iter().filter(|o| o.name.starts_with("batch_")).cloned().collect());
+    let linked = Linked { graph: graph.without_dead(), forwards: 1, backwards: 0, batch: None };
+    let stage = Stage::compile(engine, &linked).map_err(LearnError::from);
+    stage.map(Some).map_err(of("refreshed statistics"))
+}
+
+/// The evaluation form with the weights of the file must compute what the file computes.
+fn same_function(engine: &dyn Engine, model: &Model, trainable: &Trainable, form: &Form, data: &Dataset) -> Result<(), Refusal> {
+    let weights: Vec<Tensor> = trainable.weights.iter().map(|w| w.value.cast(DType::F32)).collect();
+    let (parameters, statistics) = values_of(form, &weights);
+    let images = data.batch(0..8).x;
+    let threat = ThreatModel::parse("linf:0", false)?;
+    let logits = |graph: &Graph| -> Result<Vec<f64>, LearnError> {
+        let stage = Stage::compile(engine, &Link::of(graph, &threat).forward(Point::Fed, &["logits"])?)?;
+        let buffers = parameters.iter().map(|t| stage.upload(t)).collect::<Result<Vec<_>, _>>()?;
+        let mut values = weights_of(&buffers, &statistics);
+        values.put("x", stage.upload(&images)?);
+        let given = stage.run(&values, &[], &Draw { seed: 0, component: "", restart: 0, step: Step::All(0) })?;
+        Ok(given.get("logits").map(|b| stage.read(b)).transpose()?.map_or(Vec::new(), |t| t.to_f64()))
+    };
+    let failed = of(&model.name);
+    let (own, opened) = (logits(&model.graph).map_err(&failed)?, logits(&form.evaluation).map_err(&failed)?);
+    let off = difference(&own, &opened);
+    if off <= TOLERANCE && !own.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "{}: with its weights as inputs its logits differ by {off:.1e} (relative; {TOLERANCE:e} is allowed), so it cannot be trained",
+        model.name
+    );
+    Err(Refusal::model(162, what).help(EXPORT_AGAIN))
+}
+
+/// The ids that are trained on and those that are held out, drawn by key.
+fn halves(data: &Dataset, plan: &Plan) -> Result<(Vec<u64>, Vec<u64>), Refusal> {
+    let ordered = shuffled((0..data.len() as u64).collect(), plan.seed, "validation", 0);
+    let held = (plan.validation * data.len() as f64).round() as usize;
+    if held >= data.len() {
+        let what = format!("--validation {}: no image of {} is left to train on", plan.validation, data.len());
+        return Err(Refusal::usage(92, what).help("hold out less"));
+    }
+    let (held, training) = ordered.split_at(held);
+    let sorted = |ids: &[u64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids
+    };
+    Ok((sorted(training), sorted(held)))
+}
+
+/// Ids in an order that is drawn by key.
+pub fn shuffled(ids: Vec<u64>, seed: u64, what: &str, epoch: u32) -> Vec<u64> {
+    let mut keyed: Vec<(f32, f32, u64)> = ids
+        .into_iter()
+        .map(|id| {
+            let mut drawn = [0f32; 2];
+            fill(Law::Uniform, Place::new(seed, "order", what).at(epoch, 0).sample(id), &mut drawn);
+            (drawn[0], drawn[1], id)
+        })
+        .collect();
+    keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    keyed.into_iter().map(|(.., id)| id).collect()
+}
+
+/// An error of a step as everything else is refused.
+pub fn of(component: &str) -> impl Fn(LearnError) -> Refusal + use<> {
+    let component = component.to_owned();
+    move |error| {
+        let source = match error {
+            LearnError::Update(e) => return Refusal::plugin(134, format!("{component}: {e}")),
+            LearnError::Link(e) => AttackError::Link(e),
+            LearnError::Stage(e) => AttackError::Stage(e),
+            LearnError::Engine(e) => AttackError::Engine(e),
+            LearnError::Attack(e) => e,
+        };
+        match source {
+            AttackError::Interrupted => MeasureError::Interrupted.into(),
+            source => MeasureError::Attack { component: component.clone(), source }.into(),
+        }
+    }
+}
+
+/// The sum of two images, for a graph that projects it.
+pub(crate) fn sum_of_images() -> Graph {
+    let b = Builder::new(Graph::new("moved"));
+    let image = || ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::symbol("D")]);
+    let (x0, delta) = (b.input("x0", image()), b.input("delta", image()));
+    b.output("x_next", x0 + delta);
+    b.into_graph()
+}
