@@ -7,8 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+pub use flatscape_graph::hash::sha256;
 use flatscape_graph::onnx::Fault;
-use sha2::{Digest, Sha256};
 
 use crate::refusal::{Refusal, escape};
 
@@ -57,16 +57,6 @@ pub fn read(path: &Path, limit: u64) -> Result<FileBytes, FileError> {
     }
     let sha256 = sha256(&bytes);
     Ok(FileBytes { path: path.to_owned(), bytes, sha256 })
-}
-
-/// SHA-256 in lower-case hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-/// Lower-case hexadecimal.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// What a model file may take, and what is accepted beside it.

@@ -3,8 +3,6 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::Digest;
-
 use super::stream::{self, Share, Stated, fill, pieces};
 use super::{Format, Pixels, Raw, Request, Split, listed, open};
 use crate::files::{FileBytes, show};

@@ -23,8 +23,8 @@ mod stream;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use flatscape_graph::hash::digest;
 use flatscape_graph::{Tensor, shown};
-use sha2::{Digest, Sha256};
 
 pub use self::prepare::{Colour, Preparation, Square};
 
@@ -380,6 +380,10 @@ impl Dataset {
             let why = format!("data set {}: asked for {n} images, found {found}", self.name);
             return Err(Refusal::data(76, why).help(format!("use -n {found}, or add --allow-fewer")));
         }
+        if found > n && allow_fewer {
+            self.notes
+                .push(format!("the first {n} of the {found} images of data set {} are taken; -n takes more or fewer", self.name));
+        }
         self.labels.truncate(n);
         let each = if let Pixels::Pictures(_) = self.pixels { 1 } else { self.image_len() };
         self.pixels.truncate(n.min(found) * each);
@@ -434,7 +438,7 @@ impl Dataset {
             }),
         }
         self.labels.iter().for_each(|y| hash.update(y.to_le_bytes()));
-        files::hexadecimal(&hash.finalize())
+        hash.text()
     }
 
     fn curiosities(&self) -> Vec<String> {
@@ -446,11 +450,11 @@ impl Dataset {
         let size = self.image_len();
         let mut seen = std::collections::HashSet::new();
         let twice = match &self.pixels {
-            Pixels::Pictures(v) => v.iter().filter(|p| !seen.insert(Sha256::digest(&p.pixels))).count(),
-            Pixels::Bytes(v) => v.chunks(size).filter(|image| !seen.insert(Sha256::digest(image))).count(),
+            Pixels::Pictures(v) => v.iter().filter(|p| !seen.insert(digest(&p.pixels))).count(),
+            Pixels::Bytes(v) => v.chunks(size).filter(|image| !seen.insert(digest(image))).count(),
             Pixels::Floats(v) => {
                 let bytes = |image: &[f32]| image.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>();
-                v.chunks(size).filter(|image| !seen.insert(Sha256::digest(bytes(image)))).count()
+                v.chunks(size).filter(|image| !seen.insert(digest(&bytes(image)))).count()
             }
         };
         if twice > 0 {

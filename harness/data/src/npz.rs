@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
+use flatscape_graph::hash::Sha256;
 use flatscape_graph::shown;
-use sha2::{Digest, Sha256};
 
 use super::npy::{Fault, Header, Kind};
 use super::stream::{self, Share, Stated};

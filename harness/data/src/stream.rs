@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use sha2::{Digest, Sha256};
+use flatscape_graph::hash::Sha256;
 
 use super::{LARGEST_DATA, Request};
 use crate::refusal::Refusal;
@@ -73,7 +73,7 @@ impl Share {
 
     /// The images that are not held, if there are any; `hash` is that of what was read.
     pub(super) fn behind(&self, hash: Sha256) -> Option<Behind> {
-        let sha256 = self.whole.then(|| crate::files::hexadecimal(&hash.finalize()));
+        let sha256 = self.whole.then(|| hash.text());
         (self.held < self.count).then_some(Behind { count: self.count, sha256 })
     }
 }
@@ -88,7 +88,7 @@ pub(super) struct Behind {
 
 /// The hash of a split, before its pixels and then its labels are added.
 pub(super) fn hash_of(shape: [usize; 3], count: usize) -> Sha256 {
-    let mut hash = Sha256::new();
+    let mut hash = Sha256::default();
     hash.update(format!("{shape:?} {count} ").as_bytes());
     hash
 }

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flatscape_graph::Graph;
+use flatscape_graph::hash::Sha256;
 use flatscape_graph::onnx::OwnFile;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use sha2::{Digest, Sha256};
 
 use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 use crate::library::{self, Finding, Place};
@@ -164,7 +164,7 @@ fn build_version() -> String {
 /// Of a file, hexadecimal.
 pub(crate) fn sha256(path: &Path) -> Option<String> {
     let mut file = std::fs::File::open(path).ok()?;
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut hasher).ok()?;
-    Some(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut hash = Sha256::default();
+    std::io::copy(&mut file, &mut hash).ok()?;
+    Some(hash.text())
 }

@@ -24,6 +24,7 @@ mod attributes;
 mod check;
 mod compare;
 mod expr;
+pub mod hash;
 mod inline;
 mod ir;
 mod limits;

@@ -4,10 +4,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sha2::Digest as _;
+use flatscape_graph::hash::sha256;
 
 use crate::error::{HostError, file_name, shown};
-use crate::program::hex;
 
 const LARGEST: u64 = 1 << 30;
 
@@ -32,7 +31,7 @@ pub(crate) fn inspect(path: &Path, insecure_permissions: bool) -> Result<String,
     }
     let bytes = std::fs::read(path).map_err(|e| refuse("P01", format!("cannot be read: {e}")))?;
     library(&bytes).map_err(|clause| refuse("P02", clause))?;
-    Ok(hex(&sha2::Sha256::digest(&bytes)))
+    Ok(sha256(&bytes))
 }
 
 /// The file and every folder above it belong to the user, to root or to the owner of this executable, and no other user may write

@@ -1,6 +1,7 @@
 //! What `build` answered, read and checked: graphs by role, and counts. Runs nothing.
 
 use flatscape_abi as abi;
+use flatscape_graph::hash::Sha256;
 use flatscape_graph::{DType, Graph, OPSET, Tensor, ValueId, onnx, ops, text};
 use serde::{Deserialize, Serialize};
 
@@ -329,8 +330,7 @@ fn read_graph(raw: &RawGraph, task: &Task) -> Result<Graph, String> {
 }
 
 fn digest(raw: &RawProgram) -> String {
-    use sha2::Digest as _;
-    let mut hash = sha2::Sha256::new();
+    let mut hash = Sha256::default();
     for count in [raw.steps, raw.restarts, raw.probes, raw.replays] {
         hash.update(count.to_le_bytes());
     }
@@ -345,13 +345,5 @@ fn digest(raw: &RawProgram) -> String {
         hash.update((graph.bytes.len() as u64).to_le_bytes());
         hash.update(&graph.bytes);
     }
-    hex(&hash.finalize())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hash.text()
 }

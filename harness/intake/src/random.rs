@@ -3,7 +3,7 @@
 //!
 //! Source: Salmon, Moraes, Dror, Shaw, «Parallel random numbers: as easy as 1, 2, 3» (SC 2011).
 
-use sha2::{Digest, Sha256};
+use flatscape_graph::hash::digest;
 
 /// What numbers look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,9 +93,8 @@ pub fn philox4x64(mut counter: [u64; 4], mut key: [u64; 2]) -> [u64; 4] {
 
 /// A number for a name: the first eight bytes of its SHA-256, little-endian.
 pub fn name_hash(name: &str) -> u64 {
-    let digest = Sha256::digest(name.as_bytes());
     let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
+    first.copy_from_slice(&digest(name.as_bytes())[..8]);
     u64::from_le_bytes(first)
 }
 

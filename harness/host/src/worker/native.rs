@@ -5,14 +5,14 @@ use std::path::Path;
 use std::thread::ThreadId;
 
 use flatscape_abi as abi;
-use sha2::Digest as _;
+use flatscape_graph::hash;
 
 use super::port::{self, Port};
 use super::reading;
 use crate::builtin;
 use crate::component::{Description, Kind};
 use crate::params::{Arguments, Value};
-use crate::program::{RawProgram, hex};
+use crate::program::RawProgram;
 use crate::task::Task;
 use crate::wire::{Fault, Refusal};
 
@@ -33,7 +33,7 @@ impl Loaded {
     /// Loads a file whose content has this hash. The error is a clause about the plugin.
     pub(crate) fn open(path: &Path, sha256: &str) -> Result<Loaded, (Refusal, String)> {
         let bytes = std::fs::read(path).map_err(|e| (Refusal::CannotLoad, format!("cannot be read: {e}")))?;
-        if hex(&sha2::Sha256::digest(&bytes)) != sha256 {
+        if hash::sha256(&bytes) != sha256 {
             return Err((Refusal::Changed, "changed while it was being loaded".into()));
         }
         drop(bytes);
