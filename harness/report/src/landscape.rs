@@ -143,7 +143,7 @@ fn place(x: f64, y: f64, height: f64) -> (f64, f64, f64) {
 }
 
 fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64), headed: bool) -> Painted {
-    const ZOOM: f64 = 82.0;
+    let zoom = zoom(surface, range);
     let middle = corner.0 + CELL.0 / 2.0;
     if headed {
         label(canvas, (middle, corner.1 + 20.0), Anchor::Middle, 15.0, Ink::Bold, surface.heading(), 34)?;
@@ -155,7 +155,7 @@ fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64
     let (wide, high) = (150.0, 112.0);
     let stage = canvas.clone().shrink(at((centre.0 - wide, centre.1 - high)), (tenths(2.0 * wide), tenths(2.0 * high)));
     let mut scene = ChartBuilder::on(&stage).build_cartesian_3d(-1.0..1.0, 0.0..1.0, -1.0..1.0)?;
-    scene.set_3d_pixel_range((tenths(2.0 * ZOOM), tenths(BOX_HEIGHT * ZOOM), tenths(2.0 * ZOOM)));
+    scene.set_3d_pixel_range((tenths(2.0 * zoom), tenths(BOX_HEIGHT * zoom), tenths(2.0 * zoom)));
     scene.with_projection(|mut eye| {
         // plotters counts the second angle from above downwards.
         (eye.yaw, eye.pitch, eye.scale) = (EYE.0, -EYE.1, 1.0);
@@ -182,6 +182,23 @@ fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64
         label(canvas, (middle, corner.1 + CELL.1 - 12.0), Anchor::Middle, 11.0, Ink::Quiet, &note, 80)?;
     }
     Ok(())
+}
+
+/// Units per unit of the box, so that the words beside it fit in its cell. Their places are at most 1.43 from its middle.
+fn zoom(surface: &Surface, range: (f64, f64)) -> f64 {
+    const LARGEST: f64 = 82.0;
+    // a digit of 11 units in the widest of the typefaces
+    const DIGIT: f64 = 7.0;
+    let ends =
+        [&surface.x_axis, &surface.y_axis].into_iter().flat_map(|axis| axis.values.first().into_iter().chain(axis.values.last()));
+    let words = ends.map(|&value| spelled(surface, value)).chain(ticks(range).into_iter().map(|tick| significant(tick, 3)));
+    let widest = words.map(|word| word.chars().count()).max().unwrap_or(0) as f64 * DIGIT;
+    ((CELL.0 / 2.0 - widest - 9.0) / 1.43).clamp(LARGEST / 2.0, LARGEST)
+}
+
+/// The end of an axis in words.
+fn spelled(surface: &Surface, value: f64) -> String {
+    if surface.in_pixels() { level(value) } else { significant(value, 3) }
 }
 
 /// The floor, and the two far walls with a line per tick of the height.
@@ -256,7 +273,6 @@ fn clean_sample(scene: &mut Scene, surface: &Surface, share: impl Fn(f64) -> f64
 
 /// Ends and middle of both axes, and their names.
 fn axes(canvas: &Canvas, surface: &Surface, see: impl Fn(f64, f64, f64) -> (f64, f64)) -> Painted {
-    let spelled = |value: f64| if surface.in_pixels() { level(value) } else { significant(value, 3) };
     for (axis, along_x) in [(&surface.x_axis, true), (&surface.y_axis, false)] {
         let (Some(&first), Some(&last)) = (axis.values.first(), axis.values.last()) else { continue };
         let beside = |share: f64, out: f64| if along_x { see(share, -1.0 - out, 0.0) } else { see(-1.0 - out, share, 0.0) };
@@ -264,7 +280,7 @@ fn axes(canvas: &Canvas, surface: &Surface, see: impl Fn(f64, f64, f64) -> (f64,
         for (value, share) in [(first, -1.0), ((first + last) / 2.0, 0.0), (last, 1.0)] {
             rule(canvas, beside(share, 0.0), beside(share, 0.05))?;
             let spot = beside(share * 0.9, 0.1);
-            label(canvas, (spot.0, spot.1 + 10.0), anchor, 11.0, Ink::Quiet, &spelled(value), 14)?;
+            label(canvas, (spot.0, spot.1 + 10.0), anchor, 11.0, Ink::Quiet, &spelled(surface, value), 14)?;
         }
         let spot = beside(0.45, 0.16);
         label(canvas, (spot.0, spot.1 + 10.0), anchor, 12.5, Ink::Plain, if along_x { "ε₁" } else { "ε₂" }, 4)?;
@@ -359,6 +375,30 @@ mod tests {
         assert_eq!(count(&holes), 100 - 1 - 4);
         assert!(holes.contains("2 points without a finite value are left out"));
         assert!(!holes.contains("NaN") && !holes.contains("inf"));
+    }
+
+    /// Typefaces differ; the widest in use has digits of 0.64 of their size.
+    #[test]
+    fn words_beside_the_box_are_inside_of_the_picture() {
+        for (end, lowest) in [(8.0 / 255.0, -2.0), (0.1, -20.0), (0.4, -0.000_12), (1.0 / 3.0, -123_456.0), (0.012_345, -2.0)] {
+            let mut surface = hill(1.0);
+            for axis in [&mut surface.x_axis, &mut surface.y_axis] {
+                axis.values = (-5..=5).map(|k| f64::from(k) / 5.0 * end).collect();
+            }
+            let svg = bare_svg(&surface, (lowest, 0.0));
+            let words: Vec<&str> = svg.lines().filter(|line| line.starts_with("<text")).collect();
+            assert!(words.len() > 8, "{svg}");
+            for line in words {
+                let number = |name: &str| -> f64 {
+                    line.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+                };
+                let word = line.split('>').nth(1).unwrap().trim_end_matches("</text");
+                let long = word.chars().count() as f64 * 0.64 * number("font-size");
+                let x = number("x");
+                let (left, right) = if line.contains("text-anchor=\"end\"") { (x - long, x) } else { (x, x + long) };
+                assert!(left >= 0.0 && right <= 10.0 * CELL.0, "{word} of {end} lies at {left} to {right}");
+            }
+        }
     }
 
     #[test]

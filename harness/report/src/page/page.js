@@ -59,13 +59,20 @@
   }
 
   // A point of the box on the canvas: x, y in [-1, 1] along the axes, z in [0, 1] from floor to lid.
-  function projection(width, height) {
-    const zoom = width / 3.9;
+  function projection(width, height, zoom) {
     const [ca, sa, ce, se] = [Math.cos(eye.around), Math.sin(eye.around), Math.cos(eye.above), Math.sin(eye.above)];
     return (x, y, z) => {
       const up = (z - 0.5) * data.box * ce + (x * sa + y * ca) * se;
       return [width / 2 + zoom * (x * ca - y * sa), height * 0.47 - zoom * up];
     };
+  }
+
+  // Pixels per unit of the box. The words beside it, whose places are at most 1.43 from its middle, fit wherever the eye stands;
+  // landscapes of one width have one zoom.
+  function zoom(paint, width) {
+    const words = views.flatMap(({ surface }) => [...surface.x_words, ...surface.y_words, ...data.scales[surface.scale].ticks.map(tick => tick[1])]);
+    const widest = Math.max(0, ...words.map(word => paint.measureText(word).width));
+    return Math.max(width / 8, Math.min(width / 3.9, (width / 2 - widest - 7) / 1.43));
   }
 
   function colour(share) {
@@ -82,7 +89,8 @@
     paint.scale(dots, dots);
     const style = getComputedStyle(document.documentElement);
     const [ink, quiet, rule] = ["--ink", "--quiet", "--rule"].map(name => style.getPropertyValue(name).trim());
-    const see = projection(width, height);
+    paint.font = "11px " + getComputedStyle(document.body).fontFamily;
+    const see = projection(width, height, zoom(paint, width));
     const scale = data.scales[surface.scale];
     const share = value => (value - scale.range[0]) / (scale.range[1] - scale.range[0]);
     const columns = surface.x.length, rows = surface.y.length;
@@ -102,7 +110,6 @@
     paint.stroke();
     const corners = [[-farX, farY], [farX, -farY]];
     const left = corners.sort((a, b) => see(a[0], a[1], 0)[0] - see(b[0], b[1], 0)[0])[0];
-    paint.font = "11px " + getComputedStyle(document.body).fontFamily;
     paint.fillStyle = quiet;
     paint.textBaseline = "middle";
     for (const [value, words] of scale.ticks) {
