@@ -21,10 +21,26 @@ type Case = (&'static str, fn(&Path), &'static str, i32, &'static str);
 
 const CASES: &[Case] = &[
     ("gzip, all of it", |f| idx(f, IMAGES, IMAGES), "set -n 62500000", 4, "error[D083]"),
+    ("gzip, no number", |f| idx(f, IMAGES, IMAGES), "set", 4, "-n "),
+    (
+        "gzip, as many as a profile takes",
+        |f| idx(f, IMAGES, IMAGES),
+        "set --profile quick",
+        0,
+        "the first 1000 of the 62500000 images",
+    ),
     ("gzip, some of it", |f| idx(f, IMAGES, IMAGES), "set -n 8", 0, "only the first 8 of 62500000 images were read"),
     ("gzip that says less", |f| idx(f, 10, IMAGES), "set -n 8", 4, "error[D085]"),
     ("gzip that says more", |f| idx(f, IMAGES, 4), "set -n 8", 4, "error[D085]"),
     ("npz, all of it", |f| npz(f, "(62500000, 8, 8)", IMAGES), "d.npz -n 62500000", 4, "error[D083]"),
+    ("npz, no number", |f| npz(f, "(62500000, 8, 8)", IMAGES), "d.npz", 4, "-n "),
+    (
+        "npz, as many as a profile takes",
+        |f| npz(f, "(62500000, 8, 8)", IMAGES),
+        "d.npz --profile quick",
+        0,
+        "the first 1000 of the 62500000 images",
+    ),
     ("npz, some of it", |f| npz(f, "(62500000, 8, 8)", IMAGES), "d.npz -n 8", 0, "only the first 8 of 62500000 images were read"),
     ("npz that says less", |f| npz(f, "(10, 8, 8)", IMAGES), "d.npz -n 8", 4, "error[D08"),
     ("npz that says more", |f| npz(f, "(62500000, 8, 8)", 4), "d.npz -n 8", 4, "error[D08"),

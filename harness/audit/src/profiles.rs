@@ -1,5 +1,6 @@
 //! Named sets of attacks and metrics, and the usual radius of each data set, for commands that name no threat model.
 
+use flatscape_intake::data;
 use flatscape_intake::refusal::{Refusal, escape, nearest};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
@@ -11,6 +12,8 @@ pub struct Profile {
     /// One line of help, with its source.
     pub summary: &'static str,
     threat: Option<&'static str>,
+    /// The most images where the user does not state a number.
+    images: Option<usize>,
     attacks: &'static [&'static str],
     metrics: &'static [&'static str],
 }
@@ -19,8 +22,9 @@ pub struct Profile {
 pub const PROFILES: &[Profile] = &[
     Profile {
         name: "quick",
-        summary: "a first look: FGSM, PGD-10, log-likelihood and mass score",
+        summary: "a first look at 1,000 images at most: FGSM, PGD-10, log-likelihood and mass score",
         threat: None,
+        images: Some(1000),
         attacks: &["fgsm", "pgd:steps=10"],
         metrics: &["logp", "ams"],
     },
@@ -28,6 +32,7 @@ pub const PROFILES: &[Profile] = &[
         name: "lin2020-cifar",
         summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
         threat: Some("linf:8/255"),
+        images: None,
         attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -35,6 +40,7 @@ pub const PROFILES: &[Profile] = &[
         name: "lin2020-fashion",
         summary: "Lin et al. 2020, table 2: PGD with eps 25/255, 10 steps of 6.25/255; Φ",
         threat: Some("linf:25/255"),
+        images: None,
         attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -49,6 +55,14 @@ impl Profile {
     /// Its metrics.
     pub fn metrics(&self) -> Result<Vec<Request>, Refusal> {
         self.metrics.iter().map(|text| Request::parse(text)).collect()
+    }
+
+    /// The data of a run: where no number of images is stated, the first ones, as many as it takes.
+    pub fn of_data(&self, data: data::Request) -> data::Request {
+        match (data.limit, self.images) {
+            (None, Some(images)) => data::Request { limit: Some(images), allow_fewer: true, ..data },
+            _ => data,
+        }
     }
 
     /// Its threat model, where it has one of its own.
@@ -97,6 +111,12 @@ mod tests {
             profile.metrics().expect(profile.name);
             profile.threat().expect(profile.name);
         }
+        let stated = data::Request { limit: Some(7), ..data::Request::new("mnist") };
+        let [quick, published] = ["quick", "lin2020-cifar"].map(|name| super::profile(name).unwrap_or_else(|e| panic!("{e}")));
+        assert_eq!(quick.of_data(stated.clone()), stated, "a number that was stated counts");
+        let all = data::Request::new("mnist");
+        assert_eq!(quick.of_data(all.clone()), data::Request { limit: Some(1000), allow_fewer: true, ..all.clone() });
+        assert_eq!(published.of_data(all.clone()), all);
         assert!(super::profile("quik").err().is_some_and(|e| e.help.is_some_and(|h| h.contains("did you mean quick"))));
     }
 }

@@ -82,6 +82,10 @@ fn decoded(
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Entry>, Vec<Decoded>), Refusal> {
     let limit = request.limit.filter(|&n| n > 0).unwrap_or(entries.len());
+    if limit < entries.len() && request.allow_fewer {
+        let (name, all) = (show(folder), entries.len());
+        notes.push(format!("the first {limit} of the {all} images of {name} are taken; -n takes more or fewer"));
+    }
     let (held, files) = (AtomicU64::new(0), AtomicU64::new(0));
     let one = |e: &Entry| {
         let decoded = decode(&e.path)?;

@@ -120,9 +120,10 @@ impl Audit {
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
-        let data = self.data.request()?;
+        let mut data = self.data.request()?;
         let intake = Intake { gradients: self.given()?, ..intake(&self.intake)? };
-        let profile = self.profile.as_deref().map(profiles::profile).transpose()?;
+        let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some("quick"));
+        let profile = named.map(profiles::profile).transpose()?;
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
         let mut threats = self
@@ -132,16 +133,12 @@ impl Audit {
             .collect::<Result<Vec<_>, _>>()?
             .concat();
         if let Some(profile) = profile {
+            data = profile.of_data(data);
             attacks.extend(profile.attacks()?);
             metrics.extend(profile.metrics()?);
             if threats.is_empty() {
                 threats.extend(profile.threat()?);
             }
-        }
-        if attacks.is_empty() && metrics.is_empty() {
-            let quick = profiles::profile("quick")?;
-            attacks = quick.attacks()?;
-            metrics = quick.metrics()?;
         }
         if threats.is_empty() {
             threats.push(profiles::default_threat(&self.data.data)?);
