@@ -14,7 +14,7 @@ use flatscape_intake::suggest::suggest;
 use crate::provision::{onnx_runtime, shared_data};
 
 /// Flags, by name and value.
-type Flags = &'static [(&'static str, &'static str)];
+pub(crate) type Flags = &'static [(&'static str, &'static str)];
 
 /// A model, its data, flags, the clean accuracy that is right.
 type Case = (&'static str, &'static str, Flags, f64);
@@ -56,7 +56,7 @@ const QUESTIONS: &[(&str, &str, &str, &str)] = &[
     ("c03_model.onnx", "c02_two_folder", "D061", "--label-offset"),
 ];
 
-fn files(test: &str) -> Option<PathBuf> {
+pub(crate) fn files(test: &str) -> Option<PathBuf> {
     let found = shared_data(test)?.join("../cases/files");
     if found.is_dir() {
         return Some(found);
@@ -76,7 +76,7 @@ fn loaded(folder: &Path, model: &str, data: &str, flags: Flags) -> Result<(Model
 }
 
 /// The clean accuracy of a model, and what was said about model and data.
-fn clean(folder: &Path, model: &str, data: &str, flags: Flags) -> Result<(f64, Vec<String>), Refusal> {
+pub(crate) fn clean(folder: &Path, model: &str, data: &str, flags: Flags) -> Result<(f64, Vec<String>), Refusal> {
     let (model, data) = loaded(folder, model, data, flags)?;
     let engine = onnx_runtime();
     let executable = engine.compile(&model.graph, &CompileOptions::default()).expect("compiled");

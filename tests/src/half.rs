@@ -3,9 +3,11 @@
 //! training: score k is m_k·x − |m_k|²/2.
 
 use std::path::Path;
+use std::process::Output;
 
 use flatscape_intake::data::{Dataset, Request};
 
+use crate::cases::files;
 use crate::program::{Row, table};
 use crate::provision::{flatscape, onnx_runtime_library};
 use crate::wire::{Data, Model};
@@ -110,16 +112,20 @@ fn audited(kind: Kind, engine: &str) -> Said {
     if engine == "ort" {
         arguments.extend(["--ort-lib", &library]);
     }
-    let output = flatscape(folder.path(), &arguments);
-    let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-    let read =
-        |name: &str| std::fs::read_to_string(folder.path().join("run").join(name)).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let rows = table(&read("results.csv"));
-    let manifest = serde_json::from_str(&read("manifest.json")).expect("JSON");
-    Said { code: output.status.code().unwrap_or(-1), rows, manifest, text, folder }
+    Said::of(&flatscape(folder.path(), &arguments), folder)
 }
 
 impl Said {
+    /// The outcome of an audit in a folder, with its directory `run`.
+    fn of(output: &Output, folder: tempfile::TempDir) -> Said {
+        let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        let read =
+            |name: &str| std::fs::read_to_string(folder.path().join("run").join(name)).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let rows = table(&read("results.csv"));
+        let manifest = serde_json::from_str(&read("manifest.json")).expect("JSON");
+        Said { code: output.status.code().unwrap_or(-1), rows, manifest, text, folder }
+    }
+
     fn value(&self, metric: &str) -> f64 {
         let row = self.rows.iter().find(|r| r["metric"] == metric).unwrap_or_else(|| panic!("no {metric}: {}", self.text));
         row["value"].parse().expect("a number")
@@ -193,4 +199,30 @@ fn what_no_engine_runs_is_judged_by_a_copy_and_said() {
         assert!(said.judged_by().contains("float32-copy") && said.judged_by().contains(why), "{}", said.judged_by());
         assert!(said.has("float32-copy") && said.text.contains("not by the file itself"), "{}", said.text);
     }
+}
+
+/// The case of a net that overflows in half precision, on the images that were kept with it. ONNX Runtime computes parts of it in
+/// float32 and predicts as PyTorch does in float32, 0.9775; rounded after every operator it has no finite scores.
+#[test]
+fn the_case_of_an_overflow_is_judged_by_its_file_and_doubted() {
+    let test = "the_case_of_an_overflow_is_judged_by_its_file_and_doubted";
+    let Some(files) = files(test) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = onnx_runtime_library().to_string_lossy().into_owned();
+    let [model, data] = ["c04_overflow.onnx", "c04.npz"].map(|name| files.join(name).to_string_lossy().into_owned());
+    let asked = "--threat linf:0.1 --attack pgd:steps=5 --landscapes 0 --out run --engine ort --ort-lib";
+    let arguments = ["audit", &model, "--data", &data].into_iter().chain(asked.split(' ')).chain([&*library]);
+    let output = flatscape(folder.path(), &arguments.collect::<Vec<_>>());
+    let said = Said::of(&output, folder);
+    assert_eq!((said.code, said.judged_by().as_str()), (9, "\"file\""), "{}", said.text);
+    assert_eq!(said.value("clean_accuracy"), 0.9775, "{}", said.text);
+    let robust = said.value("robust_accuracy");
+    assert!((0.30..0.42).contains(&robust), "{robust}");
+    let numbers =
+        "clean accuracy 0.9775 by the file on this engine, 0.9775 in float32, 0.0000 with every result rounded to half precision";
+    assert!(said.has("half-precision") && said.text.contains(numbers), "{}", said.text);
+    let verdict = format!("robust accuracy under pgd {robust:.4} by the file on this engine");
+    assert!(said.text.contains(&verdict), "{}", said.text);
+    let checked = flatscape(said.folder.path(), &["verify", "run", "--engine", "ort"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }

@@ -16,6 +16,8 @@ mod certificate;
 #[cfg(test)]
 mod contained;
 #[cfg(test)]
+mod exporters;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod formulas;

@@ -12,6 +12,16 @@ pub struct Model {
     pub tensors: Vec<Vec<u8>>,
 }
 
+/// The value of an attribute.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    Int(i64),
+    Ints(&'a [i64]),
+    Floats(&'a [f32]),
+    Text(&'a str),
+    Texts(&'a [&'a str]),
+}
+
 /// Elements of a tensor.
 #[derive(Clone, Copy)]
 pub enum Data<'a> {
@@ -22,6 +32,10 @@ pub enum Data<'a> {
     /// Stored as the upper half of a float.
     Bfloat16(&'a [f32]),
     Int(&'a [i64]),
+    Int32(&'a [i32]),
+    Int8(&'a [i8]),
+    Uint8(&'a [u8]),
+    Text(&'a [&'a str]),
     /// Keys and values of `external_data`; elements are floats.
     External(&'a [(&'a str, &'a str)]),
 }
@@ -62,6 +76,26 @@ impl Model {
         self
     }
 
+    /// With several outputs and attributes of any kind.
+    pub fn node_of(mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Value)]) -> Model {
+        let (domain, op) = op.rsplit_once(':').unwrap_or(("", op));
+        let mut node: Vec<u8> = inputs.iter().flat_map(|i| text(1, i)).collect();
+        node.extend(outputs.iter().flat_map(|o| text(2, o)));
+        node.extend([text(3, &format!("node_{}", outputs[0])), text(4, op), text(7, domain)].concat());
+        for (name, value) in attributes {
+            let (kind, value) = match value {
+                Value::Int(v) => (2, int(3, *v as u64)),
+                Value::Ints(v) => (7, v.iter().flat_map(|v| int(8, *v as u64)).collect()),
+                Value::Floats(v) => (6, bytes(7, &v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())),
+                Value::Text(v) => (3, text(4, v)),
+                Value::Texts(v) => (8, v.iter().flat_map(|v| text(9, v)).collect()),
+            };
+            node.extend(bytes(5, &[text(1, name), value, int(20, kind)].concat()));
+        }
+        self.nodes.push(node);
+        self
+    }
+
     pub fn input(mut self, name: &str, ty: &str) -> Model {
         self.inputs.push(interface(name, &tensor_type(ty)));
         self
@@ -86,6 +120,10 @@ impl Model {
             Data::Float16(v) => (10, v.iter().flat_map(|v| float16(*v).to_le_bytes()).collect()),
             Data::Bfloat16(v) => (16, v.iter().flat_map(|v| ((v.to_bits() >> 16) as u16).to_le_bytes()).collect()),
             Data::Int(v) => (7, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Int32(v) => (6, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Int8(v) => (3, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Uint8(v) => (2, v.to_vec()),
+            Data::Text(_) => (8, Vec::new()),
             Data::External(_) => (1, Vec::new()),
         };
         tensor.extend([int(2, code), text(8, name)].concat());
@@ -96,6 +134,7 @@ impl Model {
                 }
                 tensor.extend(int(14, 1));
             }
+            Data::Text(words) => words.iter().for_each(|word| tensor.extend(text(6, word))),
             _ => tensor.extend(bytes(9, &raw)),
         }
         self.tensors.push(tensor);

@@ -9,6 +9,7 @@ mod configuration;
 mod given;
 mod interface;
 mod judge;
+mod label;
 mod native;
 mod pixels;
 mod proof;
@@ -165,7 +166,7 @@ impl Model {
         let pixels = Pixels::settle(&native, &stated, data.shape).map_err(|e| with_file(e, data))?;
         native = on_engine(native, &pixels, data, engine)?;
         let (steadiness, batch) = settle_batch(&mut native, &pixels, data, engine)?;
-        if native.cut.is_none() && intake.task != Some(Task::Binary) && batch.probabilities && !proof::is_affine(&native.graph) {
+        if native.cut.is_none() && native.task != Some(Task::Binary) && batch.probabilities && !proof::is_affine(&native.graph) {
             native = proof::logarithms(&native)?;
         }
         let (runs, extent) = native.runnable()?;
@@ -174,6 +175,9 @@ impl Model {
         facts.push(preprocessing_fact(&pixels, &native));
         facts.push(batch_fact(&native, &batch));
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
+        if let Some(label) = &native.label {
+            facts.extend(label.compared(&native, &pixels, data, engine, intake.output.is_some())?);
+        }
         let mut hazards = hazards::hazards(runs);
         let remedied = remedies::of_gradient(&graph, &intake.remedies);
         hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());

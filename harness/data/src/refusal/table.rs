@@ -62,6 +62,7 @@ pub const REFUSALS: &[Kind] = &[
     ("M058", Class::Model, "every class has a score of its own, independent of the others", "--task classes, if exactly one class is right for every image"),
     ("M059", Class::Model, "the model has several inputs", "give all but the image a value: --input NAME=NUMBER"),
     ("M060", Class::Model, "the output is not one row of class scores per image", "name the output with --output NAME, or the task with --task"),
+    ("M061", Class::Model, "the label that the file gives is not the class of its largest score", "name the output of the scores, if they answer: --output NAME"),
     ("M065", Class::Model, "weights are not finite", "export the model again from a sound checkpoint"),
     ("M066", Class::Model, "a measure reads what the model does not have: a likelihood, a linear last layer", "export the model with its logits and its last layer; other rows are not affected"),
     ("M147", Class::Model, "the gradient graph that came with the model does not fit it", "harness/intake/GRADIENTS.md says what such a file must look like"),

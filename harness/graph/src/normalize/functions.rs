@@ -54,6 +54,7 @@ pub(super) const FOREIGN: &[(&str, &str, Expansion)] = &[
     (LEARNERS, "SVMRegressor", learners::svm_regressor),
     (LEARNERS, "TreeEnsembleClassifier", trees::classifier),
     (LEARNERS, "TreeEnsembleRegressor", trees::regressor),
+    (MICROSOFT, "CDist", vendor::distances),
     (MICROSOFT, "FusedMatMul", vendor::fused_matmul),
     (MICROSOFT, "FusedGemm", vendor::fused_gemm),
     (MICROSOFT, "FusedConv", vendor::fused_conv),

@@ -2,9 +2,10 @@
 //! Runtime gives them; probabilities end in a `Softmax` wherever they are one, so that logits can be had.
 
 use super::control::formulas;
+use super::coupling;
 use super::upgrade::{Old, Renewed};
 use crate::expr::{Builder, Expr};
-use crate::ir::{Attribute, Attributes, ValueId};
+use crate::ir::{Attribute, Attributes, Graph, ValueId};
 use crate::tensor::{DType, Tensor};
 
 /// `Scaler`: `(x − offset)·scale`.
@@ -208,11 +209,7 @@ pub(super) fn svm_classifier(old: &mut Old) -> Renewed {
     let (coefficients, rho, vectors) = (floats(old, "coefficients"), floats(old, "rho"), floats(old, "support_vectors"));
     let of_class = old.node.attributes.ints("vectors_per_class").unwrap_or_default().to_vec();
     let labels = labels(old, "classlabels_ints");
-    if !floats(old, "prob_a").is_empty() {
-        return Err(
-            "its probabilities are found by iteration: train it with probability=False, and the scores are exact".to_owned()
-        );
-    }
+    let (slopes, shifts) = (floats(old, "prob_a"), floats(old, "prob_b"));
     let classes = of_class.len();
     let total = of_class.iter().try_fold(0usize, |n, &c| n.checked_add(usize::try_from(c).ok()?));
     let total =
@@ -226,32 +223,33 @@ pub(super) fn svm_classifier(old: &mut Old) -> Renewed {
         ));
     }
     let last = post_transform(old)?;
+    let probable = !slopes.is_empty();
+    if probable && (slopes.len() != pairs.len() || shifts.len() != pairs.len() || classes > COUPLED) {
+        return Err(format!("its probabilities are not those of pairs of up to {COUPLED} classes"));
+    }
+    if probable {
+        old.walk.afford(coupling::nodes(classes))?;
+    }
     let binary = classes == 2;
     if binary && !matches!(last, Post::Nothing | Post::Logistic) {
         return Err("its post-transform of two classes is not supported".to_owned());
     }
-    let class: Vec<usize> = of_class.iter().enumerate().flat_map(|(i, &n)| std::iter::repeat_n(i, n as usize)).collect();
-    let weight = |pair: &(usize, usize), k: usize| match class[k] {
-        c if c == pair.0 => coefficients[(pair.1 - 1) * total + k],
-        c if c == pair.1 => coefficients[pair.0 * total + k],
-        _ => 0.0,
-    };
-    let weights: Vec<f32> = pairs.iter().flat_map(|pair| (0..total).map(move |k| (pair, k))).map(|(p, k)| weight(p, k)).collect();
-    let weights = matrix(&weights, pairs.len())?;
-    // a pair votes for its first class above 0 and for its second elsewhere
-    let votes = |first: bool| -> Vec<f32> {
-        let vote = |&(i, j): &(usize, usize), c: usize| f32::from(u8::from(if first { i == c } else { j == c }));
-        (0..classes).flat_map(|c| pairs.iter().map(move |p| vote(p, c)).collect::<Vec<_>>()).collect()
-    };
-    let (firsts, seconds) = (matrix(&votes(true), classes)?, matrix(&votes(false), classes)?);
+    let weights = pair_weights(&pairs, &of_class, &coefficients, total)?;
+    let (firsts, seconds) = votes(&pairs, classes)?;
     let (kernel, vectors) = (Kernel::of(old)?, matrix(&vectors, total)?);
     Ok(formulas(old, |b| {
         let x = single(b.expr(x));
         let s = linear(b, kernel.between(b, x, vectors), weights, &rho);
+        let probabilities = probable.then(|| coupling::coupled(b, coupling::of_pairs(b, s, &slopes, &shifts), classes));
         if binary {
-            let scores = match last {
-                Post::Logistic => b.concat(&[s * -0.5, s * 0.5], -1).softmax(-1),
-                _ => b.concat(&[-s, s], -1),
+            let scores = match (probabilities, last) {
+                (Some(p), _) => p,
+                (None, Post::Logistic) => b.concat(&[s * -0.5, s * 0.5], -1).softmax(-1),
+                _ => {
+                    let pair = b.concat(&[-s, s], -1);
+                    name(b, pair, OPPOSITE);
+                    pair
+                }
             };
             // above 0 the pair votes for the first
             let winner = s.at_most(0.0).squeeze(&[-1]).cast(DType::I64);
@@ -259,8 +257,53 @@ pub(super) fn svm_classifier(old: &mut Old) -> Renewed {
         }
         let wins = s.greater(0.0).cast(DType::F32);
         let votes = linear(b, wins, firsts, &[]) + linear(b, -wins + 1.0, seconds, &[]);
-        vec![label(b, arg_max(b, votes), labels.as_ref()), Some(last.of(s))]
+        vec![label(b, arg_max(b, votes), labels.as_ref()), Some(probabilities.unwrap_or_else(|| last.of(s)))]
     }))
+}
+
+/// The weight of each support vector in the score of each pair, as a matrix that multiplies from the right.
+fn pair_weights(pairs: &[(usize, usize)], of_class: &[i64], coefficients: &[f32], total: usize) -> Result<Tensor, String> {
+    let class: Vec<usize> = of_class.iter().enumerate().flat_map(|(i, &n)| std::iter::repeat_n(i, n as usize)).collect();
+    let weight = |pair: &(usize, usize), k: usize| match class[k] {
+        c if c == pair.0 => coefficients[(pair.1 - 1) * total + k],
+        c if c == pair.1 => coefficients[pair.0 * total + k],
+        _ => 0.0,
+    };
+    let weights: Vec<f32> = pairs.iter().flat_map(|pair| (0..total).map(move |k| (pair, k))).map(|(p, k)| weight(p, k)).collect();
+    matrix(&weights, pairs.len())
+}
+
+/// Which pairs vote for each class: for their first one above 0, and for their second one elsewhere.
+fn votes(pairs: &[(usize, usize)], classes: usize) -> Result<(Tensor, Tensor), String> {
+    let of = |first: bool| -> Vec<f32> {
+        let vote = |&(i, j): &(usize, usize), c: usize| f32::from(u8::from(if first { i == c } else { j == c }));
+        (0..classes).flat_map(|c| pairs.iter().map(move |p| vote(p, c)).collect::<Vec<_>>()).collect()
+    };
+    Ok((matrix(&of(true), classes)?, matrix(&of(false), classes)?))
+}
+
+/// The most classes of which probabilities of pairs make those of classes.
+const COUPLED: usize = 64;
+
+/// The name of the node that gives the two scores of an `SVMClassifier` as ONNX Runtime does: its label is that of the smaller one.
+const OPPOSITE: &str = "SVMClassifier, smaller score wins";
+
+/// Whether a value is a pair of scores of which the smaller one is the winner's, as it is or cast.
+pub fn smaller_wins(graph: &Graph, value: ValueId) -> bool {
+    let Some((node, _)) = graph.value(value).producer else { return false };
+    let node = graph.node_at(node);
+    match &*node.op {
+        "Cast" | "Identity" => node.input(0).is_some_and(|x| smaller_wins(graph, x)),
+        op => op == "Concat" && node.name.starts_with(OPPOSITE),
+    }
+}
+
+/// Names the node that gives a value.
+pub(super) fn name(b: &Builder, value: Expr<'_>, name: &str) {
+    let producer = b.graph().value(value.id).producer;
+    if let Some((node, _)) = producer {
+        b.graph_mut().name_node(node, name);
+    }
 }
 
 /// A kernel with its numbers.

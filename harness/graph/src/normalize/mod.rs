@@ -9,6 +9,7 @@ mod batch;
 mod batch_norm;
 mod classic;
 mod control;
+mod coupling;
 mod elements;
 mod expansions;
 mod functions;
@@ -30,6 +31,7 @@ mod windows;
 
 pub use batch::{BATCH, symbolic_batch};
 pub use elements::{float_input, has_double, in_float32};
+pub use learners::smaller_wins;
 pub use logits::{Answer, Cut, TailError, logits, logits_of};
 pub use trees::{TREES, flat_ensembles};
 pub(crate) use upgrade::same_form;

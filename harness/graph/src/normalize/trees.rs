@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::control::formulas;
-use super::learners::{Post, arg_max, floats, label, labels, post_transform, row, single};
+use super::learners::{Post, arg_max, floats, label, labels, name, post_transform, row, single};
 use super::upgrade::{Old, Renewed};
 use crate::expr::{Builder, Expr};
 use crate::ir::{Attribute, Graph};
@@ -63,6 +63,8 @@ pub(super) fn classifier(old: &mut Old) -> Renewed {
         return Err(format!("it has {} base values for {classes} classes", base.len()));
     }
     let forest = Forest::of(old, "class", classes)?;
+    // leaves give w to one class and −w to the other
+    let opposite = classes == 2 && base.is_empty() && forest.weights.chunks(2).all(|w| w[0] == -w[1]);
     Ok(formulas(old, |b| {
         let sums = forest.leaves(b, single(b.expr(x))).sum(&[1], false);
         if shared && ids[0] == 0 {
@@ -77,7 +79,12 @@ pub(super) fn classifier(old: &mut Old) -> Renewed {
             return vec![label(b, winner.squeeze(&[-1]).cast(DType::I64), labels.as_ref()), Some(scores)];
         }
         let sums = if base.is_empty() { sums } else { sums + row(b, &base) };
-        vec![label(b, arg_max(b, sums), labels.as_ref()), Some(last.of(sums))]
+        let scores = match last {
+            // σ(−s) and σ(s)
+            Post::Logistic if opposite => (sums * 0.5).softmax(-1),
+            last => last.of(sums),
+        };
+        vec![label(b, arg_max(b, sums), labels.as_ref()), Some(scores)]
     }))
 }
 
@@ -202,7 +209,7 @@ impl Forest {
         let mut place = zero + table(Tensor::new(&[1, self.roots.len()], self.roots.clone()));
         for _ in 0..self.depth {
             let looked_at = b.op("GatherElements", &[x, feature.gather(place, 0)], [("axis", 1i64.into())]);
-            name(b, looked_at);
+            name(b, looked_at, TREES);
             let goes_below = looked_at.at_most(threshold.gather(place, 0));
             place = goes_below.select(below.gather(place, 0), above.gather(place, 0));
         }
@@ -212,13 +219,6 @@ impl Forest {
 
 /// The name of the nodes that read x; it shows where they come from.
 pub const TREES: &str = "TreeEnsemble";
-
-fn name(b: &Builder, looked_at: Expr<'_>) {
-    let producer = b.graph().value(looked_at.id).producer;
-    if let Some((node, _)) = producer {
-        b.graph_mut().name_node(node, TREES);
-    }
-}
 
 fn ints(old: &Old, name: &str) -> Vec<i64> {
     old.node.attributes.ints(name).map(<[i64]>::to_vec).unwrap_or_default()

@@ -76,6 +76,22 @@ fn fused(old: &mut Old, op: &str, alpha: &str, beta: &str) -> Renewed {
     }))
 }
 
+/// `CDist`: the distances `[N,M]` of the rows of A from those of B, or their squares: `‖a‖² − 2a·b + ‖b‖²`, at least 0.
+pub(super) fn distances(old: &mut Old) -> Renewed {
+    let (left, right) = (old.x(0)?, old.x(1)?);
+    let root = match old.node.attributes.string("metric", "sqeuclidean") {
+        "euclidean" => true,
+        "sqeuclidean" => false,
+        other => return Err(format!("the metric {} is not supported", crate::shown(other))),
+    };
+    Ok(formulas(old, |b| {
+        let (left, right) = (b.expr(left), b.expr(right).transpose(&[1, 0]));
+        let square = (left * left).sum(&[1], true) - left.matmul(right) * 2.0 + (right * right).sum(&[0], true);
+        let square = square.max(0.0);
+        vec![Some(if root { square.sqrt() } else { square })]
+    }))
+}
+
 /// `Gelu`: `x/2·(1 + erf(x/√2))`.
 pub(super) fn gelu(old: &mut Old) -> Renewed {
     let x = old.x(0)?;

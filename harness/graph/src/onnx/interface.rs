@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::fault::{Fault, ReadError};
 use super::half::Half;
 use super::order::names_read;
-use super::proto::{GraphProto, NodeProto, ValueInfoProto, tensor_shape_proto, type_proto};
+use super::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto, type_proto};
 use super::read::text;
 use super::tensor::dtype;
 use crate::ir::{Dim, Graph, ValueId, ValueType};
@@ -58,8 +58,8 @@ pub(super) fn hinted_type(proto: &ValueInfoProto) -> ValueType {
     value_type("input", proto).unwrap_or_default()
 }
 
-/// The labels of the classes as a model of `ai.onnx.ml` states them: those of its `ZipMap`, else of its only classifier. Empty where
-/// there are none, or several that differ.
+/// The labels of the classes as a model of `ai.onnx.ml` states them: those of its `ZipMap`, else those among which an output chooses,
+/// else of its only classifier. Empty where there are none, or several that differ.
 pub(super) fn class_labels(proto: &GraphProto) -> Vec<String> {
     let of = |wanted: &dyn Fn(&[u8]) -> bool| {
         let nodes = proto.node.iter().filter(|n| n.domain() == b"ai.onnx.ml" && wanted(n.op_type()));
@@ -67,7 +67,47 @@ pub(super) fn class_labels(proto: &GraphProto) -> Vec<String> {
         lists.dedup();
         if lists.len() == 1 { lists.pop() } else { None }
     };
-    of(&|op| op == b"ZipMap").or_else(|| of(&|op| op.ends_with(b"Classifier"))).unwrap_or_default()
+    let chosen_from = || proto.output.iter().find_map(|output| labels_behind(proto, output.name()));
+    of(&|op| op == b"ZipMap").or_else(chosen_from).or_else(|| of(&|op| op.ends_with(b"Classifier"))).unwrap_or_default()
+}
+
+/// The labels of which an output gives one per image: an `ArrayFeatureExtractor` takes it from a list, or a classifier gives it.
+fn labels_behind(proto: &GraphProto, output: &[u8]) -> Option<Vec<String>> {
+    const LONGEST: usize = 8;
+    let mut name = output;
+    for _ in 0..LONGEST {
+        let node = proto.node.iter().find(|n| n.output.iter().any(|o| o == name))?;
+        match (node.domain(), node.op_type()) {
+            (b"ai.onnx.ml", b"ArrayFeatureExtractor") => {
+                let list = proto.initializer.iter().find(|t| Some(t.name()) == node.input.first().map(Vec::as_slice))?;
+                return listed(list).filter(|labels| labels.len() > 1);
+            }
+            (b"ai.onnx.ml", op) if op.ends_with(b"Classifier") && node.output.first().is_some_and(|o| o == name) => {
+                return stated_labels(node);
+            }
+            (b"" | b"ai.onnx", b"Cast" | b"Reshape" | b"Identity" | b"Squeeze" | b"Unsqueeze" | b"Flatten") => {
+                name = node.input.first()?
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Text or integers of a tensor, as text.
+fn listed(tensor: &TensorProto) -> Option<Vec<String>> {
+    const STRING: i32 = 8;
+    const INT32: i32 = 6;
+    const INT64: i32 = 7;
+    let raw = tensor.raw_data.as_deref().unwrap_or_default();
+    match tensor.data_type() {
+        STRING => Some(tensor.string_data.iter().map(|s| text(s)).collect()),
+        INT32 if raw.is_empty() => Some(tensor.int32_data.iter().map(i32::to_string).collect()),
+        INT64 if raw.is_empty() => Some(tensor.int64_data.iter().map(i64::to_string).collect()),
+        INT32 => Some(raw.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes).to_string()).collect()),
+        INT64 => Some(raw.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes).to_string()).collect()),
+        _ => None,
+    }
 }
 
 fn stated_labels(node: &NodeProto) -> Option<Vec<String>> {

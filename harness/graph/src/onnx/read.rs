@@ -79,6 +79,9 @@ fn read_as(bytes: &[u8], resolve: Resolve<'_>, rounding: Option<Rounding>) -> Re
     let opset = opset(&model)?;
     let ir_version = model.ir_version.unwrap_or(0);
     let mut notes = dropped(&model, &scan);
+    if !imports_standard(&model) {
+        notes.push(format!("the file uses no standard operators and names no opset of them; opset {opset} is taken"));
+    }
     let producer = [&model.producer_name, &model.producer_version].map(|s| text(s.as_deref().unwrap_or_default()));
     let metadata = model.metadata_props.iter().map(|e| (text(e.key()), text(e.value()))).collect();
     let functions = Functions::of(std::mem::take(&mut model.functions), opset)?;
@@ -156,9 +159,25 @@ fn opset(model: &ModelProto) -> Result<i64, ReadError> {
         }
         Some(&opset) if opset >= 1 => Ok(opset),
         Some(opset) => Err(ReadError::new(Fault::OPSET, format!("the model has opset {opset}, which does not exist"))),
+        // files of decision trees alone
+        None if !uses_standard(model) => Ok(crate::OPSET),
         None => Err(ReadError::new(Fault::OPSET, "the file does not say which opset of the standard operators it uses")
             .help("export the model again")),
     }
+}
+
+fn imports_standard(model: &ModelProto) -> bool {
+    model.opset_import.iter().any(|import| standard(import.domain()).is_empty())
+}
+
+/// Whether an operator of the standard domain is anywhere in the file.
+fn uses_standard(model: &ModelProto) -> bool {
+    fn any(nodes: &[NodeProto]) -> bool {
+        let inside =
+            |node: &NodeProto| node.attribute.iter().any(|a| a.g.iter().map(|g| &**g).chain(&a.graphs).any(|g| any(&g.node)));
+        nodes.iter().any(|node| standard(node.domain()).is_empty() || inside(node))
+    }
+    model.graph.iter().any(|graph| any(&graph.node)) || model.functions.iter().any(|f| any(&f.node))
 }
 
 /// Sentences about what reading leaves out.

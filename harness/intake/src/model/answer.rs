@@ -84,6 +84,31 @@ pub(super) fn choose(
     }
 }
 
+/// One number per image, and nothing else that can be scores, of a classifier that names two classes: it decides between them.
+pub(super) fn implied(graph: &Graph, labels: &[String], facts: &mut Vec<String>) -> Option<Task> {
+    let outputs = graph.outputs();
+    let mut single = outputs.iter().filter(|o| class_extent(graph, o, Some(Task::Binary)) == Ok(2));
+    let (Some(only), None) = (single.next(), single.next()) else { return None };
+    if labels.len() != 2 || outputs.iter().any(|o| class_extent(graph, o, None).is_ok()) {
+        return None;
+    }
+    let pair: Vec<String> = labels.iter().map(|label| shown(label)).collect();
+    facts.push(format!(
+        "the output {} decides between the two classes of the classifier, {}",
+        shown(&only.name),
+        pair.join(" and ")
+    ));
+    Some(Task::Binary)
+}
+
+/// A clause about scores that are not as many as the classes that the classifier of the file names.
+pub(super) fn unlike_labels(labels: &[String], scores: usize, output: &str) -> Option<String> {
+    let classes = labels.len();
+    let pairs = if scores == classes * classes.saturating_sub(1) / 2 { ", one for each pair of classes" } else { "" };
+    let what = || format!("output {} has {scores} scores{pairs}, and its classifier names {classes} classes", shown(output));
+    (classes > 1 && scores != classes).then(what)
+}
+
 /// The number of classes of an output that can be logits; otherwise a clause that says why it cannot.
 pub(super) fn class_extent(graph: &Graph, output: &Output, task: Option<Task>) -> Result<usize, String> {
     let ty = &graph.value(output.value).ty;

@@ -1,7 +1,7 @@
 //! Interfaces that exporters squeeze or expand: images without a batch, answers without one, axes of extent 1 where none is needed,
 //! scores that are integers. What comes out takes [N,…] and answers [N,K]; that images are answered one by one is proved by running.
 
-use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Output, ValueId, ValueType, shown};
+use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Output, ValueId, ValueType, normalize, shown};
 
 use super::answer::class_extent;
 use crate::refusal::Refusal;
@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 /// `M035`: the graph contradicts itself once its interface has batches.
 pub(super) fn with_batches(graph: Graph, model: &str, facts: &mut Vec<String>) -> Result<Graph, Refusal> {
     let refuse = |e: String| Refusal::model(35, format!("{model}: {e}"));
-    let mut graph = stated_squeezes(graph, facts);
+    let mut graph = with_scores_of_winners(joined_columns(stated_squeezes(graph, facts), facts), facts);
     if let Some(input) = image_without_batch(&graph) {
         graph = with_batch_of_images(&graph, input, facts).map_err(refuse)?;
     }
@@ -39,6 +39,79 @@ pub(super) fn with_batches(graph: Graph, model: &str, facts: &mut Vec<String>) -
     let mut new = b.into_graph();
     new.set_outputs(outputs);
     Ok(new)
+}
+
+/// Outputs that are the columns of one value [N,K], all of them and in order, become that value.
+fn joined_columns(mut graph: Graph, facts: &mut Vec<String>) -> Graph {
+    let columns: Vec<Option<(ValueId, i64)>> = graph.outputs().iter().map(|o| column(&graph, o.value)).collect();
+    let Some((scores, _)) = columns.iter().flatten().next().copied() else { return graph };
+    let classes = graph.shape(scores).and_then(|s| s[1].fixed()).unwrap_or(0);
+    let found = columns.iter().flatten();
+    if classes < 2 || !found.copied().eq((0..classes as i64).map(|k| (scores, k))) {
+        return graph;
+    }
+    let is_column = |i: &usize| columns[*i].is_some();
+    let outputs = graph.outputs();
+    let (first, last) =
+        (columns.iter().position(Option::is_some).unwrap_or(0), columns.iter().rposition(Option::is_some).unwrap_or(0));
+    let taken = |name: &str| outputs.iter().enumerate().any(|(i, o)| !is_column(&i) && &*o.name == name);
+    let mut name = graph.value(scores).name.to_string();
+    while name.is_empty() || taken(&name) {
+        name.push_str("_scores");
+    }
+    let ends = [first, last].map(|i| shown(&outputs[i].name));
+    facts.push(format!(
+        "the outputs {} to {} are the {classes} columns of the scores {}, which stand for them",
+        ends[0],
+        ends[1],
+        shown(&name)
+    ));
+    let kept = (0..outputs.len()).filter(|i| !is_column(i) || *i == first);
+    let one = |i: usize| if i == first { Output { name: name.as_str().into(), value: scores } } else { outputs[i].clone() };
+    let outputs = kept.map(one).collect();
+    graph.set_outputs(outputs);
+    graph.without_dead()
+}
+
+/// The value [N,K] of which a value is one column, [N] or [N,1], and which one.
+fn column(graph: &Graph, value: ValueId) -> Option<(ValueId, i64)> {
+    let (id, _) = graph.value(value).producer?;
+    let node = graph.node_at(id);
+    let x = node.input(0).filter(|_| node.domain.is_empty())?;
+    let single = matches!(graph.shape(value), Some([_]) | Some([_, Dim::Fixed(1)]));
+    let constant = |i: usize| graph.constant(node.input(i)?)?.to_ints().filter(|v| v.len() == 1).map(|v| v[0]);
+    let rows = |x: ValueId| matches!(graph.shape(x), Some([_, Dim::Fixed(_)]));
+    match &*node.op {
+        "Reshape" | "Squeeze" | "Flatten" | "Identity" if single => column(graph, x),
+        "Slice" if rows(x) && constant(3) == Some(1) && node.input(4).is_none_or(|_| constant(4) == Some(1)) => {
+            constant(1).filter(|&k| k >= 0 && constant(2) == Some(k + 1)).map(|k| (x, k))
+        }
+        "Gather" if rows(x) && matches!(node.attributes.int("axis", 0), 1 | -1) => {
+            constant(1).filter(|&k| k >= 0).map(|k| (x, k))
+        }
+        _ => None,
+    }
+}
+
+/// Scores of which the smaller one wins become their negatives.
+fn with_scores_of_winners(graph: Graph, facts: &mut Vec<String>) -> Graph {
+    let mut outputs = graph.outputs().to_vec();
+    let opposite: Vec<usize> = (0..outputs.len()).filter(|&i| normalize::smaller_wins(&graph, outputs[i].value)).collect();
+    if opposite.is_empty() {
+        return graph;
+    }
+    let b = Builder::new(graph);
+    for i in opposite {
+        facts.push(format!(
+            "of the scores in the output {} the smaller one is that of the label (support vectors of two classes): their negatives \
+             stand for them",
+            shown(&outputs[i].name)
+        ));
+        outputs[i].value = (-b.expr(outputs[i].value)).id;
+    }
+    let mut new = b.into_graph();
+    new.set_outputs(outputs);
+    new
 }
 
 /// [N,K] with at least two classes.

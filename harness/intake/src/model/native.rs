@@ -9,9 +9,10 @@ use flatscape_graph::{DType, Dim, Graph, Output, Tensor, ValueId, shown};
 
 use super::Intake;
 use super::admit::{admit, admit_as};
-use super::answer::{Task, choose, class_extent};
+use super::answer::{Task, choose, class_extent, implied, unlike_labels};
 use super::interface::with_batches;
 use super::judge::Form;
+use super::label::Label;
 use super::source::{self, Found};
 use crate::card::Card;
 use crate::refusal::Refusal;
@@ -48,6 +49,10 @@ pub struct Native {
     pub output: String,
     /// What that output holds.
     pub(super) form: Form,
+    /// What it says about an image, as stated or as its classifier implies.
+    pub(super) task: Option<Task>,
+    /// The output that names a class for every image, beside that of the scores.
+    pub(super) label: Option<Label>,
     /// The file with all its data inside, or the clause that says why there is none; only of files that were widened to float32.
     pub(super) own: Option<Result<Arc<[u8]>, String>>,
     /// Why the graph is in float32 where the file is in double.
@@ -112,29 +117,25 @@ impl Native {
             return Err(refuse(15, "the model has no input".to_owned()));
         }
         let whole = with_batches(whole, &name, &mut facts)?;
-        let chosen = choose(&whole, &name, stated.output.as_deref(), stated.task, labels)?;
+        let labelled = std::mem::take(&mut file.class_labels);
+        let task = stated.task.or_else(|| implied(&whole, &labelled, &mut facts));
+        let chosen = choose(&whole, &name, stated.output.as_deref(), task, labels)?;
         let own_output = whole.outputs()[chosen].name.to_string();
         if whole.outputs().len() > 1 && stated.output.is_none() {
             facts.push(format!("of its {} outputs {} answers", whole.outputs().len(), shown(&own_output)));
         }
-        let (graph, cut) = normalize::logits(&whole, chosen, Task::answer(stated.task)).map_err(|e| {
-            let refused =
-                refuse(if matches!(e, TailError::Multilabel(_)) { 58 } else { 57 }, format!("output {} {e}", shown(&own_output)));
-            match e {
-                TailError::Multilabel(_) => refused.help("if exactly one class is right for every image, say --task classes"),
-                TailError::WrongAxis(_) => refused.help("export the model with its softmax over the classes, or without one"),
-            }
-        })?;
-        facts.extend(tail_fact(cut, stated.task, &own_output));
+        let (graph, cut) = behind_probabilities(&whole, chosen, task, &name)?;
+        facts.extend(tail_fact(cut, task, &own_output));
         let (graph, gone) = graph.without_unread_inputs();
         facts.extend(
             gone.iter().map(|input| {
                 format!("the input {} is not read on the way to {} and was dropped", shown(input), shown(&own_output))
             }),
         );
-        let classes =
-            graph.outputs().first().map_or(Err("the model has no output".to_owned()), |o| class_extent(&graph, o, stated.task));
-        let classes = classes.map_err(|what| refuse(60, what)).map_err(|e| if_binary(e, &whole, chosen, stated.task))?;
+        let classes = counted(&graph, &whole, chosen, task, &name)?;
+        if let Some(what) = unlike_labels(&labelled, classes, &own_output) {
+            return Err(refuse(60, what).help("export it with one score per class (decision_function_shape='ovr')"));
+        }
         let (graph, integer_pixels) = float_pixels(graph, &name, &mut facts)?;
         let Some(&input) = graph.inputs().first() else { return Err(refuse(15, "no input leads to the output".to_owned())) };
         let fixed_batch = graph.shape(input).and_then(|s| s.first()).and_then(Dim::fixed);
@@ -157,7 +158,9 @@ impl Native {
             integer_pixels,
             cut: (cut != Cut::Nothing).then(|| cut.to_string()),
             output: own_output,
-            form: Form::of(cut, stated.task),
+            form: Form::of(cut, task),
+            task,
+            label: Label::of(&whole, chosen, classes, &labelled),
             own,
             narrowed: None,
             classes,
@@ -277,6 +280,25 @@ pub(super) fn with_inputs(
         facts.push(format!("the input {} {ty} has the value {value} throughout, as stated", shown(name)));
     }
     Ok(given)
+}
+
+/// The graph with logits first, and what was cut off for that.
+fn behind_probabilities(whole: &Graph, chosen: usize, task: Option<Task>, model: &str) -> Result<(Graph, Cut), Refusal> {
+    normalize::logits(whole, chosen, Task::answer(task)).map_err(|e| {
+        let number = if matches!(e, TailError::Multilabel(_)) { 58 } else { 57 };
+        let refused = Refusal::model(number, format!("{model}: output {} {e}", shown(&whole.outputs()[chosen].name)));
+        match e {
+            TailError::Multilabel(_) => refused.help("if exactly one class is right for every image, say --task classes"),
+            TailError::WrongAxis(_) => refused.help("export the model with its softmax over the classes, or without one"),
+        }
+    })
+}
+
+/// How many classes the first output of `graph` has, which was made of an output of `whole`.
+fn counted(graph: &Graph, whole: &Graph, chosen: usize, task: Option<Task>, model: &str) -> Result<usize, Refusal> {
+    let first = graph.outputs().first();
+    let classes = first.map_or(Err("the model has no output".to_owned()), |o| class_extent(graph, o, task));
+    classes.map_err(|what| Refusal::model(60, format!("{model}: {what}"))).map_err(|e| if_binary(e, whole, chosen, task))
 }
 
 /// What was made of the end of the model, as a sentence.
