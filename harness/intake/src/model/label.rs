@@ -17,7 +17,7 @@ const TRIED: usize = 1000;
 /// Images that are tried at once where the file fixes no batch.
 const BATCH: usize = 64;
 
-/// With a p-value below this the one answer is better than the other.
+/// With a p-value below this the label is better than the scores.
 const SIGNIFICANT: f64 = 0.01;
 
 /// An output of integers, one for each image.
@@ -57,7 +57,7 @@ impl Label {
     /// that the user named the output of the scores.
     ///
     /// # Errors
-    /// `M061` where one of the two is right on significantly more images than the other, and nothing was stated; engine errors.
+    /// `M061` where the label is right on significantly more images than the scores, and nothing was stated; engine errors.
     pub(super) fn compared(
         &self,
         native: &Native,
@@ -94,7 +94,8 @@ impl Label {
             rate(&labelled),
             rate(&scored)
         );
-        if stated || mcnemar(flips(&scored, &labelled), flips(&labelled, &scored)) >= SIGNIFICANT {
+        let (gained, lost) = (flips(&scored, &labelled), flips(&labelled, &scored));
+        if stated || gained <= lost || mcnemar(gained, lost) >= SIGNIFICANT {
             return Ok(Some(what));
         }
         let help = format!("if the scores answer nevertheless, name their output: --output {}", native.output);
