@@ -73,6 +73,12 @@ fn read(folder: &Path, request: &Request) -> Result<Raw, Refusal> {
     Ok(Raw { shape, pixels, labels, class_names, files, notes, first_in_colour: colour, behind: None })
 }
 
+/// A sentence about images that are not taken although nobody asked for fewer.
+fn left_out(folder: &Path, limit: usize, all: usize, request: &Request) -> Option<String> {
+    let taken = || format!("the first {limit} of the {all} images of {} are taken; -n takes more or fewer", show(folder));
+    (limit < all && request.allow_fewer).then(taken)
+}
+
 /// The images that can be read, as many as are requested. Without `skip_unreadable` one that cannot is a refusal, which names them
 /// all.
 fn decoded(
@@ -82,10 +88,7 @@ fn decoded(
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Entry>, Vec<Decoded>), Refusal> {
     let limit = request.limit.filter(|&n| n > 0).unwrap_or(entries.len());
-    if limit < entries.len() && request.allow_fewer {
-        let (name, all) = (show(folder), entries.len());
-        notes.push(format!("the first {limit} of the {all} images of {name} are taken; -n takes more or fewer"));
-    }
+    notes.extend(left_out(folder, limit, entries.len(), request));
     let (held, files) = (AtomicU64::new(0), AtomicU64::new(0));
     let one = |e: &Entry| {
         let decoded = decode(&e.path)?;

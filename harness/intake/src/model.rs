@@ -175,9 +175,7 @@ impl Model {
         facts.push(preprocessing_fact(&pixels, &native));
         facts.push(batch_fact(&native, &batch));
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
-        if let Some(label) = &native.label {
-            facts.extend(label.compared(&native, &pixels, data, engine, intake.output.is_some())?);
-        }
+        facts.extend(label::compared(&native, &pixels, data, engine, intake.output.is_some())?);
         let mut hazards = hazards::hazards(runs);
         let remedied = remedies::of_gradient(&graph, &intake.remedies);
         hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());

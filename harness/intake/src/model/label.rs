@@ -53,12 +53,7 @@ impl Label {
         Some(Label { name: output.name.to_string(), graph, any_batch, numbers })
     }
 
-    /// A sentence about how often label and scores answer alike; nothing where the label cannot be run as the scores are. `stated` says
-    /// that the user named the output of the scores.
-    ///
-    /// # Errors
-    /// `M061` where the label is right on significantly more images than the scores, and nothing was stated; engine errors.
-    pub(super) fn compared(
+    fn compared(
         &self,
         native: &Native,
         pixels: &Pixels,
@@ -75,7 +70,12 @@ impl Label {
         let ids: Vec<u64> = (0..n).map(|i| (i * data.len() / n.max(1)) as u64).collect();
         let batch = extent.fixed().unwrap_or(BATCH).max(1);
         let by_scores: Vec<Option<usize>> = answers(&scores, data, &ids, batch, engine)?.iter().map(|row| argmax(row)).collect();
-        let by_label = self.places(&answers(&labels, data, &ids, batch, engine)?);
+        let by_label = match answers(&labels, data, &ids, batch, engine) {
+            Ok(answers) => self.places(&answers),
+            Err(why) => {
+                return Ok(Some(format!("the output {} was not compared with the scores: {}", shown(&self.name), why.what)));
+            }
+        };
         let truth = data.gather(&ids).y;
         let right = |answers: &[Option<usize>]| -> Vec<bool> {
             answers.iter().zip(&truth).map(|(answer, y)| answer.map(|k| k as i64) == Some(*y)).collect()
@@ -112,6 +112,21 @@ impl Label {
         };
         labels.iter().map(place).collect()
     }
+}
+
+/// A sentence about how often label and scores answer alike; nothing where the label cannot be run as the scores are. `stated` says
+/// that the user named the output of the scores.
+///
+/// # Errors
+/// `M061` where the label is right on significantly more images than the scores, and nothing was stated; engine errors.
+pub(super) fn compared(
+    native: &Native,
+    pixels: &Pixels,
+    data: &Dataset,
+    engine: &dyn Engine,
+    stated: bool,
+) -> Result<Option<String>, Refusal> {
+    native.label.as_ref().map_or(Ok(None), |label| label.compared(native, pixels, data, engine, stated))
 }
 
 /// The first output for each of these images, run in batches of this size; the last one is filled up.
