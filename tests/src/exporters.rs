@@ -157,7 +157,7 @@ fn scores_are_found_as_map_as_array_and_as_columns() {
             for (model, says) in [
                 (as_map(model(), &digits), "holds a map"),
                 (as_array(model(), classes.len()), "\"scores\" answers"),
-                (as_columns(model(), &digits), "columns of the scores \"scores\", which stand for them"),
+                (as_columns(model(), &digits), "are the columns of one table of scores"),
             ] {
                 let (rate, said) = judged(&model, &digits).expect("accepted");
                 assert_eq!(rate, right, "{classes:?} {post}: {said}");

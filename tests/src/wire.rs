@@ -15,7 +15,6 @@ pub struct Model {
 /// The value of an attribute.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
-    Int(i64),
     Ints(&'a [i64]),
     Floats(&'a [f32]),
     Text(&'a str),
@@ -84,7 +83,6 @@ impl Model {
         node.extend([text(3, &format!("node_{}", outputs[0])), text(4, op), text(7, domain)].concat());
         for (name, value) in attributes {
             let (kind, value) = match value {
-                Value::Int(v) => (2, int(3, *v as u64)),
                 Value::Ints(v) => (7, v.iter().flat_map(|v| int(8, *v as u64)).collect()),
                 Value::Floats(v) => (6, bytes(7, &v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())),
                 Value::Text(v) => (3, text(4, v)),

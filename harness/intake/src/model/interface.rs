@@ -55,13 +55,13 @@ fn joined_columns(mut graph: Graph, facts: &mut Vec<String>) -> Graph {
     let (first, last) =
         (columns.iter().position(Option::is_some).unwrap_or(0), columns.iter().rposition(Option::is_some).unwrap_or(0));
     let taken = |name: &str| outputs.iter().enumerate().any(|(i, o)| !is_column(&i) && &*o.name == name);
-    let mut name = graph.value(scores).name.to_string();
-    while name.is_empty() || taken(&name) {
-        name.push_str("_scores");
+    let mut name = "scores".to_owned();
+    while taken(&name) {
+        name.push('_');
     }
     let ends = [first, last].map(|i| shown(&outputs[i].name));
     facts.push(format!(
-        "the outputs {} to {} are the {classes} columns of the scores {}, which stand for them",
+        "the outputs {} to {} are the columns of one table of scores, {}, which stands for them",
         ends[0],
         ends[1],
         shown(&name)
