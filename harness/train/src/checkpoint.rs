@@ -3,11 +3,10 @@
 
 use std::path::Path;
 
-use flatscape_graph::{DType, Tensor};
+use flatscape_graph::{DType, Tensor, hash};
 use flatscape_intake::files::{publish, show};
 use flatscape_intake::refusal::Refusal;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 
 /// The first word of the file.
 const MAGIC: &str = "flatscape-checkpoint-1";
@@ -61,7 +60,7 @@ impl<F: Serialize + DeserializeOwned> Checkpoint<F> {
                 other => return Err(format!("{name} is of the type {}", other.dtype().name())),
             }
         }
-        bytes.extend(Sha256::digest(&bytes));
+        bytes.extend(hash::digest(&bytes));
         Ok(bytes)
     }
 
@@ -72,7 +71,7 @@ impl<F: Serialize + DeserializeOwned> Checkpoint<F> {
     pub fn read(bytes: &[u8]) -> Result<Checkpoint<F>, String> {
         let cut = || "is cut off".to_owned();
         let (body, digest) = bytes.split_at_checked(bytes.len().saturating_sub(32)).ok_or_else(cut)?;
-        if Sha256::digest(body)[..] != *digest {
+        if hash::digest(body)[..] != *digest {
             return Err("is cut off or damaged: its SHA-256 is another one".to_owned());
         }
         let mut lines = body.splitn(3, |b| *b == b'\n');

@@ -160,10 +160,14 @@ fn opset(model: &ModelProto) -> Result<i64, ReadError> {
         Some(&opset) if opset >= 1 => Ok(opset),
         Some(opset) => Err(ReadError::new(Fault::OPSET, format!("the model has opset {opset}, which does not exist"))),
         // files of decision trees alone
-        None if !uses_standard(model) => Ok(crate::OPSET),
+        None if has_nodes(model) && !uses_standard(model) => Ok(crate::OPSET),
         None => Err(ReadError::new(Fault::OPSET, "the file does not say which opset of the standard operators it uses")
             .help("export the model again")),
     }
+}
+
+fn has_nodes(model: &ModelProto) -> bool {
+    model.graph.as_ref().is_some_and(|graph| !graph.node.is_empty())
 }
 
 fn imports_standard(model: &ModelProto) -> bool {
