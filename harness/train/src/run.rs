@@ -79,20 +79,30 @@ struct Training<'t> {
     began: Instant,
 }
 
-/// Trains by a plan and writes `out`; beside it, in `OUT.train`, lie checkpoints, log and page.
+/// Where the result goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'p> {
+    /// The ONNX file to write.
+    pub out: &'p Path,
+    /// Whether to continue the training that is beside it.
+    pub resume: bool,
+    /// The command, for the metadata of the file.
+    pub command: &'p str,
+}
+
+/// Trains by a plan and writes its `out`; beside it, in `OUT.train`, lie checkpoints, log and page.
 ///
 /// # Errors
 /// Model, data, plugin, engine, output and usage errors; `R096` where the directory holds another training, with the difference.
 pub fn train(
     plan: &Plan,
-    out: &Path,
-    resume: bool,
-    command: &str,
+    place: &Place,
     engine: &dyn Engine,
     plugins: &Plugins,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Ending, Refusal> {
+    let Place { out, resume, command } = *place;
     let directory = Directory::open(out, resume)?;
     let start = directory.start(plan)?;
     let prepared = Prepared::of(plan, &start, engine, plugins)?;

@@ -15,7 +15,7 @@ use flatscape_measure::request::Request;
 use flatscape_report::training::Progress;
 use flatscape_train::augment;
 use flatscape_train::plan::{Average, Chosen, Plan};
-use flatscape_train::run::{Observer, train};
+use flatscape_train::run::{Observer, Place, train};
 use flatscape_train::schedule::Schedule;
 
 use super::audit::{intake, quoted};
@@ -106,8 +106,8 @@ impl Train {
         let (engine, plugins) = (self.engine.open()?, self.plugins.load()?);
         let interruption = Interruption::listen();
         let mut shown = Shown { bar: Bar::new(false), epoch: String::new() };
-        let trained =
-            train(&plan, &self.out, self.resume, &command(), engine.as_ref(), &plugins, &mut shown, &interruption.asked);
+        let place = Place { out: &self.out, resume: self.resume, command: &command() };
+        let trained = train(&plan, &place, engine.as_ref(), &plugins, &mut shown, &interruption.asked);
         let ending = match trained {
             Ok(ending) => ending,
             // what failed after a request to stop failed because of it

@@ -44,7 +44,7 @@ pub(super) struct Scope<'b, 'a> {
 /// The last linear layer of a model.
 pub(super) enum Last {
     /// With constant weights.
-    Constant(Head),
+    Constant(Box<Head>),
     /// With weights that are values of the model; the number of features.
     Open(usize),
 }
@@ -65,7 +65,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         let open = model.inputs().len() > 1;
         let head = match open {
             true => open_head::open(&mut model).map(Last::Open),
-            false => Head::of(&model).map(Last::Constant),
+            false => Head::of(&model).map(|head| Last::Constant(Box::new(head))),
         };
         if let Ok(Last::Constant(head)) = &head {
             model.add_output("features", head.input);

@@ -37,7 +37,7 @@ fn every_weight_is_found_once_and_equal_ones_are_not_merged() {
         ("fc.w", Parameter),
     ];
     assert_eq!(names, expected);
-    let form = opened(&found, &vec![true; 8]);
+    let form = opened(&found, &[true; 8]);
     assert_eq!((form.trained.len(), form.statistics.len(), form.masks.len()), (6, 1, 0));
     assert_eq!((form.statistics[0].momentum as f32, form.statistics[0].spatial), (0.9, 4));
 }

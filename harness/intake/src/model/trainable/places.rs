@@ -233,7 +233,7 @@ fn quantised(graph: &Graph) -> Option<String> {
     let holds = |node: &&Node| {
         let integers =
             |v: &ValueId| graph.constant(*v).is_some_and(|t| !t.dtype().is_float() && t.len() > 1 && t.shape().len() > 1);
-        QUANTISED.contains(&&*node.op) && node.inputs.iter().flatten().any(|v| integers(v))
+        QUANTISED.contains(&&*node.op) && node.inputs.iter().flatten().any(integers)
     };
     graph.nodes().iter().find(holds).map(Node::describe)
 }
