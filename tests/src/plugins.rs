@@ -176,6 +176,23 @@ fn metrics_from_the_templates_measure_the_same() {
     assert!(refused.said().contains("did you mean \"metric\"?"), "{}", refused.said());
 }
 
+/// The trainers of the templates: both build, and the check builds their programs for every norm.
+#[test]
+fn trainers_from_the_templates_build_and_are_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alone = installed(folder.path());
+    for language in ["c", "rust"] {
+        let library = from_template(&alone, folder.path(), "flat-loss", language, "trainer");
+        let file = library.to_str().expect("a path");
+        let checked = Run::new(&["plugins", "check", file]).expect(0);
+        assert!(checked.said().contains("flat-loss: it answers") && !checked.said().contains("FAIL"), "{}", checked.said());
+        let shown = Run::new(&["plugins", "--plugin", file, "show", "flat-loss"]).expect(0);
+        assert!(shown.said().contains("flat-loss (trainer)") && shown.said().contains("strength=1"), "{}", shown.said());
+        let emitted = Run::new(&["plugins", "--plugin", file, "emit", "flat-loss", "--out", "program"]).expect(0);
+        assert!(emitted.said().contains("0-cost.onnx") && emitted.said().contains("inner attack none"), "{}", emitted.said());
+    }
+}
+
 /// The library of a plugin that `plugins new` wrote and that was built as its page says.
 fn from_template(program: &Path, folder: &Path, name: &str, language: &str, kind: &str) -> PathBuf {
     let into = folder.join(language);
