@@ -2,6 +2,7 @@
 //! by the loops of the audit on both engines.
 
 mod attacks;
+mod costs;
 mod keeping;
 mod landscapes;
 mod metrics;

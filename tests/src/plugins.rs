@@ -176,20 +176,48 @@ fn metrics_from_the_templates_measure_the_same() {
     assert!(refused.said().contains("did you mean \"metric\"?"), "{}", refused.said());
 }
 
-/// The trainers of the templates: both build, and the check builds their programs for every norm.
+/// The trainers of the templates: both build, pass the check and train, and the two languages say the same.
 #[test]
-fn trainers_from_the_templates_build_and_are_checked() {
+fn trainers_from_the_templates_train_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let alone = installed(folder.path());
+    let mut logs: Vec<Vec<f64>> = Vec::new();
     for language in ["c", "rust"] {
         let library = from_template(&alone, folder.path(), "flat-loss", language, "trainer");
         let file = library.to_str().expect("a path");
         let checked = Run::new(&["plugins", "check", file]).expect(0);
-        assert!(checked.said().contains("flat-loss: it answers") && !checked.said().contains("FAIL"), "{}", checked.said());
+        assert!(checked.said().contains("derivative by the parameters is finite"), "{}", checked.said());
+        assert!(!checked.said().contains("FAIL"), "{}", checked.said());
         let shown = Run::new(&["plugins", "--plugin", file, "show", "flat-loss"]).expect(0);
         assert!(shown.said().contains("flat-loss (trainer)") && shown.said().contains("strength=1"), "{}", shown.said());
         let emitted = Run::new(&["plugins", "--plugin", file, "emit", "flat-loss", "--out", "program"]).expect(0);
         assert!(emitted.said().contains("0-cost.onnx") && emitted.said().contains("inner attack none"), "{}", emitted.said());
+        let words = "train digits-standard --data digits -n 100 --trainer flat-loss:strength=0.5 --threat linf:0.1 --epochs 1";
+        let more = ["--batch-size", "32", "--engine", "tract", "--plugin", file, "-o", "flat.onnx"];
+        let trained = Run::new(&words.split(' ').chain(more).collect::<Vec<_>>());
+        assert_eq!(trained.code(), 0, "{}", trained.said());
+        let log = std::fs::read_to_string(trained.folder.path().join("flat.onnx.train/log.csv")).expect("a log");
+        let (header, row) = log.trim().split_once('\n').expect("one epoch");
+        let place = |name: &str| header.split(',').position(|n| n == name).unwrap_or_else(|| panic!("no {name} in {header}"));
+        let value =
+            |name: &str| row.split(',').nth(place(name)).and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("{name}: {log}"));
+        logs.push(vec![value("cost"), value("log_norm")]);
+    }
+    let (c, rust) = (&logs[0], &logs[1]);
+    assert!(c[1] > 0.0 && c.iter().zip(rust).all(|(a, b)| (a / b - 1.0).abs() < 1e-4), "{c:?} and {rust:?}");
+}
+
+/// What a trainer may get wrong and only running it shows: each is a line of the check.
+#[test]
+fn trainers_that_cannot_be_trained_with_fail_the_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, sentence) in [
+        ("cost_is_nan", "cost has NaN on a linear classifier"),
+        ("cost_is_constant", "does not depend on the parameters of the model"),
+    ] {
+        let file = misbehaving(name, folder.path());
+        let checked = Run::new(&["plugins", "check", file.to_str().expect("a path")]).expect(5);
+        assert!(checked.said().contains("FAIL") && checked.said().contains(sentence), "{name}: {}", checked.said());
     }
 }
 

@@ -1,14 +1,16 @@
 //! Runs a program on a small linear classifier, to see that it runs at all and stays where it may be: what `plugins check` asks
 //! of every engine. A real model is not needed for that.
 
-use flatscape_engine::Engine;
+mod training;
+
+use flatscape_engine::{Engine, EngineError};
 use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType};
 use flatscape_host::{CheckedProgram, Iterates, Kind, Role, Task};
 
 use std::sync::atomic::AtomicBool;
 
 use crate::attack::{Attack, AttackError, Batch, Keep, Restart, Ruling};
-use crate::link::Link;
+use crate::link::{Link, LinkError};
 use crate::metric::Metric;
 use crate::prepared::numbers;
 use crate::stage::StageError;
@@ -19,11 +21,53 @@ use flatscape_intake::random::{Law, Place, fill};
 /// Samples in the dry run.
 const SAMPLES: usize = 4;
 
+/// Why a program fails its dry run.
+#[derive(Debug, thiserror::Error)]
+pub enum DryRunError {
+    /// It could not be linked, compiled or run.
+    #[error(transparent)]
+    Run(#[from] AttackError),
+    /// What it computes is not what its role asks for.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl From<LinkError> for DryRunError {
+    fn from(error: LinkError) -> DryRunError {
+        DryRunError::Run(error.into())
+    }
+}
+
+impl From<StageError> for DryRunError {
+    fn from(error: StageError) -> DryRunError {
+        DryRunError::Run(error.into())
+    }
+}
+
+impl From<EngineError> for DryRunError {
+    fn from(error: EngineError) -> DryRunError {
+        DryRunError::Run(error.into())
+    }
+}
+
+fn fault(what: impl Into<String>) -> DryRunError {
+    DryRunError::Fault(what.into())
+}
+
 /// Runs one program and says what happened.
 ///
 /// # Errors
-/// It could not be linked, compiled or run.
-pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, AttackError> {
+/// It could not be linked, compiled or run, or a trainer or an optimizer gives what cannot be trained with.
+pub fn run(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, DryRunError> {
+    match checked.component.kind {
+        Kind::Attack | Kind::Metric => Ok(linked(engine, checked)?),
+        Kind::Trainer => training::trainer(engine, checked),
+        Kind::Optimizer => training::optimizer(engine, checked),
+    }
+}
+
+/// Runs an attack or a metric.
+fn linked(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, AttackError> {
     let CheckedProgram { component, arguments, task, program } = checked;
     let model = linear(task)?;
     let threat = threat(task);
@@ -71,12 +115,23 @@ fn linear(task: &Task) -> Result<Graph, AttackError> {
     let [c, h, w] = task.shape;
     let builder = Builder::new(Graph::new("linear"));
     let x = builder.input("x", ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)]));
-    let mut weights = vec![0f32; task.pixels() * task.classes];
-    fill(Law::Normal, Place::new(0, "dry-run", "weights"), &mut weights);
-    let weights = Tensor::new(&[task.pixels(), task.classes], weights).ok_or_else(|| wrong("weights"))?;
+    let weights = weights(task)?;
     let logits = x.reshape(&[0, -1]).matmul(builder.constant(weights));
     builder.output("logits", logits);
     Ok(builder.into_graph())
+}
+
+/// float \[D,classes\], keyed and random.
+fn weights(task: &Task) -> Result<Tensor, AttackError> {
+    let mut weights = vec![0f32; task.pixels() * task.classes];
+    fill(Law::Normal, Place::new(0, "dry-run", "weights"), &mut weights);
+    Tensor::new(&[task.pixels(), task.classes], weights).ok_or_else(|| wrong("weights"))
+}
+
+/// Pixels as images of the task.
+fn images(task: &Task, pixels: Vec<f32>) -> Result<Tensor, AttackError> {
+    let [c, h, w] = task.shape;
+    Tensor::new(&[SAMPLES, c, h, w], pixels).ok_or_else(|| wrong("x0"))
 }
 
 fn threat(task: &Task) -> ThreatModel {
@@ -91,8 +146,7 @@ fn batch(task: &Task) -> Result<Batch, AttackError> {
     fill(Law::Uniform, Place::new(0, "dry-run", "pixels"), &mut pixels);
     let (low, high) = (task.lo as f32, task.hi as f32);
     pixels.iter_mut().for_each(|v| *v = low + (high - low) * (*v + 1.0) / 2.0);
-    let [c, h, w] = task.shape;
-    let x0 = Tensor::new(&[SAMPLES, c, h, w], pixels).ok_or_else(|| wrong("x0"))?;
+    let x0 = images(task, pixels)?;
     let y: Vec<i64> = (0..SAMPLES as i64).map(|i| i % task.classes as i64).collect();
     let target = y.iter().map(|label| (label + 1) % task.classes as i64).collect();
     Ok(Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target, clean: None })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use flatscape_graph::{onnx, text};
-use flatscape_host::{CheckedProgram, Component, Iterates, Kind, Language, Param, Plugins, Task, Template, check, new_plugin};
+use flatscape_host::{Component, Iterates, Kind, Language, Param, Plugins, Task, Template, check, new_plugin};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::dry_run;
 use flatscape_measure::request::Request;
@@ -99,9 +99,8 @@ impl PluginsCommand {
                     continue;
                 }
             };
-            let runs = |p: &&CheckedProgram| matches!(p.component.kind, Kind::Attack | Kind::Metric);
             let ran: Vec<_> =
-                report.programs.iter().filter(runs).map(|p| (p.component.id.clone(), dry_run::run(engine.as_ref(), p))).collect();
+                report.programs.iter().map(|p| (p.component.id.clone(), dry_run::run(engine.as_ref(), p))).collect();
             for (component, result) in ran {
                 let (pass, sentence) = match result {
                     Ok(sentence) => (true, sentence),
