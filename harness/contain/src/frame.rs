@@ -20,7 +20,7 @@ impl Most {
     pub const TRUSTED: Most = Most { words: 1 << 30, bytes: 1 << 40 };
 }
 
-/// Parts of a frame are written together up to so many bytes; a socket of the system holds more.
+/// The most bytes of a frame that are written in one call. The buffer of a socket holds more.
 const ONE_WRITE: usize = 1 << 17;
 
 /// Writes one frame; `parts` are its raw bytes, one after the other.

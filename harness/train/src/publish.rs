@@ -60,11 +60,11 @@ fn stated(model: &Model) -> Preprocessing {
 }
 
 /// The page of a training that has ended.
-pub fn page(manifest: &Manifest, facts: &Facts, diverged: Option<&str>) -> Page {
+pub fn page(manifest: &Manifest, facts: &Facts, diverged: Option<&str>, doubt: Option<&str>) -> Page {
     let training = Training {
         title: manifest.model.0.clone(),
-        sentence: sentence(facts, diverged),
-        failed: diverged.is_some(),
+        sentence: [Some(sentence(facts, diverged).as_str()), doubt].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        failed: diverged.or(doubt).is_some(),
         command: manifest.command.clone(),
         facts: known(manifest),
         rows: facts.rows.clone(),

@@ -54,6 +54,8 @@ pub struct Ending {
     pub chosen: Option<u32>,
     /// Why it stopped early, as a sentence: a cost that is not finite, or one that grew.
     pub diverged: Option<String>,
+    /// Why the model that was written should not be used, as a sentence: it is not better than guessing.
+    pub doubt: Option<String>,
     /// Whether it was asked to stop.
     pub interrupted: bool,
 }
@@ -433,11 +435,15 @@ impl<'t> Training<'t> {
             Ended::Interrupted => (None, true),
             Ended::Diverged(why) => (Some(why), false),
         };
-        let ending = |chosen| Ending { rows: facts.rows.clone(), chosen, diverged: diverged.clone(), interrupted };
+        let doubt = if diverged.is_none() { facts.guesses(prepared.model.classes) } else { None };
+        let ending = |chosen| {
+            let (diverged, doubt) = (diverged.clone(), doubt.clone());
+            Ending { rows: facts.rows.clone(), chosen, diverged, doubt, interrupted }
+        };
         if interrupted {
             return Ok(ending(None));
         }
-        let page = publish::page(&manifest, &facts, diverged.as_deref());
+        let page = publish::page(&manifest, &facts, diverged.as_deref(), doubt.as_deref());
         directory.publish("curves.svg", page.curves.as_bytes())?;
         directory.publish("report.html", page.html.as_bytes())?;
         let Some(weights) = best else { return Ok(ending(None)) };

@@ -2,6 +2,7 @@
 
 use flatscape_engine::{Buffer, EngineError};
 use flatscape_graph::Tensor;
+use flatscape_measure::statistics::clopper_pearson;
 use flatscape_report::training::Progress;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,24 @@ pub struct Facts {
     pub rows: Vec<Progress>,
     /// The best epoch so far.
     pub best: Option<Best>,
+}
+
+impl Facts {
+    /// A sentence where the validation images do not show that the best epoch is better than guessing: the lower end of the 95 %
+    /// interval of its clean accuracy (Clopper-Pearson) is at most one in `classes`.
+    pub fn guesses(&self, classes: usize) -> Option<String> {
+        let best = self.best.as_ref()?;
+        let (rate, n) = self.rows.get(best.epoch as usize)?.clean?;
+        let interval = clopper_pearson((rate * n as f64).round() as u64, n as u64);
+        (interval.low <= 1.0 / classes as f64).then(|| {
+            format!(
+                "The model is not shown to be better than guessing: {:.2} % of {n} validation images are classified correctly, and \
+                 one class in {classes} would be {:.2} %.",
+                100.0 * rate,
+                100.0 / classes as f64
+            )
+        })
+    }
 }
 
 /// The best epoch: the accuracy on validation images that it reached, under attack where there is one.

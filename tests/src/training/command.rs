@@ -197,6 +197,20 @@ fn a_training_that_diverges_says_so() {
     assert!(String::from_utf8(read(&folder.path().join("a.onnx.train/report.html"))).expect("text").contains("Diverged"));
 }
 
+#[test]
+fn a_model_that_guesses_is_said_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = [
+        "train", "resnet32", "--data", "digits", "-n", "100", "--lr", "1e-12", "--epochs", "1", "--threat", "linf:0", "-o",
+        "a.onnx",
+    ];
+    let output = flatscape(folder.path(), &options);
+    assert_eq!(output.status.code(), Some(9), "{}", said(&output));
+    assert!(said(&output).contains("not shown to be better than guessing"), "{}", said(&output));
+    let page = String::from_utf8(read(&folder.path().join("a.onnx.train/report.html"))).expect("text");
+    assert!(page.contains("not shown to be better than guessing"));
+}
+
 /// The test half may be missing, damaged or another one: nothing of it is read.
 #[test]
 fn the_test_half_is_never_read() {

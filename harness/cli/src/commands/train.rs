@@ -133,6 +133,10 @@ impl Train {
         }
         say!("{}", show(&self.out));
         remark!("report: {folder}/report.html");
+        if let Some(doubt) = ending.doubt {
+            remark!("{doubt} Try a smaller --lr, a smaller weight of the regulariser, or more epochs");
+            return Ok(9);
+        }
         Ok(0)
     }
 
