@@ -8,7 +8,7 @@ use crate::cell::{Cell, csv_bytes};
 use crate::error::ReportError;
 use crate::page::{STYLE, without_script};
 use crate::palette::{CURVES, RULE};
-use crate::svg::{Anchor, Canvas, Ink, Painted, label, picture, stroke, tenths, text_style};
+use crate::svg::{Anchor, Canvas, Ink, Painted, fill, label, picture, stroke, tenths, text_style};
 use crate::text::{shown, shown_to};
 use crate::ticks::Ticks;
 
@@ -165,19 +165,26 @@ fn plot(
         .bold_line_style(stroke(RULE, 10))
         .label_style(text_style(11.0, Ink::Quiet))
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
-        .y_label_formatter(&|value| if highest < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") })
+        .y_label_formatter(&|value| format!("{value:.*}", decimals(highest)))
         .axis_desc_style(text_style(11.0, Ink::Plain))
         .x_desc("epoch")
         .draw()?;
     for (place, line) in lines.iter().filter(|line| !line.points.is_empty()).enumerate() {
         let colour = CURVES[place % CURVES.len()];
         chart.draw_series(LineSeries::new(line.points.iter().copied(), stroke(colour, 18)))?;
+        // a single epoch has no line
+        chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 22, fill(colour))))?;
         let x = left + 112.0 * place as f64 - 20.0;
         let swatch = [(x, 34.0), (x + 12.0, 34.0)];
         crate::svg::line(canvas, &swatch, stroke(colour, 22))?;
         label(canvas, (x + 16.0, 38.0), Anchor::Start, 10.5, Ink::Plain, line.name, 26)?;
     }
     Ok(())
+}
+
+/// Decimals that tell fifths of this number apart: two at least below ten, none above, nine at most.
+fn decimals(highest: f64) -> usize {
+    if highest >= 10.0 { 0 } else { (1.0 - (highest / 5.0).log10().floor()).clamp(2.0, 9.0) as usize }
 }
 
 #[derive(Serialize)]
@@ -284,5 +291,8 @@ mod tests {
         let picture = training_svg(&rows());
         assert!(picture.contains("clean accuracy") && !picture.contains("robust accuracy"), "{picture}");
         assert!(training_svg(&[]).starts_with("<svg"));
+        let one = training_svg(&rows()[..1]);
+        assert_eq!(one.matches("<circle").count(), 3, "{one}");
+        assert_eq!([1.0, 0.0005, 7.0, 40.0].map(decimals), [2, 5, 2, 0]);
     }
 }
