@@ -39,11 +39,26 @@ pub(crate) trait DeviceTensor: Send + Sync {
     fn shape(&self) -> &[usize];
     fn dtype(&self) -> DType;
     fn host(&self) -> Result<Tensor, EngineError>;
-    /// As [`Buffer::gathered`], where this device does it; `parts` are of any device.
-    fn gathered(&self, _parts: &[&Buffer], _places: &[(usize, usize)]) -> Option<Result<Buffer, EngineError>> {
+    /// As [`Buffer::gathered_all`], where this device can do it for every tensor that is named.
+    fn gathered(&self, _wanted: &[&Rows]) -> Option<Result<Vec<Buffer>, EngineError>> {
         None
     }
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Rows of tensors, one above the other.
+#[derive(Clone, Debug)]
+pub struct Rows<'b> {
+    /// The tensors: equal but for their first extent.
+    pub parts: Vec<&'b Buffer>,
+    /// Which tensor, and which row of it.
+    pub places: &'b [(usize, usize)],
+}
+
+impl Rows<'_> {
+    fn is_on_host(&self) -> bool {
+        self.parts.iter().all(|part| part.on_host().is_some())
+    }
 }
 
 impl From<Tensor> for Buffer {
@@ -96,27 +111,45 @@ impl Buffer {
         }
     }
 
-    /// The rows at these places (which buffer, and which row of it), one above the other, without a way through this process.
-    /// `None` where the device cannot do that, or a place is none.
+    /// The rows that are wanted, as new tensors, without a way through this process. A device is asked once for all of them.
+    /// `None` where the device cannot do that, or a place does not exist.
+    ///
+    /// # Errors
+    /// As for [`Buffer::host`].
+    pub fn gathered_all(wanted: &[Rows]) -> Result<Vec<Option<Buffer>>, EngineError> {
+        // a device takes rows of the host along; the host cannot reach those of a device
+        let away: Vec<&Rows> = wanted.iter().filter(|rows| !rows.is_on_host()).collect();
+        let device = away.first().and_then(|rows| rows.parts.iter().find_map(|part| part.memory_of_device()));
+        let given = device.and_then(|device| device.gathered(&away)).transpose()?;
+        let mut given = given.unwrap_or_default().into_iter();
+        let rows = |rows: &Rows| if rows.is_on_host() { rows_on_host(rows) } else { given.next() };
+        Ok(wanted.iter().map(rows).collect())
+    }
+
+    /// As [`Buffer::gathered_all`], for one tensor.
     ///
     /// # Errors
     /// As for [`Buffer::host`].
     pub fn gathered(parts: &[&Buffer], places: &[(usize, usize)]) -> Result<Option<Buffer>, EngineError> {
-        let Some(first) = places.first().and_then(|&(part, _)| parts.get(part)) else { return Ok(None) };
-        // a device takes rows of the host along; the host cannot reach those of a device
-        let first = parts.iter().find(|part| part.on_host().is_none()).unwrap_or(first);
-        match &*first.0 {
-            Memory::Host(tensor) => Ok(with_array!(tensor, a => rows_at(a, parts, places)).map(Buffer::from)),
-            Memory::Device(device) => device.gathered(parts, places).transpose(),
+        Ok(Buffer::gathered_all(&[Rows { parts: parts.to_vec(), places }])?.pop().flatten())
+    }
+
+    fn memory_of_device(&self) -> Option<&dyn DeviceTensor> {
+        match &*self.0 {
+            Memory::Host(_) => None,
+            Memory::Device(tensor) => Some(tensor.as_ref()),
         }
     }
 
     pub(crate) fn device(&self) -> Option<&dyn Any> {
-        match &*self.0 {
-            Memory::Host(_) => None,
-            Memory::Device(tensor) => Some(tensor.as_any()),
-        }
+        self.memory_of_device().map(DeviceTensor::as_any)
     }
+}
+
+fn rows_on_host(rows: &Rows) -> Option<Buffer> {
+    let &(first, _) = rows.places.first()?;
+    let first = rows.parts.get(first)?.on_host()?;
+    with_array!(first, a => rows_at(a, &rows.parts, rows.places)).map(Buffer::from)
 }
 
 /// Rows of arrays on the host; `first` has the element type and the extents of a row.

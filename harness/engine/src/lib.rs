@@ -22,7 +22,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use buffer::{Buffer, bytes_read};
+pub use buffer::{Buffer, Rows, bytes_read};
 pub use contained::{ENGINE_MEMORY, ENGINE_SECONDS, EngineLimits, EngineProcess, engine_worker_main};
 pub use engine::{Choice, CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 pub use error::EngineError;

@@ -1,5 +1,5 @@
 //! All plugins that were found, their components, and how they are asked: in a child process of their own for every question,
-//! so that whatever happens there ends with it.
+//! so that whatever happens there ends with it. A question that was answered is not asked again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,6 +31,8 @@ pub struct Plugins {
     refused: Vec<HostError>,
     /// What plugins said while they were asked.
     said: Mutex<Vec<(PathBuf, Note)>>,
+    /// Programs that were built and read, by everything that they were built from: a build is pure.
+    built: Mutex<HashMap<String, Program>>,
     /// Plugins in this process, for debugging. Held while one is called: a plugin is called by one thread at a time.
     here: Mutex<HashMap<PathBuf, Loaded>>,
 }
@@ -44,6 +46,7 @@ impl Plugins {
             components: Vec::new(),
             refused: Vec::new(),
             said: Mutex::default(),
+            built: Mutex::default(),
             here: Mutex::default(),
         };
         for candidate in search.candidates() {
@@ -155,14 +158,22 @@ impl Plugins {
         }
     }
 
-    /// Asks a component for its program, and checks the program.
+    /// Asks a component for its program, and checks the program. A program that was built before is not built again.
     ///
     /// # Errors
     /// The component refused the arguments or the task (the user's turn), or it failed, died or answered something wrong (the
     /// plugin's).
     pub fn build(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<Program, HostError> {
+        let key = format!("{} {:?} {} {arguments:?} {task:?}", component.plugin.sha256, component.kind, component.id);
+        let built = || self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = built().get(&key) {
+            return Ok(program.clone());
+        }
         let raw = self.build_raw(component, arguments, task)?;
-        program::read(component, arguments, task, &raw).map_err(|clause| self.at_fault(component, "P12", &clause))
+        let program =
+            program::read(component, arguments, task, &raw).map_err(|clause| self.at_fault(component, "P12", &clause))?;
+        built().insert(key, program.clone());
+        Ok(program)
     }
 
     /// Whether an attack or a metric can be built for a task: the threat model is in the task. A component that runs through

@@ -429,14 +429,19 @@ impl Run<'_> {
 
     /// Points of some rows of a lot, on the host.
     fn points(&self, lot: &Lot, name: &str, chosen: &[usize]) -> Result<Vec<Vec<f32>>, AttackError> {
-        if chosen.is_empty() {
+        self.points_of(&[lot], name, &chosen.iter().map(|&row| (0, row)).collect::<Vec<_>>())
+    }
+
+    /// Points of some rows of several lots, on the host: which lot, and which row of it.
+    fn points_of(&self, lots: &[&Lot], name: &str, places: &[(usize, usize)]) -> Result<Vec<Vec<f32>>, AttackError> {
+        if places.is_empty() {
             return Ok(Vec::new());
         }
         let wrong = || StageError::Result { name: name.to_owned() };
-        let buffer: &Buffer = lot.values.get(name).ok_or_else(wrong)?;
-        let whole = self.attack.last.read_rows(buffer, chosen)?;
-        let data = whole.to_vec::<f32>().ok_or_else(wrong)?;
-        Ok(data.chunks((data.len() / chosen.len()).max(1)).map(<[f32]>::to_vec).collect())
+        let parts: Vec<&Buffer> = lots.iter().map(|lot| lot.values.get(name).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+        let rows = self.attack.last.read_rows(&parts, places)?;
+        let data = rows.and_then(|rows| rows.to_vec::<f32>()).ok_or_else(wrong)?;
+        Ok(data.chunks((data.len() / places.len()).max(1)).map(<[f32]>::to_vec).collect())
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 
-use flatscape_engine::Engine;
+use flatscape_engine::{Buffer, Engine};
 use flatscape_graph::{Tensor, rows};
 use flatscape_host::{Program, Role};
 
@@ -110,7 +111,7 @@ impl Metric {
         self.walk(batch, &mut values, &draw, stop, &mut readings)?;
         if let Some(probe) = &self.probe {
             readings.spend(probe, self.probes);
-            for (name, observed) in self.observe(probe, batch, &values, &draw, stop, progress)? {
+            for (name, observed) in self.observe(probe, batch, &values, seed, stop, progress)? {
                 observed.publish(&name, batch.len(), self.probes as usize, &self.emit, &mut values)?;
             }
         }
@@ -152,66 +153,130 @@ impl Metric {
         Ok(())
     }
 
-    /// Streams all (sample, probe) rows through the probe graph.
-    fn observe<'a>(
-        &'a self,
+    /// Streams all (sample, probe) rows through the probe graph. While the engine computes a run, the next one is prepared and the
+    /// last one is added; runs and sums keep their order.
+    fn observe(
+        &self,
         probe: &Stage,
         batch: &Batch,
         values: &Values,
-        draw: &dyn Fn(Step<'a>) -> Draw<'a>,
+        seed: u64,
         stop: &AtomicBool,
         progress: &mut dyn FnMut(usize),
     ) -> Result<BTreeMap<String, Observed>, AttackError> {
+        let draw = Draw { seed, component: &self.component, restart: 0, step: Step::All(0) };
+        let mut stream = Stream::new(probe, batch, values, draw, self.probes as usize, self.batch_size)?;
+        let mut found: BTreeMap<String, Observed> = BTreeMap::new();
+        let mut done = 0;
+        std::thread::scope(|scope| {
+            let (prepared, to_run) = sync_channel(1);
+            let (ran, results) = sync_channel(1);
+            scope.spawn(move || {
+                while let Some(run) = stream.next()
+                    && prepared.send(run).is_ok()
+                {}
+            });
+            scope.spawn(move || {
+                for run in to_run {
+                    let result: Result<_, AttackError> = run.and_then(|Run { places, fed }| Ok((places, probe.run_on(fed)?)));
+                    let failed = result.is_err();
+                    if ran.send(result).is_err() || failed {
+                        break;
+                    }
+                }
+            });
+            for result in results {
+                let (places, given) = result?;
+                go_on(stop)?;
+                for name in given.names() {
+                    let Some(short) = name.strip_prefix("obs_") else { continue };
+                    let tensor = host(&given, &name)?;
+                    let wanted = self.emit.reads(&name);
+                    found
+                        .entry(short.to_owned())
+                        .or_insert_with(|| Observed::new(&tensor, batch.len(), self.probes as usize, wanted))
+                        .add(&tensor, &places, self.probes as usize);
+                }
+                done += places.len();
+                progress(done);
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// The runs of a probe graph, one after the other.
+struct Stream<'a> {
+    probe: &'a Stage,
+    batch: &'a Batch,
+    draw: Draw<'a>,
+    /// What the graph reads, with a row for every sample.
+    values: BTreeMap<String, Tensor>,
+    probes: usize,
+    /// Whether `i` has a value for every row. With a scalar `i` a run is all samples at one probe, otherwise any rows, sample by sample.
+    by_row: bool,
+    /// Rows per run.
+    size: usize,
+    start: usize,
+    /// Runs on the same samples share what was uploaded.
+    uploaded: Option<(Vec<usize>, Values)>,
+}
+
+/// A run: the sample and the probe of every row, and what the graph reads.
+struct Run {
+    places: Vec<(usize, usize)>,
+    fed: Vec<Buffer>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(
+        probe: &'a Stage,
+        batch: &'a Batch,
+        values: &Values,
+        draw: Draw<'a>,
+        probes: usize,
+        batch_size: usize,
+    ) -> Result<Stream<'a>, AttackError> {
         let by_row = probe.inputs.iter().any(|(name, ty)| name == "i" && ty.shape.as_ref().is_some_and(|s| s.len() == 1));
-        let total = batch.len() * self.probes as usize;
-        // With a scalar `i` a run is all samples at one probe; with one `i` per row it is any run of rows, sample by sample.
-        let size = if by_row { self.batch_size } else { batch.len() };
-        let place = |row: usize| {
-            if by_row { (row / self.probes as usize, row % self.probes as usize) } else { (row % batch.len(), row / batch.len()) }
-        };
-        let mut host_values: BTreeMap<String, Tensor> = BTreeMap::new();
+        let size = if by_row { batch_size } else { batch.len() }.max(1);
+        let mut on_host = BTreeMap::new();
         for (name, _) in &probe.inputs {
             if let Some(buffer) = values.get(name) {
-                host_values.insert(name.clone(), buffer.host().map_err(AttackError::Engine)?);
+                on_host.insert(name.clone(), buffer.host()?);
             }
         }
-        let mut found: BTreeMap<String, Observed> = BTreeMap::new();
-        // runs on the same samples share what was uploaded
-        let mut uploaded: Option<(Vec<usize>, Values)> = None;
-        for start in (0..total).step_by(size.max(1)) {
-            let places: Vec<(usize, usize)> = (start..total.min(start + size)).map(place).collect();
-            let samples: Vec<usize> = places.iter().map(|p| p.0).collect();
-            let ids: Vec<u64> = samples.iter().map(|&s| batch.ids[s]).collect();
-            let indices: Vec<u32> = places.iter().map(|p| p.1 as u32).collect();
-            go_on(stop)?;
-            let mut fed = match uploaded.take() {
-                Some((of, values)) if of == samples => values,
-                _ => {
-                    let mut fed = Values::default();
-                    for (name, tensor) in &host_values {
-                        fed.put(name, probe.upload(&if is_shared(name) { tensor.clone() } else { rows(tensor, &samples) })?);
-                    }
-                    fed
+        Ok(Stream { probe, batch, draw, values: on_host, probes, by_row, size, start: 0, uploaded: None })
+    }
+
+    /// The next run; `None` after the last one.
+    fn next(&mut self) -> Option<Result<Run, AttackError>> {
+        let rows = self.start..(self.start + self.size).min(self.batch.len() * self.probes);
+        self.start = rows.end;
+        let (by_row, samples) = (self.by_row, self.batch.len());
+        let place = |row: usize| if by_row { (row / self.probes, row % self.probes) } else { (row % samples, row / samples) };
+        let places: Vec<(usize, usize)> = rows.map(place).collect();
+        if places.is_empty() { None } else { Some(self.fed(&places).map(|fed| Run { places, fed })) }
+    }
+
+    fn fed(&mut self, places: &[(usize, usize)]) -> Result<Vec<Buffer>, AttackError> {
+        let samples: Vec<usize> = places.iter().map(|place| place.0).collect();
+        let mut values = match self.uploaded.take() {
+            Some((of, values)) if of == samples => values,
+            _ => {
+                let mut values = Values::default();
+                for (name, tensor) in &self.values {
+                    values.put(name, self.probe.upload(&if is_shared(name) { tensor.clone() } else { rows(tensor, &samples) })?);
                 }
-            };
-            let i: Vec<i64> = indices.iter().map(|&i| i64::from(i)).collect();
-            fed.put("i", probe.upload(&if by_row { Tensor::ints(&i) } else { Tensor::scalar(i[0]) })?);
-            let step = Step::Probes(&indices);
-            let keyed = Draw { step, ..draw(Step::All(0)) };
-            let given = probe.run(&fed, &ids, &keyed)?;
-            for name in given.names() {
-                let Some(short) = name.strip_prefix("obs_") else { continue };
-                let tensor = host(&given, &name)?;
-                let wanted = self.emit.reads(&name);
-                found
-                    .entry(short.to_owned())
-                    .or_insert_with(|| Observed::new(&tensor, batch.len(), self.probes as usize, wanted))
-                    .add(&tensor, &places, self.probes as usize);
+                values
             }
-            uploaded = Some((samples, fed));
-            progress(start + places.len());
-        }
-        Ok(found)
+        };
+        let i: Vec<i64> = places.iter().map(|place| place.1 as i64).collect();
+        values.put("i", self.probe.upload(&if self.by_row { Tensor::ints(&i) } else { Tensor::scalar(i[0]) })?);
+        let indices: Vec<u32> = places.iter().map(|place| place.1 as u32).collect();
+        let ids: Vec<u64> = samples.iter().map(|&sample| self.batch.ids[sample]).collect();
+        let fed = self.probe.fed(&values, &ids, &Draw { step: Step::Probes(&indices), ..self.draw })?;
+        self.uploaded = Some((samples, values));
+        Ok(fed)
     }
 }
 

@@ -156,25 +156,36 @@ impl Stage {
         Ok(tensor)
     }
 
-    /// Brings some rows of a value to the host.
-    pub fn read_rows(&self, buffer: &Buffer, chosen: &[usize]) -> Result<Tensor, EngineError> {
-        let places: Vec<(usize, usize)> = chosen.iter().map(|&row| (0, row)).collect();
-        let picked = match Buffer::gathered(&[buffer], &places)? {
+    /// Brings rows of values to the host: which value, and which row of it. `None` where a place does not exist.
+    ///
+    /// # Errors
+    /// The engine does not give them.
+    pub fn read_rows(&self, parts: &[&Buffer], places: &[(usize, usize)]) -> Result<Option<Tensor>, EngineError> {
+        let picked = match Buffer::gathered(parts, places)? {
             Some(picked) => picked.host()?,
-            None if chosen.is_empty() => {
-                let inner = buffer.shape().iter().skip(1).copied();
-                Tensor::full(buffer.dtype(), &std::iter::once(0).chain(inner).collect::<Vec<_>>(), 0.0)
+            // by way of the host
+            None => {
+                let read: Vec<Buffer> =
+                    parts.iter().map(|part| Ok(self.read(part)?.into())).collect::<Result<_, EngineError>>()?;
+                let rows = Buffer::gathered(&read.iter().collect::<Vec<_>>(), places)?;
+                return rows.map(|rows| rows.host()).transpose();
             }
-            None => return Ok(rows(&self.read(buffer)?, chosen)),
         };
         self.traffic.read.fetch_add((picked.len() * picked.dtype().size()) as u64, Ordering::Relaxed);
-        Ok(picked)
+        Ok(Some(picked))
     }
 
     /// Runs on the samples `ids`. Noise that the graph names is drawn here, keyed by sample; everything else must be in
     /// `values`.
     pub fn run(&self, values: &Values, ids: &[u64], draw: &Draw) -> Result<Values, StageError> {
-        let fed = self.fed(values, ids, draw)?;
+        self.run_on(self.fed(values, ids, draw)?)
+    }
+
+    /// Runs on what [`Stage::fed`] has gathered.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn run_on(&self, fed: Vec<Buffer>) -> Result<Values, StageError> {
         let borrowed: Vec<&Buffer> = fed.iter().collect();
         let results = match self.batch {
             None => self.executable.run(&borrowed)?,
@@ -195,7 +206,11 @@ impl Stage {
         Ok(Values(self.outputs.iter().cloned().zip(results).collect()))
     }
 
-    fn fed(&self, values: &Values, ids: &[u64], draw: &Draw) -> Result<Vec<Buffer>, StageError> {
+    /// What the graph reads, in its order: values, and the noise that it names, drawn here.
+    ///
+    /// # Errors
+    /// A value is missing, or the engine does not take one.
+    pub fn fed(&self, values: &Values, ids: &[u64], draw: &Draw) -> Result<Vec<Buffer>, StageError> {
         let mut fed = Vec::with_capacity(self.inputs.len());
         for (name, ty) in &self.inputs {
             fed.push(match values.get(name) {

@@ -12,8 +12,8 @@ use flatscape_graph::onnx::OwnFile;
 use flatscape_graph::{DType, Graph, Tensor, onnx};
 
 use super::EngineProcess;
-use super::wire::{Input, Kind, Opening, Outcome, Reply, Request, Trouble, What, bytes_of, tensor_of};
-use crate::buffer::DeviceTensor;
+use super::wire::{Gathering, Input, Kind, Opening, Outcome, Reply, Request, Trouble, What, bytes_of, tensor_of};
+use crate::buffer::{DeviceTensor, Rows};
 use crate::engine::{Choice, CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 use crate::library::{self, Place};
 use crate::signature::Signature;
@@ -413,19 +413,26 @@ impl DeviceTensor for Held {
         tensor_of(&kind, &bytes).filter(|_| fits).ok_or_else(|| self.nonsense())
     }
 
-    fn gathered(&self, parts: &[&Buffer], places: &[(usize, usize)]) -> Option<Result<Buffer, EngineError>> {
+    fn gathered(&self, wanted: &[&Rows]) -> Option<Result<Vec<Buffer>, EngineError>> {
         let ours = |held: &Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
-        if !parts.iter().all(|part| part.on_host().is_some() || held_by(part).is_some_and(ours)) {
+        let reached = |part: &&Buffer| part.on_host().is_some() || held_by(part).is_some_and(ours);
+        if !wanted.iter().all(|rows| rows.parts.iter().all(reached)) {
             return None;
         }
-        let number = self.link.lock().number();
-        let (parts, bytes) = named(parts);
-        let what = What::Gather { parts, places: places.to_vec(), buffer: number };
-        let mut shape = self.shape.clone();
-        *shape.first_mut()? = places.len();
-        let rows = Held { number, generation: self.generation, link: self.link.clone(), shape, dtype: self.dtype };
-        let question = Question { parts: bytes, ..Held::question(what) };
-        Some(self.link.ask(self.generation, &question).map(|_| Buffer::on_device(Box::new(rows))))
+        let (mut gatherings, mut bytes, mut given) = (Vec::new(), Vec::new(), Vec::new());
+        for rows in wanted {
+            let number = self.link.lock().number();
+            let like = *rows.parts.first()?;
+            let mut shape = like.shape().to_vec();
+            *shape.first_mut()? = rows.places.len();
+            given.push(Held { number, generation: self.generation, link: self.link.clone(), shape, dtype: like.dtype() });
+            let (parts, own) = named(&rows.parts);
+            bytes.extend(own);
+            gatherings.push(Gathering { parts, places: rows.places.to_vec(), buffer: number });
+        }
+        let question = Question { parts: bytes, ..Held::question(What::Gather(gatherings)) };
+        let asked = self.link.ask(self.generation, &question);
+        Some(asked.map(|_| given.into_iter().map(|held| Buffer::on_device(Box::new(held))).collect()))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -10,7 +10,7 @@ use flatscape_contain::sandbox::{self, Room, Sealed};
 use flatscape_contain::{Most, limit_this_process, receive, send, take_socket};
 use flatscape_graph::{Attributes, DType, Dim, Graph, Tensor, ValueType, onnx};
 
-use super::wire::{Input, Kind, Opening, Outcome, Reply, Request, Trouble, What, bytes_of, tensor_of};
+use super::wire::{Gathering, Input, Kind, Opening, Outcome, Reply, Request, Trouble, What, bytes_of, tensor_of};
 use crate::engine::{CompileOptions, Device, Engine, Executable, Settings};
 use crate::{Buffer, EngineError, library};
 
@@ -87,30 +87,35 @@ impl Service {
                 let buffer = self.buffers.get(&buffer).ok_or_else(unknown)?.clone();
                 Ok((Reply::Tensor(Kind::of(&buffer)), vec![buffer]))
             }
-            What::Gather { parts, places, buffer } => {
-                let parts = self.named(&parts, bytes)?;
-                let rows = match Buffer::gathered(&parts.iter().collect::<Vec<_>>(), &places)? {
-                    Some(rows) => rows,
-                    None => {
-                        let hosts = parts.iter().map(|part| part.host().map(Buffer::from)).collect::<Result<Vec<_>, _>>()?;
-                        Buffer::gathered(&hosts.iter().collect::<Vec<_>>(), &places)?.ok_or_else(unknown)?
-                    }
-                };
-                self.buffers.insert(buffer, rows);
+            What::Gather(wanted) => {
+                let mut rest = bytes;
+                for gathering in &wanted {
+                    let rows = self.gathered(gathering, &mut rest)?;
+                    self.buffers.insert(gathering.buffer, rows);
+                }
                 Ok((Reply::Done, Vec::new()))
             }
         }
     }
 
-    /// The tensors that a request names, in its order.
-    fn named(&self, inputs: &[Input], mut bytes: &[u8]) -> Result<Vec<Buffer>, Trouble> {
+    fn gathered(&self, Gathering { parts, places, .. }: &Gathering, bytes: &mut &[u8]) -> Result<Buffer, Trouble> {
+        let parts = self.named(parts, bytes)?;
+        if let Some(rows) = Buffer::gathered(&parts.iter().collect::<Vec<_>>(), places)? {
+            return Ok(rows);
+        }
+        let hosts = parts.iter().map(|part| part.host().map(Buffer::from)).collect::<Result<Vec<_>, _>>()?;
+        Buffer::gathered(&hosts.iter().collect::<Vec<_>>(), places)?.ok_or_else(unknown)
+    }
+
+    /// The tensors that a request names, in its order. What is given is taken from the front of `bytes`.
+    fn named(&self, inputs: &[Input], bytes: &mut &[u8]) -> Result<Vec<Buffer>, Trouble> {
         let mut named = Vec::with_capacity(inputs.len());
         for input in inputs {
             named.push(match input {
                 Input::Held(buffer) => self.buffers.get(buffer).ok_or_else(unknown)?.clone(),
                 Input::Given(kind) => {
                     let (own, rest) = kind.size().and_then(|n| bytes.split_at_checked(n)).ok_or_else(unknown)?;
-                    bytes = rest;
+                    *bytes = rest;
                     Buffer::from(tensor_of(kind, own).ok_or_else(unknown)?)
                 }
             });
@@ -118,9 +123,9 @@ impl Service {
         Ok(named)
     }
 
-    fn run(&mut self, graph: u64, each: bool, inputs: &[Input], results: &[u64], bytes: &[u8]) -> Answer {
+    fn run(&mut self, graph: u64, each: bool, inputs: &[Input], results: &[u64], mut bytes: &[u8]) -> Answer {
         let executable = self.graphs.get(&graph).ok_or_else(unknown)?;
-        let fed = self.named(inputs, bytes)?;
+        let fed = self.named(inputs, &mut bytes)?;
         let fed: Vec<&Buffer> = fed.iter().collect();
         let given = if each { executable.run_each(&fed)? } else { executable.run(&fed)? };
         let (mut outcomes, mut short) = (Vec::with_capacity(given.len()), Vec::new());

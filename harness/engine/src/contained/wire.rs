@@ -33,8 +33,17 @@ pub(super) enum What {
     Run { graph: u64, each: bool, inputs: Vec<Input>, results: Vec<u64> },
     /// The bytes of a buffer are wanted.
     Fetch { buffer: u64 },
-    /// A new buffer of these rows of these tensors, of which those that are given follow, in order.
-    Gather { parts: Vec<Input>, places: Vec<(usize, usize)>, buffer: u64 },
+    /// New buffers; the tensors that are given follow, in order.
+    Gather(Vec<Gathering>),
+}
+
+/// A new buffer of these rows of these tensors.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Gathering {
+    pub parts: Vec<Input>,
+    /// Which tensor, and which row of it.
+    pub places: Vec<(usize, usize)>,
+    pub buffer: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

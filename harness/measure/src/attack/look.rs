@@ -25,14 +25,13 @@ impl Run<'_> {
             let asked = |row: &usize| marks[*row] && (due || !lot.confirmed.contains_key(&lot.rows[*row]));
             claims.push((0..marks.len()).filter(asked).collect());
         }
-        let (mut samples, mut points) = (Vec::new(), Vec::new());
-        for (lot, rows) in self.lots.iter().zip(&claims) {
-            samples.extend(rows.iter().map(|&row| lot.rows[row]));
-            points.extend(self.points(lot, BEST, rows)?);
-        }
-        if samples.is_empty() {
+        let places: Vec<(usize, usize)> =
+            claims.iter().enumerate().flat_map(|(lot, rows)| rows.iter().map(move |&row| (lot, row))).collect();
+        if places.is_empty() {
             return Ok(());
         }
+        let samples: Vec<usize> = places.iter().map(|&(lot, row)| self.lots[lot].rows[row]).collect();
+        let points = self.points_of(&self.lots.iter().collect::<Vec<_>>(), BEST, &places)?;
         let rulings = judge(&samples, &points)?;
         if rulings.len() != samples.len() {
             return Err(StageError::Result { name: BEST.into() }.into());

@@ -2,8 +2,9 @@
 //! them; on the CPU that is the host's memory, and rows are copied from it once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use flatscape_engine::Buffer;
+use flatscape_engine::{Buffer, Rows};
 
 use super::AttackError;
 use crate::stage::{Stage, StageError, Values};
@@ -32,37 +33,58 @@ pub(crate) fn pack(lots: Vec<Lot>, stay: &[Vec<usize>], size: usize, stage: &Sta
     let changed = packed.split_off(first);
     let places: Vec<(usize, usize)> =
         stay[first..].iter().enumerate().flat_map(|(lot, rows)| rows.iter().map(move |&row| (lot, row))).collect();
-    for part in places.chunks(size.max(1)) {
-        let mut values = Values::default();
-        for name in changed[part[0].0].values.names() {
-            values.put(&name, picked(&changed, part, &name, stage)?);
-        }
-        packed.push(Lot::new(part.iter().map(|&(lot, row)| changed[lot].rows[row]).collect(), values));
+    let chunks: Vec<Chunk> = places.chunks(size.max(1)).map(Chunk::new).collect();
+    for (chunk, values) in chunks.iter().zip(picked(&changed, &chunks, stage)?) {
+        let rows = chunk.places.iter().map(|&(lot, row)| changed[chunk.lots.start + lot].rows[row]).collect();
+        packed.push(Lot::new(rows, values));
     }
     Ok(packed)
 }
 
-/// The rows of a value at these places, one above the other; what has no rows is taken as it is.
-fn picked(lots: &[Lot], places: &[(usize, usize)], name: &str, stage: &Stage) -> Result<Buffer, AttackError> {
-    let wrong = || StageError::Result { name: name.to_owned() };
-    let buffers: Vec<&Buffer> = lots.iter().filter_map(|lot| lot.values.get(name)).collect();
-    if buffers.len() != lots.len() {
-        return Err(wrong().into());
+/// What becomes one lot.
+struct Chunk {
+    /// The lots that it takes rows of.
+    lots: Range<usize>,
+    /// Which of these lots, and which row of it.
+    places: Vec<(usize, usize)>,
+}
+
+impl Chunk {
+    /// `places` name a lot among all, ascending.
+    fn new(places: &[(usize, usize)]) -> Chunk {
+        let lots = places.first().map_or(0..0, |first| first.0..places[places.len() - 1].0 + 1);
+        Chunk { places: places.iter().map(|&(lot, row)| (lot - lots.start, row)).collect(), lots }
     }
-    if buffers[places[0].0].shape().is_empty() {
-        return Ok(buffers[places[0].0].clone());
+}
+
+/// Per chunk its rows of every value. The engine is asked once for all of them.
+fn picked(lots: &[Lot], chunks: &[Chunk], stage: &Stage) -> Result<Vec<Values>, AttackError> {
+    let names = lots[0].values.names();
+    let mut parts: Vec<(&String, Vec<&Buffer>)> = Vec::with_capacity(names.len());
+    for name in &names {
+        let buffers: Option<Vec<&Buffer>> = lots.iter().map(|lot| lot.values.get(name)).collect();
+        parts.push((name, buffers.ok_or_else(|| StageError::Result { name: name.clone() })?));
     }
-    if let Some(rows) = Buffer::gathered(&buffers, places)? {
-        return Ok(rows);
+    let (whole, rows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|(_, parts)| parts[0].shape().is_empty());
+    let mut wanted: Vec<Rows> = Vec::with_capacity(chunks.len() * rows.len());
+    for Chunk { lots, places } in chunks {
+        wanted.extend(rows.iter().map(|(_, parts)| Rows { parts: parts[lots.clone()].to_vec(), places }));
     }
-    // by way of the host, and only lots that are named are read
-    let mut read: Vec<Option<Buffer>> = vec![None; lots.len()];
-    for &(lot, _) in places {
-        if read[lot].is_none() {
-            read[lot] = Some(stage.read(buffers[lot])?.into());
+    let mut gathered = Buffer::gathered_all(&wanted)?.into_iter().zip(&wanted);
+    let mut all = Vec::with_capacity(chunks.len());
+    for _ in chunks {
+        let mut values = Values::default();
+        whole.iter().for_each(|(name, parts)| values.put(name, parts[0].clone()));
+        for ((name, _), (buffer, wanted)) in rows.iter().zip(gathered.by_ref()) {
+            values.put(name, buffer.map_or_else(|| by_way_of_the_host(wanted, name, stage), Ok)?);
         }
+        all.push(values);
     }
-    let read: Vec<&Buffer> = read.iter().zip(&buffers).map(|(read, buffer)| read.as_ref().unwrap_or(buffer)).collect();
-    let rows = Buffer::gathered(&read, places)?.ok_or_else(wrong)?;
-    Ok(stage.upload(&rows.host()?)?)
+    Ok(all)
+}
+
+fn by_way_of_the_host(wanted: &Rows, name: &str, stage: &Stage) -> Result<Buffer, AttackError> {
+    let wrong = || StageError::Result { name: name.to_owned() };
+    let rows = stage.read_rows(&wanted.parts, wanted.places)?.ok_or_else(wrong)?;
+    Ok(stage.upload(&rows)?)
 }
