@@ -14,7 +14,7 @@ use crate::rows::Part;
 pub fn violations(part: &Part) -> Result<Option<Refusal>, FindingsError> {
     let Some(component) = part.component.filter(|_| part.findings.tensor("id").is_some()) else { return Ok(None) };
     let attack = matches!(part.work, Work::Attack(_));
-    let bad = if attack { dropped(part)? } else { without_number(part)? };
+    let bad = if attack { part.rejected()?.into_iter().map(|count| count > 0).collect() } else { without_number(part)? };
     let (count, of) = (bad.iter().filter(|&&b| b).count(), bad.len());
     if count == 0 {
         return Ok(None);
@@ -30,13 +30,6 @@ pub fn violations(part: &Part) -> Result<Option<Refusal>, FindingsError> {
         let help = "tell the author of the plugin, unless the model itself gives NaN near these images";
         Refusal::plugin(141, what).help(help)
     }))
-}
-
-/// Samples with a dropped proposal. If the model's own gradient is NaN, the attack is not at fault.
-fn dropped(part: &Part) -> Result<Vec<bool>, FindingsError> {
-    let rejected = part.findings.get::<i64>("rejected")?;
-    let broken = part.findings.get::<i64>("broken_gradients")?;
-    Ok(rejected.iter().zip(&broken).map(|(&rejected, &broken)| rejected > 0 && broken == 0).collect())
 }
 
 /// Samples on which the model gives finite scores and a column of the metric gives NaN.

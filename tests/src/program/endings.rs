@@ -202,6 +202,30 @@ fn points_without_a_number_lower_the_headline() {
     assert_eq!(run.value("toy", "union", "robust_accuracy"), 1.0);
 }
 
+/// A gradient with NaN is a doubt about the model, on every engine, and no fault of the attack that follows it.
+#[test]
+fn a_gradient_that_is_nan_is_not_blamed_on_the_attack() {
+    let library = onnx_runtime_library();
+    let library = library.to_str().expect("a path");
+    for engine in [&["--engine", "tract"][..], &["--engine", "ort", "--ort-lib", library]] {
+        let folder = tempfile::tempdir().expect("a folder");
+        toy(folder.path(), |x| {
+            // 0/0 is replaced, and the reverse of the quotient multiplies 0 with 1/0
+            let none = x.slice(&[0], &[1], &[1], &[1]) * 0.0;
+            let quotient = none / none;
+            let first = quotient.unary("IsNaN").select(none + 1.0, quotient);
+            x.builder().concat(&[first, x.slice(&[1], &[2], &[1], &[1]) * 0.5], 1)
+        });
+        let plan = TOY.iter().filter(|argument| !["--engine", "tract"].contains(argument));
+        let mut arguments: Vec<&str> = plan.copied().collect();
+        arguments.extend(["--threat", "linf:0.1"]);
+        arguments.extend(engine);
+        let run = Run { output: flatscape(folder.path(), &arguments), folder }.expect(9);
+        assert!(run.said().contains("gradient-certificate"), "{}", run.said());
+        assert!(!run.said().contains("P135") && !run.said().contains("rejected-proposals"), "{}", run.said());
+    }
+}
+
 /// A gradient that vanishes makes attacks blind; the number is not believed.
 #[test]
 fn attacks_that_see_no_gradient_raise_a_doubt() {

@@ -196,7 +196,7 @@ fn evidence(part: &Part, threat: &ThreatFacts) -> Result<AttackEvidence, Finding
         label: part.label(),
         robust: count(Outcome::Held),
         nan_in_ball: count(Outcome::NanInBall),
-        rejected: part.total("rejected")?,
+        rejected: part.rejected()?.iter().sum(),
         gradients: part.total("gradients")?,
         zero_gradients: part.total("zero_gradients")?,
         broken_gradients: part.total("broken_gradients")?,

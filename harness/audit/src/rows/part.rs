@@ -112,6 +112,14 @@ impl<'a> Part<'a> {
         Ok(ids.into_iter().zip(labels).zip(predictions).map(row).collect())
     }
 
+    /// Per sample the proposals of the attack that were dropped. Where a gradient of the model was NaN or infinite the attack is not at
+    /// fault, and none are counted.
+    pub fn rejected(&self) -> Result<Vec<u64>, FindingsError> {
+        let rejected = self.findings.get::<i64>("rejected")?;
+        let broken = self.findings.get::<i64>("broken_gradients")?;
+        Ok(rejected.iter().zip(&broken).map(|(&rejected, &broken)| if broken == 0 { rejected as u64 } else { 0 }).collect())
+    }
+
     /// The sum of a column of counts.
     pub(super) fn total(&self, column: &str) -> Result<u64, FindingsError> {
         Ok(self.findings.get::<i64>(column)?.iter().map(|&v| v as u64).sum())

@@ -161,7 +161,7 @@ impl<'b, 'a> Scope<'b, 'a> {
                     let gradients = ["grad_z", "ascent_z", "grad", "ascent"];
                     let named = gradients.into_iter().find_map(|what| self.remembered(what, self.here));
                     match named {
-                        Some(grad) => grad.abs().reduce("ReduceMax", &threats::sample_axes(grad), false),
+                        Some(grad) => peak(grad),
                         None => continue,
                     }
                 }
@@ -527,4 +527,13 @@ pub(super) fn is_fed(name: &str) -> bool {
     const NAMES: &[&str] =
         &["x0", "x", "x_clean", "x_adv", "z", "y", "target", "k", "restart", "i", "broken", "eps", "direction", "delta", "dx"];
     NAMES.contains(&name) || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The largest absolute entry per sample, NaN where an entry is NaN or infinite: engines differ in what ReduceMax makes of NaN, and
+/// the sum keeps it. Scaled down, finite entries have a finite sum.
+fn peak<'b>(gradient: Expr<'b>) -> Expr<'b> {
+    let (size, axes) = (gradient.abs(), threats::sample_axes(gradient));
+    let largest = size.reduce("ReduceMax", &axes, false);
+    let finite = (size * 1e-30).sum(&axes, false).at_most(f64::from(f32::MAX));
+    finite.select(largest, largest.scalar(f64::NAN))
 }
