@@ -11,6 +11,7 @@ use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Claim;
 use crate::landscape::Landscapes;
 
 /// The version of the run directory. A directory of another version is refused.
@@ -61,6 +62,9 @@ pub struct Manifest {
     pub only_landscapes: bool,
     /// Conditions on the results, as typed.
     pub requirements: Vec<String>,
+    /// Claimed accuracies of every model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
     /// How intervals are computed.
     pub intervals: String,
 }

@@ -12,6 +12,7 @@ use flatscape_measure::prepared::{Settings, check, of_host, undecoded};
 use flatscape_measure::request::{Request, Target};
 use flatscape_measure::threats::ThreatModel;
 
+use crate::claim::Claim;
 use crate::job::{Job, Work};
 use crate::landscape::{LOOKED, Landscapes};
 use crate::manifest::engine_name;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub options: serde_json::Value,
     /// Conditions on the results, as typed.
     pub requirements: Vec<String>,
+    /// Claimed accuracies of every model.
+    pub claims: Vec<Claim>,
 }
 
 /// A manifest, and what it was made from: the files that are open, so that they need not be read again.
@@ -104,6 +107,7 @@ impl Plan {
             landscapes: self.landscapes.clone(),
             only_landscapes: self.only_landscapes,
             requirements: self.requirements.clone(),
+            claims: self.claims.clone(),
             intervals: "rates: Clopper-Pearson 95 %; means: Student t 95 %".to_owned(),
         };
         Ok(Intaken { manifest, dataset, models, refused: refusals, columns })

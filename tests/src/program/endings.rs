@@ -50,6 +50,27 @@ fn conditions_decide_the_exit_code() {
     assert!(small.said().contains("the sample is too small to decide"), "{}", small.said());
 }
 
+/// What a vendor claims is compared with what is found, clean and under attack.
+#[test]
+fn claims_that_do_not_fit_the_findings_raise_a_doubt() {
+    let run =
+        Run::new(&quick("digits-standard", &["--claims", "clean_accuracy=0.95", "--claims", "robust_accuracy=0.99"])).expect(0);
+    assert!(!run.said().contains("claimed-clean-accuracy") && !run.said().contains("weaker-than-claimed"), "{}", run.said());
+    assert!(run.said().contains("claim-refuted"), "{}", run.said());
+    let clean = Run::new(&quick("digits-standard", &["--claims", "clean_accuracy=0.5"])).expect(9);
+    assert!(clean.said().contains("claimed-clean-accuracy") && clean.said().contains("claimed 0.5"), "{}", clean.said());
+    let other = clean.again(&quick("digits-standard", &["--claims", "clean_accuracy=0.6", "--resume"])).expect(8);
+    assert!(other.said().contains("claims"), "{}", other.said());
+    let weaker = Run::new(&quick("digits-adversarial", &["--claims", "robust_accuracy=0.1"])).expect(9);
+    assert!(weaker.said().contains("weaker-than-claimed"), "{}", weaker.said());
+    for (claim, words) in
+        [("accuracy=0.9", "clean_accuracy or robust_accuracy"), ("clean_accuracy=88.4", "0.884"), ("0.9", "METRIC=VALUE")]
+    {
+        let refused = Run::new(&quick("digits-standard", &["--claims", claim])).expect(2);
+        assert!(refused.said().contains(words), "{claim}: {}", refused.said());
+    }
+}
+
 /// A name that no row will have is refused before anything is computed.
 #[test]
 fn conditions_on_what_will_not_be_measured_are_refused_at_the_start() {

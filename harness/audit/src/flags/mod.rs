@@ -3,6 +3,8 @@
 
 mod batch_dependent;
 mod chance_accuracy;
+mod claimed_clean;
+mod claimed_robust;
 mod float32_copy;
 pub mod gradient_certificate;
 pub mod gradients_disagree;
@@ -29,6 +31,8 @@ use flatscape_measure::threats::ThreatModel;
 
 use flatscape_certificate::Certificate;
 
+use crate::claim::{Claim, Claimed};
+
 /// A doubt from the evidence of a run, and how it is judged.
 #[derive(Clone, Copy)]
 pub struct Flag {
@@ -45,6 +49,9 @@ pub const FLAGS: &[Flag] = &[
     order_dependent::FLAG,
     batch_dependent::FLAG,
     chance_accuracy::FLAG,
+    claimed_clean::FLAG,
+    claimed_robust::WEAKER,
+    claimed_robust::REFUTED,
     half_precision::FLAG,
     half_rounding::FLAG,
     float32_copy::FLAG,
@@ -142,6 +149,10 @@ pub struct Evidence<'a> {
     pub correct: u64,
     /// The attacks that have finished.
     pub attacks: Vec<AttackEvidence>,
+    /// Samples that are right and that none of them broke.
+    pub standing: u64,
+    /// Claimed accuracies.
+    pub claims: &'a [Claim],
 }
 
 impl Evidence<'_> {
@@ -161,6 +172,11 @@ impl Evidence<'_> {
         let flags = FLAGS.iter().map(|flag| (flag.doubt, (flag.judge)(self)));
         let hazards = HAZARDS.iter().map(|hazard| (hazard.doubt, self.hazard(hazard.doubt.code)));
         flags.chain(hazards).filter_map(|(doubt, evidence)| Some((doubt, evidence?))).collect()
+    }
+
+    /// The claim about this metric.
+    fn claim(&self, metric: Claimed) -> Option<f64> {
+        self.claims.iter().find(|claim| claim.metric == metric).map(|claim| claim.value)
     }
 
     /// Whether a doubt, once justified, says that the numbers should not be trusted.

@@ -48,6 +48,7 @@ impl Rows<'_> {
                 JudgedBy::Graph | JudgedBy::File => None,
             },
             certificate: certificate.as_ref(),
+            claims: &self.manifest.claims,
             n: keys.len() as u64,
             correct: keys.iter().filter(|k| k.prediction == Some(k.label)).count() as u64,
             ..Evidence::default()
@@ -56,12 +57,17 @@ impl Rows<'_> {
         let mut cases = vec![(String::new(), base.clone())];
         for (facts, threat) in &threats {
             let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
+            let mut standing: BTreeSet<i64> =
+                keys.iter().filter(|k| k.prediction == Some(k.label)).map(|k| k.id as i64).collect();
             for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
                 case.attacks.push(evidence(part, facts)?);
+                let found = seen(part, facts)?;
+                standing.retain(|id| found.get(id).is_none_or(|s| s.headline() == Outcome::Held));
                 if let (Some(precisions), Some(clean)) = (&mut case.precisions, clean) {
                     precisions_on_points(precisions, clean, part, facts)?;
                 }
             }
+            case.standing = standing.len() as u64;
             if !case.attacks.is_empty() {
                 case.losses = self.losses(facts)?;
                 cases.push((facts.written.clone(), case));

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use flatscape_audit::audit::{Execution, run};
+use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
@@ -87,6 +88,9 @@ pub struct Audit {
     /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
+    /// An accuracy that somebody claims for every model, clean_accuracy=0.884 or robust_accuracy=0.54; another finding raises a doubt
+    #[arg(long, value_name = "METRIC=VALUE")]
+    claims: Vec<Claim>,
     /// Print the rows as JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -116,6 +120,15 @@ impl Audit {
                 Err(Refusal::usage(93, "--use-gradients theirs: there are none").help("name the file with --gradients FILE"))
             }
             None => Ok(None),
+        }
+    }
+
+    /// The claims, at most one about each metric.
+    fn claims(&self) -> Result<Vec<Claim>, Refusal> {
+        let twice = |(place, claim): (usize, &Claim)| self.claims[..place].iter().any(|c| c.metric == claim.metric);
+        match self.claims.iter().enumerate().any(twice) {
+            true => Err(Refusal::usage(93, "--claims names one metric twice").help("audit models with other claims one by one")),
+            false => Ok(self.claims.clone()),
         }
     }
 
@@ -161,6 +174,7 @@ impl Audit {
             command: command_line(),
             options,
             requirements: self.requirements.iter().map(Requirement::text).collect(),
+            claims: self.claims()?,
         })
     }
 }

@@ -45,6 +45,7 @@ impl Demo {
             command: command_line(),
             options: serde_json::Value::Null,
             requirements: Vec::new(),
+            claims: Vec::new(),
         };
         let wanted = Wanted { out: self.out.unwrap_or_else(fresh), resume: false, requirements: Vec::new(), json: false };
         finish(&plan, &wanted, &options, &PluginOptions::default(), &engine, &plugins)

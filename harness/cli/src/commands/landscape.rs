@@ -85,6 +85,7 @@ impl Landscape {
             command: command_line(),
             options: json!({ "intake": intake, "threads": self.engine.threads }),
             requirements: Vec::new(),
+            claims: Vec::new(),
         };
         let (engine, plugins) = (self.engine.open()?, self.plugins.load()?);
         let interruption = Interruption::listen();
