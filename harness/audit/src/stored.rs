@@ -108,12 +108,16 @@ impl Stored {
     /// # Errors
     /// `R103`, `R104`: a file cannot be read.
     pub fn fault(&self, job: &Job) -> Result<Option<Refusal>, Refusal> {
-        let Some(bytes) = self.directory.read(&job.fault())? else { return Ok(None) };
-        let fault: Fault = serde_json::from_slice(&bytes).map_err(|e| {
-            Refusal::state(106, format!("{} is damaged: {e}", job.fault())).help("repeat the audit with --resume")
-        })?;
-        Ok((fault.job == job.hash()?).then_some(fault.refusal))
+        fault_in(&self.directory, job)
     }
+}
+
+/// Why a job has no result, or only a part of one.
+pub(crate) fn fault_in(directory: &Directory, job: &Job) -> Result<Option<Refusal>, Refusal> {
+    let Some(bytes) = directory.read(&job.fault())? else { return Ok(None) };
+    let fault: Fault = serde_json::from_slice(&bytes)
+        .map_err(|e| Refusal::state(106, format!("{} is damaged: {e}", job.fault())).help("repeat the audit with --resume"))?;
+    Ok((fault.job == job.hash()?).then_some(fault.refusal))
 }
 
 /// The content of [`PLAN`]: names of jobs and the SHA-256 of their files, in order.

@@ -18,7 +18,7 @@ use crate::directory::Directory;
 use crate::job::{Fault, Job};
 use crate::manifest::pretty;
 use crate::result::seal;
-use crate::stored::{Receipt, receipt_name, result_in};
+use crate::stored::{Receipt, fault_in, receipt_name, result_in};
 
 pub use external::External;
 pub use inline::Inline;
@@ -174,13 +174,57 @@ fn ready(directory: &Directory, job: &Job, jobs: &ByName) -> Result<Ready, Refus
         if matches!(result_in(directory, earlier)?, Some(Ok(_))) {
             continue;
         }
-        if directory.read(&earlier.fault())?.is_some() {
-            let what = format!("the job {} reads the result of {}, which has none", job.name, earlier.name);
-            return Ok(Ready::Never(
-                Refusal::state(105, what).help("remove the cause of the earlier failure, and continue with --resume"),
-            ));
+        if let Some(cause) = fault_in(directory, earlier)? {
+            // the exit code is that of the cause
+            let what = format!("the job {} reads the result of {}, which has none ({})", job.name, earlier.name, cause.what);
+            let refusal = Refusal { what, ..cause };
+            return Ok(Ready::Never(refusal.help("remove the cause of the earlier failure, and continue with --resume")));
         }
         ready = Ready::NotYet;
     }
     Ok(ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use flatscape_intake::data;
+    use flatscape_intake::model::{Intake, ModelRequest};
+    use flatscape_intake::refusal::Class;
+    use flatscape_measure::prepared::Settings;
+
+    use super::*;
+    use crate::job::Work;
+
+    fn job(name: &str, after: &[&str]) -> Job {
+        Job {
+            name: name.to_owned(),
+            work: Work::Clean,
+            model: ModelRequest { source: "m.onnx".to_owned(), intake: Intake::default() },
+            model_sha256: String::new(),
+            data: data::Request::new("digits"),
+            data_sha256: String::new(),
+            settings: Settings { seed: 0, batch_size: 1 },
+            engine: "tract".to_owned(),
+            threat: "linf:0.1".to_owned(),
+            start: 0,
+            end: 1,
+            plugin: None,
+            after: after.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    /// What follows from the death of an engine ends with the exit code of an engine, not with that of a missing file.
+    #[test]
+    fn a_job_without_what_it_reads_has_the_class_of_the_cause() {
+        let root = tempfile::tempdir().expect("a folder");
+        let directory = Directory::to_write(&root.path().join("run")).expect("a directory");
+        let jobs = [job("clean", &[]), job("losses", &["clean"])];
+        let names = by_name(&jobs);
+        assert!(matches!(ready(&directory, &jobs[0], &names), Ok(Ready::Yes)));
+        assert!(matches!(ready(&directory, &jobs[1], &names), Ok(Ready::NotYet)));
+        publish_fault(&directory, &jobs[0], &Refusal::engine(114, "the process of tract died")).expect("written");
+        let Ok(Ready::Never(refusal)) = ready(&directory, &jobs[1], &names) else { panic!("it is never ready") };
+        assert_eq!((refusal.class, refusal.number, refusal.class.exit_code()), (Class::Engine, 114, 6));
+        assert!(refusal.what.contains("which has none (the process of tract died)"), "{refusal}");
+    }
 }
