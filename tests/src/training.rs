@@ -1,4 +1,5 @@
-//! Training: ten steps against PyTorch, and the command as a whole.
+//! Training: derivatives and ten steps against PyTorch, and the command as a whole.
 
 mod command;
+mod gradients;
 mod steps;

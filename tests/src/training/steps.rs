@@ -17,7 +17,7 @@ use flatscape_train::learner::{Learner, Recipe, Samples, When};
 use crate::provision::{engines, plugins, root};
 
 /// ((7919 i + salt) mod 251) / 251, moved and scaled.
-fn formula(shape: &[usize], salt: usize, scale: f32, shift: f32) -> Tensor {
+pub(super) fn formula(shape: &[usize], salt: usize, scale: f32, shift: f32) -> Tensor {
     let count = shape.iter().product();
     let one = |i: usize| (((7919 * i + salt) % 251) as f32 / 251.0 + shift) * scale;
     Tensor::new(shape, (0..count).map(one).collect::<Vec<f32>>()).expect("as many as the shape says")
