@@ -29,6 +29,7 @@ pub use file::{FilePoints, of_file};
 pub use points::{Engines, Points, Site};
 pub use scalar::Scalar;
 pub use subject::{Other, Subject, Variable, WALK};
+pub use widen::widen;
 
 /// One question to a gradient.
 pub struct Check {

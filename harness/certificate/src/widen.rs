@@ -14,7 +14,7 @@ const DOUBLE: i64 = 11;
 ///
 /// # Errors
 /// A clause with the first node that does not take doubles.
-pub(super) fn widen(graph: &Graph) -> Result<Graph, String> {
+pub fn widen(graph: &Graph) -> Result<Graph, String> {
     let mut new = Graph::new(&graph.name);
     let mut map: Vec<Option<ValueId>> = vec![None; graph.values().len()];
     for &input in graph.inputs() {

@@ -201,11 +201,12 @@ impl Attack {
         judge: Judge,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Proposal>, AttackError> {
-        self.run_with(batch, restart, &Values::default(), judge, progress)
+        self.run_with(batch, restart, &Values::default(), true, judge, progress)
     }
 
     /// The same on a model whose weights are inputs: `weights` are values of these inputs. Those with one row per sample need a
-    /// batch that is one lot.
+    /// batch that is one lot. Where points are kept whatever they are and are not `scored`, the last evaluation is left out, and their
+    /// losses are NaN.
     ///
     /// # Errors
     /// As for [`Attack::run`].
@@ -214,11 +215,13 @@ impl Attack {
         batch: &Batch,
         restart: &Restart,
         weights: &Values,
+        scored: bool,
         judge: Judge,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Proposal>, AttackError> {
         let mut run = Run {
             attack: self,
+            scored: scored || self.keep != Keep::Last,
             batch,
             restart,
             weights,
@@ -244,6 +247,8 @@ impl Attack {
 /// One restart under way.
 struct Run<'a> {
     attack: &'a Attack,
+    /// Whether the last points are evaluated.
+    scored: bool,
     batch: &'a Batch,
     restart: &'a Restart<'a>,
     weights: &'a Values,
@@ -355,7 +360,9 @@ impl Run<'_> {
         if let Some(emit) = &attack.emit {
             self.spend(emit);
         }
-        self.spend(&attack.last);
+        if self.scored {
+            self.spend(&attack.last);
+        }
         for place in 0..self.lots.len() {
             self.go_on()?;
             let ids = self.ids(&self.lots[place]);
@@ -365,10 +372,15 @@ impl Run<'_> {
                     self.lots[place].values.put(self.attack.moved, x);
                 }
             }
+            if !self.scored {
+                let losses = vec![f64::NAN; ids.len()];
+                self.hand_over(place, losses)?;
+                continue;
+            }
             let mut given = attack.last.run(&self.lots[place].values, &ids, &self.draw(attack.count + 1))?;
             let every: Vec<usize> = (0..ids.len()).collect();
             if attack.keep == Keep::Last {
-                self.hand_over(place, &given)?;
+                self.hand_over(place, host(&given, "loss")?.to_f64())?;
             } else {
                 keep_best(&mut self.lots[place].values, &mut given);
                 self.propose(place, &every)?;
@@ -378,10 +390,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The last points, whatever they are.
-    fn hand_over(&mut self, place: usize, given: &Values) -> Result<(), AttackError> {
+    /// The last points, whatever they are, with their losses.
+    fn hand_over(&mut self, place: usize, losses: Vec<f64>) -> Result<(), AttackError> {
         let lot = &self.lots[place];
-        let losses = host(given, "loss")?.to_f64();
         let every: Vec<usize> = (0..lot.rows.len()).collect();
         let points = self.points(lot, self.attack.moved, &every)?;
         for ((&sample, x), loss) in self.lots[place].rows.iter().zip(points).zip(losses) {

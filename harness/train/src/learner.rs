@@ -391,7 +391,8 @@ impl Inner {
         for number in 0..self.restarts.max(1) {
             let restart = Restart { seed: key, eps: when.eps, number, batch_size: batch.len(), stop };
             let mut judge = |rows: &[usize], _: &[Vec<f32>]| Ok(vec![Ruling::Stands; rows.len()]);
-            let proposals = self.attack.run_with(batch, &restart, weights, &mut judge, &mut |_| {})?;
+            // losses serve to choose among restarts
+            let proposals = self.attack.run_with(batch, &restart, weights, self.restarts > 1, &mut judge, &mut |_| {})?;
             for (i, proposal) in proposals.into_iter().enumerate() {
                 let Some(point) = proposal.point else {
                     return Err(StageError::Result { name: "x".to_owned() }.into());
