@@ -348,7 +348,7 @@ impl Planner<'_> {
             }
             let wanted = self.smallest(attack, &jobs[index].threat);
             let earlier = own.iter().filter(|&&i| i < index).map(|&i| &jobs[i]);
-            let after = earlier.filter(|j| j.start == jobs[index].start && j.threat == wanted && j.after.is_empty());
+            let after = earlier.filter(|j| j.start == jobs[index].start && j.threat == wanted);
             let after: Vec<String> = after.map(|j| j.name.clone()).collect();
             jobs[index].after = after;
         }

@@ -150,11 +150,15 @@ impl Rows<'_> {
 
     /// What a part saw; an attack on survivors counts what the attacks that it follows have broken, too.
     fn with_earlier(&self, part: &Part, threat: &ThreatFacts) -> Result<BTreeMap<i64, Seen>, FindingsError> {
-        let mut all = seen(part, threat)?;
+        let own = seen(part, threat)?;
+        let mut all = own.clone();
         let follows = |other: &&Part| other.jobs.iter().any(|job| part.jobs.iter().any(|own| own.after.contains(&job.name)));
         for earlier in self.attacks().filter(|p| matches!(p.work, Work::Attack(_))).filter(follows) {
             for (id, found) in seen(earlier, threat)? {
-                all.entry(id).or_insert(found);
+                let known = all.entry(id).or_insert(found);
+                if known.headline() == Outcome::Held && !own.contains_key(&id) {
+                    *known = found;
+                }
             }
         }
         Ok(all)

@@ -51,8 +51,8 @@ impl Linear {
         Tensor::new(shape, data).ok_or_else(|| OracleError::Failed("an answer has another size than its shape".into()))
     }
 
-    /// What is wrong with the offers: clauses.
-    pub(super) fn faults(&self, task: &Task) -> Vec<String> {
+    /// What is wrong with the offers: clauses. A `nearest` example may lie beyond the radius.
+    pub(super) fn faults(&self, task: &Task, nearest: bool) -> Vec<String> {
         let d = task.pixels();
         let mut faults = Vec::new();
         for (points, rows) in &self.offers {
@@ -69,7 +69,7 @@ impl Linear {
                     faults.push("a point that it offered is not finite".to_owned());
                 } else if x.iter().any(|&v| v < task.lo || v > task.hi) {
                     faults.push("a point that it offered is outside of the box".to_owned());
-                } else if size > task.eps * (1.0 + 1e-5) + 1e-7 {
+                } else if !nearest && size > task.eps * (1.0 + 1e-5) + 1e-7 {
                     faults.push(format!("a point that it offered is {size:.6} away; eps is {:.6}", task.eps));
                 }
             }

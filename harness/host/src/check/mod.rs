@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::component::{Component, Kind};
+use crate::component::{Component, Goal, Kind};
 use crate::error::{HostError, file_name};
 use crate::params::{Arguments, ParamType};
 use crate::plugins::Plugins;
@@ -90,15 +90,23 @@ pub fn check(file: &Path, worker: &WorkerCommand, insecure_permissions: bool) ->
     report
 }
 
-/// Norms and shapes for which components are asked.
-const NORMS: &[&str] = &["linf", "l2", "l1"];
+/// A threat model for which components are asked: its name, a radius, and how many parameters images of a shape have.
+type Asked = (&'static str, f64, fn([usize; 3]) -> usize);
+
+/// The norms for which every component is asked, and the threat models for which one is asked that serves none of them.
+const NORMS: &[Asked] = &[("linf", 8.0 / 255.0, pixels), ("l2", 8.0 / 255.0, pixels), ("l1", 8.0 / 255.0, pixels)];
+const OTHERS: &[Asked] = &[("l0", 3.0, pixels), ("flow", 0.5, |[_, h, w]| 2 * h * w), ("rigid", 1.0, |_| 3)];
 const SHAPES: &[[usize; 3]] = &[[3, 6, 4], [1, 5, 5]];
 
-fn tasks(component: &Component) -> Vec<Task> {
+fn pixels(shape: [usize; 3]) -> usize {
+    shape.iter().product()
+}
+
+fn tasks(component: &Component, asked: &[Asked]) -> Vec<Task> {
     let mut tasks = Vec::new();
-    for norm in NORMS {
+    for &(norm, eps, parameters) in asked {
         for &shape in SHAPES {
-            let task = Task::new(shape, 10, norm, 8.0 / 255.0);
+            let task = Task { parameters: parameters(shape), ..Task::new(shape, 10, norm, eps) };
             if component.kind == Kind::Attack {
                 tasks.push(Task { targeted: true, ..task.clone() });
             }
@@ -123,12 +131,22 @@ fn variants(component: &Component) -> Vec<Vec<(String, String)>> {
     variants
 }
 
+/// Whether it refuses not all of the norms for which every component is asked.
+fn serves_a_norm(plugins: &Plugins, component: &Component) -> bool {
+    let refused = |task: &Task| {
+        let arguments = component.arguments(&[]).ok();
+        arguments.is_some_and(|arguments| plugins.build_raw(component, &arguments, task).is_err_and(|error| error.id == "P25"))
+    };
+    !tasks(component, NORMS).iter().all(refused)
+}
+
 fn programs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
     let id = Some(component.id.as_str());
     let (mut built, mut refused, mut impure, mut graphs) = (0, Vec::new(), None, 0);
+    let asked = if serves_a_norm(plugins, component) { NORMS } else { OTHERS };
     for pairs in variants(component) {
         let spelled: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        for task in tasks(component) {
+        for task in tasks(component, asked) {
             let place = format!(
                 "{}:{} for {}{}",
                 component.id,
@@ -181,7 +199,7 @@ fn runs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
     let mut ran = 0;
     let mut outside: Vec<String> = Vec::new();
     let mut same = true;
-    for task in tasks(component).into_iter().filter(|t| !t.targeted) {
+    for task in tasks(component, NORMS).into_iter().filter(|t| !t.targeted) {
         let arguments = match component.arguments(&[]) {
             Ok(arguments) => arguments,
             Err(error) => return report.add("runs", id, false, error.sentence),
@@ -202,10 +220,12 @@ fn runs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
         if first.offers.is_empty() {
             outside.push(format!("{}: it offered nothing", task.norm));
         }
-        outside.extend(first.faults(&task).into_iter().map(|fault| format!("{}: {fault}", task.norm)));
+        outside.extend(
+            first.faults(&task, component.goal == Goal::Minimal).into_iter().map(|fault| format!("{}: {fault}", task.norm)),
+        );
     }
     report.add("runs", id, ran > 0, format!("it attacks a linear classifier in {ran} ways"));
-    let inside = outside.first().cloned().unwrap_or_else(|| "what it offers is finite, in the box and in the ball".into());
+    let inside = outside.first().cloned().unwrap_or_else(|| "what it offers is finite, in the box and where it may be".into());
     report.add("offers", id, outside.is_empty(), inside);
     let sentence = if same { "two runs offer the same" } else { "two runs offer different points" };
     report.add("pure", id, same, sentence);
