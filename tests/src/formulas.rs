@@ -2,13 +2,16 @@
 //! by the loops of the audit on both engines.
 
 mod attacks;
+mod budget;
 mod costs;
 mod keeping;
 mod landscapes;
 mod metrics;
 mod moving;
 mod names;
+mod nearest;
 mod optimizers;
 mod toy;
+mod traces;
 mod trainers;
 mod verdicts;

@@ -19,6 +19,7 @@ mod partly;
 mod pipes;
 mod repeat;
 mod scores;
+mod survivors;
 mod verify;
 mod witness;
 

@@ -2,24 +2,41 @@
 //! interface, no model, no engine, no loop: those are the host's.
 
 mod ams;
+mod attacks;
 mod directions;
-mod fgsm;
 mod grid;
 mod landscape;
 mod logp;
-mod objectives;
 mod optimizers;
-mod pgd;
 mod phi;
-mod starts;
 mod trainers;
 
 flatscape_sdk::export!(
     "standard",
     env!("CARGO_PKG_VERSION"),
     [
-        fgsm::component(),
-        pgd::component(),
+        attacks::fgsm::component(),
+        attacks::rs_fgsm::component(),
+        attacks::bim::component(),
+        attacks::mim::component(),
+        attacks::pgd::component(),
+        attacks::apgd::ce(),
+        attacks::apgd::dlr(),
+        attacks::apgd::targeted(),
+        attacks::fab::targeted(),
+        attacks::fab::untargeted(),
+        attacks::square::component(),
+        attacks::cw::component(),
+        attacks::deepfool::component(),
+        attacks::ddn::component(),
+        attacks::fmn::component(),
+        attacks::sigma_zero::component(),
+        attacks::stadv::component(),
+        attacks::rotation_translation::component(),
+        attacks::spsa::component(),
+        attacks::hopskipjump::component(),
+        attacks::noise::component(),
+        attacks::random_search::component(),
         logp::component(),
         ams::component(),
         phi::component(),

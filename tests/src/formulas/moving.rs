@@ -87,6 +87,27 @@ fn a_flow_of_one_pixel_is_found() {
     }
 }
 
+/// A grid with the shift of one pixel in it finds it, and so does Adam where roughness counts little.
+#[test]
+fn attacks_on_parameters_alone_find_what_is_there() {
+    for engine in engines() {
+        for (written, threat) in [
+            ("rotation-translation:angles=1,shifts=3", "rigid:1px"),
+            ("rotation-translation", "rigid:5deg+1px"),
+            ("stadv:lr=0.05,tau=0.0001", "flow:1px"),
+        ] {
+            let (_, proposal) = attacked(&*engine, written, &on(threat), Keep::FirstSuccess);
+            assert!(proposal.claimed, "{written} under {threat}");
+        }
+        // three angles and five by five shifts, and the image
+        let (_, proposal) = attacked(&*engine, "rotation-translation:angles=3", &on("rigid:1deg+0.1px"), Keep::FirstSuccess);
+        assert_eq!((proposal.claimed, proposal.forwards, proposal.backwards), (false, 3 * 25 + 1, 0));
+        // a rough flow costs more than it gains
+        let (_, proposal) = attacked(&*engine, "stadv:lr=0.05,tau=10", &on("flow:1px"), Keep::Last);
+        assert!(point(&proposal).iter().all(|v| v.abs() < 0.7), "{:?}", point(&proposal));
+    }
+}
+
 /// A parameter of 0 gives the image, bit for bit, and an attack without a budget breaks nothing.
 #[test]
 fn a_parameter_of_zero_changes_nothing() {

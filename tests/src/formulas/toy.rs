@@ -4,13 +4,14 @@ use std::sync::atomic::AtomicBool;
 
 use flatscape_engine::Engine;
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType};
-use flatscape_host::{Component, Kind, Program, Role, Task};
+use flatscape_host::{Component, Goal, Iterates, Kind, Program, Role, Task};
 use flatscape_measure::attack::{Attack, Batch, Keep, Proposal, Restart, Ruling};
 use flatscape_measure::link::Link;
 use flatscape_measure::metric::{Metric, Readings};
 use flatscape_measure::prepared::numbers;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::{Region, admissible_in};
 
 use crate::provision::plugins;
 
@@ -73,7 +74,7 @@ impl Toy {
     }
 
     /// The program of a component for this model, with what linking needs.
-    fn program(
+    pub fn program(
         &self,
         kind: Kind,
         written: &str,
@@ -94,11 +95,40 @@ impl Toy {
     pub fn attack(&self, engine: &dyn Engine, written: &str, threat: &ThreatModel, batch: &Batch, how: How) -> Vec<Proposal> {
         let (component, program, arguments) = self.program(Kind::Attack, written, threat, how.targeted);
         let link = self.link(&program, threat, &arguments, how.targeted);
-        let attack = Attack::compile(engine, &link, &program, &component.id, false, how.keep).expect(written);
+        let free = component.iterates == Iterates::Free;
+        let attack = Attack::compile(engine, &link, &program, &component.id, free, how.keep).expect(written);
         // small lots, so that samples that leave make others move
         let restart =
             Restart { seed: how.seed, eps: threat.eps, number: how.restart, batch_size: 5, stop: &AtomicBool::new(false) };
         attack.run(batch, &restart, &mut |rows, _| Ok(vec![Ruling::Stands; rows.len()]), &mut |_| {}).expect(written)
+    }
+
+    /// The distances of the adversarial examples that an attack claims, each restart on what is left of a budget; infinite where there
+    /// is none.
+    pub fn distances(&self, engine: &dyn Engine, written: &str, threat: &ThreatModel, batch: &Batch) -> Vec<f64> {
+        let (component, program, arguments) = self.program(Kind::Attack, written, threat, false);
+        let link = self.link(&program, threat, &arguments, false);
+        let (free, nearest) = (component.iterates == Iterates::Free, component.goal == Goal::Minimal);
+        let keep = if nearest { Keep::Nearest } else { Keep::FirstSuccess };
+        let attack = Attack::compile(engine, &link, &program, &component.id, free, keep).expect(written);
+        let mut found = vec![f64::INFINITY; batch.len()];
+        let pixels: usize = self.shape.iter().product();
+        let clean = batch.x0.to_vec::<f32>().expect("float32");
+        for number in 0..program.restarts.max(1) {
+            let left: Vec<usize> = (0..batch.len()).filter(|&i| nearest || found[i].is_infinite()).collect();
+            let restart = Restart { seed: 0, eps: threat.eps, number, batch_size: 250, stop: &AtomicBool::new(false) };
+            let mut judge = |rows: &[usize], _: &[Vec<f32>]| Ok(vec![Ruling::Stands; rows.len()]);
+            let proposals = attack.run(&batch.select(&left), &restart, &mut judge, &mut |_| {}).expect(written);
+            for (&sample, proposal) in left.iter().zip(&proposals).filter(|(_, p)| p.claimed) {
+                let x = proposal.point.as_ref().expect("a claim has a point");
+                let x0 = &clean[sample * pixels..(sample + 1) * pixels];
+                let shaped = threat.on(self.shape);
+                let region = if nearest { Region::Box } else { Region::Ball };
+                assert_eq!(admissible_in(&shaped, region, x0, &x.clone().into()), None, "{written}");
+                found[sample] = found[sample].min(shaped.distance(x, x0, None).expect("a distance"));
+            }
+        }
+        found
     }
 
     /// What a metric says about every image.
@@ -110,7 +140,8 @@ impl Toy {
         metric.run(batch, threat.eps, 0, &AtomicBool::new(false), &mut |_| {}).expect(written)
     }
 
-    fn link<'a>(
+    /// What a program is linked against.
+    pub fn link<'a>(
         &'a self,
         program: &'a Program,
         threat: &'a ThreatModel,

@@ -4,7 +4,7 @@
 use flatscape_sdk::{Ask, Component, Error, Param, Program};
 
 use super::formulas::cross_entropy;
-use crate::starts::{self, Moved};
+use crate::attacks::starts::{self, Moved};
 
 pub(crate) fn component() -> Component {
     Component::trainer("free", "adversarial training that reuses each batch m times and takes one step of the attack each time")

@@ -9,10 +9,13 @@ pub(crate) fn param() -> Param {
 
 /// The program with the objective that the argument `loss` names.
 pub(crate) fn chosen(program: Program, ask: &Ask) -> Program {
-    match ask.text("loss") {
-        // ℓ = max_{i≠y} z_i − z_y, or z_t − max_{i≠t} z_i
-        "margin" if ask.task.targeted => program.objective(|g| g.give("loss", -g.function("Margin", &[g.logits(), g.target()]))),
-        "margin" => program.objective(|g| g.give("loss", g.function("Margin", &[g.logits(), g.y()]))),
-        _ => program,
+    if ask.text("loss") == "margin" { margin(program, ask) } else { program }
+}
+
+/// ℓ = max_{i≠y} z_i − z_y, or z_t − max_{i≠t} z_i
+pub(crate) fn margin(program: Program, ask: &Ask) -> Program {
+    match ask.task.targeted {
+        true => program.objective(|g| g.give("loss", -g.function("Margin", &[g.logits(), g.target()]))),
+        false => program.objective(|g| g.give("loss", g.function("Margin", &[g.logits(), g.y()]))),
     }
 }

@@ -2,7 +2,7 @@
 
 use flatscape_sdk::{Component, Names};
 
-use crate::starts::{self, Moved};
+use super::starts::{self, Moved};
 
 pub(crate) fn component() -> Component {
     Component::attack("fgsm", "fast gradient sign method: one steepest step of length eps")
