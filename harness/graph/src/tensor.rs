@@ -142,6 +142,11 @@ impl Tensor {
         }
     }
 
+    /// The unit matrix, float \[n,n\].
+    pub fn identity(n: usize) -> Tensor {
+        Tensor::F32(ndarray::Array2::eye(n).into_dyn())
+    }
+
     /// The element type.
     pub fn dtype(&self) -> DType {
         match self {

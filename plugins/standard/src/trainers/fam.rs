@@ -1,7 +1,7 @@
 //! Relative flatness of the last layer as a regulariser. With z = Wφ + b the Hessian of cross-entropy in W has the blocks
 //! p_s(1[s=t] − p_t)·φφᵀ, so its traces are known without a second derivative.
 
-use flatscape_sdk::{Ask, Component, DType, Error, Expr, Names, Param, Program, Tensor};
+use flatscape_sdk::{Ask, Component, Error, Expr, Names, Param, Program, Tensor};
 
 use super::formulas::{cross_entropy, square, weight};
 
@@ -42,10 +42,7 @@ fn pairs<'b>(g: &Names<'b>, matrix: Expr<'b>) -> Expr<'b> {
 
 /// 1 beside the diagonal, float \[classes,classes\]; with M = this, the sum is Tr H.
 fn others<'b>(g: &Names<'b>) -> Expr<'b> {
-    let c = g.task().classes;
-    let mut ones = vec![1f32; c * c];
-    ones.iter_mut().step_by(c + 1).for_each(|v| *v = 0.0);
-    g.constant(Tensor::new(&[c, c], ones).unwrap_or_else(|| Tensor::full(DType::F32, &[c, c], 0.0)))
+    -g.constant(Tensor::identity(g.task().classes)) + 1.0
 }
 
 /// ‖w_s − w_t‖² = ‖w_s‖² + ‖w_t‖² − 2⟨w_s,w_t⟩, \[classes,classes\].

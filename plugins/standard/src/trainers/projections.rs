@@ -1,7 +1,7 @@
 //! Row vectors v with E[v vᵀ] = I/classes, whose products with a matrix A of `classes` rows estimate its squared norm:
 //! ‖A‖² = (classes/n)·E Σ_μ ‖Aᵀv_μ‖², over n of them. With n = −1 they are the unit vectors, and the sum is ‖A‖² itself.
 
-use flatscape_sdk::{Ask, Attributes, DType, Error, Expr, Law, Names, Param, Tensor};
+use flatscape_sdk::{Ask, Attributes, Error, Expr, Law, Names, Param, Tensor};
 
 /// How many row vectors.
 #[derive(Clone, Copy)]
@@ -56,9 +56,7 @@ impl Projections {
 
 /// e_1 … e_C for every sample, \[N,C,C\].
 fn unit_vectors<'b>(g: &Names<'b>, c: usize) -> Expr<'b> {
-    let mut eye = vec![0f32; c * c];
-    eye.iter_mut().step_by(c + 1).for_each(|v| *v = 1.0);
-    let eye = g.constant(Tensor::new(&[1, c, c], eye).unwrap_or_else(|| Tensor::full(DType::F32, &[1, c, c], 0.0)));
+    let eye = g.constant(Tensor::identity(c)).unsqueeze(&[0]);
     let b = g.builder();
     let shape = b.concat(&[g.y().shape(), b.ints(&[c as i64, c as i64])], 0);
     b.op("Expand", &[eye, shape], Attributes::none())
