@@ -50,7 +50,7 @@ fn the_table_of_components() {
             "attack rs-fgsm alpha:float=auto",
             "attack bim steps:int=10 alpha:float=auto",
             "attack mim steps:int=10 alpha:float=auto mu:float=1",
-            "attack pgd steps:int=20 alpha:float=auto restarts:int=1 random-start:bool=true loss:text=ce",
+            "attack pgd steps:int=20 alpha:float=auto restarts:int=1 random-start:bool=true sigma:float=auto loss:text=ce",
             "attack apgd-ce steps:int=100 restarts:int=1 rho:float=0.75 multi-eps:bool=true compat:bool=false",
             "attack apgd-dlr steps:int=100 restarts:int=1 rho:float=0.75 multi-eps:bool=true compat:bool=false",
             "attack apgd-t steps:int=100 restarts:int=1 rho:float=0.75 multi-eps:bool=true compat:bool=false targets:int=9 loss:text=dlr",
@@ -80,8 +80,8 @@ fn the_table_of_components() {
             "trainer fast alpha:float=auto bn-attack:text=train",
             "trainer jacobian lambda:float=0.01 n-proj:int=1",
             "trainer amsreg mu:float=1 n-proj:int=1 p-grad:bool=true",
-            "trainer exact-ams mu:float=1",
-            "trainer attack-ams mu:float=1 along:text=point",
+            "trainer exact-ams mu:float=0.01",
+            "trainer attack-ams mu:float=0.01 along:text=point",
             "trainer input-gradient lambda:float=0.1",
             "trainer static-augmentation made:text=once",
             "trainer sam rho:float=0.05",
@@ -191,6 +191,9 @@ fn trainers_state_their_attack_and_their_data() {
     assert_eq!(attack("fast", &[("alpha", "0.04")]).as_deref(), Some("pgd:steps=1,alpha=0.04"));
     let alpha = |id: &str| attack(id, &[]).and_then(|text| text.rsplit_once('=')?.1.parse::<f64>().ok()).expect("a number");
     assert!((alpha("fast") - 10.0 / 255.0).abs() < 1e-12 && (alpha("trades") / (8.0 / 255.0) - 7.0 / 31.0).abs() < 1e-12);
+    for id in ["trades", "mart"] {
+        assert!(attack(id, &[]).is_some_and(|text| text.starts_with("pgd:steps=10,sigma=0.001,alpha=")), "{id}");
+    }
     let free = build("free", &[("m", "4")], "l2").expect("it builds");
     assert_eq!((free.replays, free.attack), (4, None));
     let refused = build("free", &[], "flow").expect_err("it moves pixels");

@@ -146,7 +146,7 @@ fn attack_ams_looks_where_the_attack_leads() {
     let net = Net::affine(&LIN_TOY);
     let away = [0.1, 0.9, 0.4];
     for engine in engines() {
-        let point = net.costs(&*engine, "attack-ams", &away, &GREY);
+        let point = net.costs(&*engine, "attack-ams:mu=1", &away, &GREY);
         close("at the point", &point["log_ams"], &[8.288_738_49], 1e-5);
         close("with half of it", &[point["cost"][0] - point["log_ce"][0]], &[4.144_369_24], 1e-5);
         let slope = net.costs(&*engine, "attack-ams:along=direction", &GREY, &away);
@@ -187,9 +187,9 @@ fn derivatives_by_the_parameters_are_slopes() {
             "jacobian:n-proj=2,lambda=1",
             "amsreg:n-proj=-1",
             "amsreg",
-            "exact-ams",
-            "attack-ams",
-            "attack-ams:along=direction",
+            "exact-ams:mu=1",
+            "attack-ams:mu=1",
+            "attack-ams:mu=1,along=direction",
             "input-gradient:lambda=1",
             "fam:lambda=1",
             "fam:lambda=1,flatness=trace",

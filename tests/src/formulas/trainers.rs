@@ -59,7 +59,7 @@ fn exact_costs_on_lin_toy_are_those_of_the_formulas() {
         ("jacobian:n-proj=-1,lambda=1", 7.5, Some(("log_jacobian", 15.0))),
         ("amsreg:n-proj=-1", 4.284_576_68, Some(("log_amsreg", 8.569_153_35))),
         ("amsreg:n-proj=-1,p-grad=false", 4.284_576_68, Some(("log_amsreg", 8.569_153_35))),
-        ("exact-ams", 4.144_369_24, Some(("log_ams", 8.288_738_49))),
+        ("exact-ams:mu=1", 4.144_369_24, Some(("log_ams", 8.288_738_49))),
         ("exact-ams:mu=0.5", 2.072_184_62, Some(("log_ams", 8.288_738_49))),
         ("input-gradient:lambda=2", 2.0 * 16.226_723_97, Some(("log_gradient", 16.226_723_97))),
     ];

@@ -12,6 +12,14 @@ pub(crate) fn component() -> Component {
         .param(Param::float("alpha", "auto", "length of a step in the unit of eps; auto is 2.5·eps/steps").range(1e-9, 1e6))
         .param(Param::int("restarts", 1, "how many starts").range(1.0, 10_000.0))
         .param(Param::flag("random-start", true, "start at a random point of the ball instead of the image"))
+        .param(
+            Param::float(
+                "sigma",
+                "auto",
+                "start at the image plus sigma times N(0, 1) per pixel; auto starts anywhere in the ball",
+            )
+            .range(0.0, 1e6),
+        )
         .param(objectives::param())
         .build(build)
 }
@@ -22,11 +30,18 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     if restarts > 1 && !ask.flag("random-start") {
         return Err(Error::invalid("restarts without random-start would repeat the same run; drop one of them"));
     }
+    let sigma = ask.maybe_float("sigma");
+    if sigma.is_some() && (!ask.flag("random-start") || matches!(moved, Moved::Parameter)) {
+        return Err(Error::invalid("sigma is the width of a random start in pixels; drop it or random-start=false"));
+    }
     let alpha = ask.maybe_float("alpha");
     warn_if_short(ask, alpha, steps);
     let mut program = objectives::chosen(ask.program(), ask);
     if ask.flag("random-start") {
-        program = program.init(|g| start(g, moved));
+        program = program.init(|g| match sigma {
+            Some(_) => g.give("x", g.x0() + g.noise_normal() * g.arg("sigma")),
+            None => start(g, moved),
+        });
     }
     Ok(program
         .step(|g| step(g, moved, if alpha.is_some() { g.arg("alpha") } else { g.eps() * (2.5 / steps as f64) }))

@@ -7,7 +7,7 @@ use super::formulas::{cross_entropy, square, weight};
 pub(crate) fn component() -> Component {
     Component::trainer("exact-ams", "cross-entropy plus mu/2 times the squared gradient of log p, the mass score itself")
         .source("Lin et al. 2020, Likelihood Landscapes, equations 5 and 6 in place of the bound of proposition 3.1")
-        .param(weight("mu", "1", "weight of the regulariser; it multiplies half the square, in pixel units"))
+        .param(weight("mu", "0.01", "weight of the regulariser; it multiplies half the square, in pixel units"))
         .build(|ask| {
             Ok(ask.program().cost(|g| {
                 // CE + μ/2·‖∇ LSE(f(x))‖²

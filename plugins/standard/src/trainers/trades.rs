@@ -1,6 +1,6 @@
 //! TRADES: cross-entropy of the images, and the divergence between the predictions at an image and at the worst point near it.
-//! The attack ascends that divergence. Its gradient is 0 at the image itself, so the attack needs a random start: ours is uniform
-//! in the ball, the authors' is 0.001·N(0, I).
+//! The attack ascends that divergence. Its gradient is 0 at the image itself, so the attack starts beside it, at 0.001·N(0, I), as
+//! the authors' does.
 
 use flatscape_sdk::{Ask, Component, Error, Program};
 
@@ -14,9 +14,9 @@ pub(crate) fn component() -> Component {
         .build(build)
 }
 
-/// Steps of 0.007 at ε = 0.031 as in the authors' code, in proportion to ε.
+/// Ten steps of 0.007 at ε = 0.031, in proportion to ε, from the image plus 0.001·N(0, I): the authors' code.
 pub(super) fn attack(ask: &Ask) -> String {
-    format!("pgd:steps=10,alpha={}", ask.task.eps * 0.007 / 0.031)
+    format!("pgd:steps=10,sigma=0.001,alpha={}", ask.task.eps * 0.007 / 0.031)
 }
 
 fn build(ask: &Ask) -> Result<Program, Error> {
