@@ -221,6 +221,19 @@ fn trainers_that_cannot_be_trained_with_fail_the_check() {
     }
 }
 
+/// A name that no component has is nobody's: the nearest of any kind is offered.
+#[test]
+fn an_unknown_component_is_of_no_kind() {
+    for (name, near) in [("pdg", "pgd"), ("jacobain", "jacobian"), ("adamm", "adam")] {
+        for command in [&["plugins", "show", name][..], &["plugins", "emit", name, "--out", "program"]] {
+            let refused = Run::new(command).expect(2);
+            let said = refused.said();
+            assert!(said.contains(&format!("there is no component \"{name}\"")), "{said}");
+            assert!(said.contains(&format!("did you mean \"{near}\"?")), "{said}");
+        }
+    }
+}
+
 /// The library of a plugin that `plugins new` wrote and that was built as its page says.
 fn from_template(program: &Path, folder: &Path, name: &str, language: &str, kind: &str) -> PathBuf {
     let into = folder.join(language);
@@ -248,8 +261,17 @@ fn compile(source: &Path, header: &Path, library: &Path) {
 
 /// A plugin of `tests/plugins`.
 pub fn misbehaving(name: &str, folder: &Path) -> PathBuf {
+    misbehaving_with(name, folder, "")
+}
+
+/// The same with a line in front, which defines what its source leaves open.
+pub fn misbehaving_with(name: &str, folder: &Path, line: &str) -> PathBuf {
     let library = folder.join(format!("{name}{}", std::env::consts::DLL_SUFFIX));
-    compile(&root().join(format!("tests/plugins/{name}.c")), &root().join("plugins/include"), &library);
+    let (own, source) = (root().join(format!("tests/plugins/{name}.c")), folder.join(format!("{name}.c")));
+    let text = std::fs::read_to_string(&own).unwrap_or_else(|e| panic!("{}: {e}", own.display()));
+    std::fs::write(&source, format!("{line}\n{text}")).expect("written");
+    std::fs::copy(root().join("tests/plugins/misbehave.h"), folder.join("misbehave.h")).expect("copied");
+    compile(&source, &root().join("plugins/include"), &library);
     library
 }
 

@@ -147,6 +147,16 @@ impl Plugins {
         })
     }
 
+    /// Why no component of any kind has a name.
+    pub fn unknown(&self, name: &str) -> HostError {
+        let error = HostError::user("P23", format!("there is no component \"{}\"", shown(name)));
+        match nearest(name, self.components.iter().map(|c| c.name.as_str())) {
+            Some(near) => error.help(format!("did you mean \"{near}\"?")),
+            None if self.components.is_empty() => error.help(self.nothing_here()),
+            None => error.help("flatscape plugins list shows all of them"),
+        }
+    }
+
     fn first_refusal(&self) -> String {
         self.refused.first().map_or(String::new(), |first| format!("; {first}"))
     }

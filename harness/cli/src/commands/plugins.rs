@@ -140,7 +140,14 @@ fn list(plugins: &Plugins, json: bool) -> Result<u8, Failure> {
 /// The components of that name, at least one.
 fn named<'p>(plugins: &'p Plugins, name: &'p str) -> Result<Vec<&'p Component>, Failure> {
     let named: Vec<&Component> = plugins.named(name).collect();
-    if named.is_empty() { Ok(vec![plugins.component(Kind::Attack, name)?]) } else { Ok(named) }
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    // several plugins may offer it, and then each has its name in front
+    match plugins.components().iter().find(|c| c.id == name) {
+        Some(offered) => Ok(vec![plugins.component(offered.kind, name)?]),
+        None => Err(plugins.unknown(name).into()),
+    }
 }
 
 fn show(plugins: &Plugins, name: &str) -> Result<u8, Failure> {
