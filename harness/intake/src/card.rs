@@ -1,11 +1,13 @@
-//! What a model needs that its file does not say: its name, its classes and how pixels become its input. Comes from flags, from a
+//! What a model needs that its file does not say: its name, its classes, which output answers and how pixels become its input. Comes from flags, from a
 //! `card.toml` beside the model, or from metadata inside the file, in this order of precedence; nothing is guessed.
 
 use flatscape_graph::shown;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Square;
+use crate::data::classes::By;
 use crate::data::resize::{Crop, Resize};
+use crate::model::Task;
 use crate::number::number;
 use crate::refusal::{Refusal, nearest};
 
@@ -208,6 +210,15 @@ pub struct Card {
     pub dataset: Option<String>,
     /// Names of its classes, in the order of its logits.
     pub classes: Vec<String>,
+    /// The output that holds the scores, for models that have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// What that output says about an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// By what classes of data and model are matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub match_classes: Option<By>,
     /// How pixels become its input.
     pub preprocessing: Preprocessing,
     /// How it was trained, free-form.
@@ -217,7 +228,19 @@ pub struct Card {
     pub open: Option<String>,
 }
 
-const FIELDS: &[&str] = &["name", "description", "source", "licence", "dataset", "classes", "preprocessing", "training"];
+const FIELDS: &[&str] = &[
+    "name",
+    "description",
+    "source",
+    "licence",
+    "dataset",
+    "classes",
+    "output",
+    "task",
+    "match_classes",
+    "preprocessing",
+    "training",
+];
 const PREPROCESSING_FIELDS: &[&str] = &["scale", "mean", "std", "layout", "channels", "invert", "square", "resize", "crop"];
 
 impl Card {
@@ -233,7 +256,9 @@ impl Card {
             .and_then(toml::Value::as_table)
             .map_or(Ok(()), |p| known_fields(p, PREPROCESSING_FIELDS, &format!("[preprocessing] of {path}")))
             .and_then(|()| table.clone().try_into().map_err(|e| Refusal::usage(91, format!("{path}: {e}"))))?;
-        let CardFile { name, description, source, licence, dataset, classes, preprocessing, training } = file;
+        let CardFile { name, description, source, licence, dataset, classes, output, task, match_classes, .. } = file;
+        let (preprocessing, training) = (file.preprocessing, file.training);
+        let inside = |e: Refusal| Refusal { what: format!("{path}: {}", e.what), ..e };
         let preprocessing = Preprocessing {
             scale: preprocessing.scale,
             mean: preprocessing.mean.map(OneOrMore::into_vec),
@@ -245,8 +270,23 @@ impl Card {
             resize: preprocessing.resize.as_deref().map(Resize::parse).transpose()?,
             crop: preprocessing.crop.as_deref().map(Crop::parse).transpose()?,
         };
-        preprocessing.check().map_err(|e| Refusal { what: format!("{path}: {}", e.what), ..e })?;
-        Ok(Card { name, description, source, licence, dataset, classes, preprocessing, training, open: None })
+        preprocessing.check().map_err(inside)?;
+        let task = task.as_deref().map(Task::parse).transpose().map_err(inside)?;
+        let match_classes = match_classes.as_deref().map(By::parse).transpose().map_err(inside)?;
+        Ok(Card {
+            name,
+            description,
+            source,
+            licence,
+            dataset,
+            classes,
+            output,
+            task,
+            match_classes,
+            preprocessing,
+            training,
+            open: None,
+        })
     }
 
     /// The card inside a model file: metadata whose keys begin with `flatscape.`, e.g. `flatscape.mean = 0.4914,0.4822,0.4465`.
@@ -269,6 +309,9 @@ impl Card {
             licence: text("licence"),
             dataset: text("dataset"),
             classes: text("classes").map_or_else(Vec::new, |c| c.split(',').map(|c| c.trim().to_owned()).collect()),
+            output: text("output"),
+            task: text("task").as_deref().map(Task::parse).transpose()?,
+            match_classes: text("match_classes").as_deref().map(By::parse).transpose()?,
             preprocessing: Preprocessing::parse(text)?,
             training: text("training")
                 .map(|t| [("notes".to_owned(), toml::Value::String(t))].into_iter().collect())
@@ -287,6 +330,9 @@ impl Card {
             licence: self.licence.or(other.licence),
             dataset: self.dataset.or(other.dataset),
             classes: if self.classes.is_empty() { other.classes } else { self.classes },
+            output: self.output.or(other.output),
+            task: self.task.or(other.task),
+            match_classes: self.match_classes.or(other.match_classes),
             preprocessing: self.preprocessing.or(other.preprocessing),
             training: if self.training.is_empty() { other.training } else { self.training },
             open: self.open.or(other.open),
@@ -330,6 +376,9 @@ struct CardFile {
     licence: Option<String>,
     dataset: Option<String>,
     classes: Vec<String>,
+    output: Option<String>,
+    task: Option<String>,
+    match_classes: Option<String>,
     preprocessing: PreprocessingFile,
     training: toml::Table,
 }
@@ -371,6 +420,9 @@ mod tests {
     const CARD: &str = r#"
 name = "small"
 classes = ["cat", "dog"]
+output = "scores"
+task = "binary"
+match_classes = "position"
 [preprocessing]
 scale = 255
 mean = [0.4914, 0.4822, 0.4465]
@@ -385,6 +437,8 @@ anything = [1, 2]
     fn a_card_is_read_and_flags_win() {
         let card = Card::parse(CARD, "card.toml").expect("a card");
         assert_eq!((card.name.as_deref(), card.classes.len(), card.training.len()), (Some("small"), 2, 2));
+        let stated = (card.output.as_deref(), card.task, card.match_classes);
+        assert_eq!(stated, (Some("scores"), Some(Task::Binary), Some(By::Position)));
         let stated = [("scale", "1/255"), ("layout", "flat-columns")];
         let flags =
             Preprocessing::parse(|name| stated.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).expect("flags");

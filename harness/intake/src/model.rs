@@ -31,7 +31,7 @@ pub use judge::{Answering, Form, Judge, JudgedBy, Own};
 pub use native::{Interface, Native};
 pub use pixels::{Outputs, Pixels};
 pub use request::ModelRequest;
-pub use source::{SHIPPED, Shipped};
+pub use source::{SHIPPED, Shipped, TRAINED_HERE};
 pub use steadiness::Steadiness;
 pub use trainable::{Trace, Trainable, Weight, WeightRole};
 pub use whole::Whole;
@@ -77,6 +77,17 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// This, completed by what a card states about outputs and classes. Preprocessing of the card is added where pixels are settled.
+    #[must_use]
+    pub fn or(&self, card: &Card) -> Intake {
+        Intake {
+            output: self.output.clone().or(card.output.clone()),
+            task: self.task.or(card.task),
+            match_classes: self.match_classes.or(card.match_classes),
+            ..self.clone()
+        }
+    }
+
     /// Reads `NAME=NUMBER` as `--input` takes it. The name may hold `=` itself.
     ///
     /// # Errors
@@ -159,6 +170,7 @@ impl Model {
             return Err(Refusal::data(80, what).help("state it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
         }
         labels_fit(&native, data)?;
+        let intake = &intake.or(&native.card);
         let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
         answered(&native, intake)?;
         let changed = native.remedy(&intake.remedies);
@@ -172,8 +184,7 @@ impl Model {
         let (runs, extent) = native.runnable()?;
         let graph = pixels.before(runs, extent, data.shape, Outputs::Logits)?;
         let mut facts = native.facts.clone();
-        facts.push(preprocessing_fact(&pixels, &native));
-        facts.push(batch_fact(&native, &batch));
+        facts.extend([preprocessing_fact(&pixels, &native), batch_fact(&native, &batch)]);
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
         facts.extend(label::compared(&native, &pixels, data, engine, intake.output.is_some())?);
         let mut hazards = hazards::hazards(runs);
@@ -303,7 +314,7 @@ fn agreed_matching(models: &[Requested], dataset: &Dataset, label_offset: i64) -
     let mut chosen: Option<(&str, Option<Matching>)> = None;
     for (request, native) in models {
         let Ok(native) = native else { continue };
-        let wanted = classes::matching(native, dataset, request.intake.match_classes, label_offset)?;
+        let wanted = classes::matching(native, dataset, request.intake.or(&native.card).match_classes, label_offset)?;
         match &chosen {
             None => chosen = Some((&native.name, wanted)),
             Some((first, other)) if other.as_ref().map(|m| &m.to) != wanted.as_ref().map(|m| &m.to) => {

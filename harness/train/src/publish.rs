@@ -2,12 +2,13 @@
 
 use flatscape_graph::{Tensor, onnx, shown};
 use flatscape_intake::card::{Channels, Preprocessing};
-use flatscape_intake::model::Model;
+use flatscape_intake::model::{Intake, Model};
 use flatscape_intake::refusal::Refusal;
-use flatscape_report::training::{Training, training_html, training_svg};
+use flatscape_report::training::{Rate, Training, training_html, training_svg};
 
 use crate::manifest::Manifest;
 use crate::prepare::Prepared;
+use crate::run::Stopped;
 use crate::store::Facts;
 
 /// The page of a training and its curves.
@@ -18,8 +19,8 @@ pub struct Page {
     pub curves: String,
 }
 
-/// The bytes of the result: the file's own inputs and outputs, the weights of the chosen epoch, the preprocessing under `flatscape.*`,
-/// command and manifest under `training.*`.
+/// The bytes of the result: the file's own inputs and outputs, the weights of the chosen epoch, preprocessing and interface under
+/// `flatscape.*`, command and manifest under `training.*`.
 ///
 /// # Errors
 /// `M162`: the weights cannot be put back, which was tried before the first step.
@@ -33,6 +34,8 @@ pub fn model(prepared: &Prepared, manifest: &Manifest, facts: &Facts, weights: &
     if !classes.is_empty() && classes.iter().all(|name| !name.contains(',')) {
         properties.push(("flatscape.classes".to_owned(), classes.join(", ")));
     }
+    properties.extend(interface(&manifest.plan.model.intake.or(&prepared.model.card)));
+    properties.extend(prepared.model.card.licence.iter().map(|licence| ("flatscape.licence".to_owned(), licence.clone())));
     properties.push(("training.command".to_owned(), manifest.command.clone()));
     properties.push(("training.manifest".to_owned(), manifest.json()?));
     if let Some(best) = &facts.best {
@@ -42,6 +45,16 @@ pub fn model(prepared: &Prepared, manifest: &Manifest, facts: &Facts, weights: &
     let trainer = manifest.components.first().map_or("", |used| used.id.as_str());
     let description = format!("{}, trained by flatscape train with {trainer}", prepared.model.name);
     Ok(onnx::write_described(&graph, &description, &properties))
+}
+
+/// Which output answers and what it says, as it was stated. Inputs that were given a value are constants of the result.
+fn interface(stated: &Intake) -> Vec<(String, String)> {
+    let fields = [
+        ("output", stated.output.clone()),
+        ("task", stated.task.map(|task| task.name().to_owned())),
+        ("match_classes", stated.match_classes.map(|by| by.name().to_owned())),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((format!("flatscape.{name}"), value?))).collect()
 }
 
 /// How pixels become the input, with nothing left to flags.
@@ -60,11 +73,11 @@ fn stated(model: &Model) -> Preprocessing {
 }
 
 /// The page of a training that has ended.
-pub fn page(manifest: &Manifest, facts: &Facts, diverged: Option<&str>, doubt: Option<&str>) -> Page {
+pub fn page(manifest: &Manifest, facts: &Facts, stopped: Option<&Stopped>, doubt: Option<&str>) -> Page {
     let training = Training {
         title: manifest.model.0.clone(),
-        sentence: [Some(sentence(facts, diverged).as_str()), doubt].into_iter().flatten().collect::<Vec<_>>().join(" "),
-        failed: diverged.or(doubt).is_some(),
+        sentence: [Some(sentence(facts, stopped).as_str()), doubt].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        failed: stopped.is_some() || doubt.is_some(),
         command: manifest.command.clone(),
         facts: known(manifest),
         rows: facts.rows.clone(),
@@ -74,17 +87,19 @@ pub fn page(manifest: &Manifest, facts: &Facts, diverged: Option<&str>, doubt: O
     Page { html, curves: training_svg(&facts.rows) }
 }
 
-fn sentence(facts: &Facts, diverged: Option<&str>) -> String {
+fn sentence(facts: &Facts, stopped: Option<&Stopped>) -> String {
     let row = facts.best.as_ref().and_then(|best| facts.rows.get(best.epoch as usize));
     let kept = row.map(|row| {
-        let share = |share: Option<(f64, usize)>| share.map(|(v, n)| format!("{:.2} % of {n}", 100.0 * v));
+        let share = |rate: Option<Rate>| {
+            rate.map(|r| format!("{:.2} % [{:.1}, {:.1}] of {}", 100.0 * r.share, 100.0 * r.low, 100.0 * r.high, r.n))
+        };
         let clean = share(row.clean).map_or(String::new(), |clean| format!(", {clean} validation images correct"));
         let robust = share(row.robust).map_or(String::new(), |robust| format!(", {robust} under attack"));
         format!("epoch {}{clean}{robust}", row.epoch)
     });
-    match (diverged, kept) {
-        (Some(why), Some(kept)) => format!("Diverged: {why}. The last good model is that of {kept}; it is last-good.onnx."),
-        (Some(why), None) => format!("Diverged: {why}. No epoch was finished, so there is no model."),
+    match (stopped, kept) {
+        (Some(stopped), Some(kept)) => format!("{stopped}. The last good model is that of {kept}; it is last-good.onnx."),
+        (Some(stopped), None) => format!("{stopped}. No epoch was finished, so there is no model."),
         (None, Some(kept)) => format!("The weights are those of {kept}."),
         (None, None) => "No epoch was finished.".to_owned(),
     }

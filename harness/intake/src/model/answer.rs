@@ -29,6 +29,14 @@ impl Task {
         })
     }
 
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Classes => "classes",
+            Task::Binary => "binary",
+        }
+    }
+
     /// As the graph crate asks for it.
     pub(super) fn answer(task: Option<Task>) -> Answer {
         match task {

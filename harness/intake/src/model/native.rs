@@ -104,6 +104,13 @@ impl Native {
         options: &normalize::Options,
     ) -> Result<(Native, Graph), Refusal> {
         let Found { name, source, sha256, mut file, own, card, mut facts } = found;
+        facts.extend(
+            card.output
+                .iter()
+                .filter(|_| stated.output.is_none())
+                .map(|output| format!("the output {} holds the scores, as its card or its metadata state", shown(output))),
+        );
+        let stated = &stated.or(&card);
         facts.extend(normalize::flat_ensembles(&file.graph));
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
@@ -175,7 +182,8 @@ impl Native {
     /// # Errors
     /// As for [`Native::with`], where the file cannot be read.
     pub fn outputs(source: &str, stated: &Intake) -> Result<Vec<OutputClasses>, Refusal> {
-        let Found { name, file, mut facts, .. } = source::find(source, &stated.limits)?;
+        let Found { name, file, card, mut facts, .. } = source::find(source, &stated.limits)?;
+        let stated = &stated.or(&card);
         let graph = with_inputs(&file.graph, &stated.inputs, &name, &mut facts)?;
         let whole = with_batches(admit(&name, &ModelFile { graph, ..file })?, &name, &mut facts)?;
         let one = |output: &Output| (output.name.to_string(), class_extent(&whole, output, stated.task));
