@@ -10,7 +10,8 @@ use flatscape_intake::scores::argmax;
 use flatscape_measure::attack::Batch;
 use flatscape_measure::link::{Link, Point};
 use flatscape_measure::stage::{Draw, Stage, StageError, Step, Values};
-use serde::{Deserialize, Serialize};
+use flatscape_measure::statistics::clopper_pearson;
+use flatscape_report::training::Rate;
 
 use crate::learner::{Inner, LearnError, When};
 
@@ -21,12 +22,12 @@ const MEASURED: usize = 200;
 const EXACT: usize = 16;
 
 /// What was found. Means are over the first images of the validation split, in its order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Worth {
-    /// Share of images that are classified correctly, and their number.
-    pub clean: (f64, usize),
+    /// Share of images that are classified correctly.
+    pub clean: Rate,
     /// The same at the last points of the attack, where there is one.
-    pub robust: Option<(f64, usize)>,
+    pub robust: Option<Rate>,
     /// Mean of ‖∂logits/∂x‖², pixel units.
     pub jacobian: f64,
     /// Mean of Σ p².
@@ -36,8 +37,14 @@ pub struct Worth {
 impl Worth {
     /// What an epoch is chosen by: accuracy under attack where the trainer attacks, else accuracy.
     pub fn value(&self, attacks: bool) -> f64 {
-        self.robust.filter(|_| attacks).unwrap_or(self.clean).0
+        self.robust.filter(|_| attacks).unwrap_or(self.clean).share
     }
+}
+
+/// A share with its interval.
+pub fn rate(count: usize, n: usize) -> Rate {
+    let interval = clopper_pearson(count as u64, n as u64);
+    Rate { share: count as f64 / n.max(1) as f64, n, low: interval.low, high: interval.high }
 }
 
 /// The compiled graphs of an evaluation.
@@ -91,24 +98,61 @@ impl Evaluation {
                 concentration.extend(p);
             }
             if let Some(inner) = self.inner.as_ref().filter(|_| seen < ATTACKED) {
-                let few: Vec<usize> = (0..chosen.len().min(ATTACKED - seen)).collect();
-                let part = batch.select(&few);
-                // the same random numbers at every evaluation
-                let when = When { seed: self.seed, epoch: u32::MAX, step: 0, k: 0, lr: 0.0, eps: self.eps };
-                let points = inner.points(weights, &part, &when, stop)?;
-                let at = self.correct(weights, &points, &part.y)?;
-                robust += at.iter().zip(&correct).filter(|(adversarial, clean)| **adversarial && **clean).count();
+                let few = chosen.len().min(ATTACKED - seen);
+                robust += self.held_of(inner, weights, &batch.select(&(0..few).collect::<Vec<_>>()), &correct[..few], stop)?;
             }
             seen += chosen.len();
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let attacked = seen.min(ATTACKED);
         Ok(Worth {
-            clean: (clean as f64 / seen.max(1) as f64, seen),
-            robust: self.inner.as_ref().map(|_| (robust as f64 / attacked.max(1) as f64, attacked)),
+            clean: rate(clean, seen),
+            robust: self.inner.as_ref().map(|_| rate(robust, attacked)),
             jacobian: mean(&jacobian),
             concentration: mean(&concentration),
         })
+    }
+
+    /// The attack of the evaluation, where there is one.
+    pub fn attack(&self) -> Option<&Inner> {
+        self.inner.as_ref()
+    }
+
+    /// How many of these images are classified correctly, and at the last points of an attack, too.
+    ///
+    /// # Errors
+    /// A graph failed, or somebody asked to stop.
+    pub fn held(
+        &self,
+        inner: &Inner,
+        weights: &Values,
+        data: &Dataset,
+        ids: &[u64],
+        stop: &AtomicBool,
+    ) -> Result<usize, LearnError> {
+        let mut held = 0;
+        for chosen in ids.chunks(self.batch_size.max(1)) {
+            let batch = batch(data, chosen);
+            let correct = self.correct(weights, &batch.x0, &batch.y)?;
+            held += self.held_of(inner, weights, &batch, &correct, stop)?;
+        }
+        Ok(held)
+    }
+
+    /// The same of one batch; `correct` says which of its images are classified correctly.
+    fn held_of(
+        &self,
+        inner: &Inner,
+        weights: &Values,
+        batch: &Batch,
+        correct: &[bool],
+        stop: &AtomicBool,
+    ) -> Result<usize, LearnError> {
+        // the same random numbers at every evaluation
+        let when = When { seed: self.seed, epoch: u32::MAX, step: 0, k: 0, lr: 0.0, eps: self.eps };
+        let points = inner.points(weights, batch, &when, stop)?;
+        let at = self.correct(weights, &points, &batch.y)?;
+        Ok(at.iter().zip(correct).filter(|(adversarial, clean)| **adversarial && **clean).count())
     }
 
     /// Whether each image is classified as its label.
@@ -147,10 +191,7 @@ fn rows(classes: usize) -> Graph {
     let b = Builder::new(Graph::new("rows"));
     let logits = b.input("logits", ValueType::new(DType::F32, vec![Dim::symbol("N"), Dim::Fixed(classes)]));
     let directions = if classes <= EXACT {
-        let unit = (0..classes * classes).map(|at| if at % (classes + 1) == 0 { 1f32 } else { 0.0 }).collect();
-        b.constant(
-            Tensor::new(&[1, classes, classes], unit).unwrap_or_else(|| Tensor::full(DType::F32, &[1, classes, classes], 0.0)),
-        )
+        b.constant(Tensor::identity(classes)).unsqueeze(&[0])
     } else {
         let noise = b.input("shared_noise_normal_projection", ValueType::fixed(DType::F32, &[EXACT, classes]));
         let length = (noise * noise).sum(&[1], true).sqrt();

@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod store;
 mod sums;
 pub mod update;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

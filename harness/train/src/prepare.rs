@@ -19,6 +19,7 @@ use crate::form::{self, Form, last_layer, values_of};
 use crate::learner::{Inner, LearnError, Learner, Recipe, weights_of};
 use crate::plan::{Average, Plan};
 use crate::replay::Replays;
+use crate::watch::Watch;
 
 /// Everything before the first step.
 pub struct Prepared {
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub attacks: bool,
     /// Accuracy and geometry.
     pub evaluation: Evaluation,
+    /// Watches training images, where the model is trained at the points of a single step.
+    pub watch: Option<Watch>,
     /// Batch statistics at given weights, where the form has any.
     pub refresh: Option<Stage>,
     /// The training half of the data.
@@ -52,14 +55,14 @@ pub struct Prepared {
     pub held: Vec<u64>,
     /// The threat model; of radius 0 where none was stated.
     pub threat: ThreatModel,
-    /// The components, in the order trainer, optimizer, attack; each with its complete arguments and the hash of its program.
+    /// The components, in the order trainer, optimizer, attacks; each with its complete arguments and the hash of its program.
     pub components: Vec<Used>,
 }
 
 /// A component of a training.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Used {
-    /// `trainer`, `optimizer` or `attack`.
+    /// `trainer`, `optimizer`, `attack`, `watched step` or `attack on validation images`.
     pub kind: String,
     /// Its id.
     pub id: String,
@@ -125,28 +128,28 @@ impl Prepared {
         let task = task(&model, &threat);
         let trainer = Built::of(plugins, Kind::Trainer, &plan.trainer, &task)?;
         let optimizer = Built::of(plugins, Kind::Optimizer, &plan.optimizer, &task)?;
-        let attack = inner_attack(plan, plugins, &trainer, &task)?;
+        let attacks = Attacks::of(plan, plugins, &trainer, &task)?;
         let learner = compiled(engine, plan, &form, &threat, &trainer, &optimizer)?;
-        let objective = trainer.program.bound(Role::Adversary, &trainer.arguments);
         let trains = trainer.program.attack.is_some();
-        let statistics = trainer.program.bn_attack == AttackStatistics::Train;
-        let inner_form = if statistics { &form.training } else { &form.evaluation };
-        let inner = match attack.as_ref().filter(|_| trains) {
-            Some(built) => Some(attack_on(engine, inner_form, &threat, built, objective.as_ref())?),
+        let inner = match attacks.inner.as_ref().filter(|_| trains) {
+            Some(built) => Some(inner_on(engine, &form, &threat, built, &trainer)?),
             None => None,
         };
         let link = Link::of(&form.evaluation, &threat);
-        let judged = match (&attack, threat.eps > 0.0) {
-            (Some(built), true) => Some(attack_on(engine, &form.evaluation, &threat, built, None)?),
-            _ => None,
+        let judging = |built: Option<&Built>| match built.filter(|_| threat.eps > 0.0) {
+            Some(built) => attack_on(engine, &form.evaluation, &threat, built, None).map(Some),
+            None => Ok(None),
         };
+        let judged = judging(attacks.judging())?;
         let settings = (threat.eps, plan.seed, plan.batch_size);
         let evaluation = Evaluation::compile(engine, &link, model.classes, judged, settings).map_err(of("evaluation"))?;
         let replays = Replays::of(engine, &form, &threat, &trainer.program, &trainer.numbers).map_err(of(&plan.trainer.id))?;
-        let components = [Some(&trainer), Some(&optimizer), attack.as_ref()].into_iter().flatten().map(Built::used).collect();
         let refresh = if plan.average == Average::None { None } else { refresh(engine, &form)? };
         let (training, held) = halves(&data, plan)?;
+        let watch = judging(attacks.single())?.map(|single| Watch::new(single, &training));
+        let components = [&trainer, &optimizer].into_iter().map(|built| built.used()).chain(attacks.used()).collect();
         let (repeats, fed) = (trainer.program.replays.max(1), trainer.program.data);
+        let attacked = trains || replays.is_some();
         Ok(Prepared {
             model,
             trainable,
@@ -155,8 +158,9 @@ impl Prepared {
             replays,
             repeats,
             fed,
-            attacks: trains,
+            attacks: attacked,
             evaluation,
+            watch,
             refresh,
             data,
             training,
@@ -196,7 +200,10 @@ fn model_and_data(plan: &Plan, start: &ModelRequest, engine: &dyn Engine) -> Res
     let Some((request, native)) = found.models.into_iter().next() else {
         return Err(Refusal::usage(92, "there is no model to train"));
     };
-    Ok((Model::fit(native?, &request.intake, &data, engine)?, data))
+    let model = Model::fit(native?, &request.intake, &data, engine)?;
+    // batches of any size are trained on; where the batch of the file was freed, running it has shown that rows stay apart
+    model.native.any_batch()?;
+    Ok((model, data))
 }
 
 /// The threat model of a training.
@@ -216,22 +223,60 @@ fn task(model: &Model, threat: &ThreatModel) -> Task {
     task
 }
 
-/// The attack that was stated, or the trainer's own; where a threat model was stated and the trainer attacks nothing, one for the log.
-fn inner_attack<'p>(plan: &Plan, plugins: &'p Plugins, trainer: &Built, task: &Task) -> Result<Option<Built<'p>>, Refusal> {
-    /// What validation images are attacked with where nothing else is stated.
-    const FOR_THE_LOG: &str = "pgd:steps=10";
-    let own = trainer.program.attack.as_deref();
-    if own.is_some() && plan.threat.is_none() {
-        let what = format!("the trainer {} attacks the images, and no threat model is stated", plan.trainer.id);
-        return Err(Refusal::usage(92, what).help("state it, for example --threat linf:8/255"));
+/// The attacks of a training.
+struct Attacks<'p> {
+    /// The attack that was stated, or the trainer's own; where a threat model was stated and the trainer attacks nothing, one for the
+    /// log.
+    inner: Option<Built<'p>>,
+    /// The single step of trainers that keep their perturbation over replays.
+    step: Option<Built<'p>>,
+    /// What validation images are attacked with instead, where the inner attack is a single step: a model may learn to withstand that
+    /// step and nothing else.
+    judged: Option<Built<'p>>,
+    trains: bool,
+}
+
+impl<'p> Attacks<'p> {
+    fn of(plan: &Plan, plugins: &'p Plugins, trainer: &Built, task: &Task) -> Result<Attacks<'p>, Refusal> {
+        /// What validation images are attacked with where nothing else is stated.
+        const FOR_THE_LOG: &str = "pgd:steps=10";
+        /// The step of a trainer with a `replay` graph, which has no attack of its own.
+        const STEP: &str = "fgsm";
+        let own = trainer.program.attack.as_deref();
+        let replays = trainer.program.graph(Role::Replay).is_some();
+        if (own.is_some() || replays) && plan.threat.is_none() {
+            let what = format!("the trainer {} attacks the images, and no threat model is stated", plan.trainer.id);
+            return Err(Refusal::usage(92, what).help("state it, for example --threat linf:8/255"));
+        }
+        let built = |request: &Request| Built::of(plugins, Kind::Attack, request, task);
+        let inner = match (&plan.attack, own) {
+            (Some(request), _) => Some(built(request)?),
+            (None, Some(text)) => Some(built(&Request::parse(text)?)?),
+            (None, None) if plan.threat.is_some() => Some(built(&Request::parse(FOR_THE_LOG)?)?),
+            (None, None) => None,
+        };
+        let trains = own.is_some();
+        let step = if replays { Some(built(&Request::parse(STEP)?)?) } else { None };
+        let one = |inner: &Built| inner.program.steps == 1 && (trains || replays);
+        let judged = if inner.as_ref().is_some_and(one) { Some(built(&Request::parse(FOR_THE_LOG)?)?) } else { None };
+        Ok(Attacks { inner, step, judged, trains })
     }
-    let request = match (&plan.attack, own) {
-        (Some(request), _) => request.clone(),
-        (None, Some(text)) => Request::parse(text)?,
-        (None, None) if plan.threat.is_some() => Request::parse(FOR_THE_LOG)?,
-        (None, None) => return Ok(None),
-    };
-    Built::of(plugins, Kind::Attack, &request, task).map(Some)
+
+    /// What validation images are attacked with.
+    fn judging(&self) -> Option<&Built<'p>> {
+        self.judged.as_ref().or(self.inner.as_ref())
+    }
+
+    /// The single step that the model is trained with, where it is one.
+    fn single(&self) -> Option<&Built<'p>> {
+        self.step.as_ref().or(self.inner.as_ref().filter(|inner| self.trains && inner.program.steps == 1))
+    }
+
+    fn used(&self) -> impl Iterator<Item = Used> {
+        let named = |built: &Option<Built>, kind: &str| built.as_ref().map(|b| Used { kind: kind.to_owned(), ..b.used() });
+        let inner = self.inner.as_ref().map(Built::used);
+        [inner, named(&self.step, "watched step"), named(&self.judged, "attack on validation images")].into_iter().flatten()
+    }
 }
 
 fn compiled(
@@ -284,6 +329,14 @@ fn attack_on(
     let id = &built.component.id;
     let attack = Attack::compile(engine, &link, program, id, free, Inner::KEEP);
     Ok(Inner::new(attack.map_err(LearnError::from).map_err(of(id))?, program.restarts))
+}
+
+/// The attack of the trainer, on the form whose statistics it asks for.
+fn inner_on(engine: &dyn Engine, form: &Form, threat: &ThreatModel, attack: &Built, trainer: &Built) -> Result<Inner, Refusal> {
+    let objective = trainer.program.bound(Role::Adversary, &trainer.arguments);
+    let statistics = trainer.program.bn_attack == AttackStatistics::Train;
+    let model = if statistics { &form.training } else { &form.evaluation };
+    attack_on(engine, model, threat, attack, objective.as_ref())
 }
 
 /// A graph that gives the statistics of a batch, where there are any.

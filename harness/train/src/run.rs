@@ -18,7 +18,7 @@ use crate::checkpoint::Checkpoint;
 use crate::directory::Directory;
 use crate::evaluate::batch;
 use crate::form::values_of;
-use crate::learner::{Samples, State, When, weights_of};
+use crate::learner::{LearnError, Samples, State, When, weights_of};
 use crate::manifest::Manifest;
 use crate::plan::{Average, Plan};
 use crate::prepare::{Prepared, of, shuffled};
@@ -26,6 +26,7 @@ use crate::publish;
 use crate::refresh::refreshed;
 use crate::schedule::Moment;
 use crate::store::{Best, Facts, restored, stored};
+use crate::watch::{Watched, overfitted};
 
 /// Time between two checkpoints inside of an epoch.
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -52,12 +53,30 @@ pub struct Ending {
     pub rows: Vec<Row>,
     /// The epoch whose weights were written, from 0; `None` where nothing was.
     pub chosen: Option<u32>,
-    /// Why it stopped early, as a sentence: a cost that is not finite, or one that grew.
-    pub diverged: Option<String>,
+    /// Why it stopped early.
+    pub stopped: Option<Stopped>,
     /// Why the model that was written should not be used, as a sentence: it is not better than guessing.
     pub doubt: Option<String>,
     /// Whether it was asked to stop.
     pub interrupted: bool,
+}
+
+/// Why a training stopped before its last epoch, with the facts as a clause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// A cost is not finite, or it grew.
+    Diverged(String),
+    /// It learned to withstand the single step that it is trained with, and nothing else.
+    Overfitted(String),
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stopped::Diverged(why) => write!(f, "Diverged: {why}"),
+            Stopped::Overfitted(why) => write!(f, "Catastrophic overfitting: {why}"),
+        }
+    }
 }
 
 /// A training under way.
@@ -123,7 +142,7 @@ pub fn train(
 enum Ended {
     Whole,
     Interrupted,
-    Diverged(String),
+    Early(Stopped),
 }
 
 impl<'t> Training<'t> {
@@ -192,7 +211,7 @@ impl<'t> Training<'t> {
 
     fn epochs(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Ended, Refusal> {
         self.last_saved = Instant::now();
-        while self.facts.epoch < self.plan.epochs {
+        while self.facts.epoch < self.plan.epochs && self.facts.overfitted.is_none() {
             let epoch = self.facts.epoch;
             observer.begin(epoch, self.plan.epochs);
             self.began = Instant::now();
@@ -204,7 +223,7 @@ impl<'t> Training<'t> {
                     return Ok(Ended::Interrupted);
                 }
                 if let Some(why) = self.batch(ids, at, stop)? {
-                    return Ok(Ended::Diverged(why));
+                    return Ok(Ended::Early(Stopped::Diverged(why)));
                 }
                 self.facts.batch = at + 1;
                 observer.progress(at + 1, lots.len());
@@ -213,10 +232,10 @@ impl<'t> Training<'t> {
                 }
             }
             if let Some(why) = self.end_epoch(lots.len(), observer, stop)? {
-                return Ok(Ended::Diverged(why));
+                return Ok(Ended::Early(Stopped::Diverged(why)));
             }
         }
-        Ok(Ended::Whole)
+        Ok(self.facts.overfitted.clone().map_or(Ended::Whole, |why| Ended::Early(Stopped::Overfitted(why))))
     }
 
     /// Ids of the samples of an epoch; with adversarial images beside the others, they have ids behind those of the data.
@@ -248,13 +267,26 @@ impl<'t> Training<'t> {
             let given = Samples { batch: &samples, adversarial: adversarial.as_ref() };
             let costs = self.prepared.learner.step(&mut self.state, given, &when).map_err(&failed)?;
             self.move_delta(&samples, costs.dx.as_ref(), &when)?;
+            if costs.cost.len() != samples.len() {
+                return Err(self.at_fault(134, &format!("it gives {} costs for {} samples", costs.cost.len(), samples.len())));
+            }
             if let Some(why) = self.facts.sums.add(&costs, self.facts.epoch, at) {
+                if self.facts.k == 0 {
+                    return Err(self.at_fault(141, &format!("{why}, before anything was trained")));
+                }
                 return Ok(Some(why));
             }
             self.facts.first_cost.get_or_insert(self.facts.sums.mean_cost());
             self.facts.k += 1;
         }
         Ok(None)
+    }
+
+    /// What is wrong with the cost of the trainer, as a clause.
+    fn at_fault(&self, number: u16, clause: &str) -> Refusal {
+        Refusal::plugin(number, format!("the trainer {}: {clause}", self.plan.trainer.id)).help(
+            "a cost is float[N], one finite number per sample; flatscape plugins check FILE tries it on a linear classifier",
+        )
     }
 
     /// The images of these ids, augmented.
@@ -363,11 +395,12 @@ impl<'t> Training<'t> {
         let fed = weights_of(&buffers, &statistics);
         let worth = match self.prepared.held.is_empty() {
             true => None,
-            false => Some(self.prepared.evaluation.of(&fed, &self.prepared.data, &self.prepared.held, stop).map_err(failed)?),
+            false => Some(self.prepared.evaluation.of(&fed, &self.prepared.data, &self.prepared.held, stop).map_err(&failed)?),
         };
-        let row = sums.row(epoch, lr, worth.as_ref());
+        let watched = self.watched(&fed, stop).map_err(failed)?;
+        let row = sums.row(epoch, lr, worth.as_ref(), watched.as_ref());
         let value = worth.as_ref().map_or(f64::from(epoch), |worth| worth.value(self.prepared.attacks));
-        if self.facts.best.as_ref().is_none_or(|best| value > best.value) {
+        if self.facts.overfitted.is_none() && self.facts.best.as_ref().is_none_or(|best| value > best.value) {
             self.facts.best = Some(Best { epoch, value });
             self.best = Some(weights);
         }
@@ -378,6 +411,18 @@ impl<'t> Training<'t> {
         self.directory.time(epoch, self.began.elapsed().as_secs_f64())?;
         observer.finished(&row);
         Ok(None)
+    }
+
+    /// Looks for catastrophic overfitting, where the training is one in which it occurs.
+    fn watched(&mut self, fed: &Values, stop: &AtomicBool) -> Result<Option<Watched>, LearnError> {
+        let Some(watch) = &self.prepared.watch else { return Ok(None) };
+        let found = watch.of(&self.prepared.evaluation, fed, &self.prepared.data, stop)?;
+        if let Some(now) = &found {
+            let best = self.facts.watched;
+            self.facts.overfitted = overfitted(best, now).map(|why| format!("after epoch {} {why}", self.facts.epoch + 1));
+            self.facts.watched = Some(best.map_or(now.robust.share, |best| best.max(now.robust.share)));
+        }
+        Ok(found)
     }
 
     /// All weights as they are evaluated and written after an epoch: the averages where there are any, with statistics of their own.
@@ -430,25 +475,25 @@ impl<'t> Training<'t> {
     fn end(self, out: &Path, ended: Ended) -> Result<Ending, Refusal> {
         let Training { prepared, directory, manifest, facts, best, .. } = self;
         let chosen = facts.best.as_ref().map(|b| b.epoch);
-        let (diverged, interrupted) = match ended {
+        let (stopped, interrupted) = match ended {
             Ended::Whole => (None, false),
             Ended::Interrupted => (None, true),
-            Ended::Diverged(why) => (Some(why), false),
+            Ended::Early(stopped) => (Some(stopped), false),
         };
-        let doubt = if diverged.is_none() { facts.guesses(prepared.model.classes) } else { None };
+        let doubt = if stopped.is_none() { facts.guesses(prepared.model.classes) } else { None };
         let ending = |chosen| {
-            let (diverged, doubt) = (diverged.clone(), doubt.clone());
-            Ending { rows: facts.rows.clone(), chosen, diverged, doubt, interrupted }
+            let (stopped, doubt) = (stopped.clone(), doubt.clone());
+            Ending { rows: facts.rows.clone(), chosen, stopped, doubt, interrupted }
         };
         if interrupted {
             return Ok(ending(None));
         }
-        let page = publish::page(&manifest, &facts, diverged.as_deref(), doubt.as_deref());
+        let page = publish::page(&manifest, &facts, stopped.as_ref(), doubt.as_deref());
         directory.publish("curves.svg", page.curves.as_bytes())?;
         directory.publish("report.html", page.html.as_bytes())?;
         let Some(weights) = best else { return Ok(ending(None)) };
         let bytes = publish::model(prepared, &manifest, &facts, &weights)?;
-        match diverged {
+        match stopped {
             None => flatscape_intake::files::publish(out, &bytes)?,
             Some(_) => directory.publish("last-good.onnx", &bytes)?,
         }

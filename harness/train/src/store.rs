@@ -2,7 +2,6 @@
 
 use flatscape_engine::{Buffer, EngineError};
 use flatscape_graph::Tensor;
-use flatscape_measure::statistics::clopper_pearson;
 use flatscape_report::training::Progress;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +26,10 @@ pub struct Facts {
     pub rows: Vec<Progress>,
     /// The best epoch so far.
     pub best: Option<Best>,
+    /// The largest accuracy of the watched images under the attack of the evaluation, where they are watched.
+    pub watched: Option<f64>,
+    /// Why the training ended before its last epoch: it overfitted, as a sentence.
+    pub overfitted: Option<String>,
 }
 
 impl Facts {
@@ -34,13 +37,13 @@ impl Facts {
     /// interval of its clean accuracy (Clopper-Pearson) is at most one in `classes`.
     pub fn guesses(&self, classes: usize) -> Option<String> {
         let best = self.best.as_ref()?;
-        let (rate, n) = self.rows.get(best.epoch as usize)?.clean?;
-        let interval = clopper_pearson((rate * n as f64).round() as u64, n as u64);
-        (interval.low <= 1.0 / classes as f64).then(|| {
+        let clean = self.rows.get(best.epoch as usize)?.clean?;
+        (clean.low <= 1.0 / classes as f64).then(|| {
             format!(
-                "The model is not shown to be better than guessing: {:.2} % of {n} validation images are classified correctly, and \
+                "The model is not shown to be better than guessing: {:.2} % of {} validation images are classified correctly, and \
                  one class in {classes} would be {:.2} %.",
-                100.0 * rate,
+                100.0 * clean.share,
+                clean.n,
                 100.0 / classes as f64
             )
         })

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Worth;
 use crate::learner::Costs;
+use crate::watch::Watched;
 
 /// What is summed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ impl Sums {
     }
 
     /// The row of the log.
-    pub fn row(&self, epoch: u32, lr: f64, worth: Option<&Worth>) -> Progress {
+    pub fn row(&self, epoch: u32, lr: f64, worth: Option<&Worth>, watched: Option<&Watched>) -> Progress {
         let n = self.samples.max(1) as f64;
         Progress {
             epoch: epoch + 1,
@@ -68,6 +69,8 @@ impl Sums {
             robust: worth.and_then(|w| w.robust),
             jacobian: worth.map(|w| w.jacobian),
             concentration: worth.map(|w| w.concentration),
+            watched_single: watched.map(|w| w.single),
+            watched_robust: watched.map(|w| w.robust),
         }
     }
 }

@@ -12,10 +12,10 @@ use flatscape_intake::model::ModelRequest;
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::request::Request;
-use flatscape_report::training::Progress;
+use flatscape_report::training::{Progress, Rate};
 use flatscape_train::augment;
 use flatscape_train::plan::{Average, Chosen, Plan};
-use flatscape_train::run::{Observer, Place, train};
+use flatscape_train::run::{Observer, Place, Stopped, train};
 use flatscape_train::schedule::Schedule;
 
 use super::audit::{intake, quoted};
@@ -123,12 +123,16 @@ impl Train {
             return Ok(interruption.exit_code());
         }
         let folder = format!("{}.train", show(&self.out));
-        if let Some(why) = ending.diverged {
+        if let Some(stopped) = ending.stopped {
             let kept = match ending.chosen {
                 Some(epoch) => format!("the last good model, of epoch {}, is {folder}/last-good.onnx", epoch + 1),
                 None => "no epoch was finished, so there is no model".to_owned(),
             };
-            remark!("diverged: {why}; {kept}. Try a smaller --lr");
+            let advice = match &stopped {
+                Stopped::Diverged(_) => "Try a smaller --lr",
+                Stopped::Overfitted(_) => "Try a shorter step (alpha), a smaller radius, or the trainer adversarial",
+            };
+            remark!("{stopped}; {kept}. {advice}");
             return Ok(9);
         }
         say!("{}", show(&self.out));
@@ -220,7 +224,10 @@ impl Observer for Shown {
     }
 
     fn finished(&mut self, row: &Progress) {
-        let share = |name: &str, share: Option<(f64, usize)>| share.map(|(v, n)| format!("{name} {:.2} % (n={n})", 100.0 * v));
+        let share = |name: &str, rate: Option<Rate>| {
+            let told = |r: Rate| format!("{:.2} % [{:.1}, {:.1}] n={}", 100.0 * r.share, 100.0 * r.low, 100.0 * r.high, r.n);
+            rate.map(|rate| format!("{name} {}", told(rate)))
+        };
         let mut words = vec![format!("cost {:.4}", row.cost)];
         words.extend(share("validation clean", row.clean));
         words.extend(share("robust", row.robust));

@@ -103,7 +103,7 @@ pub const REFUSALS: &[Kind] = &[
     ("P032", Class::Plugin, "a component was cancelled", "repeat the command with --resume"),
     ("P134", Class::Plugin, "the program of a component cannot be linked or run", "flatscape plugins check FILE says what is wrong"),
     ("P135", Class::Plugin, "an attack handed over points that are not allowed", "the verdict is that without them; tell the author of the plugin"),
-    ("P141", Class::Plugin, "a metric gave NaN or infinite values", "tell the author, unless the model itself gives NaN near these images"),
+    ("P141", Class::Plugin, "a metric or a cost gave NaN or infinite values", "tell the author, unless the model itself gives NaN near these images"),
     ("E006", Class::Engine, "an engine refused a graph or failed", "try the other engine: --engine ort or --engine tract"),
     ("E031", Class::Engine, "an engine failed while a plugin was asking", "try the other engine: --engine ort or --engine tract"),
     ("E108", Class::Engine, "the device is not there", "flatscape doctor says what is missing; --device cpu always works"),

@@ -12,8 +12,18 @@ use crate::svg::{Anchor, Canvas, Ink, Painted, fill, label, picture, stroke, ten
 use crate::text::{shown, shown_to};
 use crate::ticks::Ticks;
 
-/// A share of images, and how many there are.
-pub type Share = (f64, usize);
+/// A share of images with its 95 % interval (Clopper-Pearson).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// The share.
+    pub share: f64,
+    /// How many images there are.
+    pub n: usize,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+}
 
 /// One epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,13 +43,17 @@ pub struct Progress {
     /// Mean norm of the derivative by all parameters.
     pub gradient_norm: f64,
     /// Accuracy on the validation images.
-    pub clean: Option<Share>,
+    pub clean: Option<Rate>,
     /// Accuracy at the last points of the attack on the first validation images.
-    pub robust: Option<Share>,
+    pub robust: Option<Rate>,
     /// Mean ‖∂logits/∂x‖² there, pixel units.
     pub jacobian: Option<f64>,
     /// Mean Σ p² there.
     pub concentration: Option<f64>,
+    /// Accuracy on watched training images at the points of the single step that the model is trained with.
+    pub watched_single: Option<Rate>,
+    /// The same at the last points of the attack of the evaluation.
+    pub watched_robust: Option<Rate>,
 }
 
 /// What the page of a training says.
@@ -49,7 +63,7 @@ pub struct Training {
     pub title: String,
     /// What came of it, as a sentence.
     pub sentence: String,
-    /// Whether it ended before its last epoch because it diverged.
+    /// Whether it ended before its last epoch, or with a model that should not be used.
     pub failed: bool,
     /// The command.
     pub command: String,
@@ -70,11 +84,18 @@ const COLUMNS: &[&str] = &[
     "loss_adv",
     "gradient_norm",
     "validation_clean_accuracy",
+    "validation_clean_ci_low",
+    "validation_clean_ci_high",
     "validation_clean_n",
     "validation_robust_accuracy",
+    "validation_robust_ci_low",
+    "validation_robust_ci_high",
     "validation_robust_n",
     "jacobian_squared",
     "sum_p_squared",
+    "watched_single_step_accuracy",
+    "watched_robust_accuracy",
+    "watched_n",
 ];
 
 /// `log.csv`: the fixed columns, then the parts of the cost in the order of the trainer. What was not measured is empty.
@@ -86,7 +107,11 @@ pub fn training_csv(rows: &[Progress]) -> Vec<u8> {
 
 fn cells(row: &Progress, parts: &[String]) -> Vec<Cell<'static>> {
     let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
-    let count = |share: Option<Share>| share.map_or(Cell::Missing, |(_, n)| Cell::Integer(n as i128));
+    let count = |rate: Option<Rate>| rate.map_or(Cell::Missing, |rate| Cell::Integer(rate.n as i128));
+    let rate = |rate: Option<Rate>| {
+        let [share, low, high] = [rate.map(|r| r.share), rate.map(|r| r.low), rate.map(|r| r.high)].map(number);
+        [share, low, high, count(rate)]
+    };
     let mut cells = vec![
         Cell::Integer(i128::from(row.epoch)),
         Cell::Number(row.lr),
@@ -94,13 +119,12 @@ fn cells(row: &Progress, parts: &[String]) -> Vec<Cell<'static>> {
         number(row.loss),
         number(row.loss_adv),
         Cell::Number(row.gradient_norm),
-        number(row.clean.map(|(share, _)| share)),
-        count(row.clean),
-        number(row.robust.map(|(share, _)| share)),
-        count(row.robust),
-        number(row.jacobian),
-        number(row.concentration),
     ];
+    cells.extend(rate(row.clean));
+    cells.extend(rate(row.robust));
+    cells.extend([number(row.jacobian), number(row.concentration)]);
+    cells.extend([row.watched_single, row.watched_robust].map(|watched| number(watched.map(|rate| rate.share))));
+    cells.push(count(row.watched_robust));
     let part = |name: &String| number(row.parts.iter().find(|(known, _)| known == name).map(|(_, value)| *value));
     cells.extend(parts.iter().map(part));
     cells
@@ -123,8 +147,10 @@ pub fn training_svg(rows: &[Progress]) -> String {
         rows.iter().filter_map(point).collect()
     };
     let accuracies = [
-        Line { name: "clean accuracy", points: points(|row| row.clean.map(|(share, _)| share)) },
-        Line { name: "robust accuracy", points: points(|row| row.robust.map(|(share, _)| share)) },
+        Line { name: "clean accuracy", points: points(|row| row.clean.map(|rate| rate.share)) },
+        Line { name: "robust accuracy", points: points(|row| row.robust.map(|rate| rate.share)) },
+        Line { name: "watched, single step", points: points(|row| row.watched_single.map(|rate| rate.share)) },
+        Line { name: "watched, attack", points: points(|row| row.watched_robust.map(|rate| rate.share)) },
     ];
     let costs = [
         Line { name: "cost", points: points(|row| Some(row.cost)) },
@@ -133,7 +159,9 @@ pub fn training_svg(rows: &[Progress]) -> String {
     ];
     let last = rows.last().map_or(1.0, |row| f64::from(row.epoch)).max(1.0);
     picture(SIZE, "validation accuracy and training cost over the epochs", |canvas| {
-        plot(canvas, PLOTS[0], "Validation accuracy", &accuracies, (last, 1.0))?;
+        let watched = rows.iter().any(|row| row.watched_robust.is_some());
+        let title = if watched { "Accuracy, validation and watched training images" } else { "Validation accuracy" };
+        plot(canvas, PLOTS[0], title, &accuracies, (last, 1.0))?;
         let highest = costs.iter().flat_map(|line| &line.points).map(|(_, v)| *v).fold(0.0, f64::max);
         plot(canvas, PLOTS[1], "Training cost, means over the epoch", &costs, (last, if highest > 0.0 { highest } else { 1.0 }))
     })
@@ -239,7 +267,8 @@ pub fn training_html(training: &Training) -> Result<String, ReportError> {
 /// A row as the page shows it.
 fn texts(row: &Progress) -> Vec<String> {
     let number = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.4}"));
-    let share = |share: Option<Share>| share.map_or(String::new(), |(v, n)| format!("{v:.4} n={n}"));
+    let share =
+        |rate: Option<Rate>| rate.map_or(String::new(), |r| format!("{:.4} [{:.3}, {:.3}] n={}", r.share, r.low, r.high, r.n));
     let mut texts =
         vec![row.epoch.to_string(), format!("{:.3e}", row.lr), number(Some(row.cost)), number(row.loss), number(row.loss_adv)];
     texts.extend([share(row.clean), share(row.robust), number(row.jacobian), number(row.concentration)]);
@@ -260,10 +289,12 @@ mod tests {
             loss_adv: None,
             parts: vec![("log_=jacobian".to_owned(), 0.25)],
             gradient_norm: 3.0,
-            clean: Some((0.5, 100)),
+            clean: Some(Rate { share: 0.5, n: 100, low: 0.4, high: 0.625 }),
             robust: None,
             jacobian: Some(7.0),
             concentration: Some(0.75),
+            watched_single: None,
+            watched_robust: None,
         };
         vec![row(1), row(2)]
     }
@@ -272,8 +303,8 @@ mod tests {
     fn the_log_has_fixed_columns_and_the_parts_of_the_trainer() {
         let text = String::from_utf8(training_csv(&rows())).expect("text");
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].ends_with("sum_p_squared,log_=jacobian"), "{text}");
-        assert_eq!(lines[1], "1,0.1,2,1.5,,3,0.5,100,,,7,0.75,0.25");
+        assert!(lines[0].ends_with("watched_n,log_=jacobian"), "{text}");
+        assert_eq!(lines[1], "1,0.1,2,1.5,,3,0.5,0.4,0.625,100,,,,,7,0.75,,,,0.25");
         assert_eq!(training_csv(&[]).iter().filter(|b| **b == b'\n').count(), 1);
     }
 
@@ -283,6 +314,7 @@ mod tests {
         let page = training_html(&training).expect("a page");
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"), "{page}");
         assert_eq!(page.matches("class=\"chosen\"").count(), 1);
+        assert!(page.contains("0.5000 [0.400, 0.625] n=100"), "{page}");
         assert_eq!(page, training_html(&training).expect("a page"));
     }
 
