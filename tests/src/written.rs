@@ -51,7 +51,7 @@ fn every_architecture_runs_on_both_engines() {
 #[test]
 fn models_are_listed_and_written() {
     let listed = Run::new(&["models", "list"]).expect(0);
-    for name in ["lenet", "1x28x28, 61706 parameters", "ddnet", "resnet18", "resnet32", "digits-standard"] {
+    for name in ["lenet", "1x28x28, 61706 parameters", "ddnet", "resnet18", "resnet32", "digits-standard", "smallnet-amsreg"] {
         assert!(listed.said().contains(name), "{name}: {}", listed.said());
     }
     let run =

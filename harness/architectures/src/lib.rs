@@ -7,6 +7,7 @@ mod ddnet;
 mod layers;
 mod lenet;
 mod residual;
+mod smallnet;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +71,15 @@ pub const ARCHITECTURES: &[Architecture] = &[
         least: 4,
         variants: false,
         build: residual::resnet32,
+    },
+    Architecture {
+        id: "smallnet",
+        summary: "three convolutions and two dense layers, for the digits of 8x8 pixels that come with the program",
+        source: "this project; PyTorch's uniform weights and biases",
+        input: [1, 8, 8],
+        least: 4,
+        variants: false,
+        build: smallnet::build,
     },
 ];
 

@@ -29,6 +29,7 @@ fn every_architecture_has_the_published_number_of_parameters() {
         ("resnet18", usual.clone(), 11_173_962),
         ("resnet18", shaped([1, 28, 28]), 11_172_810),
         ("resnet32", usual.clone(), 464_154),
+        ("smallnet", usual.clone(), 22_954),
     ];
     for (id, request, count) in cases {
         assert_eq!(parameters(&built(id, &request)), count, "{id} {request:?}");

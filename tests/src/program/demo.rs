@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{Run, table};
+use crate::provision::root;
 
 /// The demo, run once for all tests.
 pub fn demo() -> &'static Run {
@@ -10,7 +11,7 @@ pub fn demo() -> &'static Run {
     DEMO.get_or_init(|| Run::new(&["demo", "--out", "run"]).expect(0))
 }
 
-const MODELS: [&str; 4] = ["digits-standard", "digits-adversarial", "digits-jacobian", "digits-amsreg"];
+const MODELS: [&str; 4] = ["smallnet-standard", "smallnet-adversarial", "smallnet-jacobian", "smallnet-amsreg"];
 
 #[test]
 fn the_tables_are_those_of_the_contract() {
@@ -62,10 +63,29 @@ fn the_defences_are_flatter_and_hold_longer() {
         assert!(phi(model) < 0.0, "{model}: {}", phi(model));
         let sum = run.value(model, "phi", "phi_sum");
         assert!((sum / phi(model) - 121.0).abs() < 1e-6, "{model}: a grid of 11 has 121 points, {sum}");
-        if model != "digits-standard" {
-            assert!(phi(model) > phi("digits-standard"), "{model} is steeper than the model without a defence");
-            assert!(pgd(model) > pgd("digits-standard"), "{model} holds less than the model without a defence");
+        if model != "smallnet-standard" {
+            assert!(phi(model) > phi("smallnet-standard"), "{model} is steeper than the model without a defence");
+            assert!(pgd(model) > pgd("smallnet-standard"), "{model} holds less than the model without a defence");
         }
+    }
+}
+
+/// `reports/demo` is what the program gives: the same rows for the same models, and the same numbers up to the last digits, which
+/// depend on the processor.
+#[test]
+fn the_report_in_the_repository_is_that_of_the_program() {
+    let path = root().join("reports/demo/results.csv");
+    let kept = table(&std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
+    let found = demo().table("results.csv");
+    let key = |row: &super::Row| ["model", "model_sha256", "component", "args", "threat", "metric", "n"].map(|c| row[c].clone());
+    // rows about those samples that an attack broke have another n where one sample more or less is broken
+    let stable = |row: &&super::Row| row["metric"] != "distance_median";
+    let keys = |rows: &[super::Row]| rows.iter().filter(stable).map(key).collect::<Vec<_>>();
+    assert_eq!(keys(&kept), keys(&found), "reports/demo is not of this program; the README says how it is made");
+    for (kept, found) in kept.iter().filter(stable).zip(found.iter().filter(stable)) {
+        let [a, b] = [kept, found].map(|row| row["value"].parse::<f64>().unwrap_or(f64::NAN));
+        let tolerance = if kept["metric"].contains("accuracy") { 0.01 } else { 0.02 * a.abs().max(0.5) };
+        assert!(a.is_nan() && b.is_nan() || (a - b).abs() <= tolerance, "{kept:?} is now {b}");
     }
 }
 

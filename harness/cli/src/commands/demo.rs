@@ -8,7 +8,7 @@ use flatscape_audit::plan::Plan;
 use flatscape_engine::Choice;
 use flatscape_intake::data;
 use flatscape_intake::model::ModelRequest;
-use flatscape_intake::model::{Intake, SHIPPED};
+use flatscape_intake::model::{Intake, SHIPPED, TRAINED_HERE};
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
@@ -32,7 +32,10 @@ impl Demo {
         let engine = options.open()?;
         let plugins = PluginOptions::default().load()?;
         let plan = Plan {
-            models: SHIPPED.iter().map(|s| ModelRequest { source: s.name.to_owned(), intake: Intake::default() }).collect(),
+            models: SHIPPED[..TRAINED_HERE]
+                .iter()
+                .map(|s| ModelRequest { source: s.name.to_owned(), intake: Intake::default() })
+                .collect(),
             data: data::Request::new("digits"),
             threats: vec![ThreatModel::parse("linf:0.1", false)?],
             attacks: vec![Request::parse("fgsm")?, Request::parse("pgd:steps=20")?],

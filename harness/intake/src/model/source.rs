@@ -29,9 +29,21 @@ macro_rules! shipped {
     };
 }
 
-/// The models inside the program, in the order in which the demo shows them.
-pub const SHIPPED: &[Shipped] =
-    &[shipped!("digits-standard"), shipped!("digits-adversarial"), shipped!("digits-jacobian"), shipped!("digits-amsreg")];
+/// The models inside the program: those that it trained itself, in the order in which the demo shows them, and those that came from
+/// PyTorch.
+pub const SHIPPED: &[Shipped] = &[
+    shipped!("smallnet-standard"),
+    shipped!("smallnet-adversarial"),
+    shipped!("smallnet-jacobian"),
+    shipped!("smallnet-amsreg"),
+    shipped!("digits-standard"),
+    shipped!("digits-adversarial"),
+    shipped!("digits-jacobian"),
+    shipped!("digits-amsreg"),
+];
+
+/// How many of them, the first, the program trained itself.
+pub const TRAINED_HERE: usize = 4;
 
 impl Shipped {
     /// The sentence of its card.
