@@ -131,8 +131,10 @@ fn model(net: &str) -> Fallible<Graph> {
     Ok(named(net)?.graph(&Model { classes: CLASSES, ..Model::default() })?)
 }
 
-/// A program with its arguments as numbers.
-fn built<'p>(plugins: &'p Plugins, kind: Kind, text: &str, task: &Task) -> Fallible<(&'p Component, Program, Vec<(String, f64)>)> {
+/// A component, its program, and its arguments as numbers.
+type Built<'p> = (&'p Component, Program, Vec<(String, f64)>);
+
+fn built<'p>(plugins: &'p Plugins, kind: Kind, text: &str, task: &Task) -> Fallible<Built<'p>> {
     let request = Request::parse(text)?;
     let component = plugins.component(kind, &request.id)?;
     let arguments = component.arguments(&request.arguments)?;
