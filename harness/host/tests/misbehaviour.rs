@@ -327,7 +327,7 @@ fn names_that_are_not_there() {
     assert_eq!((error.help.as_deref(), error.exit_code()), (Some("good is of kind attack"), 2));
     let none = Plugins::discover(&Search::default(), &worker_command());
     assert!(
-        none.component(Kind::Attack, "square").expect_err("nothing is there").help.expect("help").contains("no plugin was found")
+        none.component(Kind::Attack, "cube").expect_err("nothing is there").help.expect("help").contains("no plugin was found")
     );
 }
 
@@ -474,7 +474,7 @@ fn the_check_finds_what_is_wrong_and_nothing_else() {
         report.items.iter().filter(|i| !i.pass).map(|i| format!("{}: {}", i.name, i.sentence)).collect()
     };
     assert_eq!(wrong("good"), [""; 0]);
-    assert_eq!(wrong("impure"), ["pure: impure for l1 has another answer every time"]);
+    assert_eq!(wrong("impure"), ["pure: impure for linf, targeted has another answer every time"]);
     assert_eq!(wrong("wrong_major"), ["loads: plugin wrong_major.so has plugin ABI 3.3; this flatscape has 0.3"]);
     assert_eq!(wrong("unknown_name").len(), 1);
     assert_eq!(wrong("segfault_in_build").len(), 1);

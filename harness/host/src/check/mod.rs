@@ -165,7 +165,8 @@ fn programs(plugins: &Plugins, component: &Component, report: &mut CheckReport) 
     let asked = if serves_a_norm(plugins, component) { NORMS } else { OTHERS };
     for pairs in variants(component) {
         let spelled: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        for (number, task) in tasks(component, asked, !pairs.is_empty()).into_iter().enumerate() {
+        let mut compared = false;
+        for task in tasks(component, asked, !pairs.is_empty()) {
             let place = format!(
                 "{}:{} for {}{}",
                 component.id,
@@ -187,7 +188,8 @@ fn programs(plugins: &Plugins, component: &Component, report: &mut CheckReport) 
                 Err(error) => return report.add("builds", id, false, format!("{place}: {}", error.sentence)),
             };
             // every question has a process of its own: nothing can be remembered from one to the next
-            if number == 0 {
+            if !compared {
+                compared = true;
                 match plugins.build_raw(component, &arguments, &task) {
                     Ok(again) if again == raw => {}
                     Ok(_) => impure = Some(place.clone()),
