@@ -192,7 +192,7 @@ fn a_training_that_diverges_says_so() {
     let options = ["train", "digits-standard", "--data", "digits", "-n", "200", "--lr", "1e30", "--epochs", "4", "-o", "a.onnx"];
     let output = flatscape(folder.path(), &options);
     assert_eq!(output.status.code(), Some(9), "{}", said(&output));
-    assert!(said(&output).contains("diverged") && said(&output).contains("not finite"), "{}", said(&output));
+    assert!(said(&output).contains("Diverged") && said(&output).contains("not finite"), "{}", said(&output));
     assert!(!folder.path().join("a.onnx").exists());
     assert!(String::from_utf8(read(&folder.path().join("a.onnx.train/report.html"))).expect("text").contains("Diverged"));
 }

@@ -71,7 +71,7 @@ fn changed_data_plugins_and_options_are_named() {
     };
     refused(&["--seed", "3"], "plan.seed is 0, and here it is 3");
     refused(&["--optimizer", "adam"], "its components[1].arguments is \"momentum=0.9");
-    refused(&["--freeze", "*bias*"], "plan.chosen.frozen");
+    refused(&["--freeze", "*bias*"], "its frozen is []");
     // one label is another
     images(&data, 80, &|label| if label == 3 { 5 } else { label });
     refused(&[], "its data[2] is");
