@@ -3,8 +3,8 @@
 
 use flatscape_sdk::{Ask, Component, Error, Law, Oracle, Param};
 
-/// Values in one question: 4 MiB.
-const VALUES: usize = 1 << 20;
+/// Values in one question: the least that the host answers at once.
+const VALUES: usize = 1 << 16;
 /// Halvings of a step, and of an interval: float32 has no more digits.
 const HALVINGS: usize = 30;
 
