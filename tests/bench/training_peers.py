@@ -62,7 +62,7 @@ def respond(kind, fresh, trained, command, words):
     if command == "costs":
         step = Training(kind, fresh[net], recipe).step
         return " ".join(f"{step(x, y):.9f}" for _ in range(count))
-    raise ValueError(f"there is no request `{command}`")
+    raise ValueError(f"unknown request `{command}`")
 
 
 def samples(net, batch):

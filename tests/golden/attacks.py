@@ -5,7 +5,8 @@ tests/golden/attacks/traces.json.
 
 PATH is a checkout of AutoAttack (commit a39220048b3c). Weights, images and random draws follow from formulas that the script and
 the test share, so that the file holds results alone. The attacks are run as they are; what happens inside of them is read from
-their variables while they run. The network and the radii are such that float32 and float64 take the same decisions. Made with PyTorch 2.15.0 on the CPU.
+their variables while they run. Where rounding decides (a point of FAB on the boundary, pixels that Auto-PGD in l1 puts back), the
+test compares no further. Made with PyTorch 2.15.0 on the CPU.
 """
 
 import json
@@ -148,8 +149,8 @@ def fab(norm, eps, steps, targeted):
     attack = FABAttack_PT(net, norm=norm, n_iter=steps, eps=eps, device="cpu", targeted=targeted)
     attack.target_class = 2
     with Watch("attack_single_run", "counter_iter += 1", ["res2"]) as watch:
-        found = attack.attack_single_run(x, y, is_targeted=targeted)
-    return {"distances": [rounded(v) for v in watch.seen["res2"]], "best": rounded(found)}
+        attack.attack_single_run(x, y, is_targeted=targeted)
+    return {"distances": [rounded(v) for v in watch.seen["res2"]]}
 
 
 def square(norm, eps, queries):

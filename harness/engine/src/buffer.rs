@@ -120,9 +120,12 @@ impl Buffer {
         // a device takes rows of the host along; the host cannot reach those of a device
         let away: Vec<&Rows> = wanted.iter().filter(|rows| !rows.is_on_host()).collect();
         let device = away.first().and_then(|rows| rows.parts.iter().find_map(|part| part.memory_of_device()));
-        let given = device.and_then(|device| device.gathered(&away)).transpose()?;
-        let mut given = given.unwrap_or_default().into_iter();
-        let rows = |rows: &Rows| if rows.is_on_host() { rows_on_host(rows) } else { given.next() };
+        let mut given: Vec<Option<Buffer>> = match device.and_then(|device| device.gathered(&away)).transpose()? {
+            Some(buffers) if buffers.len() == away.len() => buffers.into_iter().map(Some).collect(),
+            _ => vec![None; away.len()],
+        };
+        let mut given = given.drain(..);
+        let rows = |rows: &Rows| if rows.is_on_host() { rows_on_host(rows) } else { given.next().flatten() };
         Ok(wanted.iter().map(rows).collect())
     }
 

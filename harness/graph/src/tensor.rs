@@ -129,6 +129,11 @@ impl Tensor {
         Tensor::I64(ndarray::Array1::from(values.to_vec()).into_dyn())
     }
 
+    /// A rank-1 tensor of `float`.
+    pub fn floats(values: Vec<f32>) -> Tensor {
+        Tensor::F32(ndarray::Array1::from(values).into_dyn())
+    }
+
     /// A float tensor filled with one value. `dtype` must be a float type; anything else gives `float`.
     pub fn full(dtype: DType, shape: &[usize], value: f64) -> Tensor {
         match dtype {

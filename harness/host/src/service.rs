@@ -17,7 +17,8 @@ const QUESTION_BYTES: usize = 16 << 20;
 /// Rows of a question: as many as there are samples, within these.
 const LEAST_ROWS: usize = 64;
 const MOST_ROWS: usize = 4096;
-const LEAST_ANSWER: usize = 1 << 16;
+/// Random numbers per row of a question, at most, where an image has fewer pixels.
+const NOISE: usize = 1 << 16;
 
 /// An oracle, a batch and what went wrong while answering.
 pub(crate) struct Service<'a> {
@@ -142,6 +143,9 @@ impl<'a> Service<'a> {
         };
         let samples: Option<Vec<usize>> = rows.iter().map(|&r| usize::try_from(r).ok().filter(|r| *r < self.samples)).collect();
         let Some(samples) = samples else { return abi::INVALID };
+        if shape.iter().try_fold(1usize, |width, &n| width.checked_mul(n)).is_none_or(|width| width > NOISE.max(self.pixels)) {
+            return abi::INVALID;
+        }
         let whole: Vec<usize> = [rows.len()].into_iter().chain(shape.iter().copied()).collect();
         let answer = self.oracle.noise(law, stream, &samples, &whole);
         self.fill(answer, out)
@@ -181,7 +185,7 @@ impl Shared {
     pub(crate) fn new(task: &Task, columns: &Columns) -> io::Result<Shared> {
         let (d, c, samples) = (task.pixels(), task.classes, columns.y.len());
         let rows = (QUESTION_BYTES / (4 * (d + c).max(1))).min(samples.clamp(LEAST_ROWS, MOST_ROWS)).max(1);
-        let answer = (rows * (d + 1).max(c)).max(LEAST_ANSWER);
+        let answer = (rows * (d + 1).max(c)).max(NOISE);
         let memory = Memory { samples, rows, answer, question: rows * (d + c) };
         let answers = memory.answers_at(d, task.targeted);
         let mut inward = Inward::new(answers + 4 * answer)?;

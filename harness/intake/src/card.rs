@@ -1,5 +1,5 @@
-//! What a model needs that its file does not say: its name, its classes, which output answers and how pixels become its input. Comes from flags, from a
-//! `card.toml` beside the model, or from metadata inside the file, in this order of precedence; nothing is guessed.
+//! What a model needs that its file does not say: its name, its classes, which output answers and how pixels become its input. Comes
+//! from flags, from a `card.toml` beside the model, or from metadata inside the file, in this order of precedence; nothing is guessed.
 
 use flatscape_graph::shown;
 use serde::{Deserialize, Serialize};

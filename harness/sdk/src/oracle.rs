@@ -119,7 +119,8 @@ impl<'a> Oracle<'a> {
         Ok(out.data)
     }
 
-    /// Random numbers, `width` for each row, keyed by sample, stream and width.
+    /// Random numbers, `width` for each row, keyed by sample, stream and width. At most 65,536 for a row, or as many as an image has
+    /// pixels if those are more.
     ///
     /// # Errors
     /// As for [`Oracle::logits`].

@@ -40,7 +40,8 @@ typedef struct fs_oracle {
        backward pass for every row. */
     fs_status (*gradient)(const struct fs_oracle *oracle, const fs_tensor *x, const int64_t *rows,
                           const fs_tensor *cotangents, fs_tensor *loss, fs_tensor *gradient);
-    /* Random numbers [R, ...] keyed by sample, stream and shape: the same on every machine and in every batch. */
+    /* Random numbers [R, ...] keyed by sample, stream and shape: the same on every machine and in every batch.
+       At most 65536 per row, or as many as an image has pixels if those are more. */
     fs_status (*noise)(const struct fs_oracle *oracle, int32_t law, uint32_t stream, const int64_t *rows, fs_tensor *out);
     /* active [samples]: 1 for the samples that are still unbroken. */
     fs_status (*active)(const struct fs_oracle *oracle, uint8_t *active);

@@ -12,7 +12,8 @@ use flatscape_measure::losses::Losses;
 use flatscape_measure::verify::Outcome;
 use flatscape_report::Doubt;
 
-use super::attack::seen;
+use super::attack::{Seen, seen};
+use super::union::standing;
 use super::{Part, Rows, Summary};
 use crate::flags::{AttackEvidence, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions};
 use crate::job::Work;
@@ -57,17 +58,16 @@ impl Rows<'_> {
         let mut cases = vec![(String::new(), base.clone())];
         for (facts, threat) in &threats {
             let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
-            let mut standing: BTreeSet<i64> =
-                keys.iter().filter(|k| k.prediction == Some(k.label)).map(|k| k.id as i64).collect();
+            let mut found = Vec::new();
             for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
-                case.attacks.push(evidence(part, facts)?);
-                let found = seen(part, facts)?;
-                standing.retain(|id| found.get(id).is_none_or(|s| s.headline() == Outcome::Held));
+                let seen = seen(part, facts)?;
+                case.attacks.push(evidence(part, &seen)?);
                 if let (Some(precisions), Some(clean)) = (&mut case.precisions, clean) {
-                    precisions_on_points(precisions, clean, part, facts)?;
+                    precisions_on_points(precisions, clean, (part, &seen), facts)?;
                 }
+                found.push(seen);
             }
-            case.standing = standing.len() as u64;
+            case.standing = standing(&keys, &found, Seen::headline);
             if !case.attacks.is_empty() {
                 case.losses = self.losses(facts)?;
                 cases.push((facts.written.clone(), case));
@@ -172,8 +172,12 @@ fn precisions_on_images(clean: &Part) -> Result<Option<Precisions>, FindingsErro
 
 /// Adds what each precision says about the points of one attack under one threat model. Only samples that the judge classifies
 /// correctly are attacked: for the others a precision stands by its clean prediction.
-fn precisions_on_points(all: &mut Precisions, clean: &Part, part: &Part, threat: &ThreatFacts) -> Result<(), FindingsError> {
-    let outcomes = seen(part, threat)?;
+fn precisions_on_points(
+    all: &mut Precisions,
+    clean: &Part,
+    (part, outcomes): (&Part, &BTreeMap<i64, Seen>),
+    threat: &ThreatFacts,
+) -> Result<(), FindingsError> {
     let rows: Vec<(i64, i64)> = clean.findings.read(&ID)?.into_iter().zip(clean.findings.read(&LABEL)?).collect();
     let right = |column| -> Result<Vec<bool>, FindingsError> {
         Ok(rows.iter().zip(clean.findings.read(column)?).map(|((_, y), p)| *y == p).collect())
@@ -195,8 +199,7 @@ fn precisions_on_points(all: &mut Precisions, clean: &Part, part: &Part, threat:
     Ok(())
 }
 
-fn evidence(part: &Part, threat: &ThreatFacts) -> Result<AttackEvidence, FindingsError> {
-    let seen = seen(part, threat)?;
+fn evidence(part: &Part, seen: &BTreeMap<i64, Seen>) -> Result<AttackEvidence, FindingsError> {
     let count = |wanted: Outcome| seen.values().filter(|s| s.headline() == wanted).count() as u64;
     Ok(AttackEvidence {
         label: part.label(),

@@ -136,15 +136,6 @@ fn variants(component: &Component) -> Vec<Vec<(String, String)>> {
     variants
 }
 
-/// Whether it refuses not all of the norms for which every component is asked.
-fn serves_a_norm(plugins: &Plugins, component: &Component) -> bool {
-    let refused = |task: &Task| {
-        let arguments = component.arguments(&[]).ok();
-        arguments.is_some_and(|arguments| plugins.build_raw(component, &arguments, task).is_err_and(|error| error.id == "P25"))
-    };
-    !tasks(component, NORMS, true).iter().all(refused)
-}
-
 /// Whether an engine would run the same graphs for both: the same program for images of one shape, and for one norm where a graph asks
 /// the threat model for something.
 fn runs_alike(a: &CheckedProgram, b: &CheckedProgram) -> bool {
@@ -159,67 +150,87 @@ fn runs_alike(a: &CheckedProgram, b: &CheckedProgram) -> bool {
     same && task && norm && a.program.sha256 == b.program.sha256 && a.arguments == b.arguments
 }
 
+/// What a component answered so far.
+#[derive(Default)]
+struct Answered {
+    questions: usize,
+    graphs: usize,
+    /// Threat models that it does not serve.
+    refused: Vec<String>,
+    /// A question that it answered in two ways.
+    impure: Option<String>,
+}
+
+/// A check that failed, and why.
+type Failed = (&'static str, String);
+
+impl Answered {
+    /// Asks for the program of every choice and every one of these threat models.
+    fn ask(&mut self, plugins: &Plugins, component: &Component, asked: &[Asked], report: &mut CheckReport) -> Result<(), Failed> {
+        for pairs in variants(component) {
+            let arguments = component.arguments(&pairs).map_err(|error| ("builds", error.sentence))?;
+            let mut compared = false;
+            for task in tasks(component, asked, !pairs.is_empty()) {
+                let place = place(component, &pairs, &task);
+                let failed = |error: HostError, when: &str| ("builds", format!("{place}{when}: {}", error.sentence));
+                let raw = match plugins.build_raw(component, &arguments, &task) {
+                    Ok(raw) => raw,
+                    Err(error) if error.id == "P25" => {
+                        self.refused.push(task.norm.clone());
+                        continue;
+                    }
+                    Err(error) => return Err(failed(error, "")),
+                };
+                // every question has a process of its own: nothing can be remembered from one to the next
+                if !compared {
+                    compared = true;
+                    let again = plugins.build_raw(component, &arguments, &task).map_err(|e| failed(e, ", the second time"))?;
+                    if again != raw {
+                        self.impure = Some(place.clone());
+                    }
+                }
+                let program = program::read(component, &arguments, &task, &raw);
+                let program = program.map_err(|clause| ("graphs", format!("{place}: {clause}")))?;
+                self.graphs += program.graphs.len();
+                self.questions += 1;
+                let checked = CheckedProgram { component: component.clone(), arguments: arguments.clone(), task, program };
+                if !report.programs.iter().any(|known| runs_alike(known, &checked)) {
+                    report.programs.push(checked);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A question in words: `pgd:loss=margin for l2, targeted`.
+fn place(component: &Component, pairs: &[(String, String)], task: &Task) -> String {
+    let spelled: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let colon = if spelled.is_empty() { "" } else { ":" };
+    let targeted = if task.targeted { ", targeted" } else { "" };
+    format!("{}{colon}{} for {}{targeted}", component.id, spelled.join(","), task.norm)
+}
+
 fn programs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
     let id = Some(component.id.as_str());
-    let (mut built, mut refused, mut impure, mut graphs) = (0, Vec::new(), None, 0);
-    let asked = if serves_a_norm(plugins, component) { NORMS } else { OTHERS };
-    for pairs in variants(component) {
-        let spelled: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let mut compared = false;
-        for task in tasks(component, asked, !pairs.is_empty()) {
-            let place = format!(
-                "{}:{} for {}{}",
-                component.id,
-                spelled.join(","),
-                task.norm,
-                if task.targeted { ", targeted" } else { "" }
-            );
-            let place = place.replace(": for", " for");
-            let arguments = match component.arguments(&pairs) {
-                Ok(arguments) => arguments,
-                Err(error) => return report.add("builds", id, false, error.sentence),
-            };
-            let raw = match plugins.build_raw(component, &arguments, &task) {
-                Ok(raw) => raw,
-                Err(error) if error.id == "P25" => {
-                    refused.push(task.norm.clone());
-                    continue;
-                }
-                Err(error) => return report.add("builds", id, false, format!("{place}: {}", error.sentence)),
-            };
-            // every question has a process of its own: nothing can be remembered from one to the next
-            if !compared {
-                compared = true;
-                match plugins.build_raw(component, &arguments, &task) {
-                    Ok(again) if again == raw => {}
-                    Ok(_) => impure = Some(place.clone()),
-                    Err(error) => {
-                        return report.add("builds", id, false, format!("{place}, the second time: {}", error.sentence));
-                    }
-                }
-            }
-            match program::read(component, &arguments, &task, &raw) {
-                Ok(program) => {
-                    graphs += program.graphs.len();
-                    let checked = CheckedProgram { component: component.clone(), arguments, task, program };
-                    if !report.programs.iter().any(|known| runs_alike(known, &checked)) {
-                        report.programs.push(checked);
-                    }
-                }
-                Err(clause) => return report.add("graphs", id, false, format!("{place}: {clause}")),
-            }
-            built += 1;
+    let mut answered = Answered::default();
+    for asked in [NORMS, OTHERS] {
+        if answered.questions == 0
+            && let Err((check, sentence)) = answered.ask(plugins, component, asked, report)
+        {
+            return report.add(check, id, false, sentence);
         }
     }
+    let Answered { questions, graphs, mut refused, impure } = answered;
     refused.dedup();
     let not = if refused.is_empty() { String::new() } else { format!("; not for {}", refused.join(", ")) };
-    report.add("builds", id, built > 0, format!("it answers {built} questions{not}"));
+    report.add("builds", id, questions > 0, format!("it answers {questions} questions{not}"));
     let (pure, sentence) = match impure {
         None => (true, "the same question has the same answer".to_owned()),
         Some(place) => (false, format!("{place} has another answer every time")),
     };
     report.add("pure", id, pure, sentence);
-    report.add("graphs", id, built > 0, format!("{graphs} graphs parse, type-check and use the names they may"));
+    report.add("graphs", id, questions > 0, format!("{graphs} graphs parse, type-check and use the names they may"));
 }
 
 fn runs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {

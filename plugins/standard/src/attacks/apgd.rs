@@ -51,7 +51,7 @@ fn build(ask: &Ask, id: &str) -> Result<Program, Error> {
         _ => 1,
     };
     if id == "apgd-t" && ask.task.classes < 2 {
-        return Err(Error::unsupported("the model has one class, and there is no other to go towards"));
+        return Err(Error::unsupported("the model has one class, so a targeted attack has no target"));
     }
     let restarts = ask.int("restarts");
     let program = objective(ask, id).restarts(targets * restarts);

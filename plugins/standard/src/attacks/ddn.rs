@@ -32,7 +32,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     Ok(objectives::chosen(ask.program(), ask)
         .init(|g| g.give("state_radius", per_sample(g, 1.0)))
         .step(|g| {
-            // where there is no gradient, a random direction
+            // a random direction where the gradient is 0
             let (gradient, noise) = (g.ascent(), unit(g.noise_normal()));
             let moves = gradient.abs().reduce("ReduceMax", &[1], true).greater(0.0);
             let along = moves.select(unit(gradient), noise);

@@ -19,8 +19,7 @@ pub(crate) fn scheduled<'b>(g: &Names<'b>, table: &[f64]) -> Expr<'b> {
 
 /// A constant row of numbers.
 pub(crate) fn numbers<'b>(g: &Names<'b>, table: &[f64]) -> Expr<'b> {
-    let numbers: Vec<f32> = table.iter().map(|&v| v as f32).collect();
-    g.constant(Tensor::new(&[numbers.len()], numbers).unwrap_or_else(|| Tensor::scalar(0f32)))
+    g.constant(Tensor::floats(table.iter().map(|&v| v as f32).collect()))
 }
 
 /// (1 + cos(πk/T))/2 for k = 0, …, T − 1: from 1 towards 0

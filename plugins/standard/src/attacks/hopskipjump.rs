@@ -3,8 +3,8 @@
 
 use flatscape_sdk::{Ask, Component, Error, Law, Oracle, Param};
 
-/// Values in one question: the least that the host answers at once.
-const VALUES: usize = 1 << 16;
+/// Random numbers that the host gives at once.
+const AT_ONCE: usize = 1 << 16;
 /// Halvings of a step, and of an interval: float32 has no more digits.
 const HALVINGS: usize = 30;
 
@@ -57,27 +57,24 @@ impl Search<'_> {
     /// Which of some points are adversarial examples.
     fn broken(&self, points: &[f32]) -> Result<Vec<bool>, Error> {
         let (pixels, classes) = (self.x0.len(), self.ask.task.classes);
-        let mut all = Vec::with_capacity(points.len() / pixels);
-        for part in points.chunks((VALUES / pixels).max(1) * pixels) {
-            let rows = vec![self.sample; part.len() / pixels];
-            for scores in self.oracle.logits(part, &rows)?.chunks(classes) {
-                // the first of the largest
-                let class = (1..classes).fold(0, |best, class| if scores[class] > scores[best] { class } else { best });
-                all.push(match self.oracle.target() {
-                    Some(target) => class as i64 == target[self.sample],
-                    None => class as i64 != self.oracle.y()[self.sample],
-                });
+        let logits = self.oracle.logits(points, &vec![self.sample; points.len() / pixels])?;
+        let broken = |scores: &[f32]| {
+            // the first of the largest
+            let class = (1..classes).fold(0, |best, class| if scores[class] > scores[best] { class } else { best }) as i64;
+            match self.oracle.target() {
+                Some(target) => class == target[self.sample],
+                None => class != self.oracle.y()[self.sample],
             }
-        }
-        Ok(all)
+        };
+        Ok(logits.chunks(classes).map(broken).collect())
     }
 
     /// Random vectors, one after the other.
     fn drawn(&self, law: Law, stream: u32, count: usize) -> Result<Vec<f32>, Error> {
         let pixels = self.x0.len();
         let mut all = Vec::with_capacity(count * pixels);
-        for (part, left) in (0..count).step_by((VALUES / pixels).max(1)).enumerate() {
-            let some = (count - left).min((VALUES / pixels).max(1));
+        for (part, left) in (0..count).step_by((AT_ONCE / pixels).max(1)).enumerate() {
+            let some = (count - left).min((AT_ONCE / pixels).max(1));
             all.extend(self.oracle.noise(law, stream * 100_000 + part as u32, &[self.sample], some * pixels)?);
         }
         Ok(all)

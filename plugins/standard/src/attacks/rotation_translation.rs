@@ -1,7 +1,8 @@
 //! Rotations and shifts on a grid: every combination is tried. Black box by construction, and exhaustive up to the grid.
 
-use flatscape_sdk::{Ask, Component, Error, Param, Program, Tensor};
+use flatscape_sdk::{Ask, Component, Error, Param, Program};
 
+use super::formulas::numbers;
 use super::objectives;
 
 pub(crate) fn component() -> Component {
@@ -17,11 +18,11 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         return Err(Error::unsupported(format!("the threat model is {}; it serves rigid", ask.task.norm)));
     }
     // −1 … 1, or 0 alone
-    let along = |count: i64| -> Vec<f32> {
-        (0..count).map(|k| if count == 1 { 0.0 } else { (2 * k) as f32 / (count - 1) as f32 - 1.0 }).collect()
+    let along = |count: i64| -> Vec<f64> {
+        (0..count).map(|k| if count == 1 { 0.0 } else { (2 * k) as f64 / (count - 1) as f64 - 1.0 }).collect()
     };
     let (angles, shifts) = (along(ask.int("angles")), along(ask.int("shifts")));
-    let mut points: Vec<f32> = Vec::new();
+    let mut points: Vec<f64> = Vec::new();
     for angle in &angles {
         for down in &shifts {
             points.extend(shifts.iter().flat_map(|right| [*angle, *down, *right]));
@@ -31,7 +32,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     Ok(objectives::margin(ask.program(), ask)
         .step(|g| {
             // z' = ε·(angle, shift of rows, shift of columns) in units of the threat model, whatever z is
-            let table = g.constant(Tensor::new(&[count, 3], points.clone()).unwrap_or_else(|| Tensor::scalar(0f32)));
+            let table = numbers(g, &points).reshape(&[count as i64, 3]);
             let unit = g.function("Steepest", &[g.z() * 0.0 + 1.0]);
             g.give("z_next", unit * table.gather(g.k(), 0) * g.eps());
         })

@@ -1,6 +1,6 @@
 //! Square in l2: the budget of one square moves to another, as a bump above and a hollow below it, or left and right.
 
-use flatscape_sdk::{DType, Expr, Law, Names, Program, Tensor};
+use flatscape_sdk::{DType, Expr, Law, Names, Program};
 
 use super::formulas::{boxed, numbers, scheduled};
 use super::square::{Best, Square, Squares};
@@ -45,11 +45,10 @@ fn bump<'b>(g: &Names<'b>, squares: &Squares, square: &Square<'b>, sides: &[f64]
     // one table per side, and which one every query has
     let mut different: Vec<f64> = sides.to_vec();
     different.dedup();
-    let place = |side: &f64| different.iter().position(|other| other == side).unwrap_or(0) as f64;
+    let place = |side: &f64| different.iter().take_while(|other| *other != side).count() as f64;
     let which = scheduled(g, &sides.iter().map(place).collect::<Vec<_>>()).cast(DType::I64);
-    let tables: Vec<f32> = different.iter().flat_map(|&side| laid_out(&eta(side as usize), side as usize, h, w)).collect();
-    let table =
-        g.constant(Tensor::new(&[different.len(), h * w], tables).unwrap_or_else(|| Tensor::scalar(0f32))).gather(which, 0);
+    let tables: Vec<f64> = different.iter().flat_map(|&side| laid_out(&eta(side as usize), side as usize, h, w)).collect();
+    let table = numbers(g, &tables).reshape(&[different.len() as i64, (h * w) as i64]).gather(which, 0);
     let inside = |place: Expr<'b>| place.max(0.0).min(square.side - 1.0);
     let (down, right) = (inside(square.down), inside(square.right));
     let turned = squares.draw(g, Law::Rademacher, "turn", 1).greater(0.0).unsqueeze(&[2, 3]);
@@ -85,8 +84,8 @@ fn tiles<'b>(g: &Names<'b>, squares: &Squares) -> Expr<'b> {
 }
 
 /// A table [s,s] in the upper left corner of [H,W].
-fn laid_out(table: &[f64], side: usize, h: usize, w: usize) -> Vec<f32> {
-    let at = |row: usize, column: usize| if row < side && column < side { table[row * side + column] as f32 } else { 0.0 };
+fn laid_out(table: &[f64], side: usize, h: usize, w: usize) -> Vec<f64> {
+    let at = |row: usize, column: usize| if row < side && column < side { table[row * side + column] } else { 0.0 };
     (0..h * w).map(|pixel| at(pixel / w, pixel % w)).collect()
 }
 
