@@ -69,7 +69,10 @@ impl Engine for Tract {
         let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
         let lowered = if options.lower { &lower::lower(graph, NAME) } else { graph };
-        let bytes = flatscape_graph::onnx::write(&missing::written(lowered));
+        let mut written = missing::written(lowered);
+        // tract keeps nodes and constants under one set of names, and adds a suffix where it expands a node
+        written.name_nodes(&|i, node| format!("{i}:{}", if node.name.is_empty() { &node.op } else { &node.name }));
+        let bytes = flatscape_graph::onnx::write(&written);
         let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         gate::register(&mut onnx.op_register);
         pool::register(&mut onnx.op_register);

@@ -247,6 +247,10 @@ impl Graph {
         &self.nodes
     }
 
+    pub(crate) fn nodes_mut(&mut self) -> &mut [Node] {
+        &mut self.nodes
+    }
+
     /// The node behind an id.
     pub fn node_at(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]

@@ -53,3 +53,17 @@ impl Node {
         &[]
     }
 }
+
+impl Graph {
+    /// Gives every node another name, in subgraphs too. `name` gets the number of the node in its graph.
+    pub fn name_nodes(&mut self, name: &dyn Fn(usize, &Node) -> String) {
+        for (i, node) in self.nodes_mut().iter_mut().enumerate() {
+            node.name = name(i, node).into();
+            for value in node.attributes.0.values_mut() {
+                if let Attribute::Graph(inner) = value {
+                    std::sync::Arc::make_mut(inner).graph.name_nodes(name);
+                }
+            }
+        }
+    }
+}

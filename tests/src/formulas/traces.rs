@@ -1,6 +1,6 @@
-//! Auto-PGD, FAB and Square against traces of the reference implementation, step by step: lengths of steps, losses, distances, best
-//! points. `tests/golden/attacks.py` recorded them; network, images and random draws follow from formulas that it shares with this
-//! file. The draws are fed in the place of keyed noise.
+//! Auto-PGD, FAB and Square against traces of the reference implementation, step by step: lengths of steps, losses, distances, and of
+//! Square the first and the last point. `tests/golden/attacks.py` recorded them; network, images and random draws follow from
+//! formulas that it shares with this file. The draws are fed in the place of keyed noise.
 
 use flatscape_engine::Engine;
 use flatscape_graph::Tensor;

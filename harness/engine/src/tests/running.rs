@@ -157,6 +157,26 @@ fn every_element_type_passes_through() {
     }
 }
 
+/// tract has one set of names for nodes and constants and writes `Reshape` of more than one step as `Reshape.0`, `Reshape.1`.
+#[test]
+fn a_constant_may_be_called_as_a_node_is() {
+    for name in ["Reshape", "Reshape.0", "0:Reshape"] {
+        let b = Builder::new(Graph::new("names"));
+        let x = b.input("x", batch(&[4]));
+        let w = b.constant(Tensor::new(&[2, 2], vec![1f32, 2.0, 3.0, 4.0]).unwrap());
+        let y = x.reshape(&[-1, 2, 2]).matmul(w).reshape(&[-1, 4, 1]);
+        b.output("y", y);
+        let w = w.id;
+        let mut graph = b.into_graph();
+        graph.rename(w, name);
+        for engine in engines() {
+            let x = Tensor::new(&[1, 4], vec![1f32, 0.0, 0.0, 1.0]).unwrap();
+            let y = run(&*engine, &graph, &CompileOptions::default(), std::slice::from_ref(&x)).remove(0);
+            assert_eq!(y.to_f64(), [1.0, 2.0, 3.0, 4.0], "{} with {name}", engine.name());
+        }
+    }
+}
+
 #[test]
 fn results_feed_the_next_run() {
     for engine in engines() {
