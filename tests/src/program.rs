@@ -2,6 +2,7 @@
 //! ends.
 
 mod altered;
+mod canaries;
 mod compare;
 mod decoded;
 mod demo;

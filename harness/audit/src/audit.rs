@@ -21,7 +21,7 @@ use crate::manifest::{Manifest, RefusedModel, pretty};
 use crate::plan::{Intaken, Plan, jobs};
 use crate::rows::{METRICS, Summary, metric_name, summarise};
 use crate::stored::{Order, PLAN, Stored, TIMES, receipt_name};
-use crate::{landscape, publish};
+use crate::{estimate, landscape, publish};
 use flatscape_certificate::Certificate;
 
 /// Where and by whom a plan is computed: nothing here changes a result.
@@ -88,6 +88,9 @@ pub fn run(
     let intaken = intake(plan, engine.as_ref(), plugins, observer, stop)?;
     known(&execution.required, &intaken.columns)?;
     landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
+    if !plan.of_profile.is_empty() {
+        estimate::sentence(engine.as_ref(), &intaken).iter().for_each(|sentence| observer.note(sentence));
+    }
     let stored = begin(&intaken.manifest, execution, observer)?;
     let results = examine(&stored, observer)?;
     let pending: Vec<usize> = (0..stored.jobs.len()).filter(|index| !results.contains_key(index)).collect();

@@ -1,7 +1,7 @@
 //! Computes jobs: from a job and the files it names to its result. What several jobs share (data, models, compiled programs) is
 //! loaded once and kept. Publishes nothing.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,9 +12,11 @@ use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::refusal::Refusal;
 use flatscape_intake::suggest::suggest;
+use flatscape_measure::canary::{Canary, Ground, Planting};
 use flatscape_measure::findings::Findings;
 use flatscape_measure::losses;
 use flatscape_measure::prepared::{self, MeasureError, Prepared};
+use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
@@ -40,6 +42,8 @@ pub struct Workshop<'a> {
     /// The jobs on clean points: what they found, other jobs read.
     clean: Vec<Job>,
     models: Vec<(ModelRequest, OnceCell<Model>)>,
+    /// The canaries that were planted last, and for which model, threat model and settings.
+    planted: RefCell<Option<(String, Planting)>>,
 }
 
 /// What computing a job gave.
@@ -100,7 +104,8 @@ impl<'a> Workshop<'a> {
             }
         }
         let clean = jobs.iter().filter(|job| job.work == Work::Clean).cloned().collect();
-        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models }
+        let planted = RefCell::default();
+        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models, planted }
     }
 
     /// Hands over what is loaded already.
@@ -187,6 +192,7 @@ impl<'a> Workshop<'a> {
                 let found = losses::try_others(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
                 computed.findings = found.findings();
             }
+            Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
                 let samples = landscape::samples(request, self.dataset(job)?, self.directory, &self.all(job)?)?;
@@ -199,6 +205,43 @@ impl<'a> Workshop<'a> {
         }
         computed.findings = seal(computed.findings, &job.hash()?);
         Ok(computed)
+    }
+
+    /// Runs an attack on planted adversarial examples, which are planted once per model and threat model.
+    fn canaries(
+        &self,
+        job: &Job,
+        request: &Request,
+        computed: &mut Computed,
+        progress: Progress,
+        stop: &AtomicBool,
+    ) -> Result<(), Unfinished> {
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let ground = Ground {
+            engine: self.engine.as_ref(),
+            plugins: self.plugins,
+            model: self.model(job)?,
+            dataset: self.dataset(job)?,
+            threat: &threat,
+            settings: job.settings,
+            stop,
+        };
+        let key = format!("{:?} {} {:?}", job.model, job.threat, job.settings);
+        let known = self.planted.borrow_mut().take().filter(|(of, _)| *of == key);
+        let planting = match known {
+            Some((_, planting)) => planting,
+            None => ground.plant()?,
+        };
+        computed.findings = match &planting {
+            Ok(planted) => ground.attack(planted, request, &mut |share| progress((100.0 * share) as usize, 100))?,
+            Err(why) => {
+                let mut none = Canary::none();
+                put_text(&mut none, "impossible", why.as_bytes());
+                none
+            }
+        };
+        self.planted.replace(Some((key, planting)));
+        Ok(())
     }
 
     /// The jobs that a job names in `after`, read from the run directory.

@@ -57,6 +57,8 @@ pub enum Work {
     Suggestions,
     /// What short attacks by other losses than cross-entropy find, on correct images (of the clean jobs in `after`).
     Losses,
+    /// Whether an attack finds a planted adversarial example.
+    Canary(Request),
     /// An attack: on all correct samples, or with `after` on those that none of these jobs broke.
     Attack(Request),
     /// A metric.
@@ -74,6 +76,7 @@ impl Work {
             Work::Clean => "clean".to_owned(),
             Work::Suggestions => "suggestions".to_owned(),
             Work::Losses => "losses".to_owned(),
+            Work::Canary(request) => format!("canary-{}", request.id.replace('/', ".")),
             Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
             Work::Landscape(request) => format!("landscape-{}", request.directions.name()),
         }
@@ -82,7 +85,7 @@ impl Work {
     /// The component that it runs.
     pub fn component(&self) -> Option<&Request> {
         match self {
-            Work::Attack(request) | Work::Metric(request) => Some(request),
+            Work::Attack(request) | Work::Metric(request) | Work::Canary(request) => Some(request),
             _ => None,
         }
     }

@@ -197,9 +197,10 @@ fn describe(stored: &Stored, model: usize, job: &Job) -> String {
         Work::Clean => "clean points".to_owned(),
         Work::Suggestions => "preprocessing".to_owned(),
         Work::Losses => format!("other losses under {}", job.threat),
-        Work::Attack(request) => {
+        Work::Attack(request) | Work::Canary(request) => {
             let label = manifest.attacks.iter().find(|c| c.request == *request).map_or(&request.id, |c| &c.label);
-            format!("{label} under {}", job.threat)
+            let planted = if matches!(job.work, Work::Canary(_)) { "canaries for " } else { "" };
+            format!("{planted}{label} under {}", job.threat)
         }
         Work::Metric(request) => {
             manifest.metrics.iter().find(|c| c.request == *request).map_or_else(|| request.id.clone(), |c| c.label.clone())
@@ -220,7 +221,7 @@ fn headlines(records: &[report::Record]) -> Vec<String> {
 }
 
 /// A time for people, in s, min or h.
-fn spell(time: Duration) -> String {
+pub(crate) fn spell(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds @ 120..=7199 => format!("{} min", seconds.div_ceil(60)),

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod compare;
 pub mod compute;
 pub mod directory;
+mod estimate;
 pub mod execute;
 pub mod flags;
 pub mod job;

@@ -65,6 +65,9 @@ pub struct Manifest {
     /// Claimed accuracies of every model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// Whether attacks are run on planted adversarial examples, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canaries: bool,
     /// How intervals are computed.
     pub intervals: String,
 }
@@ -195,6 +198,9 @@ pub struct Component {
     pub reads_grad: bool,
     /// Number of steps of its program; absent where it keeps its control flow to itself.
     pub program_steps: Option<u32>,
+    /// Number of restarts of its program, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_restarts: Option<u32>,
     /// The argument `alpha`, in pixel units: by convention the length of a step.
     pub step_length: Option<f64>,
     /// The plugin.

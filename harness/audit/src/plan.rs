@@ -7,6 +7,7 @@ use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
+use flatscape_measure::canary;
 use flatscape_measure::losses;
 use flatscape_measure::prepared::{Settings, check, of_host, undecoded};
 use flatscape_measure::request::{Request, Target};
@@ -49,6 +50,10 @@ pub struct Plan {
     pub requirements: Vec<String>,
     /// Claimed accuracies of every model.
     pub claims: Vec<Claim>,
+    /// Whether attacks are run on planted adversarial examples, too.
+    pub canaries: bool,
+    /// Attacks that a profile brought: one that serves none of the threat models makes rows `unsupported` and is no usage error.
+    pub of_profile: Vec<Request>,
 }
 
 /// A manifest, and what it was made from: the files that are open, so that they need not be read again.
@@ -82,6 +87,7 @@ impl Plan {
         let mut columns = Vec::new();
         let asked = Asked { plan: self, plugins, model: models.first().map(|(_, m)| m) };
         let attacks = asked.components(Kind::Attack, &self.attacks, &mut columns)?;
+        self.something_is_served(&attacks)?;
         let metrics = asked.components(Kind::Metric, &self.metrics, &mut columns)?;
         let manifest = Manifest {
             format: FORMAT,
@@ -108,9 +114,24 @@ impl Plan {
             only_landscapes: self.only_landscapes,
             requirements: self.requirements.clone(),
             claims: self.claims.clone(),
+            canaries: self.canaries,
             intervals: "rates: Clopper-Pearson 95 %; means: Student t 95 %".to_owned(),
         };
         Ok(Intaken { manifest, dataset, models, refused: refusals, columns })
+    }
+}
+
+impl Plan {
+    /// # Errors
+    /// `U125`: attacks were requested, and none serves any of the threat models.
+    fn something_is_served(&self, attacks: &[manifest::Component]) -> Result<(), Refusal> {
+        if attacks.is_empty() || attacks.iter().any(|attack| !attack.serves.is_empty()) {
+            return Ok(());
+        }
+        let threats: Vec<String> = self.threats.iter().map(ThreatModel::text).collect();
+        let what = format!("no attack of the profile serves {}", threats.join(" or "));
+        Err(Refusal::usage(125, what)
+            .help("name an attack that does; `flatscape plugins list` says which threat models each serves"))
     }
 }
 
@@ -135,6 +156,7 @@ struct Answer {
     /// The threat models that it serves, as written.
     serves: Vec<String>,
     program_steps: Option<u32>,
+    program_restarts: Option<u32>,
     reads_grad: bool,
 }
 
@@ -176,7 +198,7 @@ impl Asked<'_> {
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
-        let Answer { serves, program_steps, reads_grad } = self.served(component, request, columns)?;
+        let Answer { serves, program_steps, program_restarts, reads_grad } = self.served(component, request, columns)?;
         Ok(manifest::Component {
             serves,
             request: request.clone(),
@@ -187,6 +209,7 @@ impl Asked<'_> {
             minimal: kind == Kind::Attack && component.goal == Goal::Minimal,
             reads_grad,
             program_steps,
+            program_restarts,
             step_length: find("alpha"),
             plugin: PluginFacts {
                 id: component.plugin.id.clone(),
@@ -225,6 +248,7 @@ impl Asked<'_> {
                     let outputs = program.graph(Role::Emit).map(|g| g.outputs().to_vec()).unwrap_or_default();
                     columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
                     answer.program_steps = Some(program.steps);
+                    answer.program_restarts = Some(program.restarts).filter(|&restarts| restarts > 1);
                     let reads = |role: &Role| program.graph(*role).is_some_and(|g| g.input_named("grad").is_some());
                     answer.reads_grad = program.graph(Role::Objective).is_none() && Role::ALL.iter().any(reads);
                     answer.serves.push(threat.text());
@@ -235,7 +259,7 @@ impl Asked<'_> {
             }
         }
         match refusal {
-            Some(refusal) if answer.serves.is_empty() => Err(refusal),
+            Some(refusal) if answer.serves.is_empty() && !self.plan.of_profile.contains(request) => Err(refusal),
             _ => Ok(answer),
         }
     }
@@ -298,9 +322,24 @@ impl Planner<'_> {
             }
         }
         self.follow(model, jobs);
+        self.canaries(model, jobs)?;
         for metric in &self.manifest.metrics {
             let work = Work::Metric(metric.request.clone());
             jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), &self.first, r, Some(&metric.plugin))));
+        }
+        Ok(())
+    }
+
+    /// Jobs that run the attacks of the run on planted adversarial examples. An attack that keeps its control flow to itself has none.
+    fn canaries(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+        let programs = self.manifest.attacks.iter().filter(|attack| self.manifest.canaries && attack.program_steps.is_some());
+        for attack in programs {
+            for threat in self.threats_of(attack)? {
+                if canary::THREATS.contains(&ThreatModel::parse(&threat, true)?.norm.name) {
+                    let work = Work::Canary(attack.request.clone());
+                    jobs.push(self.job(model, work, &threat, (0, 0), Some(&attack.plugin)));
+                }
+            }
         }
         Ok(())
     }

@@ -14,17 +14,43 @@ pub struct Profile {
     threat: Option<&'static str>,
     /// The most images where the user does not state a number.
     images: Option<usize>,
+    /// Whether attacks are run on planted adversarial examples, too.
+    canaries: bool,
     attacks: &'static [&'static str],
     metrics: &'static [&'static str],
 }
 
+/// The profile of an audit that names neither a profile nor an attack nor a metric.
+pub const DEFAULT: &str = "audit";
+
 /// The profiles, in the order of the help.
 pub const PROFILES: &[Profile] = &[
+    Profile {
+        name: "audit",
+        summary: "the default, on 1,000 images at most: PGD by two losses, the attacks of standard, the nearest example, random \
+                  points, planted adversarial examples, log-likelihood and mass score",
+        threat: None,
+        images: Some(1000),
+        canaries: true,
+        attacks: &[
+            "pgd",
+            "pgd:loss=margin,on=survivors",
+            "apgd-ce:compat=true,on=survivors",
+            "apgd-t:compat=true,on=survivors",
+            "fab-t:on=survivors",
+            "square:compat=true,on=survivors",
+            "fmn",
+            "noise:on=survivors",
+            "random-search:on=survivors",
+        ],
+        metrics: &["logp", "ams"],
+    },
     Profile {
         name: "quick",
         summary: "a first look at 1,000 images at most: FGSM, PGD-10, log-likelihood and mass score",
         threat: None,
         images: Some(1000),
+        canaries: false,
         attacks: &["fgsm", "pgd:steps=10"],
         metrics: &["logp", "ams"],
     },
@@ -33,6 +59,7 @@ pub const PROFILES: &[Profile] = &[
         summary: "AutoAttack: APGD-CE, then APGD-T, FAB-T and Square (linf, l2), each on what is left",
         threat: None,
         images: None,
+        canaries: false,
         attacks: &[
             "apgd-ce:compat=true",
             "apgd-t:compat=true,on=survivors",
@@ -46,6 +73,7 @@ pub const PROFILES: &[Profile] = &[
         summary: "AutoAttack, version plus: APGD-CE, APGD-DLR and FAB with 5 starts, Square, APGD-T, FAB-T (linf, l2), each on what is left",
         threat: None,
         images: None,
+        canaries: false,
         attacks: &[
             "apgd-ce:restarts=5,compat=true",
             "apgd-dlr:restarts=5,compat=true,on=survivors",
@@ -61,6 +89,7 @@ pub const PROFILES: &[Profile] = &[
         summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
         threat: Some("linf:8/255"),
         images: None,
+        canaries: false,
         attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -69,12 +98,18 @@ pub const PROFILES: &[Profile] = &[
         summary: "Lin et al. 2020, table 2: PGD with eps 25/255, 10 steps of 6.25/255; Φ",
         threat: Some("linf:25/255"),
         images: None,
+        canaries: false,
         attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],
         metrics: &["phi", "ams", "logp"],
     },
 ];
 
 impl Profile {
+    /// Whether attacks are run on planted adversarial examples, too.
+    pub fn plants(&self) -> bool {
+        self.canaries
+    }
+
     /// Its attacks.
     pub fn attacks(&self) -> Result<Vec<Request>, Refusal> {
         self.attacks.iter().map(|text| Request::parse(text)).collect()

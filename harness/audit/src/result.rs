@@ -1,5 +1,6 @@
 //! The result of a job as a file: findings that name their job, and the check that findings fit the job they are taken for.
 
+use flatscape_measure::canary::Canary;
 use flatscape_measure::columns::{WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::Findings;
 use flatscape_measure::losses::Losses;
@@ -44,6 +45,7 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
     match job.work {
         Work::Certificate => json::<Certificate>(&findings, "certificate")?,
         Work::Suggestions => json::<Vec<String>>(&findings, "suggestions")?,
+        Work::Canary(_) => Canary::read(&findings).map(|_| ()).map_err(|e| e.to_string())?,
         Work::Losses => Losses::read(&findings).map(|_| ()).map_err(|e| e.to_string())?,
         _ => {}
     }

@@ -13,7 +13,10 @@ use crate::rows::Part;
 /// A column of the findings is missing.
 pub fn violations(part: &Part) -> Result<Option<Refusal>, FindingsError> {
     let Some(component) = part.component.filter(|_| part.findings.tensor("id").is_some()) else { return Ok(None) };
-    let attack = matches!(part.work, Work::Attack(_));
+    let attack = match part.work {
+        Work::Canary(_) => return Ok(None),
+        work => matches!(work, Work::Attack(_)),
+    };
     let bad = if attack { part.rejected()?.into_iter().map(|count| count > 0).collect() } else { without_number(part)? };
     let (count, of) = (bad.iter().filter(|&&b| b).count(), bad.len());
     if count == 0 {

@@ -55,6 +55,8 @@ columns! {
     BROKEN_BY_MARGIN: bool = "broken_by_margin", "The same by the margin.";
     BROKEN_UNBOUNDED: bool = "broken_unbounded", "The same by cross-entropy of what goes into the last operator, where that bounds the scores.";
 
+    CANARY: u8 = "canary", "Code of [`crate::canary::Canary`]: what became of the canary near the image. Of canary jobs alone.";
+
     /// Columns of other precisions are there for files in half precision: `float32_…` where the file itself judges and the graph is
     /// a float32 copy of it, `rounded_…` where what rounding does could be computed.
     FLOAT32_PREDICTION: i64 = "float32_prediction", "The class that the float32 copy of the file predicts for the image alone; -1 where its scores are undefined. Of clean jobs alone.";

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod attack;
+pub mod canary;
 pub mod columns;
 pub mod dry_run;
 mod error;
@@ -28,6 +29,7 @@ pub mod losses;
 mod measures;
 pub mod metric;
 pub mod oracle;
+pub mod pace;
 pub mod prepared;
 pub mod request;
 pub mod stage;

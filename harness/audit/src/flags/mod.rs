@@ -2,6 +2,8 @@
 //! row of [`HAZARDS`], which brings its doubt with it; [`doubts`] lists both.
 
 mod batch_dependent;
+pub(crate) mod canary_inconclusive;
+pub(crate) mod canary_missed;
 mod chance_accuracy;
 mod claimed_clean;
 mod claimed_robust;
@@ -61,6 +63,8 @@ pub const FLAGS: &[Flag] = &[
     nan_in_ball::FLAG,
     loss_underflow::FLAG,
     losses_differ::FLAG,
+    canary_missed::FLAG,
+    canary_inconclusive::FLAG,
     zero_gradients::FLAG,
     single_step_stronger::FLAG,
     surrogate_gradient::FLAG,
@@ -149,6 +153,8 @@ pub struct Evidence<'a> {
     pub correct: u64,
     /// The attacks that have finished.
     pub attacks: Vec<AttackEvidence>,
+    /// What became of planted adversarial examples, where there were to be any.
+    pub canaries: Option<Canaries>,
     /// Samples that are right and that none of them broke.
     pub standing: u64,
     /// Claimed accuracies.
@@ -183,6 +189,21 @@ impl Evidence<'_> {
     pub fn is_grave(&self, doubt: &Doubt) -> bool {
         doubt.unreliable && !self.hazards.iter().any(|h| h.code == doubt.code && h.answered)
     }
+}
+
+/// What became of planted adversarial examples, all attacks under a threat model together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Canaries {
+    /// Those that random points do not find.
+    pub planted: u64,
+    /// Of these, found by an attack.
+    pub found: u64,
+    /// Those that random points find.
+    pub easy: u64,
+    /// Images near which none could be planted.
+    pub failed: u64,
+    /// Why there are none at all, as a clause.
+    pub impossible: Option<String>,
 }
 
 /// A short attack by another loss against all attacks under a threat model, on the same correct images.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flatscape_intake::model::{JudgedBy, TOLERANCE};
+use flatscape_measure::canary::Canary;
 use flatscape_measure::columns::{
     ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE, CLEAN_MARGIN, Column, FLOAT32_DISTANCE, FLOAT32_MARGIN, FLOAT32_PREDICTION, ID,
     LABEL, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
@@ -15,9 +16,10 @@ use flatscape_report::Doubt;
 use super::attack::{Seen, seen};
 use super::union::standing;
 use super::{Part, Rows, Summary};
-use crate::flags::{AttackEvidence, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions};
+use crate::flags::{AttackEvidence, Canaries, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
+use crate::result::text;
 
 /// Codes of the justified doubts by threat model as written; without a threat those about the model itself.
 pub(super) type Doubts = BTreeMap<String, Vec<String>>;
@@ -70,10 +72,38 @@ impl Rows<'_> {
             case.standing = standing(&keys, &found, Seen::headline);
             if !case.attacks.is_empty() {
                 case.losses = self.losses(facts)?;
+                case.canaries = self.canaries(facts)?;
                 cases.push((facts.written.clone(), case));
             }
         }
         Ok(self.judged(&cases, summary))
+    }
+
+    /// What became of planted adversarial examples under a threat model, once all jobs about them have ended.
+    fn canaries(&self, threat: &ThreatFacts) -> Result<Option<Canaries>, FindingsError> {
+        let about = |part: &&Part| matches!(part.work, Work::Canary(_)) && part.threat.text() == threat.written;
+        let parts: Vec<&Part> = self.parts.iter().filter(about).collect();
+        if parts.is_empty() || parts.iter().any(|part| part.open > 0) {
+            return Ok(None);
+        }
+        let mut all = Canaries::default();
+        let mut best: BTreeMap<i64, Canary> = BTreeMap::new();
+        for part in parts.iter().filter(|part| part.findings.tensor("id").is_some()) {
+            if let Ok(why) = text(&part.findings, "impossible") {
+                all.impossible = Some(why);
+            }
+            for (id, canary) in Canary::read(&part.findings)? {
+                let known = best.entry(id).or_insert(canary);
+                if canary == Canary::Found {
+                    *known = canary;
+                }
+            }
+        }
+        let count = |wanted: Canary| best.values().filter(|canary| **canary == wanted).count() as u64;
+        all.found = count(Canary::Found);
+        all.planted = all.found + count(Canary::Missed);
+        (all.easy, all.failed) = (count(Canary::Easy), count(Canary::Unplanted));
+        Ok(Some(all))
     }
 
     /// How the attacks under a threat model stand against the short attacks by other losses, where those were tried.

@@ -2,6 +2,7 @@
 //! same directory gives the same rows.
 
 mod attack;
+mod canary;
 mod certificate;
 mod clean;
 mod doubts;
@@ -58,6 +59,7 @@ pub const METRICS: &[&str] = &[
     "nan_in_ball",
     "coverage",
     "distance_median",
+    "canary_found",
     "gradient_certificate",
 ];
 
@@ -147,6 +149,7 @@ impl<'a> Rows<'a> {
         match &part.work {
             Work::Clean => self.clean(part, doubts, summary),
             Work::Attack(_) => self.attack(part, doubts, summary),
+            Work::Canary(_) => self.canary(part, doubts, summary),
             Work::Metric(request) => self.metric(part, request, summary),
             _ => Ok(()),
         }

@@ -60,7 +60,7 @@ impl<'a> Part<'a> {
         let work = &jobs[0].work;
         let manifest = &stored.manifest;
         let component = match work {
-            Work::Attack(request) => manifest.attacks.iter().find(|c| c.request == *request),
+            Work::Attack(request) | Work::Canary(request) => manifest.attacks.iter().find(|c| c.request == *request),
             Work::Metric(request) => manifest.metrics.iter().find(|c| c.request == *request),
             _ => None,
         };

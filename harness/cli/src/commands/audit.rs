@@ -8,7 +8,7 @@ use flatscape_audit::audit::{Execution, run};
 use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
-use flatscape_audit::profiles;
+use flatscape_audit::profiles::{self, Profile};
 use flatscape_audit::requirement::Requirement;
 use flatscape_intake::card::Preprocessing;
 use flatscape_intake::data::classes::By;
@@ -85,6 +85,9 @@ pub struct Audit {
     /// Worker processes that compute the jobs; 1 computes in this process, 0 waits for workers that run elsewhere
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1024))]
     jobs: u32,
+    /// Run the attacks on planted adversarial examples, too, under linf, l2 and l1; the profile audit does so by itself
+    #[arg(long)]
+    canaries: bool,
     /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
@@ -135,7 +138,7 @@ impl Audit {
     fn plan(&self) -> Result<Plan, Failure> {
         let mut data = self.data.request()?;
         let intake = Intake { gradients: self.given()?, ..intake(&self.intake)? };
-        let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some("quick"));
+        let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some(profiles::DEFAULT));
         let profile = named.map(profiles::profile).transpose()?;
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
@@ -145,9 +148,11 @@ impl Audit {
             .map(|t| ThreatModel::parse_all(t, self.eps_is_large_on_purpose))
             .collect::<Result<Vec<_>, _>>()?
             .concat();
+        let mut of_profile = Vec::new();
         if let Some(profile) = profile {
             data = profile.of_data(data);
-            attacks.extend(profile.attacks()?);
+            of_profile = profile.attacks()?;
+            attacks.extend(of_profile.iter().cloned());
             metrics.extend(profile.metrics()?);
             if threats.is_empty() {
                 threats.extend(profile.threat()?);
@@ -175,6 +180,8 @@ impl Audit {
             options,
             requirements: self.requirements.iter().map(Requirement::text).collect(),
             claims: self.claims()?,
+            canaries: self.canaries || profile.is_some_and(Profile::plants),
+            of_profile,
         })
     }
 }

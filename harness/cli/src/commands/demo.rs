@@ -49,6 +49,8 @@ impl Demo {
             options: serde_json::Value::Null,
             requirements: Vec::new(),
             claims: Vec::new(),
+            canaries: false,
+            of_profile: Vec::new(),
         };
         let wanted = Wanted { out: self.out.unwrap_or_else(fresh), resume: false, requirements: Vec::new(), json: false };
         finish(&plan, &wanted, &options, &PluginOptions::default(), &engine, &plugins)

@@ -86,6 +86,8 @@ impl Landscape {
             options: json!({ "intake": intake, "threads": self.engine.threads }),
             requirements: Vec::new(),
             claims: Vec::new(),
+            canaries: false,
+            of_profile: Vec::new(),
         };
         let (engine, plugins) = (self.engine.open()?, self.plugins.load()?);
         let interruption = Interruption::listen();

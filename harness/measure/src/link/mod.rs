@@ -10,7 +10,7 @@ mod scope;
 mod tests;
 mod training;
 
-use flatscape_graph::{Builder, Graph};
+use flatscape_graph::{Builder, Graph, ValueId};
 
 use crate::threats::ThreatModel;
 use scope::Scope;
@@ -18,6 +18,12 @@ use scope::Scope;
 pub use functions::FUNCTIONS;
 pub use quantities::{QUANTITIES, Quantity};
 pub use training::{Costed, WEIGHT};
+
+/// The input of the last linear layer of a model, the number of its features, and the number of classes. The error is a clause.
+pub(crate) fn head_of(model: &Graph) -> Result<(ValueId, usize, usize), String> {
+    let head = head::Head::of(model)?;
+    Ok((head.input, head.width(), head.weight.shape()[0]))
+}
 
 /// What a program is linked against.
 #[derive(Clone, Copy)]

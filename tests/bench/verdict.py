@@ -1,0 +1,154 @@
+"""Measures the time to a verdict and compares verdicts: `flatscape audit --profile standard` against AutoAttack's own code on the same files.
+
+    python tests/bench/verdict.py --autoattack DIR --shared DIR [--out FILE.md] [--cases NAME …] [-n 1000]
+
+`--autoattack` is a checkout of https://github.com/fra31/auto-attack (it is on no registry); `--shared` a folder with `models/`,
+`mnist/`, `fashion-mnist/` and `cifar10/` as the tests read them. Both contenders judge the same first images with the same number of
+threads, one after the other; a time is that of the whole work: for this project the process from its start to its report (with
+certificate, clean points and the trial of other losses), for the reference the evaluation without the import of PyTorch. Every image on
+which the two differ is listed.
+"""
+
+import argparse
+import csv
+import datetime
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent.parent
+PLAIN = ([0.0], [1.0])
+OVAL = ([0.485, 0.456, 0.406], [0.225] * 3)
+CIFAR_2B = ([0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616])
+SRI = ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+# name: file, data, radius at which about half of the images are broken, mean and std, the ratio that is aimed at
+CASES = {
+    "netkit_fashion_cnn": ("netkit_fashion_cnn.onnx", "fashion-mnist", "0.015", PLAIN, 3.0),
+    "netkit_mnist_cnn": ("netkit_mnist_cnn.onnx", "mnist", "0.08", PLAIN, 3.0),
+    "netkit_fashion_mlp": ("netkit_fashion_mlp.onnx", "fashion-mnist", "0.02", PLAIN, None),
+    "mnistfc_256x2": ("mnistfc_256x2.onnx", "mnist", "0.04", PLAIN, None),
+    "cifar_base_kw": ("cifar_base_kw.onnx", "cifar10", "3/255", OVAL, None),
+    "resnet_2b": ("resnet_2b.onnx", "cifar10", "4/255", CIFAR_2B, 1.3),
+    "sri_resnet_a": ("sri_resnet_a.onnx", "cifar10", "3/255", SRI, 1.3),
+}
+
+
+def main():
+    options = options_from_command_line()
+    rows = []
+    for name in options.cases:
+        rows.append(case(name, options))
+        report = render(options, rows)
+        if options.out:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            options.out.write_text(report)
+    print(report)
+
+
+def options_from_command_line():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--autoattack", type=Path, required=True)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--program", type=Path, default=ROOT / "target" / "release" / "flatscape")
+    parser.add_argument("--ort-lib", help="the library of ONNX Runtime; without it the one that the program finds")
+    parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("-n", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+def case(name, options):
+    file, data, eps, (mean, std), aim = CASES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        images, labels, source = dataset(options.shared, data, options.n, folder)
+        model = options.shared / "models" / file
+        seconds, ours, clean = audit(options, model, source, len(labels), eps, mean, std, folder / "run")
+        theirs = reference(options, model, images, labels, eps, mean, std, folder)
+    robust = np.array(theirs["robust"])
+    row = {
+        "name": name, "n": len(labels), "eps": eps, "aim": aim, "ours_s": seconds, "reference_s": theirs["seconds"], "versions": theirs["versions"],
+        "clean": (clean.mean(), np.mean(theirs["clean"])), "ours": ours.mean(), "reference": robust.mean(),
+        "only_ours_breaks": np.flatnonzero(~ours & robust).tolist(), "only_reference_breaks": np.flatnonzero(ours & ~robust).tolist(),
+    }
+    print(json.dumps({key: str(value) for key, value in row.items()}), file=sys.stderr, flush=True)
+    return row
+
+
+def dataset(shared, data, n, folder):
+    """Images float32 [n,C,H,W] in [0,1], labels, and what `--data` takes: the first n test images; for CIFAR-10 those stored without loss."""
+    if data == "cifar10":
+        rows = np.fromfile(shared / "cifar10" / "test_lossless_890.bin", np.uint8).reshape(-1, 3073)[:n]
+        images, labels = rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+        source = folder / "images.npz"
+        np.savez(source, x=images, y=labels.astype(np.int64))
+    else:
+        read = lambda kind, skip: np.frombuffer(gzip.open(shared / data / f"t10k-{kind}-ubyte.gz").read(), np.uint8, offset=skip)
+        images, labels = read("images-idx3", 16).reshape(-1, 1, 28, 28)[:n], read("labels-idx1", 8)[:n]
+        source = shared / data
+    return (images / np.float32(255)).astype(np.float32), labels.astype(np.int64), source
+
+
+def audit(options, model, source, n, eps, mean, std, run):
+    command = [options.program, "audit", model, "--data", source, "-n", n, "--threat", f"linf:{eps}", "--profile", "standard", "--engine", "ort"]
+    command += ["--threads", options.threads, "--landscapes", 0, "--out", run]
+    command += ["--ort-lib", options.ort_lib] if options.ort_lib else []
+    if (mean, std) != PLAIN:
+        command += ["--mean", ",".join(map(str, mean)), "--std", ",".join(map(str, std))]
+    start = time.perf_counter()
+    ended = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if ended.returncode not in (0, 9):
+        raise SystemExit(f"the audit ended with {ended.returncode}: {ended.stderr[-2000:]}")
+    rows = sorted(csv.DictReader((run / "samples.csv").open()), key=lambda row: int(row["id"]))
+    outcomes = [key for key in rows[0] if key.endswith(".outcome")]
+    clean = np.array([row["label"] == row["prediction"] for row in rows])
+    broken = np.array([any(row[key] in ("broken", "nan-in-ball") for key in outcomes) for row in rows])
+    return seconds, clean & ~broken, clean
+
+
+def reference(options, model, images, labels, eps, mean, std, folder):
+    np.save(folder / "x.npy", images)
+    np.save(folder / "y.npy", labels)
+    top, _, bottom = eps.partition("/")
+    request = {
+        "autoattack": str(options.autoattack), "model": str(model), "images": str(folder / "x.npy"), "labels": str(folder / "y.npy"),
+        "mean": mean, "std": std, "eps": float(top) / float(bottom or 1), "threads": options.threads, "batch": 250,
+    }
+    (folder / "request.json").write_text(json.dumps(request))
+    subprocess.run([sys.executable, FOLDER / "verdict_peer.py", folder / "request.json", folder / "answer.json"], check=True, stdout=sys.stderr)
+    return json.loads((folder / "answer.json").read_text())
+
+
+def render(options, rows):
+    listed = lambda ids: ", ".join(map(str, ids)) or "none"
+    lines = [
+        "# Time to a verdict: the profile `standard` against AutoAttack", "",
+        "    python tests/bench/verdict.py --autoattack DIR --shared DIR", "",
+        f"{datetime.date.today().isoformat()}; {os.cpu_count()} cores, {options.threads} threads each; {rows[0]['versions']}, AutoAttack's code of the checkout.",
+        "One run per contender and model, one after the other.", "",
+        "| model | images | eps | clean, ours and reference | robust, ours | robust, reference | difference, points | ours, s | reference, s | ratio | aim |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        ratio = f"{row['reference_s'] / row['ours_s']:.2f}×"
+        difference = f"{100 * (row['ours'] - row['reference']):+.2f}"
+        aim = f"{row['aim']}×" if row["aim"] else ""
+        clean = "{:.4f}, {:.4f}".format(*row["clean"])
+        lines.append(f"| {row['name']} | {row['n']} | {row['eps']} | {clean} | {row['ours']:.4f} | {row['reference']:.4f} | {difference} | {row['ours_s']:.1f} | {row['reference_s']:.1f} | {ratio} | {aim} |")
+    lines += ["", "Images on which the two differ, by their place in the data:", ""]
+    lines += [f"- {row['name']}: broken by this project alone: {listed(row['only_ours_breaks'])}; by the reference alone: {listed(row['only_reference_breaks'])}." for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
