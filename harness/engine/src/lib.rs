@@ -5,6 +5,7 @@
 
 mod buffer;
 mod contained;
+mod correlation;
 mod engine;
 mod error;
 mod library;

@@ -1,6 +1,7 @@
 //! Forms of operators that are fast on an engine. Every lowering keeps the meaning of the graph; which one is used is decided by
 //! what the graph contains (operators, constants, extents), never by names.
 
+mod correlations;
 mod flipped;
 mod gates;
 mod phases;
@@ -18,7 +19,8 @@ pub(crate) const DOMAIN: &str = "flatscape.engine";
 pub(crate) const POOL_GRADIENT: &str = "PoolGradient";
 /// `Interleave(a, b, c, d)`, attribute `extent`: four phases of an image.
 pub(crate) const INTERLEAVE: &str = "Interleave";
-
+/// `Correlation(x, ȳ)`, attributes of the convolution.
+pub(crate) const CORRELATION: &str = "Correlation";
 /// `Gate(x, v)`: v where x is positive, else 0.
 pub(crate) const GATE: &str = "Gate";
 
@@ -46,16 +48,23 @@ pub const LOWERINGS: &[Lowering] = &[
     Lowering {
         name: "flipped",
         engines: &["ort", "cuda"],
-        summary: "ConvTranspose, stride 1, constant kernel, 16 channels or more on both sides: Conv with kernels flipped and swapped",
+        summary: "ConvTranspose, stride 1, 16 channels or more on both sides: Conv with kernels flipped and swapped",
         evidence: "7 % of a gradient step of a ResNet-18 and 9 % of the 64-64-128-128 net at batch 16",
         apply: flipped::apply,
     },
     Lowering {
         name: "phases",
         engines: &["ort", "cuda"],
-        summary: "ConvTranspose, stride 2, constant kernel, 16 channels or more on both sides: four small Convs, interleaved",
+        summary: "ConvTranspose, stride 2, 16 channels or more on both sides: four small Convs, interleaved",
         evidence: "1.5 to 2 % of a gradient step of a ResNet-18, which has three such layers",
         apply: phases::apply,
+    },
+    Lowering {
+        name: "correlations",
+        engines: &["ort"],
+        summary: "the gradient of Conv by its kernel (a Conv by ȳ, batch and channels exchanged): one operator of our own",
+        evidence: "EVIDENCE",
+        apply: correlations::apply,
     },
     Lowering {
         name: "pools",

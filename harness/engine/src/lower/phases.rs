@@ -104,7 +104,7 @@ fn one_phase(graph: &mut Graph, t: &Transposed, phase: [i64; 2]) -> Option<Optio
     let taps: Vec<Vec<i64>> = reached.iter().map(|r| r.taps.clone()).collect();
     let numbers = |f: fn(&Reached) -> i64| reached.iter().map(f).collect::<Vec<i64>>();
     let (begins, ends, dilations) = (numbers(|r| r.begin), numbers(|r| r.end), numbers(|r| r.dilation));
-    let kernel = t.flipped(&taps)?;
+    let kernel = t.flipped(graph, &taps)?;
     let plain = Plain { begins, ends, strides: vec![1; 2], dilations, group: t.group };
     Some(Some(plain.append(graph, t.ct, kernel)))
 }

@@ -1,6 +1,6 @@
 //! Every lowering against the graph before it, on every engine that is there, over strides, dilations, groups, pads and leftovers.
 
-use flatscape_graph::{Attribute, Attributes, Builder, DType, Graph, Tensor, ValueType};
+use flatscape_graph::{Attribute, Attributes, Builder, DType, Expr, Graph, Tensor, ValueType};
 
 use super::*;
 use crate::tests::{batch, engines, noise, run};
@@ -58,8 +58,15 @@ const PLAIN: Case = Case {
 };
 
 impl Case {
-    fn append<'b>(&self, b: &'b Builder, ct: flatscape_graph::Expr<'b>, seed: u64) -> flatscape_graph::Expr<'b> {
-        let w = b.constant(noise(&[self.from, self.to / self.group, self.kernel[0], self.kernel[1]], seed));
+    fn weights(&self, seed: u64) -> Tensor {
+        noise(&[self.from, self.to / self.group, self.kernel[0], self.kernel[1]], seed)
+    }
+
+    fn append<'b>(&self, b: &'b Builder, ct: Expr<'b>, seed: u64) -> Expr<'b> {
+        self.append_to(b, ct, b.constant(self.weights(seed)))
+    }
+
+    fn append_to<'b>(&self, b: &'b Builder, ct: Expr<'b>, w: Expr<'b>) -> Expr<'b> {
         let attributes = Attributes::none()
             .with("strides", self.stride)
             .with("dilations", self.dilation)
@@ -76,6 +83,15 @@ impl Case {
         b.into_graph()
     }
 
+    /// As a training has it: the kernel is an input.
+    fn with_kernel_as_input(&self) -> Graph {
+        let b = Builder::new(Graph::new("training"));
+        let ct = b.input("ct", batch(&[self.from, self.extent[0], self.extent[1]]));
+        let w = b.input("w", ValueType::fixed(DType::F32, self.weights(7).shape()));
+        b.output("x", self.append_to(&b, ct, w));
+        b.into_graph()
+    }
+
     fn input(&self, rows: usize) -> Tensor {
         noise(&[rows, self.from, self.extent[0], self.extent[1]], 3)
     }
@@ -88,6 +104,14 @@ fn lowers(name: &str, cases: &[Case]) {
             let after = apply(name, &before, engine.name());
             assert!(!ops(&after).contains(&"ConvTranspose".to_owned()), "{case:?} stays: {:?}", ops(&after));
             agree(&*engine, &before, &after, &[case.input(3)], &format!("{name} {case:?}"));
+            let before = case.with_kernel_as_input();
+            let after = apply(name, &before, engine.name());
+            assert!(
+                !ops(&after).contains(&"ConvTranspose".to_owned()),
+                "{case:?} with a kernel as input stays: {:?}",
+                ops(&after)
+            );
+            agree(&*engine, &before, &after, &[case.input(3), case.weights(7)], &format!("{name}, kernel as input, {case:?}"));
         }
     }
 }
@@ -168,15 +192,96 @@ fn a_gradient_that_is_read_twice_is_not_merged_away() {
 }
 
 #[test]
-fn narrow_layers_and_kernels_that_are_computed_stay() {
+fn narrow_layers_stay_whether_their_kernel_is_constant_or_not() {
     let narrow = Case { from: 6, to: 1, ..PLAIN };
-    let lowered = lower(&narrow.graph(), "ort");
-    assert_eq!(ops(&lowered), ["ConvTranspose"]);
-    let b = Builder::new(Graph::new("training"));
-    let ct = b.input("ct", batch(&[16, 6, 7]));
-    let w = b.input("w", ValueType::fixed(DType::F32, &[16, 16, 3, 3]));
-    b.output("x", b.op("ConvTranspose", &[ct, w], Attributes::none()));
-    assert_eq!(ops(&lower(&b.into_graph(), "ort")), ["ConvTranspose"]);
+    for graph in [narrow.graph(), narrow.with_kernel_as_input()] {
+        assert_eq!(ops(&lower(&graph, "ort")), ["ConvTranspose"]);
+    }
+}
+
+/// The gradient of a convolution by its kernel as the rule writes it: x and ȳ with batch and channels exchanged, stride and dilation
+/// exchanged, the first taps, exchanged back.
+fn correlation(case: &Case) -> Graph {
+    let b = Builder::new(Graph::new("correlation"));
+    let x = b.input("x", batch(&[case.from, case.extent[0], case.extent[1]]));
+    let [p, q] = case.steps();
+    let ct = b.input("ct", batch(&[case.to, p, q]));
+    let attributes =
+        Attributes::none().with("strides", case.dilation).with("dilations", case.stride).with("pads", case.pads).with("group", 1);
+    let whole = b.op("Conv", &[x.transpose(&[1, 0, 2, 3]), ct.transpose(&[1, 0, 2, 3])], attributes);
+    let ends = case.kernel.map(|k| k as i64);
+    let taps = if case.stride == [1, 1] { whole } else { whole.slice(&[0, 0], &ends, &[2, 3], &[1, 1]) };
+    b.output("w", taps.transpose(&[1, 0, 2, 3]));
+    b.into_graph()
+}
+
+impl Case {
+    /// Extents of the result where `extent` is that of the input of a convolution.
+    fn steps(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let reach = self.dilation[axis] * (self.kernel[axis] as i64 - 1);
+            let padded = self.extent[axis] as i64 + self.pads[axis] + self.pads[axis + 2];
+            ((padded - reach - 1) / self.stride[axis] + 1) as usize
+        })
+    }
+}
+
+#[test]
+fn gradients_by_a_kernel_are_correlations() {
+    let cases = [
+        PLAIN,
+        Case { from: 1, to: 6, kernel: [5, 5], extent: [28, 28], pads: [2; 4], ..PLAIN },
+        Case { from: 6, to: 16, kernel: [5, 5], extent: [14, 14], pads: [0; 4], ..PLAIN },
+        Case { stride: [2, 2], ..PLAIN },
+        Case { stride: [2, 2], kernel: [1, 1], pads: [0; 4], ..PLAIN },
+        Case { stride: [2, 3], kernel: [3, 2], extent: [11, 13], pads: [1, 0, 2, 1], dilation: [2, 1], ..PLAIN },
+        Case { from: 33, to: 70, kernel: [3, 1], pads: [1, 0, 1, 0], ..PLAIN },
+    ];
+    for case in cases {
+        let before = correlation(&case);
+        let after = apply("correlations", &before, "ort");
+        assert_eq!(ops(&after), [CORRELATION], "{case:?}");
+        let shape = |graph: &Graph| graph.shape(graph.outputs()[0].value).map(<[_]>::to_vec);
+        assert_eq!(shape(&before), shape(&after), "{case:?}");
+        // tract has no such operator
+        for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+            for rows in [1, 9] {
+                let [p, q] = case.steps();
+                let ct = noise(&[rows, case.to, p, q], 5);
+                agree(&**engine, &before, &after, &[case.input(rows), ct], &format!("correlations, {rows} rows, {case:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn correlations_of_another_kind_stay() {
+    let stays = |graph: &Graph| assert_eq!(ops(&apply("correlations", graph, "ort")), ops(graph));
+    // taps that reach further than the cotangent is wide: most products would be with zeros
+    stays(&correlation(&Case { extent: [5, 5], kernel: [5, 5], pads: [0; 4], ..PLAIN }));
+    let another = |formula: &dyn for<'b> Fn(&'b Builder, Expr<'b>, Expr<'b>) -> Expr<'b>, dtype: DType| {
+        let b = Builder::new(Graph::new("another"));
+        let x = b.input("x", ValueType { dtype: Some(dtype), ..batch(&[4, 6, 6]) });
+        let ct = b.input("ct", ValueType { dtype: Some(dtype), ..batch(&[4, 6, 6]) });
+        b.output("w", formula(&b, x, ct));
+        b.into_graph()
+    };
+    let conv = |pads: [i64; 4]| Attributes::none().with("pads", pads);
+    // only one of the operands is exchanged; the result is not; float64
+    stays(&another(
+        &|b, x, ct| b.op("Conv", &[x, ct.transpose(&[1, 0, 2, 3])], conv([1; 4])).transpose(&[1, 0, 2, 3]),
+        DType::F32,
+    ));
+    stays(&another(
+        &|b, x, ct| b.op("Conv", &[x.transpose(&[1, 0, 2, 3]), ct.transpose(&[1, 0, 2, 3])], conv([1; 4])),
+        DType::F32,
+    ));
+    stays(&another(
+        &|b, x, ct| {
+            b.op("Conv", &[x.transpose(&[1, 0, 2, 3]), ct.transpose(&[1, 0, 2, 3])], conv([1; 4])).transpose(&[1, 0, 2, 3])
+        },
+        DType::F64,
+    ));
 }
 
 /// The gradient of MaxPool as the rule writes it.

@@ -1,10 +1,11 @@
-//! A `ConvTranspose` with a constant kernel, read into numbers: what every lowering of convolution gradients starts from.
+//! A `ConvTranspose`, read into numbers: what every lowering of convolution gradients starts from. Its kernel is a constant, or, in
+//! training, a value that the graph computes or is given.
 //!
 //! `x̄[c, i] = Σ ȳ[m, o] · W[m, c, t]` over all o, t with `s·o + d·t − p = i`, per spatial axis.
 
 use std::sync::Arc;
 
-use flatscape_graph::{Attributes, Dim, Element, Graph, Node, Tensor, ValueId};
+use flatscape_graph::{Attributes, DType, Dim, Element, Graph, Node, Tensor, ValueId};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// One `ConvTranspose(ȳ, W)` without bias, all spatial extents known.
@@ -12,8 +13,12 @@ use ndarray::{ArrayD, Axis, IxDyn};
 pub(super) struct Transposed {
     /// ȳ, in the graph that is being written.
     pub ct: ValueId,
-    /// W [M, C/g, k…].
-    pub kernel: Arc<Tensor>,
+    /// W [M, C/g, k…], in the same graph.
+    kernel: ValueId,
+    /// Its elements, where it is a constant.
+    elements: Option<Arc<Tensor>>,
+    /// Its extents.
+    extents: Vec<usize>,
     pub group: usize,
     /// One for each spatial axis.
     pub axes: Vec<AxisOf>,
@@ -40,18 +45,18 @@ impl Transposed {
         if &*node.op != "ConvTranspose" || !node.domain.is_empty() || inputs.get(2).copied().flatten().is_some() {
             return None;
         }
-        let (ct, weight) = (inputs.first().copied()??, inputs.get(1).copied()??);
-        let kernel = new.constant(weight)?.clone();
+        let (ct, kernel) = (inputs.first().copied()??, inputs.get(1).copied()??);
+        let shape: Vec<usize> = new.shape(kernel)?.iter().map(Dim::fixed).collect::<Option<_>>()?;
         let a = &node.attributes;
         if a.get("output_shape").is_some()
             || !matches!(a.string("auto_pad", "NOTSET"), "NOTSET" | "")
-            || !kernel.dtype().is_float()
+            || !matches!(new.dtype(kernel), Some(DType::F32 | DType::F64))
         {
             return None;
         }
         let extents: Vec<i64> = new.shape(ct)?.iter().skip(2).map(|d| d.fixed().map(|n| n as i64)).collect::<Option<_>>()?;
         let rank = extents.len();
-        if kernel.shape().len() != rank + 2 || rank == 0 {
+        if shape.len() != rank + 2 || rank == 0 {
             return None;
         }
         let list = |name: &str, default: i64, length: usize| {
@@ -62,35 +67,68 @@ impl Transposed {
         let (pads, extra) = (list("pads", 0, 2 * rank)?, list("output_padding", 0, rank)?);
         let axes: Vec<AxisOf> = (0..rank)
             .map(|i| {
-                let (taps, stride, dilation) = (kernel.shape()[i + 2] as i64, strides[i], dilations[i]);
+                let (taps, stride, dilation) = (shape[i + 2] as i64, strides[i], dilations[i]);
                 let output = stride * (extents[i] - 1) + dilation * (taps - 1) + 1 + extra[i] - pads[i] - pads[i + rank];
                 AxisOf { taps, stride, dilation, begin: pads[i], input: extents[i], output }
             })
             .collect();
         let sane = axes.iter().all(|x| x.stride > 0 && x.dilation > 0 && x.taps > 0 && x.input > 0 && x.output > 0);
-        let group = usize::try_from(a.int("group", 1)).ok().filter(|&g| g > 0 && kernel.shape()[0] % g == 0)?;
-        sane.then_some(Transposed { ct, kernel, group, axes })
+        let group = usize::try_from(a.int("group", 1)).ok().filter(|&g| g > 0 && shape[0] % g == 0)?;
+        let elements = new.constant(kernel).cloned();
+        sane.then_some(Transposed { ct, kernel, elements, extents: shape, group, axes })
     }
 
     /// Channels of ȳ.
     pub fn channels_in(&self) -> usize {
-        self.kernel.shape()[0]
+        self.extents[0]
     }
 
     /// Channels of the result.
     pub fn channels_out(&self) -> usize {
-        self.kernel.shape()[1] * self.group
+        self.extents[1] * self.group
     }
 
-    /// The kernel of the plain convolution that does the same with these taps of each axis (in the order given), for stride 1:
-    /// in and out swapped per group, and reversed: [C, M/g, taps…].
-    pub fn flipped(&self, taps: &[Vec<i64>]) -> Option<Tensor> {
-        match &*self.kernel {
-            Tensor::F32(w) => flip(w, self.group, taps),
-            Tensor::F64(w) => flip(w, self.group, taps),
-            _ => None,
-        }
+    /// The kernel of the plain convolution that does the same with these taps of each axis (some, in the order given, equally far
+    /// apart), for stride 1: in and out swapped per group, and reversed: [C, M/g, taps…].
+    pub fn flipped(&self, graph: &mut Graph, taps: &[Vec<i64>]) -> Option<ValueId> {
+        let flipped = match self.elements.as_deref() {
+            Some(Tensor::F32(w)) => flip(w, self.group, taps)?,
+            Some(Tensor::F64(w)) => flip(w, self.group, taps)?,
+            Some(_) => return None,
+            None => return Some(self.flipped_while_running(graph, taps)),
+        };
+        Some(graph.add_constant("kernel", flipped))
     }
+
+    fn flipped_while_running(&self, graph: &mut Graph, taps: &[Vec<i64>]) -> ValueId {
+        let spatial: Vec<i64> = taps.iter().map(|taps| taps.len() as i64).collect();
+        let kept = if self.extents[2..].iter().all(|&k| k == 1) { self.kernel } else { self.reversed(graph, taps) };
+        if self.group == 1 {
+            let perm: Vec<i64> = [1, 0].into_iter().chain(2..spatial.len() as i64 + 2).collect();
+            return graph.node("Transpose", &[kept], [("perm", perm.into())]);
+        }
+        let (g, m, c) = (self.group as i64, self.extents[0] as i64, self.extents[1] as i64);
+        let perm: Vec<i64> = [0, 2, 1].into_iter().chain(3..spatial.len() as i64 + 3).collect();
+        let split = reshaped(graph, kept, &[&[g, m / g, c], &spatial[..]].concat());
+        let swapped = graph.node("Transpose", &[split], [("perm", perm.into())]);
+        reshaped(graph, swapped, &[&[g * c, m / g], &spatial[..]].concat())
+    }
+
+    /// These taps of the kernel, from the last to the first.
+    fn reversed(&self, graph: &mut Graph, taps: &[Vec<i64>]) -> ValueId {
+        let starts: Vec<i64> = taps.iter().map(|taps| taps[taps.len() - 1]).collect();
+        // the stop is the place before the first tap, counted from the end: there is none before place 0
+        let stops: Vec<i64> = taps.iter().zip(&self.extents[2..]).map(|(taps, &k)| taps[0] - 1 - k as i64).collect();
+        let axes: Vec<i64> = (2..self.extents.len() as i64).collect();
+        let steps: Vec<i64> = taps.iter().map(|taps| if let [a, b, ..] = taps[..] { a - b } else { -1 }).collect();
+        let [starts, stops, axes, steps] = [starts, stops, axes, steps].map(|v| graph.add_constant("taps", Tensor::ints(&v)));
+        graph.node("Slice", &[self.kernel, starts, stops, axes, steps], Attributes::none())
+    }
+}
+
+fn reshaped(graph: &mut Graph, value: ValueId, extents: &[i64]) -> ValueId {
+    let target = graph.add_constant("extents", Tensor::ints(extents));
+    graph.node("Reshape", &[value, target], Attributes::none())
 }
 
 fn flip<T: Element>(w: &ArrayD<T>, group: usize, taps: &[Vec<i64>]) -> Option<Tensor> {
@@ -119,18 +157,17 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    pub fn append(&self, graph: &mut Graph, x: ValueId, kernel: Tensor) -> ValueId {
+    pub fn append(&self, graph: &mut Graph, x: ValueId, kernel: ValueId) -> ValueId {
         let (begins, ends) = (&self.begins, &self.ends);
         let cropped: Vec<usize> = (0..begins.len()).filter(|&i| begins[i] < 0 || ends[i] < 0).collect();
         let x = if cropped.is_empty() { x } else { crop(graph, x, &cropped, begins, ends) };
         let pads: Vec<i64> = begins.iter().chain(ends).map(|&p| p.max(0)).collect();
-        let w = graph.add_constant("kernel", kernel);
         let attributes = Attributes::none()
             .with("pads", pads)
             .with("strides", self.strides.clone())
             .with("dilations", self.dilations.clone())
             .with("group", self.group as i64);
-        graph.node("Conv", &[x, w], attributes)
+        graph.node("Conv", &[x, kernel], attributes)
     }
 }
 
