@@ -84,7 +84,7 @@ typedef struct fs_task { /* what the component will be used for */
     size_t size;
     uint32_t channels, height, width; /* of an image; D = channels * height * width */
     uint32_t classes;
-    fs_string norm;      /* the threat model: "linf", "l2", "l1", "l0", "flow", "rigid" */
+    fs_string norm;      /* the threat model: "linf", "l2", "l1", "l0", "flow", "rigid", "corruption" */
     int32_t targeted;    /* 1: `target` is the class to reach */
     uint32_t parameters; /* P: values of the threat model's `z`; D where z is the image itself */
     double eps, lo, hi;  /* radius and box. Graphs read `eps`, `lo`, `hi`; these choose a structure */

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod budget;
+mod corruptions;
 mod costs;
 mod keeping;
 mod landscapes;

@@ -4,6 +4,7 @@
 mod altered;
 mod canaries;
 mod compare;
+mod corrupted;
 mod decoded;
 mod demo;
 mod directories;

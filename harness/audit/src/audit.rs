@@ -19,7 +19,7 @@ use crate::job::Job;
 use crate::ledger::{Ledger, Observer};
 use crate::manifest::{Manifest, RefusedModel, pretty};
 use crate::plan::{Intaken, Plan, jobs};
-use crate::rows::{METRICS, Summary, metric_name, summarise};
+use crate::rows::{METRICS, Summary, corruption_metrics, metric_name, summarise};
 use crate::stored::{Order, PLAN, Stored, TIMES, receipt_name};
 use crate::{estimate, landscape, publish};
 use flatscape_certificate::Certificate;
@@ -86,7 +86,8 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Ending, Refusal> {
     let intaken = intake(plan, engine.as_ref(), plugins, observer, stop)?;
-    known(&execution.required, &intaken.columns)?;
+    let corrupted = intaken.manifest.threats.iter().any(|threat| threat.norm == "corruption");
+    known(&execution.required, &intaken.columns, corrupted)?;
     landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
     if !plan.of_profile.is_empty() {
         estimate::sentence(engine.as_ref(), &intaken).iter().for_each(|sentence| observer.note(sentence));
@@ -173,8 +174,9 @@ fn intake(
 }
 
 /// Refuses names of metrics that no row will have.
-fn known(required: &[String], columns: &[String]) -> Result<(), Refusal> {
-    let names: Vec<String> = METRICS.iter().map(|m| (*m).to_owned()).chain(columns.iter().map(|c| metric_name(c))).collect();
+fn known(required: &[String], columns: &[String], corrupted: bool) -> Result<(), Refusal> {
+    let mut names: Vec<String> = METRICS.iter().map(|m| (*m).to_owned()).chain(columns.iter().map(|c| metric_name(c))).collect();
+    names.extend(corruption_metrics().filter(|_| corrupted));
     let Some(unknown) = required.iter().find(|name| !names.contains(name)) else { return Ok(()) };
     let begins = || names.iter().find(|name| name.starts_with(unknown.as_str())).map(String::as_str);
     let meant = nearest(unknown, names.iter().map(String::as_str)).or_else(begins);

@@ -212,7 +212,10 @@ fn describe(stored: &Stored, model: usize, job: &Job) -> String {
 
 /// What was found on a part: `robust_accuracy 0.473 [0.463, 0.483] n=10000`.
 fn headlines(records: &[report::Record]) -> Vec<String> {
-    let shown = records.iter().filter(|r| !QUIET.contains(&r.metric.as_str()));
+    // of corruptions the mean is a headline
+    let quiet =
+        |metric: &str| QUIET.contains(&metric) || metric.starts_with("corruption_accuracy_") && !metric.ends_with("_mean");
+    let shown = records.iter().filter(|r| !quiet(&r.metric));
     let line = |r: &report::Record| {
         let spell = if r.metric.contains("accuracy") || r.metric == "coverage" { report::rate } else { report::quantity };
         Some(format!("{} {}", r.metric, spell(r.value?, r.ci_low.zip(r.ci_high), r.n)))

@@ -191,7 +191,7 @@ fn attack(
     let (job, file) = (group[0], witness::name(group[0]));
     let counted = counted(stored, group)?;
     let Some(witnesses) = witnesses(stored, &file, &counted, found) else { return Ok(()) };
-    let threat = ThreatModel::parse(&job.threat, true)?.on(dataset.shape);
+    let threat = ThreatModel::parse(&job.threat, true)?.on(dataset.shape).seeded(job.settings.seed);
     // a minimum-norm attack keeps the nearest example, whatever its distance
     let region = if component(stored, job).is_some_and(|c| c.minimal) { Region::Box } else { Region::Ball };
     let mut check = WitnessCheck {
@@ -290,6 +290,8 @@ impl Witnesses {
         let candidate = |row: usize| Candidate {
             x: points[row * width..(row + 1) * width].to_vec(),
             z: parameters.as_ref().map(|z| z[row * count..(row + 1) * count].to_vec()),
+            // what is not an id is told as a sample that the data set does not have
+            sample: u64::try_from(ids[row]).unwrap_or(u64::MAX),
         };
         Ok(Witnesses {
             points: (0..ids.len()).map(|row| Some(candidate(row))).collect(),

@@ -43,7 +43,7 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
     let batch = dataset.batch(0..count);
     let input = model.graph.inputs().first().map(|&x| model.graph.value(x).name.to_string()).unwrap_or_default();
     let ones = vec![1f32; dataset.image_len()];
-    let all = threat.on(model.shape).distance(&ones, &vec![0f32; ones.len()], None);
+    let all = threat.on(model.shape).distance(&ones.clone().into(), &vec![0f32; ones.len()]);
     let labels = Tensor::new(&[count], batch.y.clone()).unwrap_or_else(|| Tensor::ints(&batch.y));
     Ok(Subject {
         model: model.name.clone(),

@@ -14,6 +14,7 @@ use flatscape_host::{Program, Role};
 
 use crate::link::{Link, LinkError, Linked, Point};
 use crate::stage::{Draw, Stage, StageError, Step, Values};
+use crate::threats::ThreatModel;
 use keep::{BEST, BEST_SCORE, BROKEN, COUNTS, FOUND, Keeping, LOSSES, NOTHING, REMEMBERED, SUCCESS, kept, next};
 use lots::Lot;
 
@@ -130,6 +131,8 @@ pub struct Attack {
     moved: &'static str,
     /// Whether steps use gradients.
     follows_gradient: bool,
+    /// The threat model, where images are decoded from `z` by the host and a graph reads them.
+    decodes: Option<ThreatModel>,
 }
 
 /// What can go wrong between a program and its verdict.
@@ -163,8 +166,8 @@ impl Attack {
         keep: Keep,
     ) -> Result<Attack, AttackError> {
         let keeping = Keeping { keep, threat: link.threat, targeted: link.targeted, free };
-        let complete = |linked: Linked| if keep == Keep::Last { Ok(linked) } else { kept(linked, keeping) };
-        let asked: &[&str] = if keep == Keep::Last { &[] } else { &["logits", "loss", "grad_peak", "x"] };
+        let complete = |linked: Linked| if keep.is_in_graph() { kept(linked, keeping) } else { Ok(linked) };
+        let asked: &[&str] = if !keep.is_in_graph() { &[] } else { &["logits", "loss", "grad_peak", "x"] };
         let mut follows_gradient = false;
         let mut steps = Vec::new();
         for graph in program.graphs(Role::Step) {
@@ -176,11 +179,15 @@ impl Attack {
             |graph, point| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, point, !free, &[])?)?) };
         let init = program.graph(Role::Init).map(|g| plain(g, Point::Start)).transpose()?;
         let emit = program.graph(Role::Emit).map(|g| plain(g, Point::Decoded)).transpose()?;
-        let at_last: &[&str] = if keep == Keep::Last { &["logits", "loss"] } else { &["logits", "loss", "x"] };
+        let at_last: &[&str] = if !keep.is_in_graph() { &["logits", "loss"] } else { &["logits", "loss", "x"] };
         let last = Stage::compile(engine, &complete(link.forward(Point::Decoded, at_last)?)?)?;
         let component = component.to_owned();
         let moved = if link.threat.norm.parameter.is_some() { "z" } else { "x" };
-        Ok(Attack { component, init, steps, emit, last, count: program.steps, keep, moved, follows_gradient })
+        let by_host = link.threat.norm.parameter.is_some_and(|parameter| parameter.points().is_some());
+        let reads = |stage: &Stage| stage.reads("x");
+        let read = steps.iter().chain(&emit).any(reads) || keep != Keep::Every && reads(&last);
+        let decodes = (by_host && read).then(|| link.threat.clone());
+        Ok(Attack { component, init, steps, emit, last, count: program.steps, keep, moved, follows_gradient, decodes })
     }
 
     /// Bytes that were moved by all runs so far: to the engine, and from it.
@@ -221,7 +228,7 @@ impl Attack {
     ) -> Result<Vec<Proposal>, AttackError> {
         let mut run = Run {
             attack: self,
-            scored: scored || self.keep != Keep::Last,
+            scored: self.keep != Keep::Every && (scored || self.keep != Keep::Last),
             batch,
             restart,
             weights,
@@ -289,6 +296,7 @@ impl Run<'_> {
                 }
                 lot.values.keep(given);
             }
+            self.decode(&mut lot)?;
             self.lots.push(lot);
         }
         if let Some(init) = &self.attack.init {
@@ -313,7 +321,7 @@ impl Run<'_> {
             None => x0.clone(),
         };
         values.put(self.attack.moved, start.clone());
-        if self.attack.keep != Keep::Last {
+        if self.attack.keep.is_in_graph() {
             values.put(BEST, start);
             values.put(BEST_SCORE, last.upload(&filled(&[n], NOTHING)?)?);
             values.put(LOSSES, last.upload(&filled(&[n, REMEMBERED], f32::NAN)?)?);
@@ -347,10 +355,29 @@ impl Run<'_> {
             lot.values.put(self.attack.moved, next);
             keep_best(&mut lot.values, &mut given);
             lot.values.keep(given);
+            self.decode(lot)?;
         }
         self.lots = lots;
         self.spend(step);
         self.spent.gradients += u64::from(self.attack.follows_gradient);
+        Ok(())
+    }
+
+    /// Makes `x` the images that the parameters of a lot decode to, where graphs read them and the host decodes. What cannot be
+    /// decoded is NaN; no judge admits it.
+    fn decode(&self, lot: &mut Lot) -> Result<(), AttackError> {
+        let Some(threat) = &self.attack.decodes else { return Ok(()) };
+        let every: Vec<usize> = (0..lot.rows.len()).collect();
+        let clean = rows(&self.batch.x0, &lot.rows);
+        let pixels = clean.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
+        let width = pixels.len() / lot.rows.len().max(1);
+        let mut images: Vec<f32> = Vec::with_capacity(pixels.len());
+        for ((id, origin), z) in self.ids(lot).into_iter().zip(pixels.chunks(width.max(1))).zip(self.points(lot, "z", &every)?) {
+            let x = threat.candidate(origin, z, id).x;
+            if x.is_empty() { images.extend(vec![f32::NAN; width]) } else { images.extend(x) }
+        }
+        let images = Tensor::new(clean.shape(), images).ok_or_else(|| StageError::Result { name: "x".into() })?;
+        lot.values.put("x", self.attack.last.upload(&images)?);
         Ok(())
     }
 
@@ -362,6 +389,9 @@ impl Run<'_> {
         }
         if self.scored {
             self.spend(&attack.last);
+        }
+        if attack.keep == Keep::Every {
+            self.lots.drain(..).flat_map(|lot| lot.rows).for_each(|row| self.proposals[row] = self.spent.clone());
         }
         for place in 0..self.lots.len() {
             self.go_on()?;

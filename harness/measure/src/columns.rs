@@ -82,6 +82,9 @@ columns! {
     LAST_LOSSES: f32 = "last_losses", "The losses before the last ten steps of the last restart, oldest first, [n,10]; NaN before the first step.";
     /// For models that take integers this is the verdict: rows and gates use it, and `outcome` is the other row.
     OUTCOME_UINT8: u8 = "outcome_uint8", "As `outcome`, for points on the grid of 8-bit pixels; only for models that take integers.";
+    /// Under a threat model that lists its points every one of them that was judged is counted, on misclassified images, too.
+    TRIED: i64 = "tried", "Per kind of point, the points that were judged, [n,kinds]; under corruption a kind is a type and a severity, type · 5 + severity - 1. Only under threat models that list their points.";
+    RIGHT: i64 = "right", "Of these, those for which the label is predicted, [n,kinds].";
     WITNESS_ID: i64 = "witness_id", "Samples with a witness: broken ones, and those with undefined scores inside of the ball, ascending.";
     WITNESS_X: f32 = "witness_x", "The point of each witness, [m,C,H,W] in pixel units; on the grid of 8-bit pixels where the model takes integers and that point is broken too.";
     WITNESS_Z: f32 = "witness_z", "The parameter that each witness was decoded from, [m,P]; only under threat models that have one.";

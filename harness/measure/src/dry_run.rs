@@ -106,8 +106,9 @@ fn linked(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Attac
     let inside = proposals
         .iter()
         .zip(origins)
-        .filter(|(p, x0)| {
-            let point = p.point.clone().map(|point| threat.candidate(x0, point));
+        .zip(&batch.ids)
+        .filter(|((p, x0), id)| {
+            let point = p.point.clone().map(|point| threat.candidate(x0, point, **id));
             point.is_some_and(|point| admissible_in(&threat, Region::Ball, x0, &point).is_none())
         })
         .count();
@@ -142,7 +143,7 @@ fn threat(task: &Task) -> ThreatModel {
     let norm = norm(&task.norm).unwrap_or(&crate::threats::THREATS[0]);
     let (lo, hi) = (task.lo as f32, task.hi as f32);
     let (scale, shape) = (Scale::Values, Some(task.shape));
-    ThreatModel { norm, eps: task.eps, scale, shape, spelling: task.eps.to_string(), lo, hi, levels: false }
+    ThreatModel { norm, eps: task.eps, scale, shape, spelling: task.eps.to_string(), lo, hi, levels: false, seed: 0 }
 }
 
 fn batch(task: &Task) -> Result<Batch, AttackError> {

@@ -87,7 +87,7 @@ impl<'a> Prepared<'a> {
         settings: Settings,
     ) -> Result<Prepared<'a>, MeasureError> {
         let settings = Settings { batch_size: settings.batch_size.max(1), ..settings };
-        let threat = &threat.on(model.shape);
+        let threat = &threat.on(model.shape).seeded(settings.seed);
         // The judge runs at another batch size than whatever it judges.
         let other = if settings.batch_size > 1 { settings.batch_size / 2 + 1 } else { 2 };
         let verifier = Verifier::of(engine, model, threat, other).map_err(failed("verification"))?;

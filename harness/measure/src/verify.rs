@@ -243,8 +243,9 @@ impl Verifier {
             let origin = &clean[sample * width..(sample + 1) * width];
             let mut finding = unseen();
             if let Some(point) = point {
-                finding.rejection = admissible_in(threat, region, origin, point);
-                finding.distance = threat.distance(&point.x, origin, point.z.as_deref()).unwrap_or(f64::NAN);
+                let distance = threat.distance(point, origin);
+                finding.rejection = rejected(threat, region, origin, point, distance);
+                finding.distance = distance.unwrap_or(f64::NAN);
                 if finding.rejection.is_none() {
                     asked.push(sample);
                     pixels.extend(&point.x);
@@ -314,7 +315,12 @@ pub fn admissible(threat: &ThreatModel, origin: &[f32], image: &[f32]) -> Option
 
 /// Whether a point is admissible in this region.
 pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point: &Candidate) -> Option<Rejection> {
-    let Candidate { x, z } = point;
+    rejected(threat, region, origin, point, threat.distance(point, origin))
+}
+
+/// The same for a point whose distance is known.
+fn rejected(threat: &ThreatModel, region: Region, origin: &[f32], point: &Candidate, distance: Option<f64>) -> Option<Rejection> {
+    let Candidate { x, z, .. } = point;
     if x.iter().chain(z.iter().flatten()).any(|v| !v.is_finite()) {
         return Some(Rejection::NotFinite);
     }
@@ -324,7 +330,7 @@ pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point
     if x.iter().any(|v| !(threat.lo..=threat.hi).contains(v)) {
         return Some(Rejection::OutsideBox);
     }
-    match threat.distance(x, origin, z.as_deref()) {
+    match distance {
         None if z.is_some() => Some(Rejection::OtherImage),
         None => Some(Rejection::NotMeasured),
         Some(distance) if region == Region::Box || distance <= threat.tolerated() => None,

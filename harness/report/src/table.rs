@@ -43,6 +43,11 @@ const HEADLINES: &[Headline] = &[
         help: "share of samples for which a proof excludes adversarial examples: a lower bound on robust accuracy",
     },
     Headline {
+        metric: "corruption_accuracy_mean",
+        heading: Heading::Metric("corruptions mean"),
+        help: "mean accuracy over the types of corruption that belong to the standard fifteen, and over all severities up to that of the threat model; its row in results.csv names the types",
+    },
+    Headline {
         metric: "phi_mean",
         heading: Heading::Metric("Φ mean"),
         help: "mean of −‖∇ log p‖ around the samples (per grid point); closer to 0 is flatter",
@@ -63,7 +68,10 @@ const HEADLINES: &[Headline] = &[
 pub(crate) fn is_rate(metric: &str) -> bool {
     const RATES: &[&str] =
         &["robust_accuracy_uint8", "robust_accuracy_continuous", "claimed_success", "nan_in_ball", "coverage", "ties"];
-    RATES.contains(&metric) || metric.ends_with("_rate") || metric.ends_with("_accuracy")
+    RATES.contains(&metric)
+        || metric.starts_with("corruption_accuracy_")
+        || metric.ends_with("_rate")
+        || metric.ends_with("_accuracy")
 }
 
 /// The main table of one data set and threat model.

@@ -33,6 +33,7 @@ flatscape_sdk::export!(
         attacks::sigma_zero::component(),
         attacks::stadv::component(),
         attacks::rotation_translation::component(),
+        attacks::corruptions::component(),
         attacks::spsa::component(),
         attacks::hopskipjump::component(),
         attacks::noise::component(),

@@ -64,6 +64,7 @@ fn the_table_of_components() {
             "attack sigma-zero steps:int=1000 sigma:float=0.001 threshold:float=0.3 lr:float=1",
             "attack stadv steps:int=100 lr:float=auto tau:float=0.05",
             "attack rotation-translation angles:int=31 shifts:int=5",
+            "attack corruptions draws:int=1 types:text=all",
             "attack spsa steps:int=100 pairs:int=128 law:text=spsa delta:float=auto lr:float=0.01",
             "attack hopskipjump steps:int=64 probes:int=100 most-probes:int=10000 tries:int=1000",
             "attack noise draws:int=100 law:text=edge",
@@ -115,6 +116,7 @@ const SERVED: &[(&str, &[&str])] = &[
     ("sigma-zero", &["l0"]),
     ("stadv", &["flow"]),
     ("rotation-translation", &["rigid"]),
+    ("corruptions", &["corruption"]),
     ("random-search", &["linf"]),
 ];
 

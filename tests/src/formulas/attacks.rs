@@ -127,7 +127,7 @@ fn starts_are_uniform_in_the_ball_and_belong_to_their_image() {
             toy.attack(&*engine, "pgd:steps=1,alpha=1e-9,restarts=2", &threat, &batch, how).iter().map(point).collect::<Vec<_>>()
         };
         let starts = run(0);
-        let distance = |x: &[f64]| threat.distance(&single(x), &single(&images[0]), None).expect("a distance");
+        let distance = |x: &[f64]| threat.distance(&single(x).into(), &single(&images[0])).expect("a distance");
         let radii: Vec<f64> = starts.iter().map(|x| distance(x)).collect();
         assert!(radii.iter().all(|&r| r <= threat.tolerated()), "{name}");
         // the standard deviation of r/ε is below 1/13 for D = 12

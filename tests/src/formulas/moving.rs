@@ -30,7 +30,7 @@ fn attacked(engine: &dyn Engine, written: &str, threat: &ThreatModel, keep: Keep
     let toy = looking();
     let proposal = toy.attack(engine, written, threat, &toy.batch(&[ramp()], &[0]), How { keep, ..LAST }).remove(0);
     let x0: Vec<f32> = ramp().iter().map(|&v| v as f32).collect();
-    (threat.candidate(&x0, proposal.point.clone().expect("a point")), proposal)
+    (threat.candidate(&x0, proposal.point.clone().expect("a point"), 0), proposal)
 }
 
 fn on(text: &str) -> ThreatModel {
@@ -114,9 +114,9 @@ fn a_parameter_of_zero_changes_nothing() {
     let x0: Vec<f32> = ramp().iter().map(|&v| v as f32).collect();
     for text in ["flow:1px", "rigid:30deg+3px"] {
         let threat = on(text);
-        let still = threat.candidate(&x0, vec![0.0; threat.parameters([1, SIZE, SIZE])]);
+        let still = threat.candidate(&x0, vec![0.0; threat.parameters([1, SIZE, SIZE])], 0);
         assert_eq!(still.x, x0, "{text}");
-        assert_eq!(threat.distance(&still.x, &x0, still.z.as_deref()), Some(0.0));
+        assert_eq!(threat.distance(&still, &x0), Some(0.0));
     }
     for engine in engines() {
         for text in ["flow:0px", "rigid:0deg+0px"] {
@@ -154,7 +154,7 @@ fn parameters_are_judged_by_the_untouched_model() {
                 assert_eq!(judge(bare).rejection, Some(Rejection::NotMeasured));
                 let other = Candidate { z: candidate.z.as_ref().map(|z| vec![0.0; z.len()]), ..candidate.clone() };
                 assert_eq!(judge(other).rejection, Some(Rejection::OtherImage));
-                let far = threat.candidate(batch.x0.view::<f32>().and_then(|x| x.as_slice()).expect("pixels"), vec![3.0; 3]);
+                let far = threat.candidate(batch.x0.view::<f32>().and_then(|x| x.as_slice()).expect("pixels"), vec![3.0; 3], 0);
                 let reason = if text.starts_with("rigid") { Rejection::OutsideBall } else { Rejection::WrongSize };
                 assert_eq!(judge(far).rejection, Some(reason), "{text}");
             }
@@ -169,7 +169,7 @@ fn rounding_after_decoding_is_allowed_where_models_take_integers() {
     let x0: Vec<f32> = ramp().iter().map(|v| (v * 255.0).round() as f32 / 255.0).collect();
     let mut z = vec![0.0; 2 * SIZE * SIZE];
     z[SIZE * SIZE + LOOKED] = -0.37;
-    let exact = threat.candidate(&x0, z);
+    let exact = threat.candidate(&x0, z, 0);
     let rounded = Candidate { x: flatscape_measure::levels::on_grid(&threat, &x0, &exact.x), ..exact.clone() };
     assert!(rounded.x != exact.x && rounded.x.iter().all(|v| (v * 255.0 - (v * 255.0).round()).abs() < 1e-4));
     assert_eq!(admissible_in(&threat, Region::Ball, &x0, &rounded), Some(Rejection::OtherImage));

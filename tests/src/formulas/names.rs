@@ -386,7 +386,7 @@ fn the_nearest_point_of_a_hyperplane_is_found_in_three_norms() {
                 close(&what, &[dot(&w, &moves) / scale], &[gap.abs().min(reach) * side / scale], 2e-5 * reach / scale);
                 let best = least(&threat, &w, &room, gap.abs().min(reach));
                 let length =
-                    threat.distance(&moves.iter().map(|&v| v as f32).collect::<Vec<_>>(), &[0.0; D], None).expect("a distance");
+                    threat.distance(&moves.iter().map(|&v| v as f32).collect::<Vec<_>>().into(), &[0.0; D]).expect("a distance");
                 close(&what, &[length], &[best], 1e-4 * best.max(0.1));
             }
         }

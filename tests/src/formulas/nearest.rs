@@ -99,7 +99,7 @@ fn labels_alone_lead_to_the_nearest_boundary() {
         for (image, proposal) in session.finish().iter().enumerate() {
             let found: Vec<f32> = proposal.point.clone().expect("a point");
             let x0: Vec<f32> = affine.images[image].iter().map(|&v| v as f32).collect();
-            let ratio = threat.distance(&found, &x0, None).expect("a distance") / affine.distance(norm, image);
+            let ratio = threat.distance(&found.clone().into(), &x0).expect("a distance") / affine.distance(norm, image);
             assert!((0.999..1.05).contains(&ratio), "{norm}, image {image}: {ratio}");
             assert_eq!(proposal.backwards, 0);
         }

@@ -125,7 +125,7 @@ impl Toy {
                 let shaped = threat.on(self.shape);
                 let region = if nearest { Region::Box } else { Region::Ball };
                 assert_eq!(admissible_in(&shaped, region, x0, &x.clone().into()), None, "{written}");
-                found[sample] = found[sample].min(shaped.distance(x, x0, None).expect("a distance"));
+                found[sample] = found[sample].min(shaped.distance(&x.clone().into(), x0).expect("a distance"));
             }
         }
         found

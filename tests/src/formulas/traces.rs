@@ -286,7 +286,7 @@ fn fab(attack: &mut ByHand, trace: &Trace, threat: &ThreatModel, labels: &[i64])
             let label = labels[sample] as usize;
             firm[sample] &= margin(scores, label).abs() > TIE;
             let own: Vec<f32> = x[sample * PIXELS..(sample + 1) * PIXELS].iter().map(|&v| v as f32).collect();
-            let away = threat.distance(&own, &clean[sample * PIXELS..(sample + 1) * PIXELS], None).expect("a distance");
+            let away = threat.distance(&own.clone().into(), &clean[sample * PIXELS..(sample + 1) * PIXELS]).expect("a distance");
             if margin(scores, label) < 0.0 {
                 nearest[sample] = away.min(nearest[sample]);
             }

@@ -139,7 +139,7 @@ fn scaled(file: &mut Findings, by: f32) {
         let parameters = other.to_vec::<f32>().expect("floats");
         let n = x0.shape()[0];
         let images = clean.chunks(clean.len() / n).zip(parameters.chunks(parameters.len() / n));
-        let moved: Vec<f32> = images.flat_map(|(x0, z)| model.candidate(x0, z.to_vec()).x).collect();
+        let moved: Vec<f32> = images.flat_map(|(x0, z)| model.candidate(x0, z.to_vec(), 0).x).collect();
         file.0.insert("x_adv".into(), Tensor::new(x0.shape(), moved).expect("a tensor"));
     }
     file.0.insert("z".into(), other);

@@ -21,7 +21,7 @@ struct Row {
     shown: bool,
 }
 
-/// The metrics that every audit may have. Any other is a rate if its name ends in `_accuracy` or `_rate`, else a mean; neither
+/// The metrics that every audit may have; a star stands for any ending. Any other is a rate if its name ends in `_accuracy` or `_rate`, else a mean; neither
 /// end of it is better.
 #[rustfmt::skip]
 const METRICS: &[Row] = &[
@@ -30,6 +30,8 @@ const METRICS: &[Row] = &[
     Row { metric: "robust_accuracy_continuous", kind: Kind::Rate,  better: Some(Ordering::Greater), shown: true },
     Row { metric: "robust_accuracy_uint8",      kind: Kind::Rate,  better: Some(Ordering::Greater), shown: false },
     Row { metric: "certified_accuracy",         kind: Kind::Rate,  better: Some(Ordering::Greater), shown: true },
+    Row { metric: "corruption_accuracy_mean",   kind: Kind::Mean,  better: Some(Ordering::Greater), shown: true },
+    Row { metric: "corruption_accuracy_*",      kind: Kind::Mean,  better: Some(Ordering::Greater), shown: false },
     Row { metric: "claimed_success",            kind: Kind::Rate,  better: None,                    shown: false },
     Row { metric: "nan_in_ball",                kind: Kind::Rate,  better: None,                    shown: false },
     Row { metric: "coverage",                   kind: Kind::Rate,  better: None,                    shown: false },
@@ -40,7 +42,8 @@ const METRICS: &[Row] = &[
 ];
 
 fn row(metric: &str) -> Option<&'static Row> {
-    METRICS.iter().find(|row| row.metric == metric)
+    let named = |row: &&Row| row.metric.strip_suffix('*').map_or(row.metric == metric, |start| metric.starts_with(start));
+    METRICS.iter().find(named)
 }
 
 /// What a value of this metric is.

@@ -6,6 +6,7 @@ use flatscape_measure::findings::FindingsError;
 use flatscape_measure::verify::Outcome;
 use flatscape_report::{Record, SampleValue};
 
+use super::corruptions::accuracies;
 use super::doubts::Doubts;
 use super::{Part, Rows, Summary, rate};
 use crate::job::Work;
@@ -135,6 +136,7 @@ impl Rows<'_> {
             summary.records.push(rate(base.clone(), "coverage", seen.len() as u64, n));
         }
         summary.records.extend(median_distance(&base, &seen));
+        summary.records.extend(accuracies(part, threat.eps, &base, keys.len())?);
         let label = part.label();
         for key in &keys {
             let found = seen.get(&(key.id as i64));

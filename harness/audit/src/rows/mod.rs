@@ -5,6 +5,7 @@ mod attack;
 mod canary;
 mod certificate;
 mod clean;
+mod corruptions;
 mod doubts;
 mod metric;
 mod part;
@@ -22,6 +23,7 @@ use flatscape_certificate::Certificate;
 use flatscape_measure::statistics::clopper_pearson;
 
 pub use attack::{OUTCOMES, UNSUPPORTED};
+pub use corruptions::corruption_metrics;
 pub use metric::metric_name;
 pub use part::{Part, parts};
 

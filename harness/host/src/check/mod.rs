@@ -95,7 +95,8 @@ type Asked = (&'static str, f64, fn([usize; 3]) -> usize);
 
 /// The norms for which every component is asked, and the threat models for which one is asked that serves none of them.
 const NORMS: &[Asked] = &[("linf", 8.0 / 255.0, pixels), ("l2", 8.0 / 255.0, pixels), ("l1", 8.0 / 255.0, pixels)];
-const OTHERS: &[Asked] = &[("l0", 3.0, pixels), ("flow", 0.5, |[_, h, w]| 2 * h * w), ("rigid", 1.0, |_| 3)];
+const OTHERS: &[Asked] =
+    &[("l0", 3.0, pixels), ("flow", 0.5, |[_, h, w]| 2 * h * w), ("rigid", 1.0, |_| 3), ("corruption", 5.0, |_| 3)];
 const SHAPES: &[[usize; 3]] = &[[3, 6, 4], [1, 5, 5]];
 
 fn pixels(shape: [usize; 3]) -> usize {

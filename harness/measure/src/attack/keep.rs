@@ -17,6 +17,15 @@ pub enum Keep {
     Nearest,
     /// The last iterate of every sample, adversarial or not.
     Last,
+    /// Nothing: the judge looks at every iterate of every sample. No sample leaves the batch.
+    Every,
+}
+
+impl Keep {
+    /// Whether the best point so far stays in the engine.
+    pub(super) fn is_in_graph(self) -> bool {
+        matches!(self, Keep::FirstSuccess | Keep::Nearest)
+    }
 }
 
 /// The best point so far, float \[N,C,H,W\]; under a parametrised threat model its parameter, float \[N,P\].
@@ -138,8 +147,9 @@ impl<'b> Keeper<'b, '_> {
     fn distance(&self) -> Expr<'b> {
         let threat = self.keeping.threat;
         let extents: Vec<usize> = self.x.dims().unwrap_or_default().iter().skip(1).filter_map(Dim::fixed).collect();
-        match (threat.norm.parameter, <[usize; 3]>::try_from(extents)) {
-            (Some(parameter), Ok(shape)) => parameter.distance_graph(self.moved, &threat.scale, shape),
+        let ranges = threat.norm.parameter.and_then(|parameter| parameter.ranges());
+        match (ranges, <[usize; 3]>::try_from(extents)) {
+            (Some(ranges), Ok(shape)) => ranges.distance_graph(self.moved, &threat.scale, shape),
             _ => (threat.norm.distance_graph)(self.x, self.like("x0", self.x)),
         }
     }

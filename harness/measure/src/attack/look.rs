@@ -16,6 +16,7 @@ impl Run<'_> {
     pub(super) fn look(&mut self, judge: Judge, k: u32) -> Result<(), AttackError> {
         let (mark, due) = match self.attack.keep {
             Keep::Last => return Ok(()),
+            Keep::Every => return self.look_at_all(judge),
             Keep::FirstSuccess => (BROKEN, true),
             Keep::Nearest => (FOUND, (k + 1).is_multiple_of(SELDOM) || k + 1 == self.attack.count),
         };
@@ -47,6 +48,17 @@ impl Run<'_> {
         let lots = std::mem::take(&mut self.lots);
         self.lots = pack(lots, &stay, self.restart.batch_size, &self.attack.last)?;
         Ok(())
+    }
+
+    /// Lets the judge look at the point of every sample, which is one evaluation of the model.
+    fn look_at_all(&mut self, judge: Judge) -> Result<(), AttackError> {
+        let (mut samples, mut points) = (Vec::new(), Vec::new());
+        for lot in &self.lots {
+            samples.extend_from_slice(&lot.rows);
+            points.extend(self.points(lot, self.attack.moved, &(0..lot.rows.len()).collect::<Vec<_>>())?);
+        }
+        self.spent.forwards += 1;
+        judge(&samples, &points).map(drop)
     }
 
     /// Rows whose example stands become proposals and leave; the others count as unbroken again. Returns those that leave.

@@ -158,13 +158,15 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Links one graph. `projected` outputs (`x`, `x_next`) are brought into ball and box; `asked` are further quantities
+    /// Links one graph. With `project` its `x`, `x_next`, `z` and `z_next` are brought into ball and box; `asked` are further quantities
     /// at `x` that the host wants to see (`logits`, `loss`, and `grad_peak`, the largest absolute entry of the gradient that
     /// the program names, which is given only where it names one).
     pub fn stage(&self, graph: &Graph, point: Point, project: bool, asked: &[&str]) -> Result<Linked, LinkError> {
         let builder = Builder::new(Graph::new(&graph.name));
         let mut scope = Scope::new(*self, &builder, point);
         let decoded = scope.decodes().is_some();
+        // the single points of a parameter are judged as they are
+        let project = project && scope.decodes().is_none_or(|parameter| parameter.ranges().is_some());
         for (name, value) in scope.include(graph)? {
             let (name, value) = match &*name {
                 "x" | "x_next" | "x_adv" if decoded => return Err(LinkError::Undecoded { name, threat: self.threat.norm.name }),

@@ -65,6 +65,17 @@ const HEAD: Need = Need {
     of_model: true,
     missing: |scope| scope.head.as_ref().err().map(|why| format!("needs a linear last layer, and this model has none: {why}")),
 };
+const DECODING: Need = Need {
+    of_model: false,
+    missing: |scope| {
+        scope.decodes().and_then(|parameter| parameter.points()).map(|_| {
+            let threat = scope.link.threat.norm.name;
+            format!(
+                "needs the derivative of the decoding, and under the threat model {threat} images are decoded without a graph"
+            )
+        })
+    },
+};
 const LIKELIHOOD: Need =
     Need { of_model: true, missing: |scope| scope.link.no_likelihood.map(|why| format!("does not exist for this model: {why}")) };
 
@@ -73,9 +84,9 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "logits", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(scope.logits(anchor)) },
     Quantity { name: "loss", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(loss(scope, anchor)?.0) },
     Quantity { name: "grad", anchors: TRAINED, needs: &[], build: grad },
-    Quantity { name: "grad_z", anchors: HERE, needs: &[], build: grad_z },
+    Quantity { name: "grad_z", anchors: HERE, needs: &[DECODING], build: grad_z },
     Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
-    Quantity { name: "ascent_z", anchors: HERE, needs: &[], build: ascent_z },
+    Quantity { name: "ascent_z", anchors: HERE, needs: &[DECODING], build: ascent_z },
     Quantity { name: "logp", anchors: ANYWHERE, needs: &[LIKELIHOOD], build: likelihood },
     Quantity { name: "grad_logp", anchors: TRAINED, needs: &[LIKELIHOOD], build: likelihood_gradient },
     Quantity { name: "vjp", anchors: TRAINED, needs: &[COTANGENT], build: products },

@@ -9,7 +9,7 @@ use super::functions;
 use super::head::Head;
 use super::quantities::{self, Anchor};
 use super::{Link, LinkError, Linked, Point, open_head};
-use crate::threats::{self, Ball, Parameter};
+use crate::threats::{self, Ball, Parameter, Ranges, Space};
 
 /// The values of the names while one graph is linked.
 pub(super) struct Scope<'b, 'a> {
@@ -108,12 +108,16 @@ impl<'b, 'a> Scope<'b, 'a> {
         (self.point, self.here) = (Some(x), Anchor::Here);
     }
 
-    /// Makes `x` what the fed `z` decodes to, under a parametrised threat model. Under the others z is x.
+    /// Makes `x` what the fed `z` decodes to, under a parametrised threat model; where only the host decodes, it feeds `x`, too. Under
+    /// the others z is x.
     fn decode(&mut self) {
         let Some(parameter) = self.decodes() else { return };
         let x0 = self.feed("x0", &ValueType::default());
         let z = self.feed("z", &ValueType::default());
-        let x = (parameter.decode)(x0, z, self.shape());
+        let x = match parameter.space {
+            Space::Ranges(ranges) => (ranges.decode)(x0, z, self.shape()),
+            Space::Points(_) => self.feed("x", &ValueType::default()),
+        };
         self.move_to(x);
         self.parameter = Some(z);
     }
@@ -463,13 +467,13 @@ impl<'b, 'a> Scope<'b, 'a> {
                 let ball = self.ball(eps);
                 Ok((threat.norm.project)(self.shaped(x), ball).reshape_like(x))
             }
-            Some(parameter) => {
+            Some(ranges) => {
                 let eps = match eps {
                     Some(eps) if eps.rank() == Some(1) => eps.unsqueeze(&[1]),
                     Some(eps) => eps,
                     None => self.feed("eps", &ValueType::default()),
                 };
-                Ok(parameter.project(x, eps, &threat.scale, self.shape()))
+                Ok(ranges.project(x, eps, &threat.scale, self.shape()))
             }
         }
     }
@@ -479,15 +483,20 @@ impl<'b, 'a> Scope<'b, 'a> {
         let threat = self.link.threat;
         Ok(match self.moved("Steepest")? {
             None => (threat.norm.steepest)(self.shaped(g)).reshape_like(g),
-            Some(parameter) => parameter.steepest(g, &threat.scale, self.shape()),
+            Some(ranges) => ranges.steepest(g, &threat.scale, self.shape()),
         })
     }
 
     /// What a function of the threat model is about: the image (`None`), or for attacks its parameter.
-    fn moved(&self, function: &str) -> Result<Option<Parameter>, LinkError> {
+    fn moved(&self, function: &str) -> Result<Option<Ranges>, LinkError> {
         let row = self.link.threat.norm;
-        if row.parameter.is_none() || self.attacks {
-            return Ok(row.parameter);
+        let Some(parameter) = row.parameter else { return Ok(None) };
+        if let (true, Some(ranges)) = (self.attacks, parameter.ranges()) {
+            return Ok(Some(ranges));
+        }
+        if self.attacks {
+            let why = format!("has no meaning under the threat model {}, whose parameter takes single values", row.name);
+            return Err(LinkError::Function { name: function.to_owned(), why });
         }
         let why = format!("moves the parameter of an attack under the threat model {}; metrics look at images", row.name);
         Err(LinkError::Function { name: function.to_owned(), why })

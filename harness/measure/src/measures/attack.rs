@@ -101,9 +101,9 @@ impl Moves for Programmed {
         let wrong = || failed(&self.id)(StageError::Result { name: "x0".into() }.into());
         let clean = on.batch.x0.to_vec::<f32>().ok_or_else(wrong)?;
         let origins = clean.chunks((clean.len() / on.batch.len().max(1)).max(1));
-        let image = |(p, origin): (Proposal, &[f32])| {
-            p.point.map(|point| on.conditions.threat.candidate(origin, point).x).filter(|x| !x.is_empty())
+        let image = |((p, origin), &id): ((Proposal, &[f32]), &u64)| {
+            p.point.map(|point| on.conditions.threat.candidate(origin, point, id).x).filter(|x| !x.is_empty())
         };
-        Ok(proposals.into_iter().zip(origins).map(image).collect())
+        Ok(proposals.into_iter().zip(origins).zip(&on.batch.ids).map(image).collect())
     }
 }

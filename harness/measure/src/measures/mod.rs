@@ -233,6 +233,9 @@ pub(crate) fn component<'a>(
         flatscape_host::Goal::Budget => Keep::FirstSuccess,
         flatscape_host::Goal::Minimal => Keep::Nearest,
     };
+    // points that a threat model lists one by one are judged one by one
+    let listed = conditions.threat.norm.parameter.is_some_and(|parameter| parameter.points().is_some());
+    let keep = if listed { Keep::Every } else { keep };
     if asked.component.is_oracle() {
         return Ok((Box::new(oracle::Oracle::new(engine, conditions, verifier, asked, keep)?), Vec::new()));
     }

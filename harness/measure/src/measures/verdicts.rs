@@ -8,14 +8,14 @@ use super::{CleanAnswer, Group, class};
 use crate::attack::{AttackError, Batch, Keep, Proposal, Ruling};
 use crate::columns::{
     ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE, FLOAT32_DISTANCE,
-    FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, ROUNDED_DISTANCE, UNMOVED_STEPS,
+    FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT, ROUNDED_DISTANCE, TRIED, UNMOVED_STEPS,
     WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z, ZERO_GRADIENTS,
 };
 use crate::error::MeasureError;
 use crate::findings::{Findings, FindingsError};
 use crate::levels::on_grid;
 use crate::stage::StageError;
-use crate::threats::Candidate;
+use crate::threats::{Candidate, Points};
 use crate::verify::{Finding, Outcome, Region};
 
 /// A count that a proposal keeps, and its column.
@@ -59,6 +59,28 @@ pub(crate) struct Verdicts<'g> {
     difference: Vec<f64>,
     /// Distances of the nearest points that break the float32 copy of the file, and the file with every result rounded.
     others: [Vec<f64>; 2],
+    /// The points that a threat model lists, as far as they were judged.
+    listed: Option<Listed>,
+}
+
+/// What became of the points that a threat model lists, by sample and kind.
+struct Listed {
+    points: Points,
+    tried: Vec<i64>,
+    right: Vec<i64>,
+}
+
+impl Listed {
+    /// Takes over what was found on the points of some samples.
+    fn count(&mut self, samples: &[usize], points: &[Option<Candidate>], findings: &[Finding], labels: &[i64]) {
+        for ((&sample, point), finding) in samples.iter().zip(points).zip(findings) {
+            let z = point.as_ref().and_then(|point| point.z.as_deref()).filter(|_| finding.rejection.is_none());
+            let Some(kind) = z.and_then(self.points.kind) else { continue };
+            let place = sample * self.points.kinds + kind;
+            self.tried[place] += 1;
+            self.right[place] += i64::from(finding.prediction == Some(labels[sample] as usize));
+        }
+    }
 }
 
 impl<'g> Verdicts<'g> {
@@ -77,11 +99,19 @@ impl<'g> Verdicts<'g> {
             rejected: vec![0; n],
             difference: vec![0.0; n],
             others: [vec![f64::NAN; n], vec![f64::NAN; n]],
+            listed: on.conditions.threat.norm.parameter.and_then(|parameter| parameter.points()).map(|points| {
+                let none = vec![0; n * points.kinds];
+                Listed { points, tried: none.clone(), right: none }
+            }),
         }
     }
 
-    /// Samples that are still to be attacked. In a ball of radius 0 there is the image and nothing else.
+    /// Samples that are still to be attacked. In a ball of radius 0 there is the image and nothing else. Where every point is judged,
+    /// misclassified images are among them, because accuracies are counted.
     pub fn active(&self) -> Vec<usize> {
+        if self.keep == Keep::Every {
+            return (0..self.batch.len()).collect();
+        }
         if self.keep != Keep::Nearest && self.on.conditions.threat.eps == 0.0 {
             return Vec::new();
         }
@@ -120,7 +150,8 @@ impl<'g> Verdicts<'g> {
     /// # Errors
     /// The judge failed.
     pub fn judge(&mut self, samples: &[usize], points: &[Vec<f32>]) -> Result<Vec<Ruling>, AttackError> {
-        let claim = |point: &Vec<f32>| Proposal { point: Some(point.clone()), claimed: true, ..Proposal::default() };
+        let claimed = self.keep != Keep::Every;
+        let claim = |point: &Vec<f32>| Proposal { point: Some(point.clone()), claimed, ..Proposal::default() };
         let broken = self.look_at(samples, &points.iter().map(claim).collect::<Vec<_>>())?;
         let stands = |(&sample, broken): (&usize, bool)| if self.keep == Keep::Nearest { broken } else { self.is_done(sample) };
         let stands = samples.iter().zip(broken).map(stands);
@@ -157,10 +188,14 @@ impl<'g> Verdicts<'g> {
         let Group { conditions, verifier, .. } = self.on;
         let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
         let origins = || clean.chunks((clean.len() / samples.len()).max(1));
-        let candidate = |(origin, p): (&[f32], &Proposal)| p.point.clone().map(|p| conditions.threat.candidate(origin, p));
-        let points: Vec<Option<Candidate>> = origins().zip(proposals).map(candidate).collect();
+        let candidate =
+            |((origin, p), &id): ((&[f32], &Proposal), &u64)| p.point.clone().map(|p| conditions.threat.candidate(origin, p, id));
+        let points: Vec<Option<Candidate>> = origins().zip(proposals).zip(&part.ids).map(candidate).collect();
         let judged = verifier.judge(&conditions.threat, region, &part.x0, &part.y, &points)?;
-        let broken = judged.iter().map(|finding| finding.outcome == Outcome::Broken).collect();
+        let broken: Vec<bool> = judged.iter().map(|finding| finding.outcome == Outcome::Broken).collect();
+        if let Some(listed) = self.listed.as_mut().filter(|_| self.grid.is_none()) {
+            listed.count(samples, &points, &judged, &self.batch.y);
+        }
         let tolerated = conditions.threat.tolerated();
         for (((&sample, mut finding), point), proposal) in samples.iter().zip(judged).zip(&points).zip(proposals) {
             self.rejected[sample] += i64::from(finding.rejection.is_some());
@@ -171,16 +206,20 @@ impl<'g> Verdicts<'g> {
                 finding.outcome = Outcome::Held;
             }
             let Some(point) = point else { continue };
-            better(&mut self.best[sample], Judged { finding, point: point.clone(), loss: proposal.loss });
+            let loss = if self.keep == Keep::Every { -finding.margin } else { proposal.loss };
+            better(&mut self.best[sample], Judged { finding, point: point.clone(), loss });
         }
         let Some(grid) = &mut self.grid else { return Ok(broken) };
         let threat = conditions.threat.in_levels();
         let stored = |(origin, point): (&[f32], &Option<Candidate>)| {
             let fits = point.as_ref().filter(|p| p.x.len() == origin.len());
-            fits.map(|p| Candidate { x: on_grid(&threat, origin, &p.x), z: p.z.clone() })
+            fits.map(|p| Candidate { x: on_grid(&threat, origin, &p.x), ..p.clone() })
         };
         let stored: Vec<Option<Candidate>> = origins().zip(&points).map(stored).collect();
         let judged = verifier.judge(&threat, region, &part.x0, &part.y, &stored)?;
+        if let Some(listed) = &mut self.listed {
+            listed.count(samples, &stored, &judged, &self.batch.y);
+        }
         for (((&sample, finding), point), proposal) in samples.iter().zip(judged).zip(stored).zip(proposals) {
             let Some(point) = point else { continue };
             other_precisions(&mut self.others, sample, &finding, self.batch.y[sample]);
@@ -230,6 +269,10 @@ impl<'g> Verdicts<'g> {
         findings.put(&REJECTED, self.rejected.clone());
         if let Some(grid) = &self.grid {
             findings.put(&OUTCOME_UINT8, (0..n).map(|i| self.outcome(grid, i) as u8).collect());
+        }
+        if let Some(Listed { points, tried, right }) = std::mem::take(&mut self.listed) {
+            findings.array(TRIED.name, &[n, points.kinds], tried)?;
+            findings.array(RIGHT.name, &[n, points.kinds], right)?;
         }
         self.witnesses(&mut findings, &outcomes)?;
         for (column, count) in COUNTS {

@@ -5,7 +5,7 @@
 use flatscape_graph::Expr;
 
 use super::sampling::{self, Outside};
-use super::{Parameter, Radius, Scale, Threat, parametrised, plain};
+use super::{Key, Parameter, Radius, Ranges, Scale, Space, Threat, parametrised, plain};
 
 pub(super) const THREAT: Threat = Threat {
     name: "flow",
@@ -13,7 +13,7 @@ pub(super) const THREAT: Threat = Threat {
     example: "flow:0.075px",
     largest: f64::INFINITY,
     read,
-    parameter: Some(Parameter { count: |[_, h, w]| 2 * h * w, units, decode, decoded }),
+    parameter: Some(Parameter { count: |[_, h, w]| 2 * h * w, space: Space::Ranges(Ranges { units, decode }), decoded }),
     ..parametrised()
 };
 
@@ -39,7 +39,7 @@ fn decode<'b>(x0: Expr<'b>, z: Expr<'b>, shape: [usize; 3]) -> Expr<'b> {
     sampling::sample(x0, rows + down, columns + right, shape, Outside::Border)
 }
 
-fn decoded(x0: &[f32], z: &[f32], shape: [usize; 3]) -> Vec<f64> {
+fn decoded(x0: &[f32], z: &[f32], shape: [usize; 3], _: Key) -> Vec<f64> {
     let [_, h, w] = shape;
     let at = |row: usize, column: usize| {
         let pixel = row * w + column;

@@ -1,6 +1,7 @@
 //! Threat models: what an adversary may do to an image. One file and one row per threat model; knows distances, projections and
 //! steepest steps as formulas and as graphs, nothing of attacks.
 
+mod corruption;
 mod flow;
 mod hyperplane;
 mod l0;
@@ -18,6 +19,9 @@ use flatscape_intake::number::number;
 use flatscape_intake::refusal::{Refusal, nearest};
 
 use parametrised::parametrised;
+
+pub use corruption::{SEVERITIES, TYPES, Type};
+pub use parametrised::{Parameter, Points, Ranges, Space};
 
 /// What an adversary may do, and what follows from it. Shapes: `x`, `x0`, `g` are [N, …] of one rank; `eps`, `lo`, `hi`
 /// are scalars or broadcast against `x`. Under a parametrised threat model `x` is decoded from a parameter z, float[N,P], and
@@ -50,31 +54,17 @@ pub struct Threat {
 /// From x and x0 of one sample, and C, H, W where they are known, to the distance in double precision.
 pub type Distance = fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>;
 
-/// From x0 [N,C,H,W] and z [N,P] to the images, as a graph.
-pub type Decode = for<'b> fn(x0: Expr<'b>, z: Expr<'b>, shape: [usize; 3]) -> Expr<'b>;
-
-/// From the scale of a threat model, and C, H, W, to one unit per number of z.
-pub type Units = fn(scale: &Scale, shape: [usize; 3]) -> Vec<f64>;
-
-/// From x0 [C,H,W] and z [P] to the image, in double precision.
-pub type Decoded = fn(x0: &[f32], z: &[f32], shape: [usize; 3]) -> Vec<f64>;
+/// What keys the numbers that are drawn where an image is decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// Seed of the audit.
+    pub seed: u64,
+    /// Id of the sample.
+    pub sample: u64,
+}
 
 /// From x, w (like x), b [N,1,…] and the faces of the box to a point like x.
 pub type Nearest = for<'b> fn(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b>;
-
-/// The parameter z of a threat model: a box of P numbers around 0, where 0 leaves the image as it is. Its distance is the largest
-/// |z| in units, max |zᵢ|/unitᵢ.
-#[derive(Clone, Copy)]
-pub struct Parameter {
-    /// P for images of a shape.
-    pub count: fn(shape: [usize; 3]) -> usize,
-    /// The unit of every number: how far it may go at ε = 1.
-    pub units: Units,
-    /// The images for x0 [N,C,H,W] and z [N,P], as a graph.
-    pub decode: Decode,
-    /// The image for x0 [C,H,W] and z [P], in double precision.
-    pub decoded: Decoded,
-}
 
 /// Where a perturbed image may be, as values of a graph.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +97,8 @@ pub enum Scale {
     Pixels,
     /// Places, in coordinates in which the image reaches from −1 to 1.
     Grid,
+    /// Severities, 1 to [`SEVERITIES`].
+    Severity,
     /// Shares of two limits.
     Rigid {
         /// Largest angle.
@@ -117,7 +109,8 @@ pub enum Scale {
 }
 
 /// The threat models, in the order of the help.
-pub const THREATS: &[Threat] = &[linf::THREAT, l2::THREAT, l1::THREAT, l0::THREAT, flow::THREAT, rigid::THREAT];
+pub const THREATS: &[Threat] =
+    &[linf::THREAT, l2::THREAT, l1::THREAT, l0::THREAT, flow::THREAT, rigid::THREAT, corruption::THREAT];
 
 impl std::fmt::Debug for Threat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -149,6 +142,8 @@ pub struct ThreatModel {
     pub hi: f32,
     /// Whether decoded images are rounded to 8 bits, for models that take integers; see [`ThreatModel::in_levels`].
     pub levels: bool,
+    /// Seed of what is drawn where images are decoded, see [`ThreatModel::seeded`].
+    pub seed: u64,
 }
 
 /// A point that is judged: the image, and the parameter that it was decoded from where the threat model has one.
@@ -158,12 +153,14 @@ pub struct Candidate {
     pub x: Vec<f32>,
     /// P values; `None` where the image itself is changed.
     pub z: Option<Vec<f32>>,
+    /// The id of the sample: with the seed it keys what is drawn where the image is decoded.
+    pub sample: u64,
 }
 
 impl From<Vec<f32>> for Candidate {
-    /// An image without a parameter.
+    /// An image without a parameter, of whichever sample.
     fn from(x: Vec<f32>) -> Candidate {
-        Candidate { x, z: None }
+        Candidate { x, z: None, sample: 0 }
     }
 }
 
@@ -209,6 +206,12 @@ impl ThreatModel {
         ThreatModel { levels: true, ..self.clone() }
     }
 
+    /// The same with the seed of the audit, which keys what is drawn where images are decoded.
+    #[must_use]
+    pub fn seeded(&self, seed: u64) -> ThreatModel {
+        ThreatModel { seed, ..self.clone() }
+    }
+
     /// As it is written, e.g. `linf:8/255`.
     pub fn text(&self) -> String {
         format!("{}:{}", self.norm.name, self.spelling)
@@ -222,30 +225,39 @@ impl ThreatModel {
     /// The distance of a point from the clean image in float64: of the images, or of the parameter that the point was decoded
     /// from. `None` where that cannot be told: the sizes do not fit, the shape is needed and not known, the parameter is missing,
     /// or it decodes to another image.
-    pub fn distance(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> Option<f64> {
+    pub fn distance(&self, point: &Candidate, x0: &[f32]) -> Option<f64> {
+        let Candidate { x, z, sample } = point;
         let fits = self.shape.is_none_or(|shape| shape.iter().product::<usize>() == x0.len());
         if x.len() != x0.len() || !fits {
             return None;
         }
         let Some(parameter) = &self.norm.parameter else { return (self.norm.distance)(x, x0, self.shape) };
-        let (z, shape) = (z?, self.shape?);
-        let decoded = parameter.is_one(z, shape) && parameter.decodes_to(x, x0, z, self.levels, shape);
-        decoded.then(|| parameter.distance(z, &self.scale, shape))
+        let (z, shape) = (z.as_deref()?, self.shape?);
+        let distance = parameter.distance(z, &self.scale, shape)?;
+        parameter.decodes_to(x, x0, z, shape, (self.key(*sample), self.levels)).then_some(distance)
     }
 
-    /// The candidate behind what an attack moves: the image, or the parameter that it is decoded from, in double precision, rounded
-    /// to float32. Where it cannot be decoded (a number is missing, NaN or infinite) the image is empty, and no judge admits it.
-    pub fn candidate(&self, x0: &[f32], moved: Vec<f32>) -> Candidate {
-        let Some(parameter) = &self.norm.parameter else { return moved.into() };
-        let shape = self.shape.filter(|&shape| parameter.is_one(&moved, shape) && x0.len() == shape.iter().product::<usize>());
-        let decoded = shape.map_or(Vec::new(), |shape| (parameter.decoded)(x0, &moved, shape));
-        Candidate { x: decoded.into_iter().map(|v| v as f32).collect(), z: Some(moved) }
+    /// The candidate behind what an attack moves on a sample: the image, or the parameter that it is decoded from, in double
+    /// precision, rounded to float32. Where it cannot be decoded (a number is missing, NaN or infinite, or means nothing) the image
+    /// is empty, and no judge admits it.
+    pub fn candidate(&self, x0: &[f32], moved: Vec<f32>, sample: u64) -> Candidate {
+        let Some(parameter) = &self.norm.parameter else { return Candidate { x: moved, z: None, sample } };
+        let fits = |&shape: &[usize; 3]| {
+            parameter.distance(&moved, &self.scale, shape).is_some() && x0.len() == shape.iter().product::<usize>()
+        };
+        let decoded = self.shape.filter(fits).map(|shape| (parameter.decoded)(x0, &moved, shape, self.key(sample)));
+        let x = decoded.map_or(Vec::new(), |decoded| decoded.into_iter().map(|v| v as f32).collect());
+        Candidate { x, z: Some(moved), sample }
+    }
+
+    fn key(&self, sample: u64) -> Key {
+        Key { seed: self.seed, sample }
     }
 
     /// Whether a point of one sample is finite, in the box and in the ball around `x0`.
-    pub fn contains(&self, x: &[f32], x0: &[f32], z: Option<&[f32]>) -> bool {
+    pub fn contains(&self, point: &Candidate, x0: &[f32]) -> bool {
         let inside = |v: &f32| v.is_finite() && (self.lo..=self.hi).contains(v);
-        x.iter().all(inside) && self.distance(x, x0, z).is_some_and(|distance| distance <= self.tolerated())
+        point.x.iter().all(inside) && self.distance(point, x0).is_some_and(|distance| distance <= self.tolerated())
     }
 
     /// Whether radii of the two count the same, so that the larger one contains the smaller one.
@@ -287,7 +299,17 @@ fn of_row(row: &'static Threat, spelling: &str, large: bool) -> Result<ThreatMod
         let help = format!("did you mean {}:{spelling}/255? if not, say --eps-is-large-on-purpose", row.name);
         return Err(Refusal::usage(90, why).help(help));
     }
-    Ok(ThreatModel { norm: row, eps, scale, shape: None, spelling: spelling.to_owned(), lo: 0.0, hi: 1.0, levels: false })
+    Ok(ThreatModel {
+        norm: row,
+        eps,
+        scale,
+        shape: None,
+        spelling: spelling.to_owned(),
+        lo: 0.0,
+        hi: 1.0,
+        levels: false,
+        seed: 0,
+    })
 }
 
 /// A number of pixel values. The error is a clause.

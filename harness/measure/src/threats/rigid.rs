@@ -5,7 +5,7 @@ use flatscape_graph::Expr;
 use flatscape_intake::number::number;
 
 use super::sampling::{self, Outside, entry};
-use super::{Parameter, Radius, Scale, Threat, parametrised};
+use super::{Key, Parameter, Radius, Ranges, Scale, Space, Threat, parametrised};
 
 pub(super) const THREAT: Threat = Threat {
     name: "rigid",
@@ -13,7 +13,7 @@ pub(super) const THREAT: Threat = Threat {
     example: "rigid:30deg+3px",
     largest: f64::INFINITY,
     read,
-    parameter: Some(Parameter { count: |_| 3, units, decode, decoded }),
+    parameter: Some(Parameter { count: |_| 3, space: Space::Ranges(Ranges { units, decode }), decoded }),
     ..parametrised()
 };
 
@@ -53,7 +53,7 @@ fn decode<'b>(x0: Expr<'b>, z: Expr<'b>, shape: [usize; 3]) -> Expr<'b> {
     sampling::sample(x0, from.0, from.1, shape, Outside::Zero)
 }
 
-fn decoded(x0: &[f32], z: &[f32], shape: [usize; 3]) -> Vec<f64> {
+fn decoded(x0: &[f32], z: &[f32], shape: [usize; 3], _: Key) -> Vec<f64> {
     let [middle, centre] = centre(shape);
     let [angle, shift_row, shift_column] = [0, 1, 2].map(|place| f64::from(z[place]));
     let (sine, cosine) = angle.to_radians().sin_cos();

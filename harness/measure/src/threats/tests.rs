@@ -66,7 +66,13 @@ fn implausible_radii_are_refused() {
         "rigid:30deg+3deg",
         "rigid:-3px",
         "rigid:",
-        "corruption:3",
+        "corruption:",
+        "corruption:0",
+        "corruption:-1",
+        "corruption:6",
+        "corruption:2.5",
+        "corruption:fog",
+        "corruption:nan",
     ] {
         assert_eq!(ThreatModel::parse(bad, false).expect_err(bad).class.exit_code(), 2);
     }
@@ -82,7 +88,7 @@ fn a_point_is_inside_up_to_rounding() {
     let x0 = [0.5f32, 0.0, 1.0];
     let shape = [1, 1, 3];
     let eps = (8.0 / 255.0) as f32;
-    let inside = |x: &[f32]| threat.on(shape).contains(x, &x0, None);
+    let inside = |x: &[f32]| threat.on(shape).contains(&x.to_vec().into(), &x0);
     assert!(inside(&[0.5 + eps, 0.0, 1.0 - eps]));
     assert!(!inside(&[0.5 + eps + 1e-3, 0.0, 1.0]), "outside the ball");
     assert!(!inside(&[0.5, -1e-6, 1.0]), "outside the box");
@@ -98,7 +104,7 @@ fn distances_are_the_norms() {
     assert_eq!((distance("linf", shape), distance("l2", shape), distance("l1", shape)), (1.0, 1.5, 2.5));
     // three numbers change: three pixels of one channel, or both pixels of two channels
     assert_eq!((distance("l0", shape), distance("l0", [2, 1, 2])), (3.0, 2.0));
-    assert_eq!(model("l0:3").distance(&x, &x0, None), None, "without a shape the pixels are unknown");
+    assert_eq!(model("l0:3").distance(&x.to_vec().into(), &x0), None, "without a shape the pixels are unknown");
 }
 
 fn projected(name: &str, delta: &[f32], eps: f64, lo: f64, hi: f64) -> Vec<f64> {
@@ -197,11 +203,12 @@ fn distances_agree_with_their_graphs() {
 /// An image of one channel, and what its parameter makes of it: as the graph and as the judge compute it.
 fn decoded(name: &str, image: &dyn Fn(usize, usize) -> f32, [h, w]: [usize; 2], z: &[f32]) -> Vec<f64> {
     let parameter = norm(name).and_then(|row| row.parameter).expect("a parametrised row");
+    let ranges = parameter.ranges().expect("a box");
     let shape = [1, h, w];
     let x0: Vec<f32> = (0..h * w).map(|pixel| image(pixel / w, pixel % w)).collect();
-    let judged = (parameter.decoded)(&x0, z, shape);
+    let judged = (parameter.decoded)(&x0, z, shape, Key::default());
     let inputs = [float(&[1, 1, h, w], &x0), float(&[1, z.len()], z)];
-    let found = value_of(&inputs, |_, e| (parameter.decode)(e[0], e[1], shape));
+    let found = value_of(&inputs, |_, e| (ranges.decode)(e[0], e[1], shape));
     assert_eq!(found.shape(), [1, 1, h, w]);
     assert_close(&found, &judged, 2e-5);
     judged
@@ -261,28 +268,29 @@ fn parameters_are_judged_in_their_units() {
     let x0: Vec<f32> = (0..24).map(|i| 0.5 + 0.02 * (i % 5) as f32).collect();
     let point = |name: &str, z: &[f32]| -> Vec<f32> {
         let parameter = norm(name).and_then(|row| row.parameter).expect("a parametrised row");
-        (parameter.decoded)(&x0, z, shape).iter().map(|&v| v as f32).collect()
+        (parameter.decoded)(&x0, z, shape, Key::default()).iter().map(|&v| v as f32).collect()
     };
+    let of = |x: &[f32], z: Option<&[f32]>| Candidate { x: x.to_vec(), z: z.map(<[f32]>::to_vec), sample: 0 };
     let close = |found: Option<f64>, expected: f64| {
         assert!(found.is_some_and(|d| (d - expected).abs() < 1e-6), "{found:?} is not {expected}");
     };
     let z = flow(4, 6, -0.25, 0.5);
     let x = point("flow", &z);
-    close(model("flow:1px").on(shape).distance(&x, &x0, Some(&z)), 0.5);
+    close(model("flow:1px").on(shape).distance(&of(&x, Some(&z)), &x0), 0.5);
     // one pixel is 2/4 along rows and 2/6 along columns
-    close(model("flow:0.1grid").on(shape).distance(&x, &x0, Some(&z)), 0.5 / 3.0);
-    assert!(model("flow:0.5px").on(shape).contains(&x, &x0, Some(&z)));
-    assert!(!model("flow:0.499px").on(shape).contains(&x, &x0, Some(&z)), "outside");
-    assert!(!model("flow:1px").on(shape).contains(&x, &x0, None), "without its parameter nothing is known");
-    assert!(!model("flow:1px").on(shape).contains(&x0, &x0, Some(&z)), "another image than it decodes to");
-    assert!(!model("flow:1px").on(shape).contains(&x, &x0, Some(&z[1..])), "another number of parameters");
+    close(model("flow:0.1grid").on(shape).distance(&of(&x, Some(&z)), &x0), 0.5 / 3.0);
+    assert!(model("flow:0.5px").on(shape).contains(&of(&x, Some(&z)), &x0));
+    assert!(!model("flow:0.499px").on(shape).contains(&of(&x, Some(&z)), &x0), "outside");
+    assert!(!model("flow:1px").on(shape).contains(&of(&x, None), &x0), "without its parameter nothing is known");
+    assert!(!model("flow:1px").on(shape).contains(&of(&x0, Some(&z)), &x0), "another image than it decodes to");
+    assert!(!model("flow:1px").on(shape).contains(&of(&x, Some(&z[1..])), &x0), "another number of parameters");
 
     let z = [6.0, 0.3, -1.5];
     let x = point("rigid", &z);
-    close(model("rigid:30deg+3px").on(shape).distance(&x, &x0, Some(&z)), 0.5);
-    close(model("rigid:6deg+6px").on(shape).distance(&x, &x0, Some(&z)), 1.0);
-    assert!(model("rigid:6deg+6px").on(shape).contains(&x, &x0, Some(&z)));
-    assert!(!model("rigid:30deg").on(shape).contains(&x, &x0, Some(&z)), "no shift is allowed");
+    close(model("rigid:30deg+3px").on(shape).distance(&of(&x, Some(&z)), &x0), 0.5);
+    close(model("rigid:6deg+6px").on(shape).distance(&of(&x, Some(&z)), &x0), 1.0);
+    assert!(model("rigid:6deg+6px").on(shape).contains(&of(&x, Some(&z)), &x0));
+    assert!(!model("rigid:30deg").on(shape).contains(&of(&x, Some(&z)), &x0), "no shift is allowed");
     assert_eq!(model("flow:1px").parameters(shape), 48);
     assert_eq!((model("rigid:3px").parameters(shape), model("linf:0.1").parameters(shape)), (3, 24));
 }
@@ -290,7 +298,7 @@ fn parameters_are_judged_in_their_units() {
 #[test]
 fn parameters_are_projected_and_stepped_in_their_units() {
     let threat = model("rigid:30deg+3px");
-    let parameter = threat.norm.parameter.expect("a parametrised row");
+    let parameter = threat.norm.parameter.and_then(|parameter| parameter.ranges()).expect("a box");
     let z = float(&[2, 3], &[40.0, -1.0, 5.0, -10.0, -4.0, 0.0]);
     let shape = [1, 4, 4];
     let found = value_of(std::slice::from_ref(&z), |_, e| parameter.project(e[0], e[0].scalar(1.0), &threat.scale, shape));
@@ -306,7 +314,7 @@ fn parameters_are_projected_and_stepped_in_their_units() {
 /// At the identity every place is whole, and the derivative of the flow is the right-sided one.
 #[test]
 fn the_derivative_of_a_flow_is_that_of_the_bilinear_formula() {
-    let parameter = norm("flow").and_then(|row| row.parameter).expect("a parametrised row");
+    let parameter = norm("flow").and_then(|row| row.parameter?.ranges()).expect("a box");
     let shape = [1, 3, 3];
     let image: Vec<f32> = [0.0, 0.1, 0.4, 0.2, 0.7, 0.3, 0.9, 0.6, 0.8].to_vec();
     let found = value_of(&[float(&[1, 1, 3, 3], &image), float(&[1, 18], &[0.0; 18])], |b, e| {

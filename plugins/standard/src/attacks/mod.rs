@@ -6,6 +6,7 @@ pub(crate) mod apgd;
 mod apgd_l1;
 pub(crate) mod bim;
 mod boundaries;
+pub(crate) mod corruptions;
 pub(crate) mod cw;
 pub(crate) mod ddn;
 pub(crate) mod deepfool;
