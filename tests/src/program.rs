@@ -21,6 +21,7 @@ mod partly;
 mod pipes;
 mod repeat;
 mod scores;
+mod similar;
 mod survivors;
 mod verify;
 mod witness;

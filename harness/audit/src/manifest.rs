@@ -54,7 +54,7 @@ pub struct Manifest {
     pub threats: Vec<ThreatFacts>,
     /// The attacks, each under every threat model that it serves.
     pub attacks: Vec<Component>,
-    /// The metrics, at the radius of the first threat model.
+    /// The metrics, at the first threat model, or the first that the attack serves at whose points they look.
     pub metrics: Vec<Component>,
     /// The surfaces.
     pub landscapes: Option<Landscapes>,

@@ -10,7 +10,7 @@ use flatscape_intake::refusal::Refusal;
 use flatscape_measure::canary;
 use flatscape_measure::losses;
 use flatscape_measure::prepared::{Settings, check, of_host, undecoded};
-use flatscape_measure::request::{Request, Target};
+use flatscape_measure::request::{At, Request, Target};
 use flatscape_measure::threats::ThreatModel;
 
 use crate::claim::Claim;
@@ -223,7 +223,7 @@ impl Asked<'_> {
     /// The threat models that a component serves, and the number of steps of its program. A component whose plugin fails when it
     /// is asked serves them all: its jobs then say why they have no result.
     fn served(&self, component: &Component, request: &Request, columns: &mut Vec<String>) -> Result<Answer, Refusal> {
-        let threats = if component.kind == Kind::Metric { &self.plan.threats[..1] } else { &self.plan.threats[..] };
+        let threats = if component.kind == Kind::Metric { self.looked_at(request)? } else { &self.plan.threats[..] };
         if component.is_oracle() {
             let (serves, others): (Vec<_>, Vec<_>) = threats.iter().partition(|threat| threat.norm.parameter.is_none());
             if let (true, Some(other)) = (serves.is_empty(), others.first()) {
@@ -239,11 +239,7 @@ impl Asked<'_> {
         let mut answer = Answer::default();
         let mut refusal = None;
         for threat in threats {
-            let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
-            task.targeted = request.target.is_some_and(|t| t != Target::None);
-            task.parameters = threat.parameters(model.shape);
-            (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
-            match self.plugins.build(component, &arguments, &task) {
+            match self.plugins.build(component, &arguments, &task(model, request, threat)) {
                 Ok(program) => {
                     let outputs = program.graph(Role::Emit).map(|g| g.outputs().to_vec()).unwrap_or_default();
                     columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
@@ -263,6 +259,29 @@ impl Asked<'_> {
             _ => Ok(answer),
         }
     }
+
+    /// The threat model at which a metric is taken: the first one, or the first that the attack serves at whose points it looks.
+    fn looked_at(&self, request: &Request) -> Result<&[ThreatModel], Refusal> {
+        let all = &self.plan.threats;
+        let (Some(At::Adversarial(attack)), Some(model)) = (&request.at, self.model) else { return Ok(&all[..1]) };
+        let component = self.plugins.component(Kind::Attack, &attack.id).map_err(of_host)?;
+        let arguments = component.arguments(&attack.arguments).map_err(of_host)?;
+        let serves = |threat: &ThreatModel| match component.is_oracle() || !component.builds {
+            true => threat.norm.parameter.is_none(),
+            false => !self.plugins.build(component, &arguments, &task(model, attack, threat)).is_err_and(|e| e.is_unsupported()),
+        };
+        let place = all.iter().position(serves).unwrap_or(0);
+        Ok(&all[place..place + 1])
+    }
+}
+
+/// What a component is asked for on a model under a threat model.
+fn task(model: &Model, request: &Request, threat: &ThreatModel) -> Task {
+    let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
+    task.targeted = request.target.is_some_and(|t| t != Target::None);
+    task.parameters = threat.parameters(model.shape);
+    (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
+    task
 }
 
 /// All jobs of a run, in the order in which one process computes them: certificates, then per model the clean points, the attacks
@@ -325,7 +344,8 @@ impl Planner<'_> {
         self.canaries(model, jobs)?;
         for metric in &self.manifest.metrics {
             let work = Work::Metric(metric.request.clone());
-            jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), &self.first, r, Some(&metric.plugin))));
+            let threat = metric.serves.first().unwrap_or(&self.first);
+            jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), threat, r, Some(&metric.plugin))));
         }
         Ok(())
     }

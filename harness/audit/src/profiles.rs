@@ -11,7 +11,7 @@ pub struct Profile {
     pub name: &'static str,
     /// One line of help, with its source.
     pub summary: &'static str,
-    threat: Option<&'static str>,
+    threats: &'static [&'static str],
     /// The most images where the user does not state a number.
     images: Option<usize>,
     /// Whether attacks are run on planted adversarial examples, too.
@@ -48,7 +48,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "quick",
         summary: "a first look at 1,000 images at most: FGSM, PGD-10, log-likelihood and mass score",
-        threat: None,
+        threats: &[],
         images: Some(1000),
         canaries: false,
         attacks: &["fgsm", "pgd:steps=10"],
@@ -57,7 +57,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "standard",
         summary: "AutoAttack: APGD-CE, then APGD-T, FAB-T and Square (linf, l2), each on what is left",
-        threat: None,
+        threats: &[],
         images: None,
         canaries: false,
         attacks: &[
@@ -71,7 +71,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "plus",
         summary: "AutoAttack, version plus: APGD-CE, APGD-DLR and FAB with 5 starts, Square, APGD-T, FAB-T (linf, l2), each on what is left",
-        threat: None,
+        threats: &[],
         images: None,
         canaries: false,
         attacks: &[
@@ -87,7 +87,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "lin2020-cifar",
         summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
-        threat: Some("linf:8/255"),
+        threats: &["linf:8/255"],
         images: None,
         canaries: false,
         attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
@@ -96,11 +96,23 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "lin2020-fashion",
         summary: "Lin et al. 2020, table 2: PGD with eps 25/255, 10 steps of 6.25/255; Φ",
-        threat: Some("linf:25/255"),
+        threats: &["linf:25/255"],
         images: None,
         canaries: false,
         attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],
         metrics: &["phi", "ams", "logp"],
+    },
+    Profile {
+        name: "xu2019-geometries",
+        summary: "Xu, Yap and Prabhu 2019, tables 1 and 2: FGSM, and PGD with 10 steps of 1/255, at eps 8/255 as their code has it; stAdv with a flow of 0.3/64; 1 - SSIM of what they broke",
+        threats: &["linf:8/255", "flow:0.3/64grid"],
+        images: None,
+        attacks: &["fgsm", "pgd:steps=10,alpha=1/255,random-start=no", "stadv"],
+        metrics: &[
+            "ssim:preset=s1,at=adv:fgsm",
+            "ssim:preset=s1,at=adv:(pgd:steps=10,alpha=1/255,random-start=no)",
+            "ssim:preset=s1,at=adv:stadv",
+        ],
     },
 ];
 
@@ -128,9 +140,9 @@ impl Profile {
         }
     }
 
-    /// Its threat model, where it has one of its own.
-    pub fn threat(&self) -> Result<Option<ThreatModel>, Refusal> {
-        self.threat.map(|text| ThreatModel::parse(text, false)).transpose()
+    /// Its threat models; none where it takes those of the user.
+    pub fn threats(&self) -> Result<Vec<ThreatModel>, Refusal> {
+        self.threats.iter().map(|text| ThreatModel::parse(text, false)).collect()
     }
 }
 
@@ -172,7 +184,7 @@ mod tests {
         for profile in PROFILES {
             profile.attacks().expect(profile.name);
             profile.metrics().expect(profile.name);
-            profile.threat().expect(profile.name);
+            profile.threats().expect(profile.name);
         }
         let stated = data::Request { limit: Some(7), ..data::Request::new("mnist") };
         let [quick, published] = ["quick", "lin2020-cifar"].map(|name| super::profile(name).unwrap_or_else(|e| panic!("{e}")));

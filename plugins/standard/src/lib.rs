@@ -9,6 +9,7 @@ mod landscape;
 mod logp;
 mod optimizers;
 mod phi;
+mod ssim;
 mod trainers;
 
 flatscape_sdk::export!(
@@ -42,6 +43,7 @@ flatscape_sdk::export!(
         ams::component(),
         phi::component(),
         landscape::component(),
+        ssim::component(),
         trainers::standard::component(),
         trainers::adversarial::component(),
         trainers::trades::component(),

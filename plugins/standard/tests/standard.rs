@@ -73,6 +73,7 @@ fn the_table_of_components() {
             "metric ams",
             "metric phi directions:int=5 grid:int=21 extent:float=auto",
             "metric likelihood-landscape directions:text=random grid:int=41 extent:float=auto",
+            "metric ssim preset:text=wang2004",
             "trainer standard",
             "trainer adversarial bn-attack:text=eval",
             "trainer trades beta:float=6 bn-attack:text=eval",

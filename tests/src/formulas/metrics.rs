@@ -113,3 +113,53 @@ fn metrics_on_both_engines_agree() {
         }
     }
 }
+
+/// 1 for equal images; the formula for constants; scikit-image 0.26 and NumPy for waves, with the settings of each preset.
+#[test]
+fn ssim_is_that_of_its_presets() {
+    let shape = [3, 16, 16];
+    let toy = Toy::new(shape, |x| super::toy::linear(x, &[vec![0.01; 768], vec![0.0; 768]], &[0.0, 0.0]));
+    let wave = |i: usize| 0.5 + 0.3 * (0.7 * i as f64).sin();
+    let x: Vec<f64> = (0..768).map(wave).collect();
+    let y: Vec<f64> = (0..768).map(|i| wave(i) + 0.1 * (1.9 * i as f64).cos()).collect();
+    let flat = |value: f64| vec![value; 768];
+    let golden = [
+        ("wang2004", 0.947_285_342_566_372_2),
+        ("skimage", 0.947_670_115_481_768_3),
+        ("s1", 0.949_081_647_794_927),
+        ("pytorch_ssim", 0.963_045_599_623_046_5),
+    ];
+    for engine in engines() {
+        for (preset, expected) in golden {
+            let of = |at: &[f64], clean: &[f64]| {
+                let mut batch = toy.batch(&[at.to_vec()], &[0]);
+                batch.clean = Some(toy.batch(&[clean.to_vec()], &[0]).x0);
+                toy.measure(&*engine, &format!("ssim:preset={preset}"), &threat("linf:0.1"), &batch).columns["ssim"][0]
+            };
+            close(&format!("{preset}, waves"), &[of(&x, &y), of(&y, &x)], &[expected; 2], 1e-7);
+            close(&format!("{preset}, equal"), &[of(&x, &x)], &[1.0], 1e-12);
+            assert!(of(&x, &y) <= 1.0);
+        }
+        let mut batch = toy.batch(&[flat(0.2)], &[0]);
+        batch.clean = Some(toy.batch(&[flat(0.6)], &[0]).x0);
+        let found = toy.measure(&*engine, "ssim", &threat("linf:0.1"), &batch).columns;
+        close("constants", &found["ssim"], &[(2.0 * 0.12 + 1e-4) / (0.4 + 1e-4)], 1e-7);
+        assert!(found["one_minus_ssim_of_broken"][0].is_nan(), "nothing is broken");
+    }
+}
+
+/// 1 − SSIM counts where the image is right and the point is wrong, and nowhere else.
+#[test]
+fn dissimilarity_is_that_of_broken_samples() {
+    let toy = Toy::new([1, 8, 8], |x| super::toy::linear(x, &[vec![1.0 / 64.0; 64], vec![0.0; 64]], &[0.0, 0.5]));
+    let flat = |value: f64| vec![value; 64];
+    for engine in engines() {
+        let mut batch = toy.batch(&[flat(0.4), flat(0.6), flat(0.4), flat(0.3)], &[0; 4]);
+        batch.clean = Some(toy.batch(&[flat(0.6), flat(0.7), flat(0.45), flat(0.6)], &[0; 4]).x0);
+        let found = toy.measure(&*engine, "ssim:preset=s1", &threat("linf:0.3"), &batch).columns;
+        let of = |a: f64, b: f64| 1.0 - (2.0 * a * b + 4e-4) / (a * a + b * b + 4e-4);
+        let broken = &found["one_minus_ssim_of_broken"];
+        close("broken", &[broken[0], broken[3]], &[of(0.4, 0.6), of(0.3, 0.6)], 1e-6);
+        assert!(broken[1].is_nan() && broken[2].is_nan(), "held, and wrong from the start: {broken:?}");
+    }
+}

@@ -12,17 +12,22 @@ pub fn metric_name(column: &str) -> String {
     if column.ends_with("_mean") || column.ends_with("_sum") { column.to_owned() } else { format!("{column}_mean") }
 }
 
+/// The end of the name of a column that is about the samples that an attack broke: NaN for the others, which are not in its mean.
+const OF_BROKEN: &str = "_of_broken";
+
 impl Rows<'_> {
     pub(super) fn metric(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
         let keys = part.keys(self.model, "")?;
         let (forwards, backwards) = (part.total("forwards")?, part.total("backwards")?);
         for (name, tensor) in part.findings.with_prefix("col_") {
             let values = tensor.to_f64();
-            let mean = Mean::of(&values);
+            let counts = |value: &f64| !(value.is_nan() && name.ends_with(OF_BROKEN));
+            let counted: Vec<f64> = values.iter().copied().filter(counts).collect();
+            let mean = Mean::of(&counted);
             let interval = mean.as_ref().and_then(Mean::interval);
             summary.records.push(Record {
                 metric: metric_name(name),
-                n: values.len() as u64,
+                n: counted.len() as u64,
                 value: mean.map(|m| m.value),
                 ci_low: interval.as_ref().map(|i: &Interval| i.low),
                 ci_high: interval.as_ref().map(|i| i.high),
@@ -31,7 +36,7 @@ impl Rows<'_> {
                 ..self.record(part)
             });
             let column = request.placed(name, &part.label());
-            for (key, &value) in keys.iter().zip(&values) {
+            for (key, &value) in keys.iter().zip(&values).filter(|(_, value)| counts(value)) {
                 summary.samples.set(key, &column, SampleValue::Number(value));
             }
         }

@@ -155,7 +155,7 @@ impl Audit {
             attacks.extend(of_profile.iter().cloned());
             metrics.extend(profile.metrics()?);
             if threats.is_empty() {
-                threats.extend(profile.threat()?);
+                threats.extend(profile.threats()?);
             }
         }
         if threats.is_empty() {
