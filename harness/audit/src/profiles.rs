@@ -29,7 +29,7 @@ pub const PROFILES: &[Profile] = &[
         name: "audit",
         summary: "the default, on 1,000 images at most: PGD by two losses, the attacks of standard, the nearest example, random \
                   points, planted adversarial examples, log-likelihood and mass score",
-        threat: None,
+        threats: &[],
         images: Some(1000),
         canaries: true,
         attacks: &[
@@ -107,6 +107,7 @@ pub const PROFILES: &[Profile] = &[
         summary: "Xu, Yap and Prabhu 2019, tables 1 and 2: FGSM, and PGD with 10 steps of 1/255, at eps 8/255 as their code has it; stAdv with a flow of 0.3/64; 1 - SSIM of what they broke",
         threats: &["linf:8/255", "flow:0.3/64grid"],
         images: None,
+        canaries: false,
         attacks: &["fgsm", "pgd:steps=10,alpha=1/255,random-start=no", "stadv"],
         metrics: &[
             "ssim:preset=s1,at=adv:fgsm",

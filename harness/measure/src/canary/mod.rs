@@ -261,7 +261,13 @@ impl<'j> Judge<'j> {
         let width = self.clean.len() / self.planted.ids.len().max(1);
         let allowed = |(&place, point): (&usize, &Vec<f32>)| {
             let origin = &self.clean[place * width..(place + 1) * width];
-            admissible_in(self.threat, Region::Ball, origin, &self.threat.candidate(origin, point.clone())).is_none()
+            admissible_in(
+                self.threat,
+                Region::Ball,
+                origin,
+                &self.threat.candidate(origin, point.clone(), self.planted.ids[place]),
+            )
+            .is_none()
         };
         let mut right: Vec<bool> = places.iter().zip(points).map(allowed).collect();
         let chosen: Vec<usize> = (0..right.len()).filter(|&i| right[i]).collect();

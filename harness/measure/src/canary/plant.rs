@@ -143,7 +143,7 @@ fn surface(threat: &ThreatModel, origin: &[f32], place: Place, corner: bool) -> 
         }
         return moved(threat, origin, &v, threat.eps);
     }
-    let length = |scale: f64| threat.distance(&moved(threat, origin, &v, scale), origin, None).unwrap_or(f64::INFINITY);
+    let length = |scale: f64| threat.distance(&moved(threat, origin, &v, scale).into(), origin).unwrap_or(f64::INFINITY);
     let (mut low, mut high) = (threat.eps, threat.eps);
     for _ in 0..20 {
         if length(high) >= threat.eps {
@@ -276,7 +276,7 @@ mod tests {
             let threat = ThreatModel::parse(text, false).unwrap().on([1, 5, 8]);
             let points = points(&threat, &origin, 1, 2);
             assert_eq!(points.len(), INNER + 1 + DRAWS);
-            let far: Vec<f64> = points.iter().map(|p| threat.distance(p, &origin, None).unwrap()).collect();
+            let far: Vec<f64> = points.iter().map(|p| threat.distance(&p.clone().into(), &origin).unwrap()).collect();
             assert!(far[..INNER].iter().all(|d| *d <= SHARE * eps * (1.0 + 1e-5)), "{text}");
             assert!(far[INNER..].iter().all(|d| (d - eps).abs() < 1e-5 * eps), "{text}: {:?}", &far[INNER..]);
             assert_eq!(far[0], 0.0);
@@ -284,7 +284,7 @@ mod tests {
         // the box cuts half of the directions off: the others are followed further
         let threat = ThreatModel::parse("l2:0.7", false).unwrap().on([1, 5, 8]);
         let planted = surface(&threat, &[0.0; 40], Place::new(0, "canary", "planted"), false);
-        assert!((threat.distance(&planted, &[0.0; 40], None).unwrap() - 0.7).abs() < 1e-6);
+        assert!((threat.distance(&planted.clone().into(), &[0.0; 40]).unwrap() - 0.7).abs() < 1e-6);
         assert!(planted.iter().all(|v| *v >= 0.0));
     }
 }
