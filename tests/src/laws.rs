@@ -108,6 +108,7 @@ const UNSAFE: &[&str] = &[
     "harness/engine/src/onnxruntime",
     "harness/engine/src/library",
     // the vectors of one processor
+    "harness/engine/src/correlation.rs",
     "harness/engine/src/windows.rs",
 ];
 
