@@ -41,7 +41,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-data", &["flatscape-engine", "flatscape-graph"]),
     ("flatscape-intake", &["flatscape-autodiff", "flatscape-data", "flatscape-engine", "flatscape-graph"]),
     ("flatscape-architectures", &["flatscape-graph", "flatscape-intake"]),
-    ("flatscape-measure", &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake"]),
+    ("flatscape-corruptions", &["flatscape-intake"]),
+    (
+        "flatscape-measure",
+        &[
+            "flatscape-autodiff",
+            "flatscape-corruptions",
+            "flatscape-engine",
+            "flatscape-graph",
+            "flatscape-host",
+            "flatscape-intake",
+        ],
+    ),
     (
         "flatscape-certificate",
         &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-intake", "flatscape-measure"],
@@ -93,7 +104,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that do no I/O, and the words that would betray it.
-const PURE: &[&str] = &["harness/graph/src", "harness/autodiff/src", "harness/architectures/src", "harness/report/src"];
+const PURE: &[&str] =
+    &["harness/graph/src", "harness/autodiff/src", "harness/architectures/src", "harness/corruptions/src", "harness/report/src"];
 /// Where lines are printed: `output.rs` alone, so that a closed pipe or a full disk is met in one place.
 const PRINTS: &[&str] = &["println!", "eprintln!", "print!(", "eprint!("];
 const IO: &[&str] =
@@ -331,6 +343,7 @@ const FILE: usize = 600;
 const FUNCTION: usize = 60;
 const SHORT_FUNCTIONS: &[&str] = &[
     "harness/architectures/src",
+    "harness/corruptions/src",
     "harness/data/src",
     "harness/intake/src",
     "harness/certificate/src",

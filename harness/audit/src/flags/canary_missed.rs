@@ -1,12 +1,12 @@
 //! The attacks do not find adversarial examples that certainly exist.
 
-use flatscape_measure::canary::CANARIES;
+use flatscape_measure::statistics::clopper_pearson;
 
 use super::{Doubt, Flag};
 
 pub const CODE: &str = "canary-missed";
 
-/// The share of the canaries that must be found.
+/// The share of the canaries that must be found: the interval of what was found must reach it.
 const SHARE: f64 = 0.95;
 
 /// Canaries from which on something can be said.
@@ -16,8 +16,9 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: CODE,
         unreliable: true,
-        raised_if: "the attacks of the run together find less than 95 % of the planted adversarial examples, of at least 20 \
-                    (`canary_found`); those that random points find do not count",
+        raised_if: "the attacks of the run together find significantly less than 95 % of the planted adversarial examples, of at \
+                    least 20 (`canary_found`; the upper end of the 95 % interval lies below); those that random points find do \
+                    not count",
         explanation: "Near up to 200 images the last layer of the model is exchanged for one under which an adversarial example \
                       in the ball is known, and the attacks are run on that with their settings. Attacks that do not find it \
                       are too weak for these features, or their gradients are masked; what they do not break in the model itself \
@@ -27,8 +28,7 @@ pub(super) const FLAG: Flag = Flag {
     },
     judge: |evidence| {
         let canaries = evidence.canaries.as_ref()?;
-        let enough = canaries.planted >= ENOUGH && canaries.planted <= CANARIES as u64;
-        let missed = enough && (canaries.found as f64) < SHARE * canaries.planted as f64;
+        let missed = canaries.planted >= ENOUGH && clopper_pearson(canaries.found, canaries.planted).high < SHARE;
         missed.then(|| format!("the attacks find {} of {} planted adversarial examples", canaries.found, canaries.planted))
     },
 };

@@ -20,7 +20,7 @@ use flatscape_intake::refusal::{Refusal, nearest};
 
 use parametrised::parametrised;
 
-pub use corruption::{SEVERITIES, TYPES, Type};
+pub use flatscape_corruptions::{Key, SEVERITIES, TYPES, Type};
 pub use parametrised::{Parameter, Points, Ranges, Space};
 
 /// What an adversary may do, and what follows from it. Shapes: `x`, `x0`, `g` are [N, …] of one rank; `eps`, `lo`, `hi`
@@ -53,15 +53,6 @@ pub struct Threat {
 
 /// From x and x0 of one sample, and C, H, W where they are known, to the distance in double precision.
 pub type Distance = fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>;
-
-/// What keys the numbers that are drawn where an image is decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Key {
-    /// Seed of the audit.
-    pub seed: u64,
-    /// Id of the sample.
-    pub sample: u64,
-}
 
 /// From x, w (like x), b [N,1,…] and the faces of the box to a point like x.
 pub type Nearest = for<'b> fn(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b>;

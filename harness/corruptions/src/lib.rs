@@ -1,6 +1,6 @@
-//! Common corruptions: noise, blur, weather and digital artefacts, in five severities each. The parameter is z = (type, severity,
-//! draw): a row of [`TYPES`], 1 to 5, and the number of the draw, 0 for types that draw nothing; (0, 0, 0) is the image. Images are
-//! decoded here, in double precision, without rounding to 8 bits. What is drawn is keyed by seed, sample, type, severity and draw.
+//! Common corruptions: noise, blur, weather and digital artefacts, in five severities each, in double precision and without rounding
+//! to 8 bits. What is drawn is keyed by seed, sample, type, severity and draw. Knows images and random numbers; has never heard of
+//! threat models.
 //!
 //! Source: Hendrycks and Dietterich 2019 (arXiv:1903.12261), with the constants of their version for CIFAR-10. Lengths are in
 //! pixels, but those of `elastic`, which are shares of the shorter side. Images of one channel are grey.
@@ -12,11 +12,7 @@ mod jpeg;
 mod noise;
 mod weather;
 
-use flatscape_intake::number::number;
 use flatscape_intake::random::{Law, Place, fill};
-
-use super::parametrised::Points;
-use super::{Key, Parameter, Radius, Scale, Space, Threat, parametrised};
 use image::Image;
 
 /// The number of severities.
@@ -56,53 +52,23 @@ pub const TYPES: &[Type] = &[
     Type { name: "elastic",        standard: true,  random: true,  corrupt: |x, s, d| digital::elastic(x, [(0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)][s], d) },
 ];
 
-pub(super) const THREAT: Threat = Threat {
-    name: "corruption",
-    summary: "noise, blur, weather and digital artefacts of at most this severity, 1 to 5",
-    example: "corruption:3",
-    largest: SEVERITIES as f64,
-    read,
-    parameter: Some(Parameter {
-        count: |_| 3,
-        space: Space::Points(Points { distance, kinds: TYPES.len() * SEVERITIES, kind }),
-        decoded,
-    }),
-    ..parametrised()
-};
+/// What keys the numbers that are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// Seed of the audit.
+    pub seed: u64,
+    /// Id of the sample.
+    pub sample: u64,
+}
 
-fn read(spelling: &str) -> Result<Radius, String> {
-    let eps = number(spelling)?;
-    if eps.fract() != 0.0 || !(1.0..=SEVERITIES as f64).contains(&eps) {
-        return Err(format!("is not a severity; severities are the whole numbers 1 to {SEVERITIES}"));
+impl Type {
+    /// The image [C,H,W] of float32 in [0,1], corrupted at a severity from 1 to [`SEVERITIES`]; in [0,1]. `draw` numbers the draws of
+    /// random types.
+    pub fn apply(&self, image: &[f32], shape: [usize; 3], severity: usize, draw: u32, key: Key) -> Vec<f64> {
+        let draws = Draws { name: self.name, key, severity: severity as u32, draw };
+        let level = severity.clamp(1, SEVERITIES) - 1;
+        (self.corrupt)(&Image::new(image, shape), level, &draws).map(|v| v.clamp(0.0, 1.0)).values
     }
-    Ok(Radius { eps, scale: Scale::Severity })
-}
-
-/// Type, severity (from 1) and draw of a parameter; `None` where it is 0 or means nothing.
-fn named(z: &[f32]) -> Option<(usize, usize, u32)> {
-    let whole = |v: &f32| (v.fract() == 0.0 && (0.0..=65536.0).contains(v)).then_some(*v as usize);
-    let [kind, severity, draw] = z else { return None };
-    let (kind, severity, draw) = (whole(kind)?, whole(severity)?, whole(draw)?);
-    let row = TYPES.get(kind)?;
-    ((1..=SEVERITIES).contains(&severity) && (row.random || draw == 0)).then_some((kind, severity, draw as u32))
-}
-
-/// The severity; 0 for the image.
-fn distance(z: &[f32]) -> Option<f64> {
-    if z == [0.0; 3] { Some(0.0) } else { named(z).map(|(_, severity, _)| severity as f64) }
-}
-
-/// The place of type and severity in a table with one line per type.
-fn kind(z: &[f32]) -> Option<usize> {
-    named(z).map(|(kind, severity, _)| kind * SEVERITIES + severity - 1)
-}
-
-fn decoded(x0: &[f32], z: &[f32], shape: [usize; 3], key: Key) -> Vec<f64> {
-    let image = Image::new(x0, shape);
-    let Some((kind, severity, draw)) = named(z) else { return image.values };
-    let row = &TYPES[kind];
-    let draws = Draws { name: row.name, key, severity: severity as u32, draw };
-    (row.corrupt)(&image, severity - 1, &draws).map(|v| v.clamp(0.0, 1.0)).values
 }
 
 /// The random numbers of one decoding.
