@@ -5,7 +5,7 @@ use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::findings::FindingsError;
 
 use crate::job::Work;
-use crate::rows::Part;
+use crate::rows::{OF_BROKEN, Part};
 
 /// The fault of a component, if its findings show one.
 ///
@@ -38,7 +38,9 @@ pub fn violations(part: &Part) -> Result<Option<Refusal>, FindingsError> {
 /// Samples on which the model gives finite scores and a column of the metric gives NaN.
 fn without_number(part: &Part) -> Result<Vec<bool>, FindingsError> {
     let margins = part.findings.get::<f64>("clean_margin")?;
-    let columns: Vec<Vec<f64>> = part.findings.with_prefix("col_").map(|(_, column)| column.to_f64()).collect();
+    // a column of what was broken has no number elsewhere
+    let everywhere = part.findings.with_prefix("col_").filter(|(name, _)| !name.ends_with(OF_BROKEN));
+    let columns: Vec<Vec<f64>> = everywhere.map(|(_, column)| column.to_f64()).collect();
     let nan = |row: usize| columns.iter().any(|column| column.get(row).is_some_and(|v| v.is_nan()));
     Ok(margins.iter().enumerate().map(|(row, margin)| margin.is_finite() && nan(row)).collect())
 }

@@ -17,12 +17,6 @@ const NOT_BUILT: &[Exception] = &[];
 
 /// Gradient files that an engine does not run, or not as it should.
 const NOT_RUN: &[OfEngine] = &[
-    OfEngine {
-        engine: "tract",
-        double: true,
-        networks: &["torch/nfnet"],
-        reason: "translating a Reshape gives two nodes the same name",
-    },
     OfEngine { engine: "ort", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: false, networks: BAYES, reason: PROBABILITIES },
     OfEngine { engine: "tract", double: true, networks: BAYES, reason: PROBABILITIES },

@@ -64,9 +64,10 @@ fn types_that_draw_nothing_are_those_of_other_libraries() {
     let drawn: Vec<&str> = TYPES.iter().filter(|row| !row.random).map(|row| row.name).collect();
     assert_eq!(drawn.len(), golden.len());
     for name in drawn {
-        // the largest and the mean difference; Pillow rounds to 8 bits on the way
+        // the largest and the mean difference; Pillow rounds to 8 bits on the way, and a coefficient near a half then falls on the
+        // other side of it, which changes a block by a quantum
         let (most, usual) = match name {
-            "jpeg" => (6.0 / 255.0, 1.0 / 255.0),
+            "jpeg" => (14.0 / 255.0, 1.6 / 255.0),
             "pixelate" => (1.1 / 255.0, 0.6 / 255.0),
             _ => (1e-6, 1e-6),
         };

@@ -13,7 +13,7 @@ fn audit(model: &str, more: &[&str]) -> Run {
 fn attacks_that_work_find_planted_examples_and_others_raise_a_grave_doubt() {
     let sound = audit("digits-standard", &["--threat", "linf:0.1", "--attack", "pgd:steps=40"]).expect(0);
     let found = sound.value("digits-standard", "pgd", "canary_found");
-    assert!(found >= 0.9, "{found}");
+    assert!(found >= 0.8, "{found}");
     assert!(!sound.said().contains("canary-missed"), "{}", sound.said());
     // an attack that hardly moves
     let idle =

@@ -13,7 +13,7 @@ pub fn metric_name(column: &str) -> String {
 }
 
 /// The end of the name of a column that is about the samples that an attack broke: NaN for the others, which are not in its mean.
-const OF_BROKEN: &str = "_of_broken";
+pub const OF_BROKEN: &str = "_of_broken";
 
 impl Rows<'_> {
     pub(super) fn metric(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {

@@ -24,6 +24,7 @@ use flatscape_measure::statistics::clopper_pearson;
 
 pub use attack::{OUTCOMES, UNSUPPORTED};
 pub use corruptions::corruption_metrics;
+pub(crate) use metric::OF_BROKEN;
 pub use metric::metric_name;
 pub use part::{Part, parts};
 
