@@ -123,14 +123,14 @@ impl Plan {
 
 impl Plan {
     /// # Errors
-    /// `U125`: attacks were requested, and none serves any of the threat models.
+    /// `U091`: attacks were requested, and none serves any of the threat models.
     fn something_is_served(&self, attacks: &[manifest::Component]) -> Result<(), Refusal> {
         if attacks.is_empty() || attacks.iter().any(|attack| !attack.serves.is_empty()) {
             return Ok(());
         }
         let threats: Vec<String> = self.threats.iter().map(ThreatModel::text).collect();
         let what = format!("no attack of the profile serves {}", threats.join(" or "));
-        Err(Refusal::usage(125, what)
+        Err(Refusal::usage(91, what)
             .help("name an attack that does; `flatscape plugins list` says which threat models each serves"))
     }
 }
