@@ -328,7 +328,8 @@ fn tile<const L: usize, const R: usize, const S: usize, const FUSED: bool>(y: &[
     let y: [&[[f32; L]]; R] = from_fn(|r| y[r].as_chunks::<L>().0);
     let x: [&[[f32; L]]; S] = from_fn(|s| x[s].as_chunks::<L>().0);
     let steps = y[0].len();
-    let (y, x): ([&[[f32; L]]; R], [&[[f32; L]]; S]) = (from_fn(|r| &y[r][..steps]), from_fn(|s| &x[s][..steps]));
+    let y: [&[[f32; L]]; R] = from_fn(|r| &y[r][..steps]);
+    let x: [&[[f32; L]]; S] = from_fn(|s| &x[s][..steps]);
     let mut sums = [[[0f32; L]; S]; R];
     for i in 0..steps {
         // the operands of the shorter side stay in registers

@@ -73,7 +73,7 @@ impl Transposed {
             })
             .collect();
         let sane = axes.iter().all(|x| x.stride > 0 && x.dilation > 0 && x.taps > 0 && x.input > 0 && x.output > 0);
-        let group = usize::try_from(a.int("group", 1)).ok().filter(|&g| g > 0 && shape[0] % g == 0)?;
+        let group = usize::try_from(a.int("group", 1)).ok().filter(|&g| g > 0 && shape[0].is_multiple_of(g))?;
         let elements = new.constant(kernel).cloned();
         sane.then_some(Transposed { ct, kernel, elements, extents: shape, group, axes })
     }
