@@ -89,14 +89,15 @@ pub fn run(
     let corrupted = intaken.manifest.threats.iter().any(|threat| threat.norm == "corruption");
     known(&execution.required, &intaken.columns, corrupted)?;
     landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
-    if !plan.of_profile.is_empty() {
-        estimate::sentence(engine.as_ref(), &intaken).iter().for_each(|sentence| observer.note(sentence));
-    }
     let stored = begin(&intaken.manifest, execution, observer)?;
     let results = examine(&stored, observer)?;
     let pending: Vec<usize> = (0..stored.jobs.len()).filter(|index| !results.contains_key(index)).collect();
     if execution.resume {
         observer.note(&format!("{} of {} jobs have their results already", results.len(), stored.jobs.len()));
+    }
+    if !plan.of_profile.is_empty() {
+        let expected = estimate::sentence(engine.as_ref(), &intaken, pending.iter().map(|&index| &stored.jobs[index]));
+        expected.iter().for_each(|sentence| observer.note(sentence));
     }
     let Intaken { dataset, models, refused, .. } = intaken;
     let workshop =

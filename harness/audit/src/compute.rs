@@ -2,6 +2,7 @@
 //! loaded once and kept. Publishes nothing.
 
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -43,7 +44,7 @@ pub struct Workshop<'a> {
     clean: Vec<Job>,
     models: Vec<(ModelRequest, OnceCell<Model>)>,
     /// The canaries that were planted last, and for which model, threat model and settings.
-    planted: RefCell<Option<(String, Planting)>>,
+    planted: RefCell<Option<(String, Rc<Planting>)>>,
 }
 
 /// What computing a job gave.
@@ -227,12 +228,13 @@ impl<'a> Workshop<'a> {
             stop,
         };
         let key = format!("{:?} {} {:?}", job.model, job.threat, job.settings);
-        let known = self.planted.borrow_mut().take().filter(|(of, _)| *of == key);
+        let known = self.planted.borrow().clone().filter(|(of, _)| *of == key);
         let planting = match known {
             Some((_, planting)) => planting,
-            None => ground.plant()?,
+            None => Rc::new(ground.plant()?),
         };
-        computed.findings = match &planting {
+        self.planted.replace(Some((key, planting.clone())));
+        computed.findings = match &*planting {
             Ok(planted) => ground.attack(planted, request, &mut |share| progress((100.0 * share) as usize, 100))?,
             Err(why) => {
                 let mut none = Canary::none();
@@ -240,7 +242,6 @@ impl<'a> Workshop<'a> {
                 none
             }
         };
-        self.planted.replace(Some((key, planting)));
         Ok(())
     }
 

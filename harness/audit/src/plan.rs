@@ -2,15 +2,15 @@
 //! and computes nothing.
 
 use flatscape_engine::Engine;
-use flatscape_host::{Blame, Component, Goal, Kind, Plugins, Role, Task};
+use flatscape_host::{Blame, Component, Goal, Kind, Plugins, Role};
 use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::number::number;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::canary;
 use flatscape_measure::losses;
-use flatscape_measure::prepared::{Settings, check, of_host, undecoded};
-use flatscape_measure::request::{At, Request, Target};
+use flatscape_measure::prepared::{Settings, check, of_host, task, undecoded};
+use flatscape_measure::request::{At, Request};
 use flatscape_measure::threats::ThreatModel;
 
 use crate::claim::Claim;
@@ -52,7 +52,8 @@ pub struct Plan {
     pub claims: Vec<Claim>,
     /// Whether attacks are run on planted adversarial examples, too.
     pub canaries: bool,
-    /// Attacks that a profile brought: one that serves none of the threat models makes rows `unsupported` and is no usage error.
+    /// Attacks of the profile. Where one of them serves none of the threat models, its rows say `unsupported`; where the user names
+    /// such an attack, that is a usage error.
     pub of_profile: Vec<Request>,
 }
 
@@ -273,15 +274,6 @@ impl Asked<'_> {
         let place = all.iter().position(serves).unwrap_or(0);
         Ok(&all[place..place + 1])
     }
-}
-
-/// What a component is asked for on a model under a threat model.
-fn task(model: &Model, request: &Request, threat: &ThreatModel) -> Task {
-    let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
-    task.targeted = request.target.is_some_and(|t| t != Target::None);
-    task.parameters = threat.parameters(model.shape);
-    (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
-    task
 }
 
 /// All jobs of a run, in the order in which one process computes them: certificates, then per model the clean points, the attacks

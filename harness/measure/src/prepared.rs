@@ -21,6 +21,7 @@ use crate::verify::Verifier;
 
 pub use crate::error::{MeasureError, of_host};
 pub use crate::measures::oracle::undecoded;
+pub use crate::measures::task;
 
 /// What is applied to a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,8 +58,10 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         let what = format!("images of {h}×{w} are smaller than the window of {size} pixels; try preset=pytorch_ssim");
         return Err(Error::unsupported(what));
     }
+    let bands = [h, w].map(|extent| band(&(preset.window)(), extent, preset.padded));
+    let [Some(down), Some(right)] = bands else { return Err(Error::invalid(format!("images of {h}×{w} have no windows"))) };
     Ok(ask.program().emit(move |g| {
-        let ssim = similarity(g, preset);
+        let ssim = similarity(g, preset, [down, right]);
         let predicted = |logits| g.builder().op("ArgMax", &[logits], [("axis", 1.into()), ("keepdims", 0.into())]);
         let broken = predicted(g.logits_clean()).equal(g.y()).and(predicted(g.logits0()).equal(g.y()).negate());
         g.give("col_ssim", ssim);
@@ -68,16 +70,14 @@ fn build(ask: &Ask) -> Result<Program, Error> {
 }
 
 /// The mean over windows and channels of (2μν + C₁)(2σ + C₂)/((μ² + ν² + C₁)(σ_x² + σ_y² + C₂)), double \[N\]
-fn similarity<'b>(g: &Names<'b>, preset: &Preset) -> Expr<'b> {
+fn similarity<'b>(g: &Names<'b>, preset: &Preset, bands: [Tensor; 2]) -> Expr<'b> {
     let [channels, h, w] = g.task().shape.map(|extent| extent as i64);
     let image = |x: Expr<'b>| x.cast(DType::F64).reshape(&[-1, channels, h, w]);
     let (x, y) = (image(g.x0()), image(g.x_clean()));
-    let window = (preset.window)();
-    let (down, right) =
-        (g.constant(band(&window, h as usize, preset.padded)), g.constant(band(&window, w as usize, preset.padded)));
+    let [down, right] = bands.map(|band| g.constant(band));
     let right = right.transpose(&[1, 0]);
     let mean = |v: Expr<'b>| down.matmul(v).matmul(right);
-    let pixels = (window.len() * window.len()) as f64;
+    let pixels = ((preset.window)().len() as f64).powi(2);
     let scale = if preset.sample { pixels / (pixels - 1.0) } else { 1.0 };
     let (mx, my) = (mean(x), mean(y));
     let covariance = |a: Expr<'b>, b: Expr<'b>, product: Expr<'b>| (mean(a * b) - product) * scale;
@@ -89,7 +89,7 @@ fn similarity<'b>(g: &Names<'b>, preset: &Preset) -> Expr<'b> {
 }
 
 /// A window at every place of an axis, as a matrix: one row per place, wholly inside or, padded, centred at every pixel.
-fn band(window: &[f64], extent: usize, padded: bool) -> Tensor {
+fn band(window: &[f64], extent: usize, padded: bool) -> Option<Tensor> {
     let reach = window.len() / 2;
     let rows: Vec<usize> = if padded { (0..extent).collect() } else { (reach..extent - reach).collect() };
     let mut values = vec![0.0; rows.len() * extent];
@@ -101,5 +101,5 @@ fn band(window: &[f64], extent: usize, padded: bool) -> Tensor {
             }
         }
     }
-    Tensor::new(&[rows.len(), extent], values).unwrap_or_else(|| Tensor::scalar(f64::NAN))
+    Tensor::new(&[rows.len(), extent], values)
 }

@@ -27,6 +27,14 @@ fn attacks_that_work_find_planted_examples_and_others_raise_a_grave_doubt() {
     assert!(!audit("digits-standard", &both).expect(0).said().contains("canary-missed"));
 }
 
+/// Where nothing can be planted, the audit says so.
+#[test]
+fn canaries_that_cannot_be_planted_are_a_note() {
+    let run = audit("digits-standard", &["--threat", "l0:2", "--attack", "pgd:steps=2"]).expect(0);
+    assert!(run.said().contains("doubt[canary-inconclusive]") && run.said().contains("linf, l2, l1"), "{}", run.said());
+    assert!(!run.text("results.csv").contains("canary_found"));
+}
+
 /// The same command gives the same canaries, also where jobs run in other processes.
 #[test]
 fn canaries_are_the_same_in_every_process() {
@@ -46,5 +54,6 @@ fn profiles_leave_out_what_does_not_serve_the_threat_model() {
     let run = Run::new(&[&some[..], &["--threat", "l1:2", "--out", "run"], EMBEDDED].concat());
     assert!([0, 9].contains(&run.code()), "{}", run.said());
     run.value("digits-standard", "apgd-ce", "robust_accuracy");
+    assert!(run.said().contains("the attacks take about"), "{}", run.said());
     assert!(run.text("results.csv").lines().any(|line| line.contains("square") && line.contains("unsupported")));
 }

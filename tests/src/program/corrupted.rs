@@ -7,7 +7,7 @@ use flatscape_graph::Tensor;
 use flatscape_measure::findings::Findings;
 use flatscape_measure::threats::TYPES;
 
-use super::verify::{changed_in, script, verified};
+use super::verify::{changed_in, holds_for_everybody, verified};
 use super::{EMBEDDED, Row, Run, net_and_digits};
 
 /// Types that draw nothing, types that draw twice, severities.
@@ -84,13 +84,7 @@ fn the_mean_says_what_is_in_it() {
 #[test]
 fn witnesses_are_decoded_again() {
     let run = audited().copy();
-    crate::provision::onnx_runtime_library();
-    for engine in ["tract", "ort"] {
-        let (code, said) = verified(run.folder.path(), engine);
-        assert_eq!(code, 0, "{said}");
-    }
-    let (code, said) = script(run.folder.path());
-    assert_eq!((code, said.contains("everything that was checked holds")), (0, true), "{said}");
+    holds_for_everybody(&run);
     let name = format!("witness/{}", file());
     let found = Findings::decode(&run.read(&name)).expect("findings");
     let (z, distance) = (found.get::<f32>("z").expect("z"), found.get::<f64>("distance").expect("distances"));

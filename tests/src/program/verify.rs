@@ -196,6 +196,17 @@ fn python() -> &'static Path {
     })
 }
 
+/// Both engines and the script without our code find nothing wrong.
+pub fn holds_for_everybody(run: &Run) {
+    crate::provision::onnx_runtime_library();
+    for engine in ["tract", "ort"] {
+        let (code, said) = verified(run.folder.path(), engine);
+        assert_eq!(code, 0, "{said}");
+    }
+    let (code, said) = script(run.folder.path());
+    assert_eq!((code, said.contains("everything that was checked holds")), (0, true), "{said}");
+}
+
 /// What the script of a sceptic says of a folder, and its exit code.
 pub fn script(folder: &Path) -> (i32, String) {
     let path = root().join("tests/verify_run.py");

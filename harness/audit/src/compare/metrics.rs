@@ -21,8 +21,8 @@ struct Row {
     shown: bool,
 }
 
-/// The metrics that every audit may have; a star stands for any ending. Any other is a rate if its name ends in `_accuracy` or `_rate`, else a mean; neither
-/// end of it is better.
+/// The metrics that every audit may have; a star stands for any ending. Any other is a rate if its name ends in `_accuracy` or `_rate`,
+/// else a mean; neither end of it is better.
 #[rustfmt::skip]
 const METRICS: &[Row] = &[
     Row { metric: "clean_accuracy",             kind: Kind::Rate,  better: Some(Ordering::Greater), shown: true },

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flatscape_intake::model::{JudgedBy, TOLERANCE};
-use flatscape_measure::canary::Canary;
+use flatscape_measure::canary::{self, Canary};
 use flatscape_measure::columns::{
     ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE, CLEAN_MARGIN, Column, FLOAT32_DISTANCE, FLOAT32_MARGIN, FLOAT32_PREDICTION, ID,
     LABEL, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
@@ -83,10 +83,14 @@ impl Rows<'_> {
     fn canaries(&self, threat: &ThreatFacts) -> Result<Option<Canaries>, FindingsError> {
         let about = |part: &&Part| matches!(part.work, Work::Canary(_)) && part.threat.text() == threat.written;
         let parts: Vec<&Part> = self.parts.iter().filter(about).collect();
-        if parts.is_empty() || parts.iter().any(|part| part.open > 0) {
+        if !self.manifest.canaries || parts.iter().any(|part| part.open > 0) {
             return Ok(None);
         }
         let mut all = Canaries::default();
+        if parts.is_empty() {
+            let norms = canary::THREATS.join(", ");
+            all.impossible = Some(format!("that needs an attack that is a program, and a threat model among {norms}"));
+        }
         let mut best: BTreeMap<i64, Canary> = BTreeMap::new();
         for part in parts.iter().filter(|part| part.findings.tensor("id").is_some()) {
             if let Ok(why) = text(&part.findings, "impossible") {

@@ -13,7 +13,9 @@ pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
         let correlation = Node { domain: DOMAIN.into(), ..Node::new(CORRELATION, &[found.x, found.ct], found.attributes) };
         let result = new.push(correlation, 1)[0];
         // the operator is not in the table of the graph
-        let _ = new.declare(result, &ValueType::fixed(DType::F32, &found.extents));
+        if let Err(why) = new.declare(result, &ValueType::fixed(DType::F32, &found.extents)) {
+            new.add_problem(format!("the result of {CORRELATION} {why}"));
+        }
         Some(vec![Some(result)])
     });
     lowered.without_dead()

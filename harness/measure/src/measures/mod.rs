@@ -151,6 +151,15 @@ pub(crate) fn class(prediction: Option<usize>) -> i64 {
     prediction.map_or(-1, |class| class as i64)
 }
 
+/// What a component is asked for on a model under a threat model.
+pub fn task(model: &Model, request: &Request, threat: &ThreatModel) -> Task {
+    let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
+    task.targeted = request.target.is_some_and(|target| target != Target::None);
+    task.parameters = threat.parameters(model.shape);
+    (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
+    task
+}
+
 /// A requested component: what it is, with its arguments complete, for this model and threat.
 pub(crate) struct Asked<'a> {
     pub component: &'a Component,
@@ -165,12 +174,8 @@ impl<'a> Asked<'a> {
     pub fn of(conditions: &Conditions<'a>, request: &Request) -> Result<Asked<'a>, MeasureError> {
         let component = offered(conditions.plugins, &request.id)?;
         let target = request.target.unwrap_or(Target::None);
-        let (model, threat) = (conditions.model, &conditions.threat);
-        let mut task = Task::new(model.shape, model.classes, threat.norm.name, threat.eps);
-        target.check(model.classes)?;
-        task.targeted = target != Target::None;
-        task.parameters = threat.parameters(model.shape);
-        (task.lo, task.hi) = (threat.lo.into(), threat.hi.into());
+        target.check(conditions.model.classes)?;
+        let task = task(conditions.model, request, &conditions.threat);
         Ok(Asked { component, arguments: component.arguments(&request.arguments)?, task, target })
     }
 

@@ -30,7 +30,7 @@ pub struct Parameter {
 pub enum Space {
     /// In a box around 0.
     Ranges(Ranges),
-    /// At single points, which a judge looks at one by one: there is no graph of the decoding, and no derivative.
+    /// At single points. A judge looks at each of them, because the decoding has no graph and no derivative.
     Points(Points),
 }
 
