@@ -396,12 +396,14 @@ fn settle_batch(
     let named = |e: Refusal| Refusal { what: format!("{name}: {}", e.what), ..e };
     let size = native.fixed_batch.unwrap_or(1);
     let images = first_images(data, if size > TRIED { 2 * size } else { TRIED / size * size });
-    let alone = |native: &Native| pixels.before(&native.graph, Dim::Fixed(size), data.shape, Outputs::Logits);
+    let alone = |graph: &Graph| pixels.before(graph, Dim::Fixed(size), data.shape, Outputs::Logits);
     if let Ok(any) = native.any_batch() {
         let together = pixels.before(any, Dim::symbol("N"), data.shape, Outputs::Logits)?;
-        let few = if native.fixed_batch.is_some() { alone(native)? } else { together.clone() };
-        let steadiness = steadiness::measure(engine, &together, &first_images(data, TRIED)).map_err(named)?;
-        let mut found = compare(engine, &few, size, &together, &images).map_err(named)?;
+        let few = if native.fixed_batch.is_some() { alone(&native.graph)? } else { together.clone() };
+        // operands that contradict each other once the batch is known are a fault of the file, whatever the engine calls it
+        let blamed = |e: Refusal| named(alone(any).err().unwrap_or(e));
+        let steadiness = steadiness::measure(engine, &together, &first_images(data, TRIED)).map_err(blamed)?;
+        let mut found = compare(engine, &few, size, &together, &images).map_err(blamed)?;
         if found.holds() {
             let more = first_images(data, batch::images_at_drawn_sizes(data.shape.iter().product()));
             let drawn = batch::at_drawn_sizes(engine, &few, size, &together, &more).map_err(named)?;
@@ -416,7 +418,7 @@ fn settle_batch(
     }
     // without a batch in the file there is nothing to fall back on
     native.runnable()?;
-    let graph = alone(native)?;
+    let graph = alone(&native.graph)?;
     let steadiness = steadiness::measure(engine, &graph, &first_images(data, size)).map_err(named)?;
     Ok((steadiness, batch::reordered(engine, &graph, size, &images).map_err(named)?))
 }
