@@ -42,15 +42,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-intake", &["flatscape-autodiff", "flatscape-data", "flatscape-engine", "flatscape-graph"]),
     ("flatscape-architectures", &["flatscape-graph", "flatscape-intake"]),
     ("flatscape-corruptions", &["flatscape-intake"]),
+    ("flatscape-threats", &["flatscape-corruptions", "flatscape-graph", "flatscape-intake"]),
+    ("flatscape-bounds", &["flatscape-autodiff", "flatscape-graph"]),
     (
         "flatscape-measure",
         &[
             "flatscape-autodiff",
-            "flatscape-corruptions",
             "flatscape-engine",
             "flatscape-graph",
             "flatscape-host",
             "flatscape-intake",
+            "flatscape-threats",
         ],
     ),
     (
@@ -61,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "flatscape-audit",
         &[
             "flatscape-autodiff",
+            "flatscape-bounds",
             "flatscape-certificate",
             "flatscape-contain",
             "flatscape-engine",
@@ -105,7 +108,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that do no I/O, and the words that would betray it.
 const PURE: &[&str] =
-    &["harness/graph/src", "harness/autodiff/src", "harness/architectures/src", "harness/corruptions/src", "harness/report/src"];
+    &["harness/graph/src", "harness/autodiff/src", "harness/architectures/src", "harness/corruptions/src", "harness/threats/src", "harness/bounds/src", "harness/report/src"];
 /// Where lines are printed: `output.rs` alone, so that a closed pipe or a full disk is met in one place.
 const PRINTS: &[&str] = &["println!", "eprintln!", "print!(", "eprint!("];
 const IO: &[&str] =

@@ -34,8 +34,9 @@ pub mod prepared;
 pub mod request;
 pub mod stage;
 pub mod statistics;
-pub mod threats;
 pub mod verify;
+
+pub use flatscape_threats as threats;
 
 #[cfg(test)]
 #[path = "../../intake/src/trial.rs"]

@@ -13,6 +13,9 @@ mod rigid;
 mod sampling;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "../../intake/src/trial.rs"]
+mod trial;
 
 use flatscape_graph::{Expr, shown};
 use flatscape_intake::number::number;
@@ -309,6 +312,6 @@ fn plain(spelling: &str) -> Result<Radius, String> {
 }
 
 /// All axes but the first.
-pub(crate) fn sample_axes(x: Expr<'_>) -> Vec<i64> {
+pub fn sample_axes(x: Expr<'_>) -> Vec<i64> {
     (1..x.rank().unwrap_or(1) as i64).collect()
 }
