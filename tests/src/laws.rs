@@ -46,14 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-bounds", &["flatscape-autodiff", "flatscape-graph"]),
     (
         "flatscape-measure",
-        &[
-            "flatscape-autodiff",
-            "flatscape-engine",
-            "flatscape-graph",
-            "flatscape-host",
-            "flatscape-intake",
-            "flatscape-threats",
-        ],
+        &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake", "flatscape-threats"],
     ),
     (
         "flatscape-certificate",
@@ -107,8 +100,15 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that do no I/O, and the words that would betray it.
-const PURE: &[&str] =
-    &["harness/graph/src", "harness/autodiff/src", "harness/architectures/src", "harness/corruptions/src", "harness/threats/src", "harness/bounds/src", "harness/report/src"];
+const PURE: &[&str] = &[
+    "harness/graph/src",
+    "harness/autodiff/src",
+    "harness/architectures/src",
+    "harness/corruptions/src",
+    "harness/threats/src",
+    "harness/bounds/src",
+    "harness/report/src",
+];
 /// Where lines are printed: `output.rs` alone, so that a closed pipe or a full disk is met in one place.
 const PRINTS: &[&str] = &["println!", "eprintln!", "print!(", "eprint!("];
 const IO: &[&str] =

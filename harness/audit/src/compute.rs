@@ -12,6 +12,7 @@ use flatscape_host::Plugins;
 use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::refusal::Refusal;
+use flatscape_intake::remedies;
 use flatscape_intake::suggest::suggest;
 use flatscape_measure::canary::{Canary, Ground, Planting};
 use flatscape_measure::findings::Findings;
@@ -22,11 +23,11 @@ use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
 use crate::directory::Directory;
-use crate::job::{Job, Work};
-use crate::landscape;
+use crate::job::{Job, Source, Work};
 use crate::manifest::{engine_name, pretty};
 use crate::result::{put_text, seal};
 use crate::stored::result_in;
+use crate::{bounds, escalation, landscape};
 use flatscape_certificate::{self as certificate, Engines};
 
 /// Everything that jobs of one run share.
@@ -43,8 +44,25 @@ pub struct Workshop<'a> {
     /// The jobs on clean points: what they found, other jobs read.
     clean: Vec<Job>,
     models: Vec<(ModelRequest, OnceCell<Model>)>,
+    /// Models as attacks see them that look at something else.
+    seen: Vec<(Sight, OnceCell<Model>)>,
     /// The canaries that were planted last, and for which model, threat model and settings.
     planted: RefCell<Option<(String, Rc<Planting>)>>,
+}
+
+/// What an attack sees in place of the model that judges it.
+#[derive(Clone, Debug, PartialEq)]
+struct Sight {
+    model: ModelRequest,
+    via: String,
+    source: Option<Source>,
+}
+
+impl Sight {
+    fn of(job: &Job) -> Option<Sight> {
+        let via = job.work.component()?.seen()?.to_owned();
+        Some(Sight { model: job.model.clone(), via, source: job.source.clone() })
+    }
 }
 
 /// What computing a job gave.
@@ -99,14 +117,20 @@ impl<'a> Workshop<'a> {
         directory: &'a Directory,
     ) -> Workshop<'a> {
         let mut models: Vec<(ModelRequest, OnceCell<Model>)> = Vec::new();
+        let mut seen: Vec<(Sight, OnceCell<Model>)> = Vec::new();
         for job in jobs {
-            if !models.iter().any(|(request, _)| *request == job.model) {
-                models.push((job.model.clone(), OnceCell::new()));
+            for request in std::iter::once(&job.model).chain(job.source.as_ref().map(|source| &source.model)) {
+                if !models.iter().any(|(known, _)| known == request) {
+                    models.push((request.clone(), OnceCell::new()));
+                }
+            }
+            if let Some(sight) = Sight::of(job).filter(|sight| !seen.iter().any(|(known, _)| known == sight)) {
+                seen.push((sight, OnceCell::new()));
             }
         }
         let clean = jobs.iter().filter(|job| job.work == Work::Clean).cloned().collect();
         let planted = RefCell::default();
-        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models, planted }
+        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models, seen, planted }
     }
 
     /// Hands over what is loaded already.
@@ -139,10 +163,34 @@ impl<'a> Workshop<'a> {
         Ok(dataset)
     }
 
-    /// The model of a job.
+    /// The model of a job, as its attack sees it.
     fn model(&self, job: &Job) -> Result<&Model, Refusal> {
+        let judged = self.loaded(job, &job.model, &job.model_sha256)?;
+        let Some(sight) = Sight::of(job) else { return Ok(judged) };
+        let absent = || Refusal::usage(102, format!("the job {} is about a model that this run does not have", job.name));
+        let (_, cell) = self.seen.iter().find(|(known, _)| *known == sight).ok_or_else(absent)?;
+        if let Some(model) = cell.get() {
+            return Ok(model);
+        }
+        let twin = match &job.source {
+            Some(source) => {
+                let other = self.loaded(job, &source.model, &source.sha256)?;
+                Some(other.remedied.twin.clone().unwrap_or_else(|| other.graph.clone()))
+            }
+            None => remedies::view(judged.remedied.twin.as_ref().unwrap_or(&judged.graph), &sight.via),
+        };
+        let nothing = || Refusal::usage(125, format!("the remedy {} finds nothing to change in {}", sight.via, judged.name));
+        let twin = Some(twin.ok_or_else(nothing)?);
+        // a gradient that came with the model is not that of what is seen
+        let mut model = Model { given: None, ..judged.clone() };
+        model.remedied.twin = twin;
+        Ok(cell.get_or_init(|| model))
+    }
+
+    /// A model by its request.
+    fn loaded(&self, job: &Job, wanted: &ModelRequest, sha256: &str) -> Result<&Model, Refusal> {
         let (request, cell) =
-            self.models.iter().find(|(request, _)| *request == job.model).ok_or_else(|| {
+            self.models.iter().find(|(request, _)| request == wanted).ok_or_else(|| {
                 Refusal::usage(102, format!("the job {} is about a model that this run does not have", job.name))
             })?;
         let model = match cell.get() {
@@ -152,7 +200,7 @@ impl<'a> Workshop<'a> {
                 cell.get_or_init(|| loaded)
             }
         };
-        unchanged("model", &model.name, &job.model_sha256, &model.sha256)?;
+        unchanged("model", &model.name, sha256, &model.sha256)?;
         Ok(model)
     }
 
@@ -192,6 +240,13 @@ impl<'a> Workshop<'a> {
                 let clean = Findings::concat(self.results(job)?).map_err(MeasureError::from)?;
                 let found = losses::try_others(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
                 computed.findings = found.findings();
+            }
+            Work::Bounds => {
+                let (model, dataset) = (self.model(job)?, self.dataset(job)?);
+                let engines = Engines::around(self.engine.as_ref(), self.engines);
+                let threat = ThreatModel::parse(&job.threat, true)?;
+                let part = dataset.batch(job.start..job.end);
+                computed.findings = bounds::compute(model, &part, &threat, &engines.double, progress, stop)?;
             }
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
@@ -282,7 +337,18 @@ impl<'a> Workshop<'a> {
             Some(request) => prepared::Work::Component(request.clone()),
             None => prepared::Work::Clean,
         };
-        let key = format!("{:?} {:?}", job.part(), job.model);
+        let chosen = if job.after.is_empty() {
+            None
+        } else {
+            let earlier: Vec<(Job, Findings)> = self.all(job)?.into_iter().zip(self.results(job)?).collect();
+            let masked_only = job.work.component().is_some_and(|request| request.when_masked);
+            if masked_only && escalation::reason(self.model(job)?, &earlier)?.is_none() {
+                put_text(&mut computed.findings, escalation::SKIPPED, b"the gradients of this model do not look masked");
+                return Ok(());
+            }
+            Some(standing(job, &earlier)?)
+        };
+        let key = format!("{:?} {:?} {:?}", job.part(), job.model, job.source);
         if kept.0.as_ref().is_none_or(|(of, _)| *of != key) {
             kept.0 = None;
             let prepared = self.prepare(job, &work, &ThreatModel::parse(&job.threat, true)?)?;
@@ -290,12 +356,6 @@ impl<'a> Workshop<'a> {
             kept.0 = Some((key, prepared));
         }
         let Some((_, prepared)) = &kept.0 else { return Ok(()) };
-        let chosen = if job.after.is_empty() {
-            None
-        } else {
-            let earlier = self.all(job)?;
-            Some(standing(job, &earlier.into_iter().zip(self.results(job)?).collect::<Vec<_>>())?)
-        };
         let clean = if work == prepared::Work::Clean { None } else { self.clean(job)? };
         let measured = prepared.compute(job.start..job.end, chosen.as_deref(), clean.as_ref(), progress, stop)?;
         computed.findings = measured.findings;

@@ -14,7 +14,7 @@ pub struct Profile {
     threats: &'static [&'static str],
     /// The most images where the user does not state a number.
     images: Option<usize>,
-    /// Whether attacks are run on planted adversarial examples, too.
+    /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     canaries: bool,
     attacks: &'static [&'static str],
     metrics: &'static [&'static str],
@@ -28,7 +28,8 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "audit",
         summary: "the default, on 1,000 images at most: PGD by two losses, the attacks of standard, the nearest example, random \
-                  points, planted adversarial examples, log-likelihood and mass score",
+                  points, planted adversarial examples, verified samples, stronger attacks where gradients are masked, \
+                  log-likelihood and mass score",
         threats: &[],
         images: Some(1000),
         canaries: true,
@@ -42,6 +43,11 @@ pub const PROFILES: &[Profile] = &[
             "fmn",
             "noise:on=survivors",
             "random-search:on=survivors",
+            "pgd:loss=margin,steps=100,via=straight-through,on=survivors",
+            "pgd:loss=margin,steps=100,via=logits,on=survivors",
+            "pgd:loss=margin,steps=100,via=average,on=survivors",
+            "apgd-t:via=straight-through,on=survivors",
+            "spsa:steps=20,pairs=64,on=survivors,when=masked",
         ],
         metrics: &["logp", "ams"],
     },
@@ -118,7 +124,7 @@ pub const PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
-    /// Whether attacks are run on planted adversarial examples, too.
+    /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     pub fn plants(&self) -> bool {
         self.canaries
     }

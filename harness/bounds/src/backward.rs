@@ -7,7 +7,7 @@ use flatscape_autodiff::vjp;
 use flatscape_graph::{Builder, DType, Expr, Node, Tensor, ValueId};
 
 use crate::NoBounds;
-use crate::forward::{Interval, Step, Tape};
+use crate::forward::{AtZero, Interval, Step, Tape};
 use crate::rules::Rule;
 
 /// More than any margin.
@@ -51,12 +51,7 @@ impl<'b> Classes<'b> {
 
 /// A lower bound on min over t ≠ y of z_y − z_t, float[N]. With `relax` ReLU is passed by lines; otherwise the first operator from the
 /// end that is not affine ends the walk.
-pub(crate) fn margin<'b>(
-    tape: &Tape<'_, 'b>,
-    output: ValueId,
-    classes: &Classes<'b>,
-    relax: bool,
-) -> Result<Expr<'b>, NoBounds> {
+pub(crate) fn margin<'b>(tape: &Tape<'_, 'b>, output: ValueId, classes: &Classes<'b>, relax: bool) -> Result<Expr<'b>, NoBounds> {
     let mut walk = Walk { tape, classes, relax, forms: HashMap::new(), total: classes.rows };
     walk.forms.insert(output, classes.forms(tape.builder));
     for step in tape.steps.iter().rev() {
@@ -109,7 +104,7 @@ impl<'b> Walk<'_, '_, 'b> {
 
     /// A form of f(v) = Wv + b is one of v and a number: the form of f at 0 gives the number, its transpose the rest.
     fn affine(&mut self, node: &Node, found: &[Option<Expr<'b>>]) -> Result<(), NoBounds> {
-        let (zeros, results) = self.tape.at_zero(node, self.classes.rows)?;
+        let AtZero { zeros, results } = self.tape.at_zero(node, self.classes.rows)?;
         let ids: Vec<ValueId> = zeros.iter().map(|(_, zero)| zero.id).collect();
         for (result, form) in results.into_iter().zip(found) {
             let Some(form) = *form else { continue };

@@ -24,6 +24,14 @@ impl<'b> Interval<'b> {
     }
 }
 
+/// An affine node at zeros.
+pub(crate) struct AtZero<'b> {
+    /// The zeros that stand for the operands that depend on the image.
+    pub zeros: Vec<(ValueId, Expr<'b>)>,
+    /// What the node gives.
+    pub results: Vec<Expr<'b>>,
+}
+
 /// A node that depends on the image, and how it treats intervals.
 pub(crate) struct Step<'g> {
     pub node: &'g Node,
@@ -129,7 +137,9 @@ impl<'g, 'b> Tape<'g, 'b> {
                 None => self.fixed.get(&id).and_then(|value| fixed(place, *value)),
             }
         };
-        node.inputs.iter().enumerate().map(operand).collect()
+        let mut operands: Vec<_> = node.inputs.iter().enumerate().map(operand).collect();
+        operands.truncate(operands.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        operands
     }
 
     /// The center of the result.
@@ -207,7 +217,7 @@ impl<'g, 'b> Tape<'g, 'b> {
     }
 
     /// The node at zeros in place of every operand that depends on the image, for so many rows: the operands and the results.
-    pub fn at_zero(&self, node: &Node, rows: Expr<'b>) -> Result<(Vec<(ValueId, Expr<'b>)>, Vec<Expr<'b>>), NoBounds> {
+    pub fn at_zero(&self, node: &Node, rows: Expr<'b>) -> Result<AtZero<'b>, NoBounds> {
         let mut zeros: Vec<(ValueId, Expr<'b>)> = Vec::new();
         let mut operands = Vec::with_capacity(node.inputs.len());
         for id in &node.inputs {
@@ -228,7 +238,7 @@ impl<'g, 'b> Tape<'g, 'b> {
             zeros.push((id, zero));
             operands.push(Some(zero));
         }
-        Ok((zeros, self.copy(node, &operands)))
+        Ok(AtZero { results: self.copy(node, &operands), zeros })
     }
 
     /// Extents of a value behind the batch.

@@ -14,7 +14,7 @@
 //!     <float[2,2] w = {1, 1, -1, 1}, float[2] b = {0, -1}, float[2,2] v = {1, -1, -1, 1}, float[2] c = {0.5, 0}>
 //!     { f = Flatten(x)  h = Gemm(f, w, b)  r = Relu(h)  z = Gemm(r, v, c) }",
 //! )?;
-//! let graph = bounds(&net, Region { lo: 0.0, hi: 1.0 })?;
+//! let graph = bounds(&net, Region { lo: 0.0, hi: 1.0 }, true)?;
 //! // float[N] each: the bound by intervals, the better of the two, and the largest score at the centre
 //! let names: Vec<_> = graph.outputs().iter().map(|o| o.name.to_string()).collect();
 //! assert_eq!(names, ["interval", "bound", "scale"]);
@@ -24,8 +24,10 @@
 mod backward;
 mod forward;
 mod rules;
+#[cfg(test)]
+mod tests;
 
-use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType, simplify};
+use flatscape_graph::{Builder, DType, Dim, Graph, Node, Tensor, ValueId, ValueType, simplify};
 
 /// The box of pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,11 +62,11 @@ pub enum NoBounds {
 ///
 /// Inputs: `x` float\[N,C,H,W\], `eps` float\[N\] and `y` int64\[N\]. Outputs: `interval` float\[N\], the bound by intervals with the
 /// last affine layers merged into the margin; `bound` float\[N\], the larger one of that and of the linear relaxation (equal to the
-/// former where the relaxation has no rule); `scale` float\[N\], the largest |z| at the centre of the intervals.
+/// former without `relax`); `scale` float\[N\], the largest |z| at the centre of the intervals.
 ///
 /// # Errors
 /// The model holds an operator that has no rule, or is no classifier of images.
-pub fn bounds(model: &Graph, region: Region) -> Result<Graph, NoBounds> {
+pub fn bounds(model: &Graph, region: Region, relax: bool) -> Result<Graph, NoBounds> {
     let input = *model.inputs().first().filter(|_| model.inputs().len() == 1).ok_or(NoBounds::Interface)?;
     let output = model.outputs().first().ok_or(NoBounds::Interface)?.value;
     let image = model.value(input).ty.clone();
@@ -80,9 +82,9 @@ pub fn bounds(model: &Graph, region: Region) -> Result<Graph, NoBounds> {
     let tape = forward::propagate(model, &builder, x, eps, region)?;
     let classed = backward::Classes::new(y, classes);
     let merged = backward::margin(&tape, output, &classed, false)?;
-    let relaxed = backward::margin(&tape, output, &classed, true)?;
+    let best = if relax { merged.max(backward::margin(&tape, output, &classed, true)?) } else { merged };
     builder.output("interval", merged);
-    builder.output("bound", merged.max(relaxed));
+    builder.output("bound", best);
     let center = tape.interval(output).ok_or(NoBounds::Interface)?.center;
     builder.output("scale", center.abs().reduce("ReduceMax", &[1], false));
     let graph = simplify(&builder.into_graph());
@@ -90,7 +92,32 @@ pub fn bounds(model: &Graph, region: Region) -> Result<Graph, NoBounds> {
     Ok(graph)
 }
 
-/// A constant like another value's elements, of these extents.
+/// Multiplications that the bounds of one image take, about.
+pub fn work(model: &Graph, relax: bool) -> u64 {
+    let once: u64 = model.nodes().iter().map(|node| multiplications(model, node)).sum();
+    let classes = model.outputs().first().and_then(|o| model.shape(o.value)?.last()?.fixed()).unwrap_or(1) as u64;
+    // center and radius; per class a form to the front, and the operator at zero
+    once * if relax { 2 + 3 * classes } else { 2 }
+}
+
+/// Multiplications of a node with constant weights on one image.
+fn multiplications(model: &Graph, node: &Node) -> u64 {
+    let constant = |place: usize| node.input(place).and_then(|id| model.constant(id));
+    let size = |id: Option<ValueId>| id.and_then(|id| model.shape(id)).and_then(inner).map_or(0, |e| e.iter().product::<usize>());
+    let Some(weights) = constant(1).or_else(|| constant(0)) else { return 0 };
+    let (rows, columns) = (weights.shape().first().copied().unwrap_or(1), weights.shape().last().copied().unwrap_or(1));
+    let per_value = |over: usize| weights.len() / over.max(1);
+    let count = match &*node.op {
+        "Conv" => size(node.output(0)) * per_value(rows),
+        "ConvTranspose" => size(node.input(0)) * per_value(rows),
+        "Gemm" if node.attributes.int("transB", 0) != 0 => size(node.output(0)) * per_value(rows),
+        "Gemm" | "MatMul" => size(node.output(0)) * per_value(columns),
+        _ => 0,
+    };
+    count as u64
+}
+
+/// A constant of these extents.
 fn filled<'b>(builder: &'b Builder, shape: &[usize], value: f64) -> flatscape_graph::Expr<'b> {
     builder.constant(Tensor::full(DType::F32, shape, value))
 }

@@ -30,13 +30,45 @@ impl Rule {
 }
 
 const MOVING: &[&str] = &[
-    "AveragePool", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GlobalAveragePool", "Identity", "ReduceMean",
-    "ReduceSum", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "AveragePool",
+    "Concat",
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GlobalAveragePool",
+    "Identity",
+    "ReduceMean",
+    "ReduceSum",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
 ];
 
 const INCREASING: &[&str] = &[
-    "Ceil", "Erf", "Exp", "Floor", "GlobalMaxPool", "Max", "MaxPool", "Min", "ReduceMax", "ReduceMin", "Relu", "Round", "Selu",
-    "Sigmoid", "Sign", "Softplus", "Softsign", "Tanh",
+    "Ceil",
+    "Erf",
+    "Exp",
+    "Floor",
+    "GlobalMaxPool",
+    "Max",
+    "MaxPool",
+    "Min",
+    "ReduceMax",
+    "ReduceMin",
+    "Relu",
+    "Round",
+    "Selu",
+    "Sigmoid",
+    "Sign",
+    "Softplus",
+    "Softsign",
+    "Tanh",
 ];
 
 /// The rule of a node; `varies` says which operands depend on the image.

@@ -10,6 +10,7 @@ mod given;
 mod interface;
 mod judge;
 mod label;
+mod loss;
 mod native;
 mod pixels;
 mod proof;
@@ -28,6 +29,7 @@ pub use batch::{Agreement, TOLERANCE, compare, difference, noise};
 pub use given::identity;
 pub use given::{Given, GivenRequest};
 pub use judge::{Answering, Form, Judge, JudgedBy, Own};
+pub use loss::Loss;
 pub use native::{Interface, Native};
 pub use pixels::{Outputs, Pixels};
 pub use request::ModelRequest;
@@ -65,6 +67,9 @@ pub struct Intake {
     /// A gradient graph that came with the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<GivenRequest>,
+    /// A file with the loss that attacks without a loss of their own ascend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
     /// What the output says about an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -144,6 +149,8 @@ pub struct Model {
     pub remedies: Vec<String>,
     /// The gradient graph that came with it.
     pub given: Option<Given>,
+    /// What attacks without a loss of their own ascend, where that is stated.
+    pub loss: Option<Loss>,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
 }
@@ -194,6 +201,8 @@ impl Model {
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
         facts.extend(given.as_ref().map(given_fact));
+        let loss = intake.loss.as_ref().map(|file| Loss::load(file, intake, native.classes)).transpose()?;
+        facts.extend(loss.as_ref().map(loss_fact));
         let remedy = changed.as_ref().map(|(name, _)| *name);
         let (judge, rounded) = judge::settle(&native, intake, &pixels, remedy, data, engine, &mut facts);
         let class_names =
@@ -217,6 +226,7 @@ impl Model {
             changed: changed.map(|(name, _)| name),
             remedies,
             given,
+            loss,
             facts,
             native,
         })
@@ -229,6 +239,10 @@ impl Model {
         let changed = self.changed.map(|name| (name, self.graph.clone()));
         changed.into_iter().chain(self.remedied.graphs()).collect()
     }
+}
+
+fn loss_fact(Loss { name, sha256, .. }: &Loss) -> String {
+    format!("--loss: attacks without a loss of their own ascend {name} (sha256 {sha256}) and not cross-entropy")
 }
 
 /// What a file beside the model says about pixels and cannot be followed must be answered by flags.

@@ -37,7 +37,3 @@ pub mod statistics;
 pub mod verify;
 
 pub use flatscape_threats as threats;
-
-#[cfg(test)]
-#[path = "../../intake/src/trial.rs"]
-mod trial;

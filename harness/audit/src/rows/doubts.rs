@@ -11,12 +11,14 @@ use flatscape_measure::columns::{
 use flatscape_measure::findings::FindingsError;
 use flatscape_measure::losses::Losses;
 use flatscape_measure::verify::Outcome;
-use flatscape_report::Doubt;
+use flatscape_report::{Doubt, SampleKey};
 
 use super::attack::{Seen, seen};
+use super::bounds::certified;
 use super::union::standing;
 use super::{Part, Rows, Summary};
-use crate::flags::{AttackEvidence, Canaries, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions};
+use crate::escalation::accident;
+use crate::flags::{AttackEvidence, Canaries, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions, Radii, WithoutGradients};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
 use crate::result::text;
@@ -58,6 +60,7 @@ impl Rows<'_> {
         };
         let threats: Vec<_> = self.manifest.threats.iter().map(|t| (t, t.model().ok())).collect();
         let mut cases = vec![(String::new(), base.clone())];
+        let mut before: Vec<(String, &ThreatFacts, u64)> = Vec::new();
         for (facts, threat) in &threats {
             let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
             let mut found = Vec::new();
@@ -67,16 +70,32 @@ impl Rows<'_> {
                 if let (Some(precisions), Some(clean)) = (&mut case.precisions, clean) {
                     precisions_on_points(precisions, clean, (part, &seen), facts)?;
                 }
-                found.push(seen);
+                found.push((part, seen));
             }
-            case.standing = standing(&keys, &found, Seen::headline);
+            let outcomes: Vec<_> = found.iter().map(|(_, seen)| seen.clone()).collect();
+            case.standing = standing(&keys, &outcomes, Seen::headline);
+            case.certified_broken = self.certified_broken(facts, &outcomes)?;
+            compared(&mut case, &keys, &found)?;
+            radii(&mut case, facts, &mut before);
             if !case.attacks.is_empty() {
                 case.losses = self.losses(facts)?;
                 case.canaries = self.canaries(facts)?;
                 cases.push((facts.written.clone(), case));
             }
         }
+        let (of_model, attacked) = cases.split_at_mut(1);
+        of_model[0].1.settled = !attacked.is_empty() && attacked.iter().all(|(_, case)| case.settled);
         Ok(self.judged(&cases, summary))
+    }
+
+    /// Samples that are verified under a threat model and broken by an attack.
+    fn certified_broken(&self, threat: &ThreatFacts, found: &[BTreeMap<i64, Seen>]) -> Result<Vec<i64>, FindingsError> {
+        let about = |part: &&Part| *part.work == Work::Bounds && part.threat.text() == threat.written;
+        let Some(part) = self.parts.iter().find(about).filter(|part| part.findings.tensor(ID.name).is_some()) else {
+            return Ok(Vec::new());
+        };
+        let broken = |id: &i64| found.iter().any(|seen| seen.get(id).is_some_and(|s| s.outcome == Outcome::Broken));
+        Ok(certified(part)?.into_iter().filter(|(id, verified)| *verified && broken(id)).map(|(id, _)| id).collect())
     }
 
     /// What became of planted adversarial examples under a threat model, once all jobs about them have ended.
@@ -184,6 +203,68 @@ impl Rows<'_> {
     }
 }
 
+/// Evaluations per sample from which on an attack without gradients is thorough.
+const THOROUGH: i64 = 1000;
+
+/// What attacks of different kinds found, one against the other.
+fn compared(case: &mut Evidence, keys: &[SampleKey], found: &[(&Part, BTreeMap<i64, Seen>)]) -> Result<(), FindingsError> {
+    let broken = |seen: &BTreeMap<i64, Seen>| -> BTreeSet<i64> {
+        seen.iter().filter(|(_, s)| s.headline() == Outcome::Broken).map(|(&id, _)| id).collect()
+    };
+    let union = |chosen: &dyn Fn(&Part) -> bool| -> BTreeSet<i64> {
+        found.iter().filter(|(part, _)| chosen(part)).flat_map(|(_, seen)| broken(seen)).collect()
+    };
+    let escalates = |part: &Part| part.component.is_some_and(|c| c.escalation);
+    let blind = |part: &Part| -> Result<bool, FindingsError> { Ok(part.total("backwards")? == 0) };
+    let thorough = |part: &Part| -> Result<bool, FindingsError> {
+        Ok(blind(part)? && part.findings.get::<i64>("forwards")?.iter().any(|&count| count >= THOROUGH))
+    };
+    let (mut without, mut asked) = (BTreeSet::<i64>::new(), Vec::new());
+    let (mut with, mut all, mut tried) = (BTreeSet::<i64>::new(), BTreeSet::<i64>::new(), Vec::new());
+    for (part, seen) in found {
+        let (own, blind, thorough) = (broken(seen), blind(part)?, thorough(part)?);
+        if escalates(part) || thorough {
+            tried.push((own.difference(&all).count() as u64, thorough));
+        }
+        if blind {
+            without.extend(&own)
+        } else {
+            with.extend(&own)
+        };
+        asked.extend(blind.then_some(thorough));
+        all.extend(own);
+    }
+    case.without_gradients = (!asked.is_empty())
+        .then(|| WithoutGradients { alone: without.difference(&with).count() as u64, thorough: asked.contains(&true) });
+    let transfers = |part: &Part| part.jobs.iter().any(|job| job.source.is_some());
+    if found.iter().any(|(part, _)| transfers(part)) {
+        let own = union(&|part| !transfers(part));
+        case.transferred = Some(union(&transfers).difference(&own).count() as u64);
+    }
+    if found.iter().any(|(part, _)| escalates(part)) {
+        let plain: Vec<_> = found.iter().filter(|(part, _)| !escalates(part)).map(|(_, seen)| seen.clone()).collect();
+        case.escalated = Some((standing(keys, &plain, Seen::headline), case.standing));
+        let last = &tried[tried.len().saturating_sub(2)..];
+        let quiet = last.iter().all(|(new, _)| *new <= accident(case.n));
+        case.settled = last.len() == 2 && quiet && last.iter().any(|(_, thorough)| *thorough);
+    }
+    Ok(())
+}
+
+/// The attacks of a case beside what they left at other radii of the same kind.
+fn radii<'t>(case: &mut Evidence, facts: &'t ThreatFacts, before: &mut Vec<(String, &'t ThreatFacts, u64)>) {
+    for attack in &case.attacks {
+        for (label, other, robust) in
+            before.iter().filter(|(label, other, _)| *label == attack.label && other.is_nested_with(facts))
+        {
+            let (own, other) = ((facts.written.clone(), attack.robust), (other, (other.written.clone(), *robust)));
+            let (smaller, larger) = if other.0.eps < facts.eps { (other.1, own) } else { (own, other.1) };
+            case.radii.push(Radii { label: label.clone(), smaller, larger });
+        }
+    }
+    before.extend(case.attacks.iter().map(|attack| (attack.label.clone(), facts, attack.robust)));
+}
+
 /// The other precisions: their columns on clean points and on attacked ones, and what they are called.
 const OTHERS: &[(&Column<i64>, &Column<f64>, &str)] = &[
     (&FLOAT32_PREDICTION, &FLOAT32_DISTANCE, "in float32"),
@@ -239,6 +320,8 @@ fn evidence(part: &Part, seen: &BTreeMap<i64, Seen>) -> Result<AttackEvidence, F
         label: part.label(),
         robust: count(Outcome::Held),
         nan_in_ball: count(Outcome::NanInBall),
+        broken: count(Outcome::Broken),
+        borderline: seen.values().filter(|s| s.headline() == Outcome::Broken && s.borderline).count() as u64,
         rejected: part.rejected()?.iter().sum(),
         gradients: part.total("gradients")?,
         zero_gradients: part.total("zero_gradients")?,

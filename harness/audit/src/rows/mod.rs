@@ -2,6 +2,7 @@
 //! same directory gives the same rows.
 
 mod attack;
+mod bounds;
 mod canary;
 mod certificate;
 mod clean;
@@ -58,11 +59,15 @@ pub const METRICS: &[&str] = &[
     "robust_accuracy",
     "robust_accuracy_continuous",
     "robust_accuracy_uint8",
+    "robust_accuracy_before_escalation",
+    "robust_accuracy_worst_class",
+    "borderline",
     "claimed_success",
     "nan_in_ball",
     "coverage",
     "distance_median",
     "canary_found",
+    "certified_accuracy",
     "gradient_certificate",
 ];
 
@@ -147,12 +152,14 @@ impl<'a> Rows<'a> {
 
     fn part(&self, part: &Part, doubts: &doubts::Doubts, summary: &mut Summary) -> Result<(), FindingsError> {
         if part.findings.tensor("id").is_none() {
+            summary.records.extend(self.unbounded(part));
             return Ok(());
         }
         match &part.work {
             Work::Clean => self.clean(part, doubts, summary),
             Work::Attack(_) => self.attack(part, doubts, summary),
             Work::Canary(_) => self.canary(part, doubts, summary),
+            Work::Bounds => self.bounds(part, doubts, summary),
             Work::Metric(request) => self.metric(part, request, summary),
             _ => Ok(()),
         }
@@ -193,8 +200,9 @@ impl<'a> Rows<'a> {
 
     /// A row `unsupported` for every threat model that an attack does not serve.
     fn unserved(&self, summary: &mut Summary) {
-        for attack in &self.manifest.attacks {
-            for threat in self.manifest.threats.iter().filter(|t| !attack.serves.contains(&t.written)) {
+        for attack in self.manifest.attacks.iter().filter(|attack| !attack.escalation) {
+            let applies = attack.applies_to(self.model, &self.manifest.sources);
+            for threat in self.manifest.threats.iter().filter(|t| !applies || !attack.serves.contains(&t.written)) {
                 summary.records.push(Record {
                     threat: threat.written.clone(),
                     eps: Some(threat.eps),

@@ -72,6 +72,10 @@ pub struct Audit {
     /// Which gradient attacks follow: ours or theirs
     #[arg(long, value_name = "WHOSE", default_value = "ours", value_parser = ["ours", "theirs"])]
     use_gradients: String,
+    /// A file with the loss that attacks without a loss of their own ascend: an ONNX graph from logits and label to loss, one number per
+    /// sample
+    #[arg(long, value_name = "FILE")]
+    loss: Option<String>,
     #[command(flatten)]
     engine: EngineOptions,
     #[command(flatten)]
@@ -88,6 +92,12 @@ pub struct Audit {
     /// Run the attacks on planted adversarial examples, too, under linf, l2 and l1; the profile audit does so by itself
     #[arg(long)]
     canaries: bool,
+    /// Bound the margins from below, too, under linf: samples that no attack can break; the profile audit does so by itself
+    #[arg(long)]
+    bounds: bool,
+    /// A model whose adversarial examples are tried on the audited ones; may be repeated. Every attack of the run is repeated on it
+    #[arg(long = "transfer", value_name = "MODEL")]
+    sources: Vec<String>,
     /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
@@ -126,6 +136,25 @@ impl Audit {
         }
     }
 
+    /// The models that examples are transferred from. What is stated about the gradients of the audited models is not about them.
+    fn sources(&self, intake: &Intake) -> Vec<ModelRequest> {
+        let intake = Intake { gradients: None, remedies: Vec::new(), loss: None, ..intake.clone() };
+        self.sources.iter().map(|source| ModelRequest { source: source.clone(), intake: intake.clone() }).collect()
+    }
+
+    /// Repeats the attacks of the command line on the models that examples are transferred from; where it names none, PGD by the margin.
+    fn transferred(&self, attacks: &mut Vec<Request>) -> Result<(), Refusal> {
+        let named: Vec<Request> = match self.attacks.is_empty() {
+            true => vec![Request::parse("pgd:loss=margin,steps=100")?],
+            false => self.attacks.iter().map(|text| Request::parse(text)).collect::<Result<_, _>>()?,
+        };
+        for source in &self.sources {
+            let via = Some(ModelRequest { source: source.clone(), intake: Intake::default() }.name());
+            attacks.extend(named.iter().filter(|r| r.via.is_none()).map(|r| Request { via: via.clone(), ..r.clone() }));
+        }
+        Ok(())
+    }
+
     /// The claims, at most one about each metric.
     fn claims(&self) -> Result<Vec<Claim>, Refusal> {
         let twice = |(place, claim): (usize, &Claim)| self.claims[..place].iter().any(|c| c.metric == claim.metric);
@@ -137,7 +166,7 @@ impl Audit {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let mut data = self.data.request()?;
-        let intake = Intake { gradients: self.given()?, ..intake(&self.intake)? };
+        let intake = Intake { gradients: self.given()?, loss: self.loss.clone(), ..intake(&self.intake)? };
         let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some(profiles::DEFAULT));
         let profile = named.map(profiles::profile).transpose()?;
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
@@ -158,6 +187,7 @@ impl Audit {
                 threats.extend(profile.threats()?);
             }
         }
+        self.transferred(&mut attacks)?;
         if threats.is_empty() {
             threats.push(profiles::default_threat(&self.data.data)?);
         }
@@ -181,6 +211,8 @@ impl Audit {
             requirements: self.requirements.iter().map(Requirement::text).collect(),
             claims: self.claims()?,
             canaries: self.canaries || profile.is_some_and(Profile::plants),
+            bounds: self.bounds || profile.is_some_and(Profile::plants),
+            sources: self.sources(&intake),
             of_profile,
         })
     }

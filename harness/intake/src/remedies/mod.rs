@@ -117,6 +117,17 @@ pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
     done
 }
 
+/// What attacks see of a model through one remedy of the gradient; `None` where it finds nothing to do.
+pub fn view(graph: &Graph, name: &str) -> Option<Graph> {
+    let remedy = REMEDIES.iter().find(|r| r.name == name && r.changes == Changes::Gradient)?;
+    (remedy.rewrite)(graph).map(|(twin, _)| twin)
+}
+
+/// The names of the remedies of the gradient.
+pub fn views() -> impl Iterator<Item = &'static str> {
+    REMEDIES.iter().filter(|r| r.changes == Changes::Gradient).map(|r| r.name)
+}
+
 /// The model without a last operator that bounds its scores, as `--remedy logits` has it; `None` where there is none.
 pub fn unbounded(graph: &Graph) -> Option<Graph> {
     (logits::REMEDY.rewrite)(graph).map(|(twin, _)| twin)

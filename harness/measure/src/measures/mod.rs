@@ -192,10 +192,11 @@ impl<'a> Asked<'a> {
         let reads = likelihood::NAMES.iter().any(|name| program.is_some_and(|p| p.names(name)));
         let missing = if reads { likelihood::missing(conditions, verifier).map_err(failed(&self.component.id))? } else { None };
         let margin = (model.remedied.margin && attacks).then(|| objective(self.task.targeted));
+        let loss = model.loss.as_ref().map(|loss| &loss.graph).filter(|_| attacks);
         let numbers = if program.is_some() { numbers(&self.arguments) } else { Vec::new() };
         let link = Link {
             model: model.remedied.twin.as_ref().filter(|_| attacks).unwrap_or(&model.graph),
-            objective: program.and_then(|p| p.graph(Role::Objective)).or(margin.as_ref()),
+            objective: program.and_then(|p| p.graph(Role::Objective)).or(loss).or(margin.as_ref()),
             cotangent: program.and_then(|p| p.graph(Role::Cotangent)),
             given: followed(model),
             no_likelihood: missing.as_deref(),
