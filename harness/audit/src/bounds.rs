@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatscape_bounds::{Region, bounds, work};
 use flatscape_certificate::widen;
-use flatscape_engine::{CompileOptions, Engine, EngineError, Executable};
-use flatscape_graph::{Tensor, rows};
+use flatscape_engine::{CompileOptions, Engine, EngineError};
+use flatscape_graph::{DType, Graph, Tensor, rows};
 use flatscape_intake::data::Batch;
 use flatscape_intake::model::Model;
 use flatscape_measure::columns::{BOUND, BOUND_SCALE, ID, LABEL};
 use flatscape_measure::findings::Findings;
-use flatscape_measure::prepared::MeasureError;
 use flatscape_measure::threats::ThreatModel;
 
 use crate::compute::{Progress, Unfinished};
@@ -40,7 +39,7 @@ pub(crate) fn verifies(bound: f64, scale: f64) -> bool {
 /// Bounds the margins of some images.
 ///
 /// # Errors
-/// An engine failed, or the run was asked to stop. A model that has no bounds is a result that says why.
+/// The run was asked to stop. A model that has no bounds is a result that says why.
 pub(crate) fn compute(
     model: &Model,
     part: &Batch,
@@ -49,56 +48,72 @@ pub(crate) fn compute(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<Findings, Unfinished> {
-    let compiled = match compiled(model, threat, engines) {
-        Ok(compiled) => compiled,
+    let mut findings = Findings::default();
+    let graph = match graph(model, threat) {
+        Ok(graph) => graph,
         Err(why) => {
-            let mut none = Findings::default();
-            put_text(&mut none, IMPOSSIBLE, why.as_bytes());
-            return Ok(none);
+            put_text(&mut findings, IMPOSSIBLE, why.as_bytes());
+            return Ok(findings);
         }
     };
-    let failed = |error: EngineError| MeasureError::Attack { component: "bounds".to_owned(), source: error.into() };
+    // not every engine has every operator in double precision
+    let mut refused = "there is no engine for double precision".to_owned();
+    for engine in engines {
+        match on_engine(engine.as_ref(), &graph, part, threat, progress, stop) {
+            Err(_) if stop.load(Ordering::Relaxed) => return Err(Unfinished::Stopped),
+            Err(error) => refused = error.to_string(),
+            Ok(_) if stop.load(Ordering::Relaxed) => return Err(Unfinished::Stopped),
+            Ok((bounds, scales)) => {
+                findings.put(&ID, part.ids.iter().map(|&id| id as i64).collect());
+                findings.put(&LABEL, part.y.clone());
+                findings.put(&BOUND, bounds);
+                findings.put(&BOUND_SCALE, scales);
+                return Ok(findings);
+            }
+        }
+    }
+    put_text(&mut findings, IMPOSSIBLE, refused.as_bytes());
+    Ok(findings)
+}
+
+/// Bounds and scales on one engine.
+fn on_engine(
+    engine: &dyn Engine,
+    graph: &Graph,
+    part: &Batch,
+    threat: &ThreatModel,
+    progress: Progress,
+    stop: &AtomicBool,
+) -> Result<(Vec<f64>, Vec<f64>), EngineError> {
+    let compiled = engine.compile(graph, &CompileOptions { lower: false, ..CompileOptions::default() })?;
     let (mut bounds, mut scales) = (Vec::new(), Vec::new());
     let every: Vec<usize> = (0..part.ids.len()).collect();
     for chosen in every.chunks(TOGETHER) {
         if stop.load(Ordering::Relaxed) {
-            return Err(Unfinished::Stopped);
+            break;
         }
         let labels: Vec<i64> = chosen.iter().map(|&row| part.y[row]).collect();
-        let eps = Tensor::full(flatscape_graph::DType::F64, &[chosen.len()], threat.eps);
-        let fed = [rows(&part.x, chosen).cast(flatscape_graph::DType::F64), eps, Tensor::ints(&labels)];
-        let fed: Vec<_> = fed.iter().map(|t| compiled.upload(t)).collect::<Result<_, _>>().map_err(failed)?;
-        let given = compiled.run(&fed.iter().collect::<Vec<_>>()).map_err(failed)?;
+        let eps = Tensor::full(DType::F64, &[chosen.len()], threat.eps);
+        let fed = [rows(&part.x, chosen).cast(DType::F64), eps, Tensor::ints(&labels)];
+        let fed: Vec<_> = fed.iter().map(|t| compiled.upload(t)).collect::<Result<_, _>>()?;
         // the outputs are the interval, the bound and the scale
-        bounds.extend(given[1].host().map_err(failed)?.to_f64());
-        scales.extend(given[2].host().map_err(failed)?.to_f64());
+        let given = compiled.run(&fed.iter().collect::<Vec<_>>())?;
+        bounds.extend(given[1].host()?.to_f64());
+        scales.extend(given[2].host()?.to_f64());
         progress(bounds.len(), every.len());
     }
-    let mut findings = Findings::default();
-    findings.put(&ID, part.ids.iter().map(|&id| id as i64).collect());
-    findings.put(&LABEL, part.y.clone());
-    findings.put(&BOUND, bounds);
-    findings.put(&BOUND_SCALE, scales);
-    Ok(findings)
+    Ok((bounds, scales))
 }
 
-/// The graph of the bounds on the first engine that takes it in double precision; the error is a clause.
-fn compiled(model: &Model, threat: &ThreatModel, engines: &[Arc<dyn Engine>]) -> Result<Box<dyn Executable>, String> {
+/// The graph of the bounds in double precision; the error is a clause.
+fn graph(model: &Model, threat: &ThreatModel) -> Result<Graph, String> {
     let relax = work(&model.graph, true) <= LARGEST;
     let needed = work(&model.graph, relax);
     if needed > LARGEST {
         return Err(format!("it would take {needed} multiplications per image, and the limit is {LARGEST}"));
     }
     let region = Region { lo: threat.lo.into(), hi: threat.hi.into() };
-    let graph = widen(&bounds(&model.graph, region, relax).map_err(|why| why.to_string())?)?;
-    let mut refused = "there is no engine for double precision".to_owned();
-    for engine in engines {
-        match engine.compile(&graph, &CompileOptions { lower: false, ..CompileOptions::default() }) {
-            Ok(compiled) => return Ok(compiled),
-            Err(error) => refused = format!("{} does not take the graph: {error}", engine.name()),
-        }
-    }
-    Err(refused)
+    widen(&bounds(&model.graph, region, relax).map_err(|why| why.to_string())?)
 }
 
 /// # Errors

@@ -15,12 +15,13 @@ use flatscape_intake::refusal::Refusal;
 use flatscape_intake::remedies;
 use flatscape_intake::suggest::suggest;
 use flatscape_measure::canary::{Canary, Ground, Planting};
+use flatscape_measure::columns::{ID, LABEL, PREDICTION};
 use flatscape_measure::findings::Findings;
-use flatscape_measure::losses;
 use flatscape_measure::prepared::{self, MeasureError, Prepared};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
+use flatscape_measure::{limits, losses};
 
 use crate::directory::Directory;
 use crate::job::{Job, Source, Work};
@@ -241,6 +242,15 @@ impl<'a> Workshop<'a> {
                 let found = losses::try_others(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
                 computed.findings = found.findings();
             }
+            Work::Limits => {
+                let (model, dataset) = (self.model(job)?, self.dataset(job)?);
+                let threat = ThreatModel::parse(&job.threat, true)?;
+                let earlier: Vec<(Job, Findings)> = self.all(job)?.into_iter().zip(self.results(job)?).collect();
+                let found = left(&earlier, &threat)?;
+                let pair = (&found.0[..], &found.1[..]);
+                let found = limits::try_limits(self.engine.as_ref(), model, dataset, pair, &threat, job.settings, stop)?;
+                put_text(&mut computed.findings, "limits", &pretty(&found)?);
+            }
             Work::Bounds => {
                 let (model, dataset) = (self.model(job)?, self.dataset(job)?);
                 let engines = Engines::around(self.engine.as_ref(), self.engines);
@@ -412,6 +422,31 @@ fn standing(job: &Job, earlier: &[(Job, Findings)]) -> Result<Vec<usize>, Refusa
         }
     }
     Ok((job.start..job.end).filter(|id| standing[id - job.start]).collect())
+}
+
+/// Correct images of clean jobs, and those of them that no attack of a threat model broke.
+fn left(earlier: &[(Job, Findings)], threat: &ThreatModel) -> Result<(Vec<u64>, Vec<u64>), Refusal> {
+    let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());
+    let mut correct: Vec<u64> = Vec::new();
+    for (_, findings) in earlier.iter().filter(|(job, _)| job.work == Work::Clean) {
+        let ids = findings.read(&ID).map_err(damaged)?.into_iter();
+        let classes = findings.read(&LABEL).map_err(damaged)?.into_iter().zip(findings.read(&PREDICTION).map_err(damaged)?);
+        correct.extend(ids.zip(classes).filter(|(_, (label, prediction))| label == prediction).map(|(id, _)| id as u64));
+    }
+    let attacks: Vec<&(Job, Findings)> = earlier.iter().filter(|(job, _)| job.work != Work::Clean).collect();
+    let mut standing = correct.clone();
+    for (_, findings) in attacks.iter().filter(|(_, findings)| findings.tensor(ID.name).is_some()) {
+        let outcomes = findings.get::<u8>("outcome").map_err(damaged)?;
+        let distances = findings.get::<f64>("distance").map_err(damaged)?;
+        let rows = findings.read(&ID).map_err(damaged)?.into_iter().zip(outcomes).zip(distances);
+        let gone = |outcome: u8, distance: f64| {
+            outcome == Outcome::NanInBall as u8 || outcome == Outcome::Broken as u8 && distance <= threat.tolerated()
+        };
+        let broken: std::collections::BTreeSet<u64> =
+            rows.filter(|((_, outcome), distance)| gone(*outcome, *distance)).map(|((id, _), _)| id as u64).collect();
+        standing.retain(|id| !broken.contains(id));
+    }
+    Ok((correct, standing))
 }
 
 fn unchanged(what: &str, name: &str, planned: &str, found: &str) -> Result<(), Refusal> {

@@ -45,7 +45,7 @@ impl Directory {
         let is_run = entries.iter().any(|e| e.ends_with(MANIFEST));
         // a run that was killed before its manifest had its name has a lock and a temporary file
         let begun = entries.iter().any(|e| e.ends_with(LOCK));
-        if !is_run && entries.iter().any(|e| !e.ends_with(LOCK) && !(begun && is_part(e))) {
+        if !is_run && entries.iter().any(|e| !(e.ends_with(LOCK) || begun && is_part(e))) {
             let why = format!("the output directory {} is not empty and holds no run of flatscape", show(path));
             return Err(Refusal::state(96, why).help("nothing was touched; choose another place with --out"));
         }

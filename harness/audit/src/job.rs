@@ -73,6 +73,8 @@ pub enum Work {
     Losses,
     /// Whether an attack finds a planted adversarial example.
     Canary(Request),
+    /// Whether an attack without a radius breaks every image, and whether more steps break more (reads clean points and attacks).
+    Limits,
     /// Lower bounds on the margins of the images over the ball.
     Bounds,
     /// An attack: on all correct samples, or with `after` on those that none of these jobs broke.
@@ -93,6 +95,7 @@ impl Work {
             Work::Suggestions => "suggestions".to_owned(),
             Work::Losses => "losses".to_owned(),
             Work::Bounds => "bounds".to_owned(),
+            Work::Limits => "limits".to_owned(),
             Work::Canary(request) => format!("canary-{}", request.id.replace('/', ".")),
             Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
             Work::Landscape(request) => format!("landscape-{}", request.directions.name()),

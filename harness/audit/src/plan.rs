@@ -377,6 +377,7 @@ impl Planner<'_> {
             }
         }
         self.follow(model, jobs);
+        self.limits(model, &clean, jobs)?;
         self.canaries(model, jobs)?;
         self.bounds(model, jobs)?;
         let (facts, sources) = (&self.manifest.models[model], &self.manifest.sources);
@@ -392,6 +393,22 @@ impl Planner<'_> {
     fn applying(&self, model: usize) -> impl Iterator<Item = &manifest::Component> {
         let (facts, sources) = (&self.manifest.models[model], &self.manifest.sources);
         self.manifest.attacks.iter().filter(move |attack| attack.applies_to(facts, sources))
+    }
+
+    /// Jobs that ask whether attacks are at their limits, in profiles that look at everything.
+    fn limits(&self, model: usize, clean: &[Job], jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+        let request = &self.manifest.models[model].request;
+        for threat in self.threats_in_pixels()?.into_iter().filter(|_| self.manifest.canaries) {
+            if !canary::THREATS.contains(&ThreatModel::parse(&threat, true)?.norm.name) {
+                continue;
+            }
+            let attacks = |job: &&Job| job.model == *request && job.threat == threat && matches!(job.work, Work::Attack(_));
+            let own: Vec<String> = jobs.iter().filter(attacks).map(|job| job.name.clone()).collect();
+            let mut job = self.job(model, Work::Limits, &threat, (0, 0), None);
+            job.after = clean.iter().map(|job| job.name.clone()).chain(own).collect();
+            jobs.push(job);
+        }
+        Ok(())
     }
 
     /// Jobs that bound the margins, under the threat models for which there are rules.

@@ -47,6 +47,7 @@ pub const PROFILES: &[Profile] = &[
             "pgd:loss=margin,steps=100,via=logits,on=survivors",
             "pgd:loss=margin,steps=100,via=average,on=survivors",
             "apgd-t:via=straight-through,on=survivors",
+            "pgd:loss=margin,steps=200,restarts=5,via=straight-through,on=survivors",
             "spsa:steps=20,pairs=64,on=survivors,when=masked",
         ],
         metrics: &["logp", "ams"],

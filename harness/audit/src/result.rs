@@ -3,6 +3,7 @@
 use flatscape_measure::canary::Canary;
 use flatscape_measure::columns::{WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::Findings;
+use flatscape_measure::limits::Limits;
 use flatscape_measure::losses::Losses;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
@@ -46,6 +47,7 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
     findings.0.remove(JOB);
     match job.work {
         Work::Certificate => json::<Certificate>(&findings, "certificate")?,
+        Work::Limits => json::<Limits>(&findings, "limits")?,
         Work::Suggestions => json::<Vec<String>>(&findings, "suggestions")?,
         Work::Canary(_) => Canary::read(&findings).map(|_| ()).map_err(|e| e.to_string())?,
         Work::Bounds => bounds::check(&findings)?,

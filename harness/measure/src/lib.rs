@@ -24,6 +24,7 @@ pub mod dry_run;
 mod error;
 pub mod findings;
 pub mod levels;
+pub mod limits;
 pub mod link;
 pub mod losses;
 mod measures;

@@ -211,6 +211,16 @@ impl ThreatModel {
         format!("{}:{}", self.norm.name, self.spelling)
     }
 
+    /// The largest distance of two images of so many values in the box, for norms of pixels.
+    pub fn diameter(&self, values: usize) -> f64 {
+        let edge = f64::from(self.hi - self.lo);
+        match self.norm.name {
+            "l2" => edge * (values as f64).sqrt(),
+            "l1" => edge * values as f64,
+            _ => edge,
+        }
+    }
+
     /// The distance up to which a point counts as inside: ε(1 + 1e-5) + 1e-7, for float32 rounding.
     pub fn tolerated(&self) -> f64 {
         self.eps * (1.0 + 1e-5) + 1e-7

@@ -16,6 +16,7 @@ pub mod gradient_certificate;
 pub mod gradients_disagree;
 mod half_precision;
 mod half_rounding;
+mod limits;
 mod loss_underflow;
 mod losses_differ;
 mod nan_in_ball;
@@ -36,6 +37,7 @@ pub use not_monotone::Radii;
 
 use flatscape_intake::doubt::Doubt;
 use flatscape_intake::hazards::{Found, HAZARDS, QUESTIONS};
+use flatscape_measure::limits::Limits;
 use flatscape_measure::threats::ThreatModel;
 
 use flatscape_certificate::Certificate;
@@ -80,6 +82,8 @@ pub const FLAGS: &[Flag] = &[
     black_box_stronger::FLAG,
     transfer_stronger::FLAG,
     not_monotone::FLAG,
+    limits::UNBOUNDED,
+    limits::MORE_STEPS,
     surrogate_gradient::FLAG,
     rejected_proposals::FLAG,
     short_of_reach::FLAG,
@@ -183,6 +187,8 @@ pub struct Evidence<'a> {
     pub radii: Vec<Radii>,
     /// Where the audit escalated: the samples that stood before and after it.
     pub escalated: Option<(u64, u64)>,
+    /// What trials at the limits of the attacks found, where there were any.
+    pub limits: Option<Limits>,
     /// Whether the last two attacks of the escalation broke nothing new, one of them without gradients.
     pub settled: bool,
 }
@@ -199,6 +205,7 @@ pub struct WithoutGradients {
 /// Doubts about masked gradients, which an escalation settles.
 const OF_MASKING: &[&str] = &[
     "zero-gradients",
+    "unbounded-fails",
     "gradient-certificate",
     "single-step-stronger",
     "black-box-stronger",

@@ -9,6 +9,7 @@ use flatscape_measure::columns::{
     LABEL, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
 };
 use flatscape_measure::findings::FindingsError;
+use flatscape_measure::limits::Limits;
 use flatscape_measure::losses::Losses;
 use flatscape_measure::verify::Outcome;
 use flatscape_report::{Doubt, SampleKey};
@@ -80,6 +81,7 @@ impl Rows<'_> {
             if !case.attacks.is_empty() {
                 case.losses = self.losses(facts)?;
                 case.canaries = self.canaries(facts)?;
+                case.limits = self.limits(facts);
                 cases.push((facts.written.clone(), case));
             }
         }
@@ -127,6 +129,12 @@ impl Rows<'_> {
         all.planted = all.found + count(Canary::Missed);
         (all.easy, all.failed) = (count(Canary::Easy), count(Canary::Unplanted));
         Ok(Some(all))
+    }
+
+    /// What trials at the limits of the attacks found under a threat model.
+    fn limits(&self, threat: &ThreatFacts) -> Option<Limits> {
+        let part = self.parts.iter().find(|p| *p.work == Work::Limits && p.threat.text() == threat.written)?;
+        serde_json::from_str(&text(&part.findings, "limits").ok()?).ok()
     }
 
     /// How the attacks under a threat model stand against the short attacks by other losses, where those were tried.

@@ -9,6 +9,7 @@ use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles::{self, Profile};
+use flatscape_audit::publish;
 use flatscape_audit::requirement::Requirement;
 use flatscape_intake::card::Preprocessing;
 use flatscape_intake::data::classes::By;
@@ -277,6 +278,8 @@ pub(super) fn finish(
             say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
         }
     }
+    let counted = ending.summary.records.iter().find(|record| record.metric == "clean_accuracy");
+    counted.iter().for_each(|record| remark!("{}", publish::advice(record.n)));
     remark!("report: {}", wanted.out.join("report.html").display());
     if ending.interrupted {
         remark!("interrupted: what was finished is kept; add --resume to go on");
