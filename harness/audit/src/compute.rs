@@ -242,22 +242,8 @@ impl<'a> Workshop<'a> {
                 let found = losses::try_others(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
                 computed.findings = found.findings();
             }
-            Work::Limits => {
-                let (model, dataset) = (self.model(job)?, self.dataset(job)?);
-                let threat = ThreatModel::parse(&job.threat, true)?;
-                let earlier: Vec<(Job, Findings)> = self.all(job)?.into_iter().zip(self.results(job)?).collect();
-                let found = left(&earlier, &threat)?;
-                let pair = (&found.0[..], &found.1[..]);
-                let found = limits::try_limits(self.engine.as_ref(), model, dataset, pair, &threat, job.settings, stop)?;
-                put_text(&mut computed.findings, "limits", &pretty(&found)?);
-            }
-            Work::Bounds => {
-                let (model, dataset) = (self.model(job)?, self.dataset(job)?);
-                let engines = Engines::around(self.engine.as_ref(), self.engines);
-                let threat = ThreatModel::parse(&job.threat, true)?;
-                let part = dataset.batch(job.start..job.end);
-                computed.findings = bounds::compute(model, &part, &threat, &engines.double, progress, stop)?;
-            }
+            Work::Limits => put_text(&mut computed.findings, "limits", &pretty(&self.limits(job, stop)?)?),
+            Work::Bounds => computed.findings = self.bounds(job, progress, stop)?,
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
@@ -271,6 +257,22 @@ impl<'a> Workshop<'a> {
         }
         computed.findings = seal(computed.findings, &job.hash()?);
         Ok(computed)
+    }
+
+    fn limits(&self, job: &Job, stop: &AtomicBool) -> Result<limits::Limits, Unfinished> {
+        let (model, dataset) = (self.model(job)?, self.dataset(job)?);
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let earlier: Vec<(Job, Findings)> = self.all(job)?.into_iter().zip(self.results(job)?).collect();
+        let (correct, standing) = left(&earlier, &threat)?;
+        let tried = (&correct[..], &standing[..]);
+        Ok(limits::try_limits(self.engine.as_ref(), model, dataset, tried, &threat, job.settings, stop)?)
+    }
+
+    fn bounds(&self, job: &Job, progress: Progress, stop: &AtomicBool) -> Result<Findings, Unfinished> {
+        let engines = Engines::around(self.engine.as_ref(), self.engines);
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let part = self.dataset(job)?.batch(job.start..job.end);
+        bounds::compute(self.model(job)?, &part, &threat, &engines.double, progress, stop)
     }
 
     /// Runs an attack on planted adversarial examples, which are planted once per model and threat model.

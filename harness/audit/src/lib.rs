@@ -9,7 +9,6 @@
 pub mod audit;
 mod bounds;
 pub mod claim;
-pub mod compare;
 pub mod compute;
 pub mod directory;
 mod escalation;

@@ -3,13 +3,14 @@
 use flatscape_engine::EngineInfo;
 use flatscape_host::Kind;
 use flatscape_intake::data;
-use flatscape_intake::hazards::{self, Found};
+use flatscape_intake::hazards::Found;
 use flatscape_intake::model::{JudgedBy, Model, ModelRequest, Pixels};
 use flatscape_intake::refusal::Refusal;
 use flatscape_intake::remedies;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::DRAWS;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Claim;
@@ -148,22 +149,16 @@ pub struct ModelFacts {
     pub margin: bool,
     /// The remedies through which attacks may see it, `via=NAME`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub views: Vec<View>,
+    pub views: Vec<String>,
     /// How far logits of images alone and together differ, where that is more than rounding.
     pub batch_difference: Option<f64>,
+    /// How many keyed draws judge a point, where the model draws at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<u32>,
     /// How far two runs of the same images differ, where they do.
     pub repeat_difference: Option<f64>,
     /// How far logits differ where images come in another order, where that is more than rounding.
     pub order_difference: Option<f64>,
-}
-
-/// What attacks see of a model through a remedy of the gradient that finds something to do in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct View {
-    /// The remedy.
-    pub name: String,
-    /// Codes of the hazards that are gone in what attacks see.
-    pub answers: Vec<String>,
 }
 
 /// A model that was refused.
@@ -313,7 +308,7 @@ impl Manifest {
 impl Component {
     /// Whether it runs on a model: what it sees of it must exist.
     pub fn applies_to(&self, model: &ModelFacts, sources: &[Source]) -> bool {
-        self.request.seen().is_none_or(|via| model.views.iter().any(|v| v.name == via) || sources.iter().any(|s| s.name == via))
+        self.request.seen().is_none_or(|via| model.views.iter().any(|view| view == via) || sources.iter().any(|s| s.name == via))
     }
 }
 
@@ -366,6 +361,7 @@ impl ModelFacts {
             margin: model.remedied.margin,
             views: views(model),
             batch_difference: beyond(model.batch.holds() || !model.steadiness.repeats(), model.batch.difference),
+            draws: model.drawn.as_ref().map(|_| DRAWS),
             repeat_difference: beyond(model.steadiness.repeats(), model.steadiness.repeat),
             order_difference: beyond(model.steadiness.keeps_order(), model.steadiness.order),
         }
@@ -373,16 +369,9 @@ impl ModelFacts {
 }
 
 /// The remedies of the gradient that find something to do in a model beyond those that were requested.
-fn views(model: &Model) -> Vec<View> {
+fn views(model: &Model) -> Vec<String> {
     let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
-    let found = |name: &'static str| {
-        let twin = remedies::view(seen, name)?;
-        let mut hazards = model.hazards.clone();
-        hazards::answer(&mut hazards, &[name.to_owned()], Some(&twin));
-        let answers = hazards.iter().filter(|h| h.answered).map(|h| h.code.to_owned()).collect();
-        Some(View { name: name.to_owned(), answers })
-    };
-    remedies::views().filter_map(found).collect()
+    remedies::views().filter(|name| remedies::view(seen, name).is_some()).map(str::to_owned).collect()
 }
 
 /// The engine as jobs name it.

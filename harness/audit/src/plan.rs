@@ -246,7 +246,7 @@ impl Asked<'_> {
     /// `U091`: what the attack is to see in place of the models does not exist, or is theirs already.
     fn something_is_seen(&self, request: &Request) -> Result<(), Refusal> {
         let Some(via) = request.seen() else { return Ok(()) };
-        let viewed = self.facts.iter().any(|model| model.views.iter().any(|view| view.name == via));
+        let viewed = self.facts.iter().any(|model| model.views.iter().any(|view| view == via));
         if viewed || self.sources.iter().any(|source| source.name == via) || self.escalates(request) {
             return Ok(());
         }

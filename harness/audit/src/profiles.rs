@@ -16,6 +16,8 @@ pub struct Profile {
     images: Option<usize>,
     /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     canaries: bool,
+    /// Over how many draws attacks see the mean probability of models that draw at random, where the user does not state it.
+    draws: Option<u32>,
     attacks: &'static [&'static str],
     metrics: &'static [&'static str],
 }
@@ -33,6 +35,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: Some(1000),
         canaries: true,
+        draws: None,
         attacks: &[
             "pgd",
             "pgd:loss=margin,on=survivors",
@@ -58,6 +61,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: Some(1000),
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=10"],
         metrics: &["logp", "ams"],
     },
@@ -67,6 +71,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &[
             "apgd-ce:compat=true",
             "apgd-t:compat=true,on=survivors",
@@ -81,6 +86,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &[
             "apgd-ce:restarts=5,compat=true",
             "apgd-dlr:restarts=5,compat=true,on=survivors",
@@ -92,11 +98,22 @@ pub const PROFILES: &[Profile] = &[
         metrics: &[],
     },
     Profile {
+        name: "rand",
+        summary: "AutoAttack for models that draw at random: APGD-CE and APGD-DLR over the mean probability of 20 draws",
+        threats: &[],
+        images: None,
+        canaries: false,
+        draws: Some(20),
+        attacks: &["apgd-ce:compat=true", "apgd-dlr:compat=true,on=survivors"],
+        metrics: &[],
+    },
+    Profile {
         name: "lin2020-cifar",
         summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
         threats: &["linf:8/255"],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -106,6 +123,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &["linf:25/255"],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -115,6 +133,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &["linf:8/255", "flow:0.3/64grid"],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=10,alpha=1/255,random-start=no", "stadv"],
         metrics: &[
             "ssim:preset=s1,at=adv:fgsm",
@@ -128,6 +147,11 @@ impl Profile {
     /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     pub fn plants(&self) -> bool {
         self.canaries
+    }
+
+    /// Over how many draws attacks see the mean probability of models that draw at random.
+    pub fn draws(&self) -> Option<u32> {
+        self.draws
     }
 
     /// Its attacks.

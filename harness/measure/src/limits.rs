@@ -55,7 +55,7 @@ pub fn try_limits(
         let part = dataset.gather(ids);
         let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
         let trial = Trial { engine, model, threat, batch: &batch, settings, stop, steps };
-        let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+        let seen = model.remedied.twin.as_ref().or(model.drawn.as_ref()).unwrap_or(&model.graph);
         let found = trial.broken(seen, true).map_err(failed("the trial of limits"))?;
         Ok((ids.len() as u64, found.iter().filter(|broken| **broken).count() as u64))
     };

@@ -109,7 +109,7 @@ pub fn try_others(
     let steps = (STEPS, 2.5 / f64::from(STEPS));
     let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop, steps };
     let broken = |graph: &Graph, by_margin| trial.broken(graph, by_margin).map_err(failed("the trial of other losses"));
-    let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+    let seen = model.remedied.twin.as_ref().or(model.drawn.as_ref()).unwrap_or(&model.graph);
     let (cross_entropy, margin) = (broken(seen, false)?, broken(seen, true)?);
     let unbounded = behind.map(|graph| broken(&graph, false)).transpose()?;
     Ok(Losses { ids, cross_entropy, margin, unbounded })

@@ -10,6 +10,7 @@ pub(crate) mod certified_broken;
 mod chance_accuracy;
 mod claimed_clean;
 mod claimed_robust;
+mod engines_disagree;
 mod escalated;
 mod float32_copy;
 pub mod gradient_certificate;
@@ -32,6 +33,7 @@ mod surrogate_gradient;
 mod transfer_stronger;
 mod zero_gradients;
 
+pub use engines_disagree::DOUBT as ENGINES_DISAGREE;
 pub(crate) use loss_underflow::LEAD;
 pub use not_monotone::Radii;
 
@@ -92,7 +94,7 @@ pub const FLAGS: &[Flag] = &[
 
 /// All doubts, in the order of the report: those of a run, then the hazards, then that of a comparison.
 pub fn doubts() -> impl Iterator<Item = Doubt> {
-    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt)).chain([crate::compare::engines::DOUBT])
+    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt)).chain([engines_disagree::DOUBT])
 }
 
 /// The page `DOUBTS.md`: every doubt, what raises it, what it means and what to do.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use flatscape_measure::columns::{BORDERLINE, STORED};
+use flatscape_measure::columns::{ADV_DRAWN_SHARE, BORDERLINE, Column, DRAWN_SHARE, ID, STORED};
 use flatscape_measure::findings::FindingsError;
 use flatscape_measure::verify::Outcome;
-use flatscape_report::{Record, SampleValue};
+use flatscape_report::{Record, SampleKey, SampleValue};
 
 use super::corruptions::accuracies;
 use super::doubts::Doubts;
-use super::{Part, Rows, Summary, rate};
+use super::{Part, Rows, Summary, mean_share, rate};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
 
@@ -160,6 +160,7 @@ impl Rows<'_> {
         if borderline > 0 {
             summary.records.push(rate(base.clone(), "borderline", borderline, n));
         }
+        summary.records.extend(self.drawn(part, &keys, &base)?);
         let claims = part.findings.get::<bool>("claimed")?.iter().filter(|&&claim| claim).count() as u64;
         summary.records.push(rate(base.clone(), "claimed_success", claims, own.len() as u64));
         let undefined = seen.values().filter(|s| s.outcome == Outcome::NanInBall).count() as u64;
@@ -180,6 +181,26 @@ impl Rows<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The mean share of the draws that are right at the points of an attack, of a model that draws at random; samples that the attack
+    /// has no point for count with their images.
+    fn drawn(&self, part: &Part, keys: &[SampleKey], base: &Record) -> Result<Option<Record>, FindingsError> {
+        let known = |part: &Part, column: &Column<f64>| -> Result<BTreeMap<i64, f64>, FindingsError> {
+            Ok(part.findings.read(&ID)?.into_iter().zip(part.findings.read(column)?).collect())
+        };
+        let draws = |clean: &&Part| clean.findings.tensor(DRAWN_SHARE.name).is_some();
+        let Some(clean) = self.clean_part().filter(draws) else { return Ok(None) };
+        if part.findings.tensor(ADV_DRAWN_SHARE.name).is_none() {
+            return Ok(None);
+        }
+        let (images, points) = (known(clean, &DRAWN_SHARE)?, known(part, &ADV_DRAWN_SHARE)?);
+        let share = |key: &SampleKey| {
+            let id = key.id as i64;
+            points.get(&id).filter(|share| share.is_finite()).or_else(|| images.get(&id)).copied()
+        };
+        let shares: Vec<f64> = keys.iter().filter_map(share).collect();
+        Ok(Some(mean_share(base.clone(), "robust_accuracy_mean", &shares)))
     }
 
     /// What a part saw; an attack on survivors counts what the attacks that it follows have broken, too.

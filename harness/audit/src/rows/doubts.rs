@@ -27,7 +27,7 @@ use crate::result::text;
 /// Codes of the justified doubts by threat model as written; without a threat those about the model itself.
 pub(super) type Doubts = BTreeMap<String, Vec<String>>;
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     pub(super) fn doubts(&self, summary: &mut Summary) -> Result<Doubts, FindingsError> {
         let part = |work: &Work| self.parts.iter().find(|p| p.work == work);
         let certificate = part(&Work::Certificate).and_then(Part::certificate);
@@ -42,7 +42,7 @@ impl Rows<'_> {
         let base = Evidence {
             classes: self.model.classes,
             batch_difference: self.batch_difference()?,
-            repeat_difference: self.model.repeat_difference,
+            repeat_difference: self.model.repeat_difference.filter(|_| self.model.draws.is_none()),
             order_difference: self.model.order_difference,
             hazards: &self.model.hazards,
             remedies: &self.model.remedies,
@@ -63,31 +63,45 @@ impl Rows<'_> {
         let mut cases = vec![(String::new(), base.clone())];
         let mut before: Vec<(String, &ThreatFacts, u64)> = Vec::new();
         for (facts, threat) in &threats {
-            let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
-            let mut found = Vec::new();
-            for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
-                let seen = seen(part, facts)?;
-                case.attacks.push(evidence(part, &seen)?);
-                if let (Some(precisions), Some(clean)) = (&mut case.precisions, clean) {
-                    precisions_on_points(precisions, clean, (part, &seen), facts)?;
-                }
-                found.push((part, seen));
-            }
-            let outcomes: Vec<_> = found.iter().map(|(_, seen)| seen.clone()).collect();
-            case.standing = standing(&keys, &outcomes, Seen::headline);
-            case.certified_broken = self.certified_broken(facts, &outcomes)?;
-            compared(&mut case, &keys, &found)?;
-            radii(&mut case, facts, &mut before);
+            let base = Evidence { threat: threat.as_ref(), ..base.clone() };
+            let case = self.under(base, facts, &keys, &mut before)?;
             if !case.attacks.is_empty() {
-                case.losses = self.losses(facts)?;
-                case.canaries = self.canaries(facts)?;
-                case.limits = self.limits(facts);
                 cases.push((facts.written.clone(), case));
             }
         }
         let (of_model, attacked) = cases.split_at_mut(1);
         of_model[0].1.settled = !attacked.is_empty() && attacked.iter().all(|(_, case)| case.settled);
         Ok(self.judged(&cases, summary))
+    }
+
+    /// What is known under one threat model.
+    fn under<'e>(
+        &self,
+        mut case: Evidence<'e>,
+        facts: &'a ThreatFacts,
+        keys: &[SampleKey],
+        before: &mut Vec<(String, &'a ThreatFacts, u64)>,
+    ) -> Result<Evidence<'e>, FindingsError> {
+        let mut found = Vec::new();
+        for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
+            let seen = seen(part, facts)?;
+            case.attacks.push(evidence(part, &seen)?);
+            if let (Some(precisions), Some(clean)) = (&mut case.precisions, self.clean_part()) {
+                precisions_on_points(precisions, clean, (part, &seen), facts)?;
+            }
+            found.push((part, seen));
+        }
+        let outcomes: Vec<_> = found.iter().map(|(_, seen)| seen.clone()).collect();
+        case.standing = standing(keys, &outcomes, Seen::headline);
+        case.certified_broken = self.certified_broken(facts, &outcomes)?;
+        compared(&mut case, keys, &found)?;
+        radii(&mut case, facts, before);
+        if !case.attacks.is_empty() {
+            case.losses = self.losses(facts)?;
+            case.canaries = self.canaries(facts)?;
+            case.limits = self.limits(facts);
+        }
+        Ok(case)
     }
 
     /// Samples that are verified under a threat model and broken by an attack.

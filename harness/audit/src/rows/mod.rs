@@ -21,7 +21,7 @@ use crate::manifest::{Component, Manifest, ModelFacts, PluginFacts};
 use crate::stored::Stored;
 use crate::violations::violations;
 use flatscape_certificate::Certificate;
-use flatscape_measure::statistics::clopper_pearson;
+use flatscape_measure::statistics::{Mean, clopper_pearson};
 
 pub use attack::{OUTCOMES, UNSUPPORTED};
 pub use corruptions::corruption_metrics;
@@ -55,6 +55,8 @@ pub struct Summary {
 /// Names of `metric` that every audit may have. What metrics give comes beside them.
 pub const METRICS: &[&str] = &[
     "clean_accuracy",
+    "clean_accuracy_mean",
+    "robust_accuracy_mean",
     "ties",
     "robust_accuracy",
     "robust_accuracy_continuous",
@@ -249,6 +251,20 @@ impl<'a> Rows<'a> {
 
     fn attacks(&self) -> impl Iterator<Item = &'a Part<'a>> {
         self.parts.iter().filter(|p| matches!(p.work, Work::Attack(_)) && p.findings.tensor("id").is_some())
+    }
+}
+
+/// The mean of the shares of draws that are right, over samples.
+fn mean_share(record: Record, metric: &str, shares: &[f64]) -> Record {
+    let mean = Mean::of(shares);
+    let interval = mean.as_ref().and_then(Mean::interval);
+    Record {
+        metric: metric.to_owned(),
+        n: shares.len() as u64,
+        value: mean.as_ref().map(|mean| mean.value),
+        ci_low: interval.map(|interval| interval.low),
+        ci_high: interval.map(|interval| interval.high),
+        ..record
     }
 }
 

@@ -73,6 +73,9 @@ pub struct Audit {
     /// Which gradient attacks follow: ours or theirs
     #[arg(long, value_name = "WHOSE", default_value = "ours", value_parser = ["ours", "theirs"])]
     use_gradients: String,
+    /// On models that draw at random attacks see the mean probability over so many draws
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    eot: Option<u32>,
     /// A file with the loss that attacks without a loss of their own ascend: an ONNX graph from logits and label to loss, one number per
     /// sample
     #[arg(long, value_name = "FILE")]
@@ -139,7 +142,7 @@ impl Audit {
 
     /// The models that examples are transferred from. What is stated about the gradients of the audited models is not about them.
     fn sources(&self, intake: &Intake) -> Vec<ModelRequest> {
-        let intake = Intake { gradients: None, remedies: Vec::new(), loss: None, ..intake.clone() };
+        let intake = Intake { gradients: None, remedies: Vec::new(), loss: None, eot: None, ..intake.clone() };
         self.sources.iter().map(|source| ModelRequest { source: source.clone(), intake: intake.clone() }).collect()
     }
 
@@ -167,9 +170,10 @@ impl Audit {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let mut data = self.data.request()?;
-        let intake = Intake { gradients: self.given()?, loss: self.loss.clone(), ..intake(&self.intake)? };
         let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some(profiles::DEFAULT));
         let profile = named.map(profiles::profile).transpose()?;
+        let eot = self.eot.or(profile.and_then(Profile::draws)).map(|draws| draws as usize);
+        let intake = Intake { gradients: self.given()?, loss: self.loss.clone(), eot, ..intake(&self.intake)? };
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
         let mut threats = self
@@ -278,8 +282,7 @@ pub(super) fn finish(
             say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
         }
     }
-    let counted = ending.summary.records.iter().find(|record| record.metric == "clean_accuracy");
-    counted.iter().for_each(|record| remark!("{}", publish::advice(record.n)));
+    advise(&ending.summary.records);
     remark!("report: {}", wanted.out.join("report.html").display());
     if ending.interrupted {
         remark!("interrupted: what was finished is kept; add --resume to go on");
@@ -293,6 +296,12 @@ pub(super) fn finish(
         0 if !unmet.is_empty() => 1,
         code => code,
     })
+}
+
+/// Says what so many samples can tell.
+fn advise(records: &[flatscape_report::Record]) {
+    let counted = records.iter().find(|record| record.metric == "clean_accuracy");
+    counted.iter().for_each(|record| remark!("{}", publish::advice(record.n)));
 }
 
 /// The flags about preprocessing as `intake` takes them.

@@ -7,9 +7,10 @@ use flatscape_intake::scores::{argmax, is_broken};
 use super::{CleanAnswer, Group, class};
 use crate::attack::{AttackError, Batch, Keep, Proposal, Ruling};
 use crate::columns::{
-    ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BORDERLINE, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE,
-    FLOAT32_DISTANCE, FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT, ROUNDED_DISTANCE,
-    STORED, TRIED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z, ZERO_GRADIENTS,
+    ADV_BATCH_DIFFERENCE, ADV_DRAWN_SHARE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BORDERLINE, BROKEN_GRADIENTS, CLAIMED, Column,
+    DISTANCE, FLOAT32_DISTANCE, FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT,
+    ROUNDED_DISTANCE, STORED, TRIED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z,
+    ZERO_GRADIENTS,
 };
 use crate::error::MeasureError;
 use crate::findings::{Findings, FindingsError};
@@ -291,6 +292,9 @@ impl<'g> Verdicts<'g> {
         findings.put(&ADV_PREDICTION, (0..n).map(|i| class(finding(i).and_then(|f| f.prediction))).collect());
         findings.put(&ADV_TIES, (0..n).map(|i| finding(i).is_some_and(|f| f.tied)).collect());
         findings.put(&ADV_BATCH_DIFFERENCE, self.difference.clone());
+        if self.on.verifier.draws() > 1 {
+            findings.put(&ADV_DRAWN_SHARE, (0..n).map(|i| number(i, |f| f.share)).collect());
+        }
         findings.put(&BORDERLINE, (0..n).map(|i| finding(i).is_some_and(is_borderline)).collect());
         if let Some(stored) = self.stored.take() {
             findings.put(&STORED, stored);
