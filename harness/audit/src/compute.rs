@@ -407,7 +407,7 @@ impl<'a> Workshop<'a> {
 /// The correct samples of a job's range that no earlier attack broke, by position in the data set.
 fn standing(job: &Job, earlier: &[(Job, Findings)]) -> Result<Vec<usize>, Refusal> {
     let mut standing = vec![true; job.end - job.start];
-    for (earlier, findings) in earlier {
+    for (earlier, findings) in earlier.iter().filter(|(_, findings)| !escalation::was_skipped(findings)) {
         // a minimum-norm attack also keeps examples beyond the radius: they do not count
         let tolerated = ThreatModel::parse(&earlier.threat, true)?.tolerated();
         let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());

@@ -13,6 +13,11 @@ use crate::job::Job;
 /// The text column of a result that says that the attack was not needed.
 pub(crate) const SKIPPED: &str = "skipped";
 
+/// Whether a result says that its attack was not needed: it has no samples.
+pub(crate) fn was_skipped(findings: &Findings) -> bool {
+    findings.tensor(SKIPPED).is_some()
+}
+
 /// Hazards that mask gradients.
 pub(crate) const MASKING: &[&str] = &[
     "rounding",

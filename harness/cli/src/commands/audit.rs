@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
-use flatscape_audit::audit::{Execution, run};
+use flatscape_audit::audit::{Ending, Execution, run};
 use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
@@ -266,22 +266,7 @@ pub(super) fn finish(
         Err(refusal) => return Err(refusal.into()),
     };
     drop(bar);
-    for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
-        let line = format!("UNRELIABLE: {}", failed.sentence());
-        if wanted.json { remark!("{line}") } else { say!("{line}") }
-    }
-    if wanted.json {
-        let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
-        say!("{rows}");
-    } else {
-        if ending.summary.unreliable {
-            say!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
-        }
-        say!("{}", table::results(&ending.summary.records));
-        for doubt in &ending.summary.doubts {
-            say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
-        }
-    }
+    show(&ending, wanted.json)?;
     advise(&ending.summary.records);
     remark!("report: {}", wanted.out.join("report.html").display());
     if ending.interrupted {
@@ -296,6 +281,29 @@ pub(super) fn finish(
         0 if !unmet.is_empty() => 1,
         code => code,
     })
+}
+
+/// Prints failed certificates, the table and the doubts, or the rows as JSON.
+fn show(ending: &Ending, json: bool) -> Result<(), Failure> {
+    for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
+        // an escalation may have settled what it means
+        let word = if ending.summary.unreliable { "UNRELIABLE: " } else { "" };
+        let line = format!("{word}{}", failed.sentence());
+        if json { remark!("{line}") } else { say!("{line}") }
+    }
+    if json {
+        let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
+        say!("{rows}");
+    } else {
+        if ending.summary.unreliable {
+            say!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
+        }
+        say!("{}", table::results(&ending.summary.records));
+        for doubt in &ending.summary.doubts {
+            say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
+        }
+    }
+    Ok(())
 }
 
 /// Says what so many samples can tell.
