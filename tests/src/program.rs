@@ -19,6 +19,7 @@ mod linear;
 mod named;
 mod partly;
 mod pipes;
+mod published;
 mod repeat;
 mod scores;
 mod similar;
