@@ -1,7 +1,7 @@
 //! Cutting a batch into micro-batches: which graphs may be cut, where, and how the results are put together again.
 //! Knows nothing about engines.
 //!
-//! Where the cuts lie depends on the size of the batch alone, never on the number of threads, so a machine with more cores
+//! Where the cuts lie depends on the sizes of batch and graph alone, never on the number of threads, so a machine with more cores
 //! gives the same bytes.
 
 use std::ops::Range;
