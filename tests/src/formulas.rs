@@ -5,6 +5,7 @@ mod attacks;
 mod budget;
 mod corruptions;
 mod costs;
+mod enumeration;
 mod keeping;
 mod landscapes;
 mod metrics;

@@ -20,6 +20,7 @@ mod masked;
 mod named;
 mod partly;
 mod pipes;
+mod published;
 mod repeat;
 mod scores;
 mod similar;

@@ -23,7 +23,7 @@ use crate::engine::{CompileOptions, Device, Engine, EngineInfo, Executable, Sett
 use crate::library::{self, Finding, Place};
 use crate::signature::Signature;
 use crate::workers::Workers;
-use crate::{EngineError, lower};
+use crate::{EngineError, lower, rows};
 
 /// What `--engine` takes.
 pub(crate) const NAME: &str = "ort";
@@ -92,7 +92,9 @@ impl Engine for Runtime {
         let lowered = if options.lower { &lower::lower(graph, form) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);
         match self.device {
-            Device::Cpu => cpu::compile(self, Signature::of(graph), cpu::cut(graph, options), &bytes),
+            Device::Cpu => {
+                cpu::compile(self, Signature::of(graph), cpu::cut(graph, options), rows::multiplications(graph), &bytes)
+            }
             Device::Cuda(index) => cuda::compile(self, graph, bytes, index),
         }
     }
@@ -100,7 +102,7 @@ impl Engine for Runtime {
     fn compile_file(&self, file: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {
         let cannot = |clause: String| EngineError::File { engine: NAME, clause };
         match self.device {
-            Device::Cpu => cpu::compile(self, Signature::of_file(file), None, &file.bytes).map_err(|e| match e {
+            Device::Cpu => cpu::compile(self, Signature::of_file(file), None, 0, &file.bytes).map_err(|e| match e {
                 EngineError::Compile { reason, .. } => cannot(format!("cannot load it: {reason}")),
                 other => other,
             }),

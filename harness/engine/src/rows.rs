@@ -1,7 +1,7 @@
 //! Cutting a batch into micro-batches: which graphs may be cut, where, and how the results are put together again.
 //! Knows nothing about engines.
 //!
-//! Where the cuts lie depends on the size of the batch alone, never on the number of threads, so a machine with more cores
+//! Where the cuts lie depends on the sizes of batch and graph alone, never on the number of threads, so a machine with more cores
 //! gives the same bytes.
 
 use std::ops::Range;
@@ -117,27 +117,27 @@ impl Cut {
         ranges.into_iter().map(piece).collect()
     }
 
-    /// The micro-batches for these inputs, at least `least` rows each unless their number is fixed; a single one when the batch is
-    /// too small to cut.
-    pub fn pieces<'a>(&self, inputs: &[&'a Tensor], least: usize) -> Vec<Vec<Slice<'a>>> {
+    /// The micro-batches for these inputs, of `usual` rows or more unless their number is fixed; where that leaves one, two of at least
+    /// `least` rows, and a single one when the batch is too small to cut.
+    pub fn pieces<'a>(&self, inputs: &[&'a Tensor], least: usize, usual: usize) -> Vec<Vec<Slice<'a>>> {
         let rows = self.rows(inputs);
         self.sliced(
             inputs,
             match self.sums {
                 Some((parts, _)) => equal(rows, parts.clamp(1, rows.max(1))),
-                None => cuts(rows, least),
+                None => cuts(rows, least, usual),
             },
         )
     }
 }
 
-/// Sixteen micro-batches of equal size (within one row), fewer if they would be smaller than `least`, more if they would be larger
+/// Sixteen micro-batches of equal size (within one row), fewer if they would be smaller than `usual`, more if they would be larger
 /// than 32 rows; at least two from `least` rows on.
 ///
 /// Measured (ONNX Runtime, two cores, 64 rows): micro-batches of 8, 16 and 32 rows differ by 2 % on a ResNet-18 and by nothing on
 /// smaller nets; running whole costs 5 to 10 % more on it and 1.8 times as much on a LeNet.
-fn cuts(rows: usize, least: usize) -> Vec<Range<usize>> {
-    let size = rows.div_ceil(16).clamp(least, 32.max(least));
+fn cuts(rows: usize, least: usize, usual: usize) -> Vec<Range<usize>> {
+    let size = rows.div_ceil(16).clamp(usual, 32.max(usual));
     let fewest = if rows >= least { 2 } else { 1 };
     let count = (rows / size).max(fewest).min(rows.max(1));
     equal(rows, count)
@@ -185,6 +185,25 @@ fn added(parts: &[&Tensor]) -> Option<Tensor> {
 fn stack<T: Element>(_: &ArrayD<T>, parts: &[&Tensor]) -> Option<Tensor> {
     let views: Vec<_> = parts.iter().map(|part| T::view(part).map(|array| array.view())).collect::<Option<_>>()?;
     ndarray::concatenate(Axis(0), &views).ok().map(T::wrap)
+}
+
+/// The multiplications per row of a graph's convolutions and matrix products by weights.
+pub(crate) fn multiplications(graph: &Graph) -> usize {
+    let extents = |id: Option<ValueId>, skipped: usize| -> usize {
+        let dims = id.and_then(|id| graph.shape(id)).unwrap_or_default();
+        dims.iter().skip(skipped).filter_map(Dim::fixed).product()
+    };
+    let of = |node: &Node| {
+        let weights = node.input(1).filter(|&id| graph.constant(id).is_some());
+        match (&*node.op, weights) {
+            // every weight of a channel of the result, or of the operand, once per pixel
+            ("Conv", Some(_)) => extents(node.outputs.first().copied().flatten(), 1) * extents(weights, 1),
+            ("ConvTranspose", Some(_)) => extents(node.input(0), 1) * extents(weights, 1),
+            ("MatMul" | "Gemm", Some(_)) => extents(weights, 0),
+            _ => 0,
+        }
+    };
+    graph.nodes().iter().map(of).sum()
 }
 
 /// Whether the leading extent is the batch.
@@ -244,16 +263,17 @@ mod tests {
     fn cuts_cover_the_batch_and_know_nothing_of_threads() {
         for least in [1, 8] {
             for rows in 0..600 {
-                let cuts = cuts(rows, least);
+                let cuts = cuts(rows, least, least);
                 assert_eq!((cuts[0].start, cuts[cuts.len() - 1].end), (0, rows));
                 assert!(cuts.windows(2).all(|pair| pair[0].end == pair[1].start));
                 assert!(cuts.iter().all(|c| c.len() <= 64), "{rows}: {cuts:?}");
                 assert!(cuts.len() <= 2 || cuts.iter().all(|c| c.len() >= least), "{rows}: {cuts:?}");
             }
         }
-        let count = |rows| cuts(rows, 8).len();
+        let count = |rows| cuts(rows, 8, 8).len();
         assert_eq!([0, 1, 7, 8, 15, 16, 24, 64, 256, 1000].map(count), [1, 1, 1, 2, 2, 2, 3, 8, 16, 31]);
-        assert_eq!(cuts(17, 8), [0..8, 8..17]);
+        assert_eq!(cuts(17, 8, 8), [0..8, 8..17]);
+        assert_eq!([7, 8, 40, 64, 128, 1000].map(|rows| cuts(rows, 8, 32).len()), [1, 2, 2, 2, 4, 31]);
     }
 
     fn cut(formula: impl for<'b> Fn(&'b Builder, Expr<'b>) -> Expr<'b>) -> bool {

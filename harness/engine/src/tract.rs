@@ -117,7 +117,7 @@ impl Executable for Plan {
         let tensors = self.signature.on_host(NAME, inputs)?;
         self.run_pieces(
             &match &self.cut {
-                Some(cut) => cut.pieces(&tensors, 1),
+                Some(cut) => cut.pieces(&tensors, 1, 1),
                 None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
             },
             self.cut.as_ref(),

@@ -5,50 +5,55 @@
 //! box, the answer is the corner of the box nearest to it. Source: Croce and Hein, «Minimally distorted adversarial examples with
 //! a fast adaptive boundary attack» (2020), section 3.1.
 
-use flatscape_graph::Expr;
+use flatscape_graph::{DType, Expr};
 
-use super::sample_axes;
+/// The axis of the coordinates: x is [N,K,D], w is [N,1,D].
+const ALONG: &[i64] = &[2];
 
-/// Tangents of a concave, piecewise linear function: they reach its level from below after finitely many, in practice few.
-const TANGENTS: usize = 24;
+/// Tangents of a concave, piecewise linear function: they reach its level from below after finitely many, in practice few. On images of
+/// 784 and 3,072 pixels with random gradients five were enough in linf up to λ = 0.6, eight at 0.9, and eighteen in l2.
+const TANGENTS_LINF: usize = 8;
+const TANGENTS_L2: usize = 24;
+
+/// More than any step, and a finite number when it is multiplied by 0.
+const FAR: f64 = 1e30;
 
 /// Halvings of the interval in which the smallest |w| that moves lies.
 const HALVINGS: usize = 32;
 
 /// What is the same in every norm: the way to the plane, scaled so that max |w| is 1.
 struct Way<'b> {
-    axes: Vec<i64>,
-    /// |w|
+    /// |w|, [N,1,D]
     slope: Expr<'b>,
-    /// |b − w·x|, [N,1,…]
+    /// |b − w·x|, [N,K,1]
     gap: Expr<'b>,
     /// −1, 0 or 1: where the coordinate moves.
     sign: Expr<'b>,
-    /// How far it may move.
+    /// How far it may move; where it does not move, half of the box.
     room: Expr<'b>,
 }
 
 fn way<'b>(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, (lo, hi): (Expr<'b>, Expr<'b>)) -> Way<'b> {
-    let axes = sample_axes(x);
-    let largest = w.abs().reduce("ReduceMax", &axes, true).max(f64::from(f32::MIN_POSITIVE));
+    let largest = w.abs().reduce("ReduceMax", ALONG, true).max(f64::from(f32::MIN_POSITIVE));
     let w = w / largest;
-    let gap = b / largest - (w * x).sum(&axes, true);
+    let gap = b / largest - (w * x).sum(ALONG, true);
     let sign = gap.sign() * w.sign();
-    let room = sign.greater(0.0).select(hi - x, x - lo).relu() * sign.abs();
-    Way { axes, slope: w.abs(), gap: gap.abs(), sign, room }
+    let (middle, half) = ((lo + hi) * 0.5, (hi - lo) * 0.5);
+    let room = (sign * (middle - x) + half).relu();
+    Way { slope: w.abs(), gap: gap.abs(), sign, room }
 }
 
 /// min(λ, room)
 pub(super) fn linf<'b>(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b> {
     let way = way(x, w, b, bounds);
-    let level = way.level(|level| level, way.slope);
+    let level = way.level(|level| level, way.slope, TANGENTS_LINF);
     moved(x, &way, level.min(way.room), bounds)
 }
 
 /// min(λ|w|, room)
 pub(super) fn l2<'b>(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b> {
     let way = way(x, w, b, bounds);
-    let level = way.level(|level| level * way.slope, way.slope * way.slope);
+    let level = way.level(|level| level * way.slope, way.slope * way.slope, TANGENTS_L2);
     moved(x, &way, (level * way.slope).min(way.room), bounds)
 }
 
@@ -57,9 +62,9 @@ pub(super) fn l1<'b>(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, E
     let way = way(x, w, b, bounds);
     let none = way.room * 0.0;
     let gain = way.slope * way.room;
-    let beyond = |least: Expr<'b>| way.slope.greater(least).select(gain, none).sum(&way.axes, true);
+    let beyond = |least: Expr<'b>| (way.slope.greater(least).cast(DType::F32) * gain).sum(ALONG, true);
     // θ from above, where too little moves, and from below, where enough does
-    let mut high = way.slope.reduce("ReduceMax", &way.axes, true);
+    let mut high = way.slope.reduce("ReduceMax", ALONG, true) + way.gap * 0.0;
     let mut low = high * 0.0 - 1.0;
     for _ in 0..HALVINGS {
         let middle = (low + high) * 0.5;
@@ -68,7 +73,7 @@ pub(super) fn l1<'b>(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, E
     }
     let whole = way.slope.greater(high);
     let shared = way.slope.greater(low).and(whole.negate());
-    let (spent, shares) = (beyond(high), shared.select(gain, none).sum(&way.axes, true));
+    let (spent, shares) = (beyond(high), (shared.cast(DType::F32) * gain).sum(ALONG, true));
     let part = ((way.gap - spent).relu() / shares.max(f64::from(f32::MIN_POSITIVE))).min(1.0);
     moved(x, &way, whole.select(way.room, shared.select(way.room * part, none)), bounds)
 }
@@ -76,15 +81,15 @@ pub(super) fn l1<'b>(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, E
 impl<'b> Way<'b> {
     /// The λ at which Σ|w|·min(step(λ), room) reaches the gap, by tangents from λ = 0; `slopes` are its derivatives where a
     /// coordinate still moves.
-    fn level(&self, step: impl Fn(Expr<'b>) -> Expr<'b>, slopes: Expr<'b>) -> Expr<'b> {
-        let none = self.room * 0.0;
+    fn level(&self, step: impl Fn(Expr<'b>) -> Expr<'b>, slopes: Expr<'b>, tangents: usize) -> Expr<'b> {
         let mut level = self.gap * 0.0;
-        for _ in 0..TANGENTS {
+        for _ in 0..tangents {
             let now = step(level);
-            let reached = (self.slope * now.min(self.room)).sum(&self.axes, true);
-            let slope = now.less(self.room).select(slopes, none).sum(&self.axes, true);
+            let reached = (self.slope * now.min(self.room)).sum(ALONG, true);
+            // a product, because a selection takes the engine five times as long
+            let slope = (now.less(self.room).cast(DType::F32) * slopes).sum(ALONG, true);
             let onward = (self.gap - reached).relu() / slope.max(f64::from(f32::MIN_POSITIVE));
-            level = level + slope.greater(0.0).select(onward, self.gap * 0.0);
+            level = level + onward.min(FAR);
         }
         level
     }

@@ -57,7 +57,7 @@ pub struct Threat {
 /// From x and x0 of one sample, and C, H, W where they are known, to the distance in double precision.
 pub type Distance = fn(x: &[f32], x0: &[f32], shape: Option<[usize; 3]>) -> Option<f64>;
 
-/// From x, w (like x), b [N,1,…] and the faces of the box to a point like x.
+/// From points x [N,K,D], w [N,1,D], b [N,1,1] and the faces of the box to points like x.
 pub type Nearest = for<'b> fn(x: Expr<'b>, w: Expr<'b>, b: Expr<'b>, bounds: (Expr<'b>, Expr<'b>)) -> Expr<'b>;
 
 /// Where a perturbed image may be, as values of a graph.

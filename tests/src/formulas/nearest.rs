@@ -9,8 +9,8 @@ use flatscape_measure::oracle::{Answers, Session};
 use flatscape_measure::verify::Verifier;
 
 use super::budget::Affine;
-use super::toy::boxed;
-use crate::provision::{onnx_runtime, plugins, tract};
+use super::toy::{LAST, boxed, point};
+use crate::provision::{engines, onnx_runtime, plugins, tract};
 
 /// Distance found by exact distance, of images in the middle of the box that are not at the boundary already.
 fn ratios(classes: usize, written: &str, norm: &str) -> Vec<f64> {
@@ -53,6 +53,20 @@ fn deepfool_has_its_closed_form() {
     for norm in ["l2", "linf"] {
         let ratios = ratios(5, "deepfool", norm);
         assert!(ratios.iter().all(|ratio| (1.0199..1.04).contains(ratio)), "{norm}: {ratios:?}");
+    }
+}
+
+/// An engine's tanh may be beyond 1 by rounding, and pixels at the faces of the box are where it would show.
+#[test]
+fn points_of_cw_stay_in_the_box() {
+    let mut affine = Affine::new([2, 50, 60], 1.0);
+    affine.images.iter_mut().flatten().for_each(|pixel| *pixel = f64::from(u8::from(*pixel > 0.5)));
+    let (batch, threat) = (affine.batch(), boxed("l2:1"));
+    for engine in engines() {
+        for proposal in affine.toy.attack(&*engine, "cw:steps=20,searches=2,lr=0.2,c=10", &threat, &batch, LAST) {
+            let x = point(&proposal);
+            assert!(x.iter().all(|v| (0.0..=1.0).contains(v)), "{x:?} on {}", engine.name());
+        }
     }
 }
 

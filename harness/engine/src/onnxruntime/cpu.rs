@@ -19,15 +19,24 @@ use crate::{Buffer, EngineError};
 
 /// The smallest micro-batch: below it the blocked kernels lose more than a second core gains.
 const LEAST_ROWS: usize = 8;
+/// Multiplications of a micro-batch, where it would have fewer than 32 rows. Every operator takes about a microsecond by itself, and a
+/// step of an attack has a hundred of them.
+///
+/// Measured: a query of Square on a net of two layers of 784 pixels takes 15.6 µs per row in micro-batches of 8 rows and 5.1 in those of
+/// 32, on a net of two convolutions 62 and 54.
+const USUAL_WORK: usize = 128 << 20;
 
+/// `work` are the multiplications per row.
 pub(super) fn compile(
     runtime: &Runtime,
     signature: Signature,
     cut: Option<Cut>,
+    work: usize,
     bytes: &[u8],
 ) -> Result<Box<dyn Executable>, EngineError> {
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
-    let plan = Plan { signature, cut, bytes: bytes.into(), runtime: runtime.clone(), idle };
+    let usual = (USUAL_WORK / work.max(1)).clamp(LEAST_ROWS, 32);
+    let plan = Plan { signature, cut, usual, bytes: bytes.into(), runtime: runtime.clone(), idle };
     // one session now, so that what ONNX Runtime refuses is said at compile time
     let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
     let refused =
@@ -45,6 +54,8 @@ pub(super) fn cut(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
 struct Plan {
     signature: Signature,
     cut: Option<Cut>,
+    /// Rows of a micro-batch.
+    usual: usize,
     bytes: Box<[u8]>,
     runtime: Runtime,
     idle: Sessions,
@@ -87,7 +98,7 @@ impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
         let pieces = match &self.cut {
-            Some(cut) => cut.pieces(&tensors, LEAST_ROWS),
+            Some(cut) => cut.pieces(&tensors, LEAST_ROWS, self.usual),
             None => Vec::new(),
         };
         match &pieces[..] {

@@ -187,9 +187,11 @@ impl<'b> Keeper<'b, '_> {
         if !self.keeping.free {
             return score;
         }
-        // Σ max(x − hi, 0) + max(lo − x, 0) is 0 in the box
-        let beyond = (self.x - f64::from(threat.hi)).relu() + (-self.x + f64::from(threat.lo)).relu();
-        beyond.sum(&[1, 2, 3], false).at_most(0.0).select(score, loss.scalar(FORBIDDEN))
+        // what is not finite is in no box: its sum is not finite, whatever an engine takes for the largest of NaN and a number
+        let [most, least, sum] = ["ReduceMax", "ReduceMin", "ReduceSum"].map(|op| self.x.reduce(op, &[1, 2, 3], false));
+        let within =
+            most.at_most(f64::from(threat.hi)).and(least.at_least(f64::from(threat.lo))).and(sum.at_most(f64::from(f32::MAX)));
+        within.select(score, loss.scalar(FORBIDDEN))
     }
 
     /// ε, which the host feeds.

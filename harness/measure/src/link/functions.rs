@@ -74,14 +74,15 @@ fn distance<'b>(scope: &mut Scope<'b, '_>, operands: &[Expr<'b>]) -> Result<Expr
     Ok((row.distance_graph)(scope.shaped(operands[0]), scope.shaped(operands[1])))
 }
 
-/// The point nearest to x on {v: w·v = b} within the box, in the norm of the threat model; b is [N].
+/// The point nearest to x on {v: w·v = b} within the box, in the norm of the threat model; b is [N]. For x [N,K,D] each of K points.
 fn hyperplane<'b>(scope: &mut Scope<'b, '_>, operands: &[Expr<'b>]) -> Result<Expr<'b>, LinkError> {
-    let (x, w) = (scope.shaped(operands[0]), scope.shaped(operands[1]));
     let threat = scope.link.threat;
     let Some(nearest) = threat.norm.hyperplane else {
         let why = format!("has no meaning under the threat model {}", threat.norm.name);
         return Err(LinkError::Function { name: "Hyperplane".into(), why });
     };
+    let single = |x: Expr<'b>| x.reshape(&[0, 1, -1]);
+    let x = if operands[0].rank() == Some(3) { operands[0] } else { single(operands[0]) };
     let (lo, hi) = (x.scalar(threat.lo.into()), x.scalar(threat.hi.into()));
-    Ok(nearest(x, w, operands[2].unsqueeze(&[1, 2, 3]), (lo, hi)).reshape_like(operands[0]))
+    Ok(nearest(x, single(operands[1]), operands[2].unsqueeze(&[1, 2]), (lo, hi)).reshape_like(operands[0]))
 }

@@ -37,7 +37,7 @@ fn component(id: &'static str, summary: &str, more: &[Param]) -> Component {
         Param::flag(
             "compat",
             false,
-            "count as the reference implementation does: at most rho for less than rho, from a loss of 0",
+            "count as the reference implementation does: at most rho for less than rho, from a loss of 0; in l1 pixels rounded up",
         ),
     ];
     let component = Component::attack(id, summary).source(SOURCE).free();

@@ -69,10 +69,11 @@ pub(super) fn steps(ask: &Ask, program: Program, aimed: impl Fn(&Names)) -> Prog
         aimed(g);
     });
     let count = plan.radius.len() as i64;
-    program.step(|g| step(g, &plan, pixels)).steps(count)
+    let compat = ask.flag("compat");
+    program.step(|g| step(g, &plan, pixels, compat)).steps(count)
 }
 
-fn step(g: &Names, plan: &Plan, pixels: f64) {
+fn step(g: &Names, plan: &Plan, pixels: f64, compat: bool) {
     let holds = |table: &[f64]| scheduled(g, table).greater(0.0);
     let (begins, ends, leaves) = (holds(&plan.begins), holds(&plan.ends), holds(&plan.leaves));
     let radius = g.eps() * scheduled(g, &plan.radius);
@@ -86,7 +87,7 @@ fn step(g: &Names, plan: &Plan, pixels: f64) {
     let share = looked.select(changed / (pixels * SPARSER), g.state("share", &[1]));
     // x' = Π(x + η·s/‖s‖₁)        s = sign(∇f) on the largest |∇f|
     let (from, gradient) = (sparser.select(best.point, g.x()), sparser.select(best.gradient, g.ascent()));
-    let signs = gradient.abs().at_least(threshold(gradient, share, pixels)).select(gradient.sign(), gradient * 0.0);
+    let signs = gradient.abs().at_least(threshold(gradient, share, pixels, compat)).select(gradient.sign(), gradient * 0.0);
     let moved = from + signs / (signs.abs().sum(&[1], true) + 1e-10) * length;
     g.give("x_next", g.function("Project", &[leaves.select(best.point, moved), radius]));
     g.give("state_length_next", length);
@@ -94,11 +95,16 @@ fn step(g: &Names, plan: &Plan, pixels: f64) {
     g.give("state_changed_next", looked.select(changed, g.state("changed", &[1])));
 }
 
-/// The entry of |g| that this share of the entries reaches, \[N,1\].
-fn threshold<'b>(g: Expr<'b>, share: Expr<'b>, pixels: f64) -> Expr<'b> {
+/// The entry of |g| that this share of the entries reaches, \[N,1\]: rounded down, one at least. The reference rounds up, so that two
+/// changed pixels stay two.
+fn threshold<'b>(g: Expr<'b>, share: Expr<'b>, pixels: f64, compat: bool) -> Expr<'b> {
     let b = g.builder();
     let sorted = b.ops("TopK", &[g.abs(), b.ints(&[pixels as i64])], 2, [("axis", 1.into())])[0];
-    let upwards = ((-share + 1.0) * pixels).floor().max(0.0).min(pixels - 1.0);
-    let place = (-upwards + (pixels - 1.0)).cast(DType::I64);
+    let last = match compat {
+        true => -((-share + 1.0) * pixels).floor() + (pixels - 1.0),
+        // float32 must not make two thirds of three pixels less than two
+        false => (share * pixels + 1e-3).floor() - 1.0,
+    };
+    let place = last.max(0.0).min(pixels - 1.0).cast(DType::I64);
     b.op("GatherElements", &[sorted, place], Attributes::none().with("axis", 1))
 }

@@ -14,6 +14,9 @@ pub(super) fn towards<'b>(g: &Names<'b>, classes: Expr<'b>) -> Expr<'b> {
 pub(super) fn nearest<'b>(g: &Names<'b>, ct: Expr<'b>, rows: usize) -> (Expr<'b>, Expr<'b>) {
     let f = (ct * g.logits().unsqueeze(&[1])).sum(&[2], false);
     let w = g.vjp_rows(rows);
+    if rows == 1 {
+        return (f, w.squeeze(&[1]));
+    }
     // |f|/‖w‖ in the dual norm; what has no gradient is nowhere
     let size = dual(&g.task().norm, w);
     let away = size.greater(0.0).select(f.abs() / size.max(f64::from(f32::MIN_POSITIVE)), (f * 0.0) + f64::from(f32::MAX));

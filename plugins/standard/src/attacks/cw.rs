@@ -4,7 +4,7 @@
 use flatscape_sdk::{Ask, Component, Error, Expr, Names, Param, Program};
 
 use super::adam;
-use super::formulas::{per_sample, scheduled};
+use super::formulas::{boxed, per_sample, scheduled};
 
 /// Keeps the free variable of a pixel at a face of the box finite.
 const INNER: f64 = 0.999_999;
@@ -77,8 +77,9 @@ fn start<'b>(g: &Names<'b>) -> Expr<'b> {
     ((u + 1.0) / (-u + 1.0)).log() * 0.5
 }
 
+/// In the box also where an engine's tanh is beyond 1 by rounding.
 fn squashed<'b>(g: &Names<'b>, w: Expr<'b>) -> Expr<'b> {
-    (w.tanh() + 1.0) * 0.5 * (g.hi() - g.lo()) + g.lo()
+    boxed(g, (w.tanh() + 1.0) * 0.5 * (g.hi() - g.lo()) + g.lo())
 }
 
 /// At the end of a search c is halved towards the largest that failed if there was a success, else doubled or multiplied by ten.

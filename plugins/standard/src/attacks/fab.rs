@@ -70,8 +70,8 @@ fn approach(g: &Names, rows: usize) {
     let (f, w) = nearest(g, towards(g, g.state("rivals", &[rows])), rows);
     let (x, x0) = (g.x(), g.x0());
     let b = ((w * x).sum(&[1], true) - f).squeeze(&[1]);
-    let to_boundary = |from| g.function("Hyperplane", &[from, w, b]);
-    let (near, far) = (to_boundary(x), to_boundary(x0));
+    let ends = g.function("Hyperplane", &[g.builder().concat(&[x.unsqueeze(&[1]), x0.unsqueeze(&[1])], 1), w, b]);
+    let [near, far] = [0, 1].map(|end| ends.slice(&[end], &[end + 1], &[1], &[1]).squeeze(&[1]));
     // α = min(‖d₁‖/(‖d₁‖ + ‖d₂‖), α_max)
     let (short, long) = (distance(g, near, x).max(1e-8), distance(g, far, x0).max(1e-8));
     let alpha = (short / (short + long)).min(g.arg("alpha"));
