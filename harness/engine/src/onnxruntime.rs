@@ -24,6 +24,7 @@ use crate::library::{self, Finding, Place};
 use crate::signature::Signature;
 use crate::workers::Workers;
 use crate::{EngineError, lower};
+use kernels::Kernels;
 
 /// What `--engine` takes.
 pub(crate) const NAME: &str = "ort";
@@ -89,7 +90,7 @@ impl Engine for Runtime {
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let graph = &*graph.with_plain_interface();
         let form = if self.device == Device::Cpu { NAME } else { "cuda" };
-        let lowered = if options.lower { &lower::lower(graph, form) } else { graph };
+        let lowered = if options.lower { &lower::lower(graph, form, options.rows) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);
         match self.device {
             Device::Cpu => cpu::compile(self, Signature::of(graph), cpu::cut(graph, options), &bytes),
@@ -117,7 +118,7 @@ const SESSION_OPTIONS: &[(&str, &str)] = &[("session.load_model_format", "ONNX")
 
 impl Runtime {
     /// A builder with the options that every session has.
-    fn builder(&self, threads: usize) -> ort::Result<SessionBuilder> {
+    fn builder(&self, threads: usize, kernels: &Arc<Kernels>) -> ort::Result<SessionBuilder> {
         let mut builder = Session::builder(&self.environment)?
             .with_log_level(LogLevel::Fatal)?
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -127,7 +128,7 @@ impl Runtime {
         for (key, value) in SESSION_OPTIONS {
             builder = builder.with_config_entry(key, value)?;
         }
-        builder = builder.with_operators(kernels::domain()?)?;
+        builder = builder.with_operators(kernels::domain(kernels)?)?;
         Ok(builder)
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum What {
     /// The first request.
     Open(Opening),
     /// The graph follows as ONNX.
-    Compile { graph: u64, lower: bool, split: bool, sums: Option<usize> },
+    Compile { graph: u64, lower: bool, split: bool, sums: Option<usize>, rows: Option<usize> },
     /// The model file follows.
     CompileFile { graph: u64 },
     /// The tensor follows.

@@ -6,19 +6,17 @@
 //! every batch size.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flatscape_graph::{Graph, Tensor};
 use ort::session::{Session, SessionInputValue};
 
+use super::kernels::Kernels;
 use super::{NAME, Runtime, value};
 use crate::engine::{CompileOptions, Executable};
 use crate::rows::{self, Cut, Slice};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
-
-/// The smallest micro-batch: below it the blocked kernels lose more than a second core gains.
-const LEAST_ROWS: usize = 8;
 
 pub(super) fn compile(
     runtime: &Runtime,
@@ -27,7 +25,7 @@ pub(super) fn compile(
     bytes: &[u8],
 ) -> Result<Box<dyn Executable>, EngineError> {
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
-    let plan = Plan { signature, cut, bytes: bytes.into(), runtime: runtime.clone(), idle };
+    let plan = Plan { signature, cut, bytes: bytes.into(), runtime: runtime.clone(), kernels: Arc::default(), idle };
     // one session now, so that what ONNX Runtime refuses is said at compile time
     let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
     let refused =
@@ -47,6 +45,7 @@ struct Plan {
     cut: Option<Cut>,
     bytes: Box<[u8]>,
     runtime: Runtime,
+    kernels: Arc<Kernels>,
     idle: Sessions,
 }
 
@@ -87,7 +86,7 @@ impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
         let pieces = match &self.cut {
-            Some(cut) => cut.pieces(&tensors, LEAST_ROWS),
+            Some(cut) => cut.pieces(&tensors, rows::LEAST),
             None => Vec::new(),
         };
         match &pieces[..] {
@@ -114,7 +113,7 @@ impl Plan {
         let threads = if let Width::Wide = width { self.runtime.workers.threads() } else { 1 };
         // ONNX Runtime asks whether it knows a domain before it adds it, without a lock: two first sessions at once would both add
         let first = (!DOMAIN_IS_KNOWN.load(Ordering::Acquire)).then(|| ONE_AT_A_TIME.lock());
-        let session = self.runtime.builder(threads)?.commit_from_memory(&self.bytes)?;
+        let session = self.runtime.builder(threads, &self.kernels)?.commit_from_memory(&self.bytes)?;
         DOMAIN_IS_KNOWN.store(true, Ordering::Release);
         drop(first);
         Ok(session)
