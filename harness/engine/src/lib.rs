@@ -15,6 +15,7 @@ mod rows;
 pub mod runtime;
 mod signature;
 mod tract;
+mod vectors;
 mod windows;
 mod winograd;
 mod workers;

@@ -9,7 +9,6 @@
 
 mod points;
 mod product;
-mod vectors;
 mod work;
 
 #[cfg(test)]
@@ -20,8 +19,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::correlation::{Each, Images};
+use crate::vectors::{self, Plain};
 use points::{Four, Points, Two};
-use vectors::Plain;
 use work::Work;
 
 /// How many results along an axis are computed together.
@@ -71,14 +70,6 @@ pub(crate) struct Beside<'b> {
     pub sum: Option<&'b [f32]>,
     /// Results pass where this is above 0, elsewhere they become 0.
     pub gate: Option<&'b [f32]>,
-}
-
-impl<'b> Beside<'b> {
-    /// What belongs to a part of the result.
-    fn of(&self, range: Range<usize>) -> Beside<'b> {
-        let part = |all: Option<&'b [f32]>| all.map(|all| &all[range.clone()]);
-        Beside { bias: self.bias, sum: part(self.sum), gate: part(self.gate) }
-    }
 }
 
 /// Taps at the points: a block of at most two vectors of results after the other, [points, C, block], zeros where there is no channel.
@@ -167,12 +158,19 @@ impl Winograd {
         Ok(Kernel { elements, results, channels })
     }
 
-    /// y [N, M, H', W'] of x [N, C, H, W]; all of `result` is written.
+    /// y [N, M, H', W'] of x [N, C, H, W]; all of `result` is written. There should be jobs enough for so many threads.
     ///
     /// # Errors
     /// That of `each`.
-    pub fn compute<E>(&self, x: Images, kernel: &Kernel, beside: Beside, result: &mut [f32], each: &Each<E>) -> Result<(), E> {
-        self.with(&forms()[0], x, kernel, beside, result, each)
+    pub fn compute<E>(
+        &self,
+        x: Images,
+        kernel: &Kernel,
+        beside: Beside,
+        result: &mut [f32],
+        (threads, each): (usize, &Each<E>),
+    ) -> Result<(), E> {
+        self.with(&forms()[0], x, kernel, beside, result, (threads, each))
     }
 
     fn with<E>(
@@ -182,35 +180,77 @@ impl Winograd {
         kernel: &Kernel,
         beside: Beside,
         result: &mut [f32],
-        each: &Each<E>,
+        (threads, each): (usize, &Each<E>),
     ) -> Result<(), E> {
         let [samples, channels, height, width] = extents;
         let Some(steps) = self.extents([height, width]).filter(|_| samples > 0 && channels > 0 && kernel.results > 0) else {
             result.fill(0.0);
             return Ok(());
         };
-        let image = kernel.results * steps[0] * steps[1];
-        let squares = steps[0].div_ceil(self.square.step()) * steps[1].div_ceil(self.square.step());
-        let together = SQUARES.div_ceil(squares).min(samples);
-        let jobs = samples.div_ceil(together);
-        let mut parts = Vec::with_capacity(jobs);
-        let mut rest = result;
-        for job in 0..jobs {
-            let images = samples * job / jobs..samples * (job + 1) / jobs;
-            let (part, behind) = rest.split_at_mut(images.len() * image);
-            rest = behind;
-            parts.push(Mutex::new((images, part)));
-        }
-        each(jobs, &|job| {
-            let mut part = parts[job].lock().unwrap_or_else(PoisonError::into_inner);
-            let images = part.0.clone();
-            let beside = beside.of(images.start * image..images.end * image);
-            let pixels = channels * height * width;
-            let x = &x[images.start * pixels..images.end * pixels];
-            let work = Work { plan: self, x, extents: [images.len(), channels, height, width], steps, kernel, beside };
-            SCRATCH.with_borrow_mut(|scratch| (form.images)(&work, scratch, part.1));
+        let jobs = self.jobs(samples, steps, kernel.results.div_ceil(form.lanes), threads);
+        let parts = divided(result, &jobs, [samples, kernel.results], steps, form.lanes);
+        each(jobs.len(), &|i| {
+            let (job, mut part) = (&jobs[i], parts[i].lock().unwrap_or_else(PoisonError::into_inner));
+            let Job { images, rows, vectors } = job.clone();
+            let work = Work { plan: self, kernel, x, extents, beside, images, rows, width: steps[1], vectors };
+            SCRATCH.with_borrow_mut(|scratch| (form.job)(&work, scratch, &mut part));
         })
     }
+
+    /// Some images whole, or rows of one, and, where that gives too few jobs for the threads, parts of the results. No sum depends on
+    /// how the result is divided.
+    fn jobs(&self, samples: usize, steps: [usize; 2], vectors: usize, threads: usize) -> Vec<Job> {
+        let [rows, columns] = steps.map(|n| n.div_ceil(self.square.step()));
+        let bands = (rows * columns).div_ceil(SQUARES).min(rows);
+        let groups = if bands == 1 { samples.div_ceil((SQUARES / (rows * columns)).max(1)) } else { samples };
+        let parts = if threads == 1 { 1 } else { (4 * threads).div_ceil(groups * bands).min(vectors.div_ceil(2)) };
+        let range = |i: usize, of: usize, total: usize| total * i / of..total * (i + 1) / of;
+        let mut jobs = Vec::with_capacity(groups * bands * parts);
+        for (group, band, part) in (0..groups).flat_map(|g| (0..bands).flat_map(move |b| (0..parts).map(move |p| (g, b, p)))) {
+            let rows = range(band, bands, rows);
+            let rows = rows.start * self.square.step()..(rows.end * self.square.step()).min(steps[0]);
+            let pairs = range(part, parts, vectors.div_ceil(2));
+            let vectors = 2 * pairs.start..(2 * pairs.end).min(vectors);
+            jobs.push(Job { images: range(group, groups, samples), rows, vectors });
+        }
+        jobs
+    }
+}
+
+/// A part of the result.
+#[derive(Clone)]
+struct Job {
+    images: Range<usize>,
+    rows: Range<usize>,
+    /// Vectors of channels.
+    vectors: Range<usize>,
+}
+
+/// The lines of a result that belong to one job, for every image and channel of it.
+type Part<'r> = Mutex<Vec<&'r mut [f32]>>;
+
+/// Divides a result among jobs that are in the order of images, rows, vectors.
+fn divided<'r>(
+    result: &'r mut [f32],
+    jobs: &[Job],
+    [samples, results]: [usize; 2],
+    [height, width]: [usize; 2],
+    lanes: usize,
+) -> Vec<Part<'r>> {
+    let mut parts: Vec<Vec<&mut [f32]>> = jobs.iter().map(|_| Vec::new()).collect();
+    let mut planes = result.chunks_exact_mut(height * width);
+    for image in 0..samples {
+        let mine: Vec<usize> = (0..jobs.len()).filter(|&i| jobs[i].images.contains(&image)).collect();
+        for (channel, mut plane) in planes.by_ref().take(results).enumerate() {
+            // jobs of one image and channel follow each other from the first row to the last
+            for &i in mine.iter().filter(|&&i| jobs[i].vectors.contains(&(channel / lanes))) {
+                let (rows, behind) = plane.split_at_mut(jobs[i].rows.len() * width);
+                parts[i].push(rows);
+                plane = behind;
+            }
+        }
+    }
+    parts.into_iter().map(Mutex::new).collect()
 }
 
 thread_local! {
@@ -235,7 +275,7 @@ struct Form {
     lanes: usize,
     /// Taps of at most two vectors of results, from one on, at the points.
     taps: fn(Square, &[f32], [usize; 2], usize, &mut [f32]),
-    images: fn(&Work, &mut Scratch, &mut [f32]),
+    job: fn(&Work, &mut Scratch, &mut [&mut [f32]]),
 }
 
 /// The forms that this processor has, the fastest first.
@@ -248,7 +288,7 @@ fn forms() -> Vec<Form> {
                 lanes: 16,
                 // SAFETY: the processor has what the functions were compiled for.
                 taps: |square, taps, extents, first, to| unsafe { taps_avx512(square, taps, extents, first, to) },
-                images: |work, scratch, result| unsafe { images_avx512(work, scratch, result) },
+                job: |work, scratch, result| unsafe { job_avx512(work, scratch, result) },
             });
         }
         if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
@@ -256,11 +296,11 @@ fn forms() -> Vec<Form> {
                 lanes: 8,
                 // SAFETY: as above.
                 taps: |square, taps, extents, first, to| unsafe { taps_avx2(square, taps, extents, first, to) },
-                images: |work, scratch, result| unsafe { images_avx2(work, scratch, result) },
+                job: |work, scratch, result| unsafe { job_avx2(work, scratch, result) },
             });
         }
     }
-    forms.push(Form { lanes: 4, taps: work::taps::<Plain>, images: work::images::<Plain> });
+    forms.push(Form { lanes: 4, taps: work::taps::<Plain>, job: work::job::<Plain> });
     forms
 }
 
@@ -272,8 +312,8 @@ fn taps_avx512(square: Square, from: &[f32], extents: [usize; 2], first: usize, 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn images_avx512(work: &Work, scratch: &mut Scratch, result: &mut [f32]) {
-    work::images::<vectors::Avx512>(work, scratch, result);
+fn job_avx512(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+    work::job::<vectors::Avx512>(work, scratch, result);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -284,6 +324,6 @@ fn taps_avx2(square: Square, from: &[f32], extents: [usize; 2], first: usize, to
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn images_avx2(work: &Work, scratch: &mut Scratch, result: &mut [f32]) {
-    work::images::<vectors::Avx2>(work, scratch, result);
+fn job_avx2(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+    work::job::<vectors::Avx2>(work, scratch, result);
 }

@@ -5,7 +5,7 @@
 //! against float64 is 1.8 to 2.6 times that of the direct form (median and 99.9th percentile). With 0, ±1, ±2, ∞, which most
 //! implementations take, it is 2.5 to 3.7 times (median) and 5 to 8 times (99.9th percentile).
 
-use super::vectors::Vectors;
+use crate::vectors::Vectors;
 
 /// What computes STEP × STEP results from SIDE × SIDE pixels, one axis at a time. Arrays have room for the larger side.
 pub(super) trait Points {

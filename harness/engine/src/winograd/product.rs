@@ -1,6 +1,6 @@
 //! Products of matrices, a few rows by one or two registers of columns at a time.
 
-use super::vectors::Vectors;
+use crate::vectors::Vectors;
 
 /// Rows of V, which begin every `pitch` elements, times U [depth, S registers]; rows of Y begin every `step` elements.
 pub(super) struct Product<'p> {
@@ -18,9 +18,9 @@ impl Product<'_> {
         let mut row = 0;
         while row < rows {
             row += match rows - row {
-                12.. if V::ROWS >= 12 => self.rows::<V, S, 12>(row),
-                8.. if V::ROWS >= 8 => self.rows::<V, S, 8>(row),
-                6.. if V::ROWS >= 6 => self.rows::<V, S, 6>(row),
+                12.. if V::REGISTERS >= 32 => self.rows::<V, S, 12>(row),
+                8.. if V::REGISTERS >= 32 => self.rows::<V, S, 8>(row),
+                6.. => self.rows::<V, S, 6>(row),
                 4.. => self.rows::<V, S, 4>(row),
                 2.. => self.rows::<V, S, 2>(row),
                 _ => self.rows::<V, S, 1>(row),

@@ -1,23 +1,30 @@
 //! Some images through one convolution, and taps at the points. Written once for every kind of register and of square.
 
+use std::ops::Range;
+
 use super::points::{Four, Points, Two};
 use super::product::Product;
-use super::vectors::Vectors;
-use super::{Beside, Kernel, SQUARES, Scratch, Square, Winograd};
+use super::{Beside, Kernel, Scratch, Square, Winograd};
+use crate::vectors::Vectors;
 
-/// Some images.
+/// A job: squares of some images, for some of the results.
 pub(super) struct Work<'w> {
     pub plan: &'w Winograd,
-    pub x: &'w [f32],
-    /// Images, channels, rows, columns.
-    pub extents: [usize; 4],
-    /// Extents of the result.
-    pub steps: [usize; 2],
     pub kernel: &'w Kernel,
+    /// All images, and their extents.
+    pub x: &'w [f32],
+    pub extents: [usize; 4],
     pub beside: Beside<'w>,
+    pub images: Range<usize>,
+    /// Rows of the result.
+    pub rows: Range<usize>,
+    /// Columns of the result.
+    pub width: usize,
+    /// Vectors of results.
+    pub vectors: Range<usize>,
 }
 
-/// Where squares stand.
+/// Where a square stands in the job.
 #[derive(Clone, Copy)]
 struct Place {
     image: usize,
@@ -25,11 +32,19 @@ struct Place {
     corner: [usize; 2],
 }
 
+/// The rows of the images that a job reads, and the zeros before them.
+#[derive(Clone, Copy)]
+struct Window {
+    first: usize,
+    height: usize,
+    zeros: usize,
+}
+
 #[inline(always)]
-pub(super) fn images<V: Vectors>(work: &Work, scratch: &mut Scratch, result: &mut [f32]) {
+pub(super) fn job<V: Vectors>(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
     match work.plan.square {
-        Square::Two => work.images::<Two, V>(scratch, result),
-        Square::Four => work.images::<Four, V>(scratch, result),
+        Square::Two => work.compute::<Two, V>(scratch, result),
+        Square::Four => work.compute::<Four, V>(scratch, result),
     }
 }
 
@@ -42,91 +57,102 @@ fn part(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
 }
 
 impl Work<'_> {
-    /// Vectors of channels, of images and of results.
-    fn blocks<V: Vectors>(&self) -> [usize; 2] {
-        [self.extents[1].div_ceil(V::LANES), self.kernel.results.div_ceil(V::LANES)]
+    /// Vectors of channels of images.
+    fn blocks<V: Vectors>(&self) -> usize {
+        self.extents[1].div_ceil(V::LANES)
     }
 
     fn place<P: Points>(&self, square: usize) -> Place {
-        let [rows, columns] = self.steps.map(|n| n.div_ceil(P::STEP));
+        let [rows, columns] = [self.rows.len(), self.width].map(|n| n.div_ceil(P::STEP));
         let at = square % (rows * columns);
         Place { image: square / (rows * columns), corner: [at / columns * P::STEP, at % columns * P::STEP] }
     }
 
+    fn window<P: Points>(&self) -> Window {
+        let begin = self.plan.begin[0];
+        let first = self.rows.start.saturating_sub(begin).min(self.extents[2]);
+        let reach = self.rows.len().next_multiple_of(P::STEP) + P::SIDE - P::STEP;
+        let end = (self.rows.start + reach).saturating_sub(begin).min(self.extents[2]);
+        Window { first, height: end.saturating_sub(first), zeros: begin.saturating_sub(self.rows.start) }
+    }
+
+    /// `result` has the rows of this job for every image and every channel of its results.
     #[inline(always)]
-    fn images<P: Points, V: Vectors>(&self, scratch: &mut Scratch, result: &mut [f32]) {
-        let [blocks, outer] = self.blocks::<V>();
-        let (samples, pixels, area) = (self.extents[0], self.extents[2] * self.extents[3], self.steps[0] * self.steps[1]);
-        let x = part(&mut scratch.x, samples * blocks * pixels * V::LANES);
-        for (place, block) in x.chunks_exact_mut(pixels * V::LANES).enumerate() {
-            self.read::<V>(place / blocks, place % blocks * V::LANES, block);
+    fn compute<P: Points, V: Vectors>(&self, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+        let (blocks, window, count) = (self.blocks::<V>(), self.window::<P>(), self.images.len());
+        let read = window.height * self.extents[3] * V::LANES;
+        let x = part(&mut scratch.x, count * blocks * read);
+        for (place, block) in x.chunks_exact_mut(read.max(1)).enumerate() {
+            self.read::<V>(self.images.start + place / blocks, place % blocks * V::LANES, window, block);
         }
-        let sums = part(&mut scratch.result, samples * outer * area * V::LANES);
-        let all = samples * self.steps.map(|n| n.div_ceil(P::STEP)).iter().product::<usize>();
-        let pieces = all.div_ceil(SQUARES);
+        let area = self.rows.len() * self.width * V::LANES;
+        let sums = part(&mut scratch.result, count * self.vectors.len() * area);
+        let squares = count * self.rows.len().div_ceil(P::STEP) * self.width.div_ceil(P::STEP);
         let points = P::SIDE * P::SIDE;
         // one register more, so that squares do not begin at the same place of a cache
         let (pitch, step) = ((points * blocks + 1) * V::LANES, (2 * points + 1) * V::LANES);
-        let most = all.div_ceil(pieces);
-        let (v, y) = (part(&mut scratch.v, most * pitch), part(&mut scratch.y, most * step));
-        for piece in 0..pieces {
-            let (start, end) = (all * piece / pieces, all * (piece + 1) / pieces);
-            for (square, v) in (start..end).zip(v.chunks_exact_mut(pitch)) {
-                self.to_points::<P, V>(x, self.place::<P>(square), v);
-            }
-            for first in (0..outer).step_by(2) {
-                let wide = 2.min(outer - first);
-                self.products::<P, V>((v, pitch), (y, step), end - start, [first, wide]);
-                for (square, y) in (start..end).zip(y.chunks_exact(step)) {
-                    self.to_results::<P, V>(y, self.place::<P>(square), [first, wide], sums);
-                }
+        let (v, y) = (part(&mut scratch.v, squares * pitch), part(&mut scratch.y, squares * step));
+        for (square, v) in v.chunks_exact_mut(pitch).enumerate() {
+            self.to_points::<P, V>(x, window, self.place::<P>(square), v);
+        }
+        for first in self.vectors.clone().step_by(2) {
+            let wide = 2.min(self.vectors.end - first);
+            self.products::<P, V>((v, pitch), (y, step), squares, [first, wide]);
+            for (square, y) in y.chunks_exact(step).enumerate() {
+                self.to_results::<P, V>(y, self.place::<P>(square), [first - self.vectors.start, wide], sums);
             }
         }
-        for (place, block) in sums.chunks_exact(area * V::LANES).enumerate() {
-            self.write::<V>(block, place / outer, place % outer * V::LANES, result);
+        let channels = result.len() / count;
+        for (image, channel) in (0..count).flat_map(|i| (0..channels).step_by(V::LANES).map(move |c| (i, c))) {
+            let block = &sums[(image * self.vectors.len() + channel / V::LANES) * area..][..area];
+            let end = channels.min(channel + V::LANES);
+            self.write::<V>(block, image, channel, &mut result[image * channels + channel..image * channels + end]);
         }
     }
 
     /// The channels of one image from one on, beside each other: [pixels, lanes], zeros where there is no channel.
     #[inline(always)]
-    fn read<V: Vectors>(&self, image: usize, first: usize, to: &mut [f32]) {
+    fn read<V: Vectors>(&self, image: usize, first: usize, window: Window, to: &mut [f32]) {
         let [_, channels, height, width] = self.extents;
-        let pixels = height * width;
         let count = V::LANES.min(channels - first);
-        let from = &self.x[(image * channels + first) * pixels..][..count * pixels];
+        let from = &self.x[(image * channels + first) * height * width..][..count * height * width];
         let mut square = [0f32; 256];
         for (chunk, to) in to.chunks_mut(V::LANES * V::LANES).enumerate() {
             let have = to.len() / V::LANES;
-            for (line, from) in square.chunks_exact_mut(V::LANES).zip(from.chunks_exact(pixels)) {
-                let from = &from[chunk * V::LANES..];
+            for (line, from) in square.chunks_exact_mut(V::LANES).zip(from.chunks_exact(height * width)) {
+                let from = &from[window.first * width + chunk * V::LANES..];
                 match have == V::LANES {
                     true => V::store(line, V::load(from)),
-                    false => line[..have].copy_from_slice(from),
+                    false => line[..have].copy_from_slice(&from[..have]),
                 }
             }
-            // the last transposition has left numbers in the other rows
-            square[count * V::LANES..].fill(0.0);
+            if count < V::LANES {
+                // the last transposition has left numbers in the other rows
+                square[count * V::LANES..].fill(0.0);
+            }
             V::transpose(&mut square);
-            to.copy_from_slice(&square[..have * V::LANES]);
+            for (to, line) in to.chunks_exact_mut(V::LANES).zip(square.chunks_exact(V::LANES)) {
+                V::store(to, V::load(line));
+            }
         }
     }
 
     /// The points of one square, all channels.
     #[inline(always)]
-    fn to_points<P: Points, V: Vectors>(&self, x: &[f32], place: Place, v: &mut [f32]) {
-        let [_, _, height, width] = self.extents;
-        let [blocks, _] = self.blocks::<V>();
-        let [begin, extents] = [self.plan.begin, [height, width]];
+    fn to_points<P: Points, V: Vectors>(&self, x: &[f32], window: Window, place: Place, v: &mut [f32]) {
+        let (blocks, width) = (self.blocks::<V>(), self.extents[3]);
+        let (begin, extents) = ([window.zeros, self.plan.begin[1]], [window.height, width]);
         let [rows, columns] = [0, 1].map(|axis| {
             let before = begin[axis].saturating_sub(place.corner[axis]);
-            let behind = (place.corner[axis] + P::SIDE).min(extents[axis] + begin[axis]) - place.corner[axis];
-            (before.min(behind), behind)
+            let behind = (extents[axis] + begin[axis]).saturating_sub(place.corner[axis]).min(P::SIDE);
+            (before, behind)
         });
         let whole = rows == (0, P::SIDE) && columns == (0, P::SIDE);
         // the place of pixel [0, 0] of the square, were it inside
         let corner = (place.corner[0] * width + place.corner[1]).wrapping_sub(begin[0] * width + begin[1]);
+        let plane = window.height * width * V::LANES;
         for block in 0..blocks {
-            let plane = &x[(place.image * blocks + block) * height * width * V::LANES..][..height * width * V::LANES];
+            let plane = &x[(place.image * blocks + block) * plane..][..plane];
             let mut points = [[V::splat(0.0); 6]; 6];
             for j in 0..P::SIDE {
                 let mut d = [V::splat(0.0); 6];
@@ -174,13 +200,12 @@ impl Work<'_> {
     /// The results of one square, for one or two vectors of channels.
     #[inline(always)]
     fn to_results<P: Points, V: Vectors>(&self, y: &[f32], place: Place, [first, wide]: [usize; 2], sums: &mut [f32]) {
-        let [height, width] = self.steps;
+        let (height, width) = (self.rows.len(), self.width);
         let [top, left] = place.corner;
         let (rows, columns) = (P::STEP.min(height - top), P::STEP.min(width - left));
-        let [_, outer] = self.blocks::<V>();
+        let area = height * width * V::LANES;
         for vector in 0..wide {
-            let plane = &mut sums[(place.image * outer + first + vector) * height * width * V::LANES..];
-            let plane = &mut plane[..height * width * V::LANES];
+            let plane = &mut sums[(place.image * self.vectors.len() + first + vector) * area..][..area];
             let mut lines = [[V::splat(0.0); 6]; 4];
             for j in 0..P::SIDE {
                 let mut m = [V::splat(0.0); 6];
@@ -203,43 +228,62 @@ impl Work<'_> {
         }
     }
 
-    /// Results of a vector of channels of one image to where they belong, with what is done to them.
+    /// Results of a vector of channels of one image, from one on, to where they belong, with what is done to them.
     #[inline(always)]
-    fn write<V: Vectors>(&self, block: &[f32], image: usize, first: usize, result: &mut [f32]) {
-        let area = self.steps[0] * self.steps[1];
-        let results = self.kernel.results;
-        let start = (image * results + first) * area;
+    fn write<V: Vectors>(&self, block: &[f32], image: usize, first: usize, result: &mut [&mut [f32]]) {
+        let steps = self.plan.extents([self.extents[2], self.extents[3]]).map_or(0, |[height, width]| height * width);
+        let first = self.vectors.start * V::LANES + first;
+        let start = ((self.images.start + image) * self.kernel.results + first) * steps + self.rows.start * self.width;
         let mut square = [0f32; 256];
         for (chunk, pixels) in block.chunks(V::LANES * V::LANES).enumerate() {
-            square[..pixels.len()].copy_from_slice(pixels);
-            V::transpose(&mut square);
             let have = pixels.len() / V::LANES;
-            let lines = square.chunks_exact_mut(V::LANES).take(V::LANES.min(results - first));
-            for (lane, line) in lines.enumerate() {
-                let places = start + lane * area + chunk * V::LANES..start + lane * area + chunk * V::LANES + have;
-                self.finish(&mut line[..have], first + lane, places.start);
-                result[places].copy_from_slice(&line[..have]);
+            for (line, pixel) in square.chunks_exact_mut(V::LANES).zip(pixels.chunks_exact(V::LANES)) {
+                V::store(line, V::load(pixel));
+            }
+            V::transpose(&mut square);
+            for (lane, (line, result)) in square.chunks_exact_mut(V::LANES).zip(result.iter_mut()).enumerate() {
+                let place = start + lane * steps + chunk * V::LANES;
+                let done = self.finished::<V>(V::load(line), first + lane, place, have);
+                let result = &mut result[chunk * V::LANES..][..have];
+                match have == V::LANES {
+                    true => V::store(result, done),
+                    false => {
+                        V::store(line, done);
+                        result.copy_from_slice(&line[..have]);
+                    }
+                }
             }
         }
     }
 
-    /// What is done to results of one channel that begin at this place.
+    /// What is done to results of one channel, some of which begin at this place.
     #[inline(always)]
-    fn finish(&self, line: &mut [f32], channel: usize, start: usize) {
+    fn finished<V: Vectors>(&self, mut value: V::Register, channel: usize, place: usize, have: usize) -> V::Register {
         if let Some(bias) = self.beside.bias {
-            line.iter_mut().for_each(|v| *v += bias[channel]);
+            value = V::plus(value, V::splat(bias[channel]));
         }
         if let Some(sum) = self.beside.sum {
-            line.iter_mut().zip(&sum[start..]).for_each(|(v, s)| *v += s);
+            value = V::plus(value, some::<V>(&sum[place..], have));
         }
         if self.plan.relu {
-            // what is not a number stays
-            line.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
+            value = V::rectified(value);
         }
         if let Some(gate) = self.beside.gate {
-            line.iter_mut().zip(&gate[start..]).for_each(|(v, &g)| *v = if g > 0.0 { *v } else { 0.0 });
+            value = V::gated(some::<V>(&gate[place..], have), value);
         }
+        value
     }
+}
+
+/// The first elements, as many as there are to be.
+#[inline(always)]
+fn some<V: Vectors>(from: &[f32], have: usize) -> V::Register {
+    if have == V::LANES {
+        return V::load(from);
+    }
+    let mut all = [0f32; 16];
+    all[..have].copy_from_slice(&from[..have]);
+    V::load(&all)
 }
 
 /// Taps [M, C, 3, 3] of the results from `first` on, as many as fit, at the points: [points, C, block].

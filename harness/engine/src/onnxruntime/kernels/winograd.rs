@@ -20,7 +20,11 @@ pub(in super::super) struct Kernels {
 /// `y = Winograd(x, W, bias, sum, gate)`: [N, C, H, W] and [M, C, 3, 3] ↦ [N, M, H', W'], with the attributes `pads`, `square` (2 or 4)
 /// and `relu`. The last three operands are optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what
 /// stands where it is positive.
-pub(super) struct Winograd(pub Arc<Kernels>);
+pub(super) struct Winograd {
+    pub kernels: Arc<Kernels>,
+    /// Threads of the session.
+    pub threads: usize,
+}
 
 impl Operator for Winograd {
     type Kernel<'attr> = BoxedKernel<'attr>;
@@ -41,13 +45,16 @@ impl Operator for Winograd {
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
         let arithmetic = Arithmetic::read(|name| context.get(name)).map_err(ort::Error::new)?;
-        let kernels = self.0.clone();
+        let (kernels, threads) = (self.kernels.clone(), self.threads);
         let constant = match context.constant_input::<TensorValueType<f32>>(1) {
             Ok(taps) => Some(kernels.constant(context.node_name()?, &arithmetic, &taps)?),
             // taps that the graph computes or is given
             Err(_) => None,
         };
-        Ok(Box::new(move |context: &ComputeContext| compute(&arithmetic, constant.as_deref(), &kernels, context)))
+        Ok(Box::new(move |context: &ComputeContext| match &constant {
+            Some(kernel) => convolve(&arithmetic, kernel, context, threads),
+            None => with_computed_taps(&arithmetic, &kernels, context, threads),
+        }))
     }
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
@@ -100,21 +107,18 @@ fn extents_of_taps(shape: &[i64]) -> ort::Result<[usize; 2]> {
     }
 }
 
-fn compute(arithmetic: &Arithmetic, constant: Option<&Kernel>, kernels: &Kernels, context: &ComputeContext) -> ort::Result<()> {
-    let each = |jobs: usize, job: &(dyn Fn(usize) + Sync)| context.par_for(jobs, 0, job);
-    if let Some(kernel) = constant {
-        return convolve(arithmetic, kernel, context);
-    }
+fn with_computed_taps(arithmetic: &Arithmetic, kernels: &Kernels, context: &ComputeContext, threads: usize) -> ort::Result<()> {
     let taps = context.input(1)?.ok_or_else(|| ort::Error::new("Winograd lacks its taps"))?;
     let (shape, taps) = taps.try_extract_tensor::<f32>()?;
     let memory = kernels.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-    let kernel = arithmetic.kernel(taps, extents_of_taps(shape)?, memory, &each)?;
-    let done = convolve(arithmetic, &kernel, context);
+    let kernel =
+        arithmetic.kernel(taps, extents_of_taps(shape)?, memory, &|jobs, job| context.par_for(jobs, 0, job))?;
+    let done = convolve(arithmetic, &kernel, context, threads);
     kernels.spare.lock().unwrap_or_else(PoisonError::into_inner).push(kernel.into_memory());
     done
 }
 
-fn convolve(arithmetic: &Arithmetic, kernel: &Kernel, context: &ComputeContext) -> ort::Result<()> {
+fn convolve(arithmetic: &Arithmetic, kernel: &Kernel, context: &ComputeContext, threads: usize) -> ort::Result<()> {
     let wrong = || ort::Error::new("Winograd takes images [N, C, H, W] that fit its taps, and operands as large as its result");
     let count = context.num_inputs()?;
     let given = |place: usize| if place < count { context.input(place) } else { Ok(None) };
@@ -132,5 +136,5 @@ fn convolve(arithmetic: &Arithmetic, kernel: &Kernel, context: &ComputeContext) 
     if !fits(bias, kernel.results()) || !fits(sum, result.len()) || !fits(gate, result.len()) {
         return Err(wrong());
     }
-    arithmetic.compute((x, extents), kernel, Beside { bias, sum, gate }, result, &|jobs, job| context.par_for(jobs, 0, job))
+    arithmetic.compute((x, extents), kernel, Beside { bias, sum, gate }, result, (threads, &|jobs, job| context.par_for(jobs, 0, job)))
 }

@@ -1,16 +1,16 @@
-//! The instructions that a processor has. Everything else of this module is written once for registers of any length.
+//! The instructions that a processor has: what `winograd` and `correlation` are written with, once for registers of any length.
 //!
 //! The methods of the forms with wide registers may be called only inside of a function that was compiled for these instructions and
 //! runs where the processor has them: `forms` sees to that. Every access to memory is checked by a slice.
 
 /// Registers of numbers.
-pub(super) trait Vectors {
+pub(crate) trait Vectors {
     /// Some numbers.
     type Register: Copy;
     /// How many.
     const LANES: usize;
-    /// Rows of a product that are computed at once, two registers to a row.
-    const ROWS: usize;
+    /// How many there are.
+    const REGISTERS: usize;
 
     /// The same number in every lane.
     fn splat(value: f32) -> Self::Register;
@@ -26,17 +26,21 @@ pub(super) trait Vectors {
     fn times(a: Self::Register, b: Self::Register) -> Self::Register;
     /// a·b + c.
     fn fma(a: Self::Register, b: Self::Register, c: Self::Register) -> Self::Register;
+    /// a, and 0 where it is below; what is not a number stays.
+    fn rectified(a: Self::Register) -> Self::Register;
+    /// a where the gate is above 0, elsewhere 0.
+    fn gated(gate: Self::Register, a: Self::Register) -> Self::Register;
     /// Exchanges rows and columns of LANES × LANES elements.
     fn transpose(square: &mut [f32]);
 }
 
 /// Any processor.
-pub(super) struct Plain;
+pub(crate) struct Plain;
 
 impl Vectors for Plain {
     type Register = [f32; 4];
     const LANES: usize = 4;
-    const ROWS: usize = 4;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(value: f32) -> [f32; 4] {
@@ -73,6 +77,17 @@ impl Vectors for Plain {
         Plain::plus(Plain::times(a, b), c)
     }
 
+    #[inline(always)]
+    fn rectified(a: [f32; 4]) -> [f32; 4] {
+        a.map(|a| if a < 0.0 { 0.0 } else { a })
+    }
+
+    #[inline(always)]
+    fn gated(gate: [f32; 4], a: [f32; 4]) -> [f32; 4] {
+        let one = |l: usize| if gate[l] > 0.0 { a[l] } else { 0.0 };
+        [one(0), one(1), one(2), one(3)]
+    }
+
     fn transpose(square: &mut [f32]) {
         for i in 0..4 {
             (0..i).for_each(|j| square.swap(4 * i + j, 4 * j + i));
@@ -81,7 +96,7 @@ impl Vectors for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -90,12 +105,12 @@ mod x86 {
     use super::Vectors;
 
     /// Eight numbers.
-    pub(in super::super) struct Avx2;
+    pub(crate) struct Avx2;
 
     impl Vectors for Avx2 {
         type Register = __m256;
         const LANES: usize = 8;
-        const ROWS: usize = 6;
+        const REGISTERS: usize = 16;
 
         // SAFETY, here and below: the head of this file says where these are called; slices are at least as long as a register.
         #[inline(always)]
@@ -134,18 +149,28 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn rectified(a: __m256) -> __m256 {
+            unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, _mm256_setzero_ps()), a) }
+        }
+
+        #[inline(always)]
+        fn gated(gate: __m256, a: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), a) }
+        }
+
+        #[inline(always)]
         fn transpose(square: &mut [f32]) {
             unsafe { transpose_avx2(square) }
         }
     }
 
     /// Sixteen numbers.
-    pub(in super::super) struct Avx512;
+    pub(crate) struct Avx512;
 
     impl Vectors for Avx512 {
         type Register = __m512;
         const LANES: usize = 16;
-        const ROWS: usize = 12;
+        const REGISTERS: usize = 32;
 
         #[inline(always)]
         fn splat(value: f32) -> __m512 {
@@ -180,6 +205,16 @@ mod x86 {
         #[inline(always)]
         fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn rectified(a: __m512) -> __m512 {
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, _mm512_setzero_ps()), a) }
+        }
+
+        #[inline(always)]
+        fn gated(gate: __m512, a: __m512) -> __m512 {
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate, _mm512_setzero_ps()), a) }
         }
 
         #[inline(always)]
