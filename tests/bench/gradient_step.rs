@@ -38,14 +38,21 @@ fn main() -> Fallible<()> {
         if words.first() == Some(&"quit") {
             break;
         }
-        let answer = respond(&*engine, &options, plain, &mut nets, &words).unwrap_or_else(|e| format!("error {e}").replace('\n', " "));
+        let answer =
+            respond(&*engine, &options, plain, &mut nets, &words).unwrap_or_else(|e| format!("error {e}").replace('\n', " "));
         println!("{answer}");
         std::io::stdout().flush()?;
     }
     Ok(())
 }
 
-fn respond(engine: &dyn Engine, options: &CompileOptions, plain: bool, nets: &mut HashMap<String, Net>, words: &[&str]) -> Fallible<String> {
+fn respond(
+    engine: &dyn Engine,
+    options: &CompileOptions,
+    plain: bool,
+    nets: &mut HashMap<String, Net>,
+    words: &[&str],
+) -> Fallible<String> {
     match words {
         ["info"] => {
             let info = engine.info();
@@ -100,7 +107,13 @@ struct Net {
 }
 
 impl Net {
-    fn executable(&mut self, engine: &dyn Engine, options: &CompileOptions, plain: bool, batch: usize) -> Fallible<&dyn Executable> {
+    fn executable(
+        &mut self,
+        engine: &dyn Engine,
+        options: &CompileOptions,
+        plain: bool,
+        batch: usize,
+    ) -> Fallible<&dyn Executable> {
         let rows = (!plain).then(|| rows_at_once(batch));
         if !self.executables.contains_key(&rows) {
             let compiled = engine.compile(&self.graph, &CompileOptions { rows, ..options.clone() })?;

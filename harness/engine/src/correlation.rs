@@ -7,9 +7,9 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use crate::vectors::{Plain, Vectors};
 #[cfg(target_arch = "x86_64")]
 use crate::vectors::{Avx2, Avx512};
+use crate::vectors::{Plain, Vectors};
 
 /// A convolution over [H, W] in one group.
 #[derive(Clone, Debug, PartialEq, Eq)]

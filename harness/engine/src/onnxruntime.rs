@@ -128,7 +128,6 @@ impl Runtime {
         for (key, value) in SESSION_OPTIONS {
             builder = builder.with_config_entry(key, value)?;
         }
-        if let Ok(p) = std::env::var("FSPROF") { builder = builder.with_profiling(p)?; }
         builder = builder.with_operators(kernels::domain(kernels, threads)?)?;
         Ok(builder)
     }

@@ -39,7 +39,8 @@ fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize
     let are = |name: &str, wanted: i64| a.ints(name).is_none_or(|v| v.iter().all(|&n| n == wanted));
     let plain = matches!(a.string("auto_pad", "NOTSET"), "NOTSET" | "") && a.int("group", 1) == 1;
     let pads = a.ints("pads").map_or_else(|| vec![0; 4], <[i64]>::to_vec);
-    let floats = [Some(x), Some(taps), inputs.get(2).copied().flatten()].iter().flatten().all(|&v| new.dtype(v) == Some(DType::F32));
+    let floats =
+        [Some(x), Some(taps), inputs.get(2).copied().flatten()].iter().flatten().all(|&v| new.dtype(v) == Some(DType::F32));
     if !plain || !floats || !are("strides", 1) || !are("dilations", 1) || pads.iter().any(|p| !(0..=2).contains(p)) {
         return None;
     }

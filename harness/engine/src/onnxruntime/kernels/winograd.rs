@@ -111,8 +111,7 @@ fn with_computed_taps(arithmetic: &Arithmetic, kernels: &Kernels, context: &Comp
     let taps = context.input(1)?.ok_or_else(|| ort::Error::new("Winograd lacks its taps"))?;
     let (shape, taps) = taps.try_extract_tensor::<f32>()?;
     let memory = kernels.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-    let kernel =
-        arithmetic.kernel(taps, extents_of_taps(shape)?, memory, &|jobs, job| context.par_for(jobs, 0, job))?;
+    let kernel = arithmetic.kernel(taps, extents_of_taps(shape)?, memory, &|jobs, job| context.par_for(jobs, 0, job))?;
     let done = convolve(arithmetic, &kernel, context, threads);
     kernels.spare.lock().unwrap_or_else(PoisonError::into_inner).push(kernel.into_memory());
     done
@@ -136,5 +135,11 @@ fn convolve(arithmetic: &Arithmetic, kernel: &Kernel, context: &ComputeContext, 
     if !fits(bias, kernel.results()) || !fits(sum, result.len()) || !fits(gate, result.len()) {
         return Err(wrong());
     }
-    arithmetic.compute((x, extents), kernel, Beside { bias, sum, gate }, result, (threads, &|jobs, job| context.par_for(jobs, 0, job)))
+    arithmetic.compute(
+        (x, extents),
+        kernel,
+        Beside { bias, sum, gate },
+        result,
+        (threads, &|jobs, job| context.par_for(jobs, 0, job)),
+    )
 }
