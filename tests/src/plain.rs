@@ -1,6 +1,6 @@
 //! What judges runs the plain form of a model: not one bit of it is computed in a special form of a layer.
 
-use flatscape_engine::{Buffer, CompileOptions, Executable};
+use flatscape_engine::{Buffer, CompileOptions};
 use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Tensor, ValueType};
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Verifier;
@@ -15,7 +15,7 @@ fn numbers(shape: &[usize], step: usize) -> Tensor {
 /// Two layers of 3×3 taps that a gradient would compute in squares.
 fn model() -> Graph {
     let b = Builder::new(Graph::new("model"));
-    let dims = [Dim::symbol("N"), 3.into(), 16.into(), 16.into()];
+    let dims = [Dim::symbol("N"), Dim::Fixed(3), Dim::Fixed(16), Dim::Fixed(16)];
     let x = b.input("x", ValueType::new(DType::F32, dims.to_vec()));
     let pads = || Attributes::none().with("pads", [1; 4]);
     let first = b.op("Conv", &[x, b.constant(numbers(&[32, 3, 3, 3], 7919))], pads()).relu();

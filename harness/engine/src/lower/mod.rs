@@ -98,7 +98,7 @@ pub const LOWERINGS: &[Lowering] = &[
         name: "winograd",
         engines: &["ort"],
         summary: "Conv of 3×3 taps and stride 1, 16 channels or more: F(2×2, 3×3) or F(4×4, 3×3), with the bias, Add, Relu or Gate behind it",
-        evidence: "TODO",
+        evidence: "two cores with AVX-512, medians, against the plain form: a gradient step of a ResNet-18 at batch 16 takes 86 in place of 173 ms, at 64 342 in place of 666; of the 64-64-128-128 net 12.2 in place of 18.4 and 48.5 in place of 73.8",
         apply: Apply::Special(winograd::apply),
     },
 ];

@@ -375,8 +375,8 @@ fn block(channels: usize, dtype: DType, attributes: &dyn Fn() -> Attributes) -> 
     let bias = b.constant(noise(&[channels], 4).cast(dtype));
     let inner = b.op("Conv", &[x, taps(1), bias], attributes()).relu();
     let y = (b.op("Conv", &[inner, taps(2)], attributes()) + x).relu();
-    let gated = |by: Expr<'_>, v: Expr<'_>| by.greater(0.0).select(v, v.scalar(0.0));
-    let back = gated(inner, b.op("Conv", &[ct, taps(3)], attributes()));
+    let v = b.op("Conv", &[ct, taps(3)], attributes());
+    let back = inner.greater(0.0).select(v, v.scalar(0.0));
     b.output("y", y);
     b.output("gradient", b.op("Conv", &[back, taps(5)], attributes()) + ct);
     b.into_graph()

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
 
+use super::flipped::BLOCK;
 use super::{DOMAIN, GATE, WINOGRAD, uses};
 use crate::winograd::{Square, lanes};
 
@@ -70,37 +71,40 @@ struct Layer {
     constant: bool,
 }
 
-/// Nanoseconds of one core on which the costs of the forms were measured: see `Layer::cost`.
-const DIRECT: f64 = 1.0;
+/// Products that a core adds in a cycle at best: two registers of AVX2, or one of AVX-512 where it counts twice as much.
+const PEAK: f64 = 16.0;
+/// The share of it that ONNX Runtime reaches, and that products at the points reach.
+const SHARES: [f64; 2] = [0.7, 0.85];
+/// Bytes that come from memory, and that are written there, in a cycle.
+const BYTES: [f64; 2] = [6.0, 3.0];
+/// Bytes of taps that stay in the caches of a core.
+const KEPT: f64 = 1e6;
 
 impl Layer {
-    /// The squares in which it is computed fastest; `None` where the direct form is faster.
+    /// The squares in which it is computed fastest; `None` where the direct form is faster, or where there are no vectors.
     fn square(&self, lanes: usize) -> Option<Square> {
-        if lanes < 8 || self.channels < 16 || self.results < 16 {
+        if lanes < 8 || self.channels < BLOCK || self.results < BLOCK {
             return None;
         }
-        let cost = |square: Square| self.cost(square, lanes);
-        let best = if cost(Square::Four) <= cost(Square::Two) { Square::Four } else { Square::Two };
-        (cost(best) < DIRECT * self.direct(lanes)).then_some(best)
+        let best = if self.cost(Square::Four) <= self.cost(Square::Two) { Square::Four } else { Square::Two };
+        (self.cost(best) < self.direct()).then_some(best)
     }
 
     /// Cycles of the direct form.
-    fn direct(&self, lanes: usize) -> f64 {
-        let products = (self.rows * self.steps[0] * self.steps[1] * 9 * self.channels * self.results) as f64;
-        products / (16.0 * 0.7) + lanes as f64 * 0.0
+    fn direct(&self) -> f64 {
+        let products = self.rows * self.steps[0] * self.steps[1] * 9 * self.channels * self.results;
+        products as f64 / (PEAK * SHARES[0])
     }
 
-    /// Cycles of the form with these squares: products, transforms of pixels and results, and taps from memory, where they are too
-    /// many for a cache of one core.
-    fn cost(&self, square: Square, _lanes: usize) -> f64 {
-        let step = square.step();
-        let squares = (self.rows * self.steps[0].div_ceil(step) * self.steps[1].div_ceil(step)) as f64;
-        let (channels, results, points) = (self.channels as f64, self.results as f64, square.points() as f64);
-        let products = squares * points * channels * results / (16.0 * 0.85);
-        let transforms = squares * (channels + results) * points * 0.5;
-        let bytes = 4.0 * points * channels * results;
-        let taps = if bytes > 1e6 { bytes / 6.0 } else { 0.0 } + if self.constant { 0.0 } else { bytes / 3.0 };
-        products + transforms + taps
+    /// Cycles of the form with these squares: products, transforms of pixels and results, and taps from memory.
+    fn cost(&self, square: Square) -> f64 {
+        let [rows, columns] = self.steps.map(|n| n.div_ceil(square.step()));
+        let squares = (self.rows * rows * columns * square.points()) as f64;
+        let (channels, results) = (self.channels as f64, self.results as f64);
+        let bytes = 4.0 * square.points() as f64 * channels * results;
+        let read = if bytes > KEPT { bytes / BYTES[0] } else { 0.0 };
+        let written = if self.constant { 0.0 } else { bytes / BYTES[1] };
+        squares * channels * results / (PEAK * SHARES[1]) + squares * (channels + results) / 2.0 + read + written
     }
 }
 

@@ -5,7 +5,7 @@
 //! Gray, «Fast Algorithms for Convolutional Neural Networks», 2016.
 //!
 //! Inside, L channels stand beside each other ([N, C/L, H, W, L]), where L is the length of a vector. A sum runs over the channels in
-//! their order; it depends neither on the number of threads nor on what else is in the batch.
+//! a fixed order; it depends neither on the number of threads nor on what else is in the batch.
 
 mod points;
 mod product;
@@ -19,7 +19,9 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::correlation::{Each, Images};
-use crate::vectors::{self, Plain};
+use crate::vectors::Plain;
+#[cfg(target_arch = "x86_64")]
+use crate::vectors::{Avx2, Avx512};
 use points::{Four, Points, Two};
 use work::Work;
 
@@ -96,6 +98,12 @@ impl Kernel {
     }
 }
 
+/// From one point to the next in a block of taps: a register further than the taps reach, so that points do not begin at the same
+/// place of a cache.
+fn apart(depth: usize, wide: usize, lanes: usize) -> usize {
+    (depth * wide + 1) * lanes
+}
+
 /// Numbers that a register of the fastest form holds.
 pub(crate) fn lanes() -> usize {
     forms()[0].lanes
@@ -147,9 +155,10 @@ impl Winograd {
         each: &Each<E>,
     ) -> Result<Kernel, E> {
         let mut elements = memory;
-        let block = self.square.points() * channels.next_multiple_of(form.lanes) * form.lanes;
-        elements.resize(block * results.div_ceil(form.lanes), 0.0);
-        let parts: Vec<Mutex<&mut [f32]>> = elements.chunks_mut((2 * block).max(1)).map(Mutex::new).collect();
+        let (depth, vectors) = (channels.next_multiple_of(form.lanes), results.div_ceil(form.lanes));
+        let [one, two] = [1, 2].map(|wide| self.square.points() * apart(depth, wide, form.lanes));
+        elements.resize(vectors / 2 * two + vectors % 2 * one, 0.0);
+        let parts: Vec<Mutex<&mut [f32]>> = elements.chunks_mut(two).map(Mutex::new).collect();
         each(parts.len(), &|i| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
             (form.taps)(self.square, taps, [results, channels], 2 * i * form.lanes, &mut part);
@@ -307,23 +316,23 @@ fn forms() -> Vec<Form> {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn taps_avx512(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
-    work::taps::<vectors::Avx512>(square, from, extents, first, to);
+    work::taps::<Avx512>(square, from, extents, first, to);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn job_avx512(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
-    work::job::<vectors::Avx512>(work, scratch, result);
+    work::job::<Avx512>(work, scratch, result);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn taps_avx2(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
-    work::taps::<vectors::Avx2>(square, from, extents, first, to);
+    work::taps::<Avx2>(square, from, extents, first, to);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn job_avx2(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
-    work::job::<vectors::Avx2>(work, scratch, result);
+    work::job::<Avx2>(work, scratch, result);
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::points::{Four, Points, Two};
 use super::product::Product;
-use super::{Beside, Kernel, Scratch, Square, Winograd};
+use super::{Beside, Kernel, Scratch, Square, Winograd, apart};
 use crate::vectors::Vectors;
 
 /// A job: squares of some images, for some of the results.
@@ -186,13 +186,14 @@ impl Work<'_> {
         [first, wide]: [usize; 2],
     ) {
         let depth = self.extents[1].next_multiple_of(V::LANES);
-        let (points, wide) = (P::SIDE * P::SIDE, wide * V::LANES);
-        let u = &self.kernel.elements[first * V::LANES * points * depth..][..wide * points * depth];
-        for (point, u) in u.chunks_exact(depth * wide).enumerate() {
-            let mut product = Product { v: &v[point * depth..], pitch, u, y: &mut y[point * wide..], step };
-            match wide == V::LANES {
-                true => product.compute::<V, 1>(rows),
-                false => product.compute::<V, 2>(rows),
+        let points = P::SIDE * P::SIDE;
+        let u = &self.kernel.elements[first / 2 * points * apart(depth, 2, V::LANES)..];
+        for (point, u) in u.chunks_exact(apart(depth, wide, V::LANES)).enumerate().take(points) {
+            let u = &u[..depth * wide * V::LANES];
+            let mut product = Product { v: &v[point * depth..], pitch, u, y: &mut y[point * wide * V::LANES..], step };
+            match wide {
+                1 => product.compute::<V, 1>(rows),
+                _ => product.compute::<V, 2>(rows),
             }
         }
     }
@@ -298,7 +299,8 @@ pub(super) fn taps<V: Vectors>(square: Square, from: &[f32], extents: [usize; 2]
 #[inline(always)]
 fn taps_at<P: Points, V: Vectors>(from: &[f32], [results, channels]: [usize; 2], first: usize, to: &mut [f32]) {
     let depth = channels.next_multiple_of(V::LANES);
-    let block = to.len() / (P::SIDE * P::SIDE * depth);
+    let slab = to.len() / (P::SIDE * P::SIDE);
+    let block = (slab - V::LANES) / depth;
     // taps of some results, results beside each other
     let row = 9 * channels;
     let mut ready = vec![0f32; row.next_multiple_of(V::LANES) * V::LANES];
@@ -315,7 +317,7 @@ fn taps_at<P: Points, V: Vectors>(from: &[f32], [results, channels]: [usize; 2],
         for c in 0..depth {
             let to = &mut to[c * block + vector * V::LANES..];
             let taps = if c < channels { &ready[9 * c * V::LANES..][..9 * V::LANES] } else { &[] };
-            spread::<P, V>(taps, depth * block, to);
+            spread::<P, V>(taps, slab, to);
         }
     }
 }
