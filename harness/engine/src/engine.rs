@@ -89,6 +89,8 @@ pub struct Settings {
     pub threads: usize,
     /// The ONNX Runtime library that the user named (`--ort-lib`).
     pub library: Option<PathBuf>,
+    /// Whether layers keep the plain form whatever rows a batch has ([`CompileOptions::rows`]).
+    pub plain: bool,
     /// The directory under which `runtime install` keeps libraries.
     pub data_dir: PathBuf,
     /// The process in which the engine runs; `None`: this one, where a crash of the engine ends everything.
@@ -98,7 +100,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let data_dir = runtime::default_data_dir();
-        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, data_dir, process: None }
+        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, plain: false, data_dir, process: None }
     }
 }
 

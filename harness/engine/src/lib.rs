@@ -30,7 +30,7 @@ pub use contained::{ENGINE_MEMORY, ENGINE_SECONDS, EngineLimits, EngineProcess, 
 pub use engine::{Choice, CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 pub use error::EngineError;
 pub use library::{Finding, Place};
-pub use lower::{Apply, LOWERINGS, Lowering, lower};
+pub use lower::{Apply, LOWERINGS, Lowering, forms, lower};
 pub use rows::{rows_are_independent, rows_at_once};
 
 /// One engine, as the help and `doctor` show it.

@@ -36,7 +36,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
     })?;
     let environment = environment(&place)?;
     let workers = Arc::new(Workers::start(NAME, settings.thread_count())?);
-    let runtime = Runtime { environment, place, device: settings.device, workers, hash: Arc::default() };
+    let (device, plain) = (settings.device, settings.plain);
+    let runtime = Runtime { environment, place, device, plain, workers, hash: Arc::default() };
     if let Device::Cuda(index) = settings.device {
         cuda::probe(&runtime, index)?;
     }
@@ -49,6 +50,8 @@ pub(crate) struct Runtime {
     environment: Environment,
     place: Place,
     device: Device,
+    /// Whether there are no special forms of layers.
+    plain: bool,
     workers: Arc<Workers>,
     /// SHA-256 of the library, once it was computed.
     hash: Arc<OnceLock<Option<String>>>,
@@ -73,6 +76,7 @@ impl Engine for Runtime {
             Device::Cpu => (vec!["CPUExecutionProvider".to_owned()], BTreeMap::new()),
             Device::Cuda(index) => (vec!["CUDAExecutionProvider".to_owned()], cuda::options(index)),
         };
+        let plain = self.plain.then(|| ("plain".to_owned(), "1".to_owned()));
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         EngineInfo {
             name: NAME.to_owned(),
@@ -83,14 +87,14 @@ impl Engine for Runtime {
             device: self.device.to_string(),
             providers,
             threads: self.workers.threads(),
-            options: SESSION_OPTIONS.iter().map(owned).chain(options).collect(),
+            options: SESSION_OPTIONS.iter().map(owned).chain(options).chain(plain).collect(),
         }
     }
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let graph = &*graph.with_plain_interface();
         let form = if self.device == Device::Cpu { NAME } else { "cuda" };
-        let lowered = if options.lower { &lower::lower(graph, form, options.rows) } else { graph };
+        let lowered = if options.lower { &lower::lower(graph, form, options.rows.filter(|_| !self.plain)) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);
         match self.device {
             Device::Cpu => cpu::compile(self, Signature::of(graph), cpu::cut(graph, options), &bytes),

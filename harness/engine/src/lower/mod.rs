@@ -16,6 +16,8 @@ use std::collections::HashMap;
 
 use flatscape_graph::{Graph, Node, ValueId};
 
+use crate::CompileOptions;
+
 /// The domain of the operators that this crate brings along, for ONNX Runtime on the CPU and for tract. Files never contain them.
 pub(crate) const DOMAIN: &str = "flatscape.engine";
 /// `PoolGradient(x, ȳ)`, attributes of `MaxPool` and `positive`: whether only maxima above 0 pass.
@@ -112,6 +114,21 @@ pub fn lower(graph: &Graph, engine: &str, rows: Option<usize>) -> Graph {
         (Apply::Special(apply), Some(rows)) => apply(&graph, rows),
         (Apply::Special(_), None) => graph,
     })
+}
+
+/// How ONNX Runtime on this processor computes the convolutions of a graph compiled with `CompileOptions::fast`: a line for each, with
+/// its operands.
+pub fn forms(graph: &Graph) -> Vec<String> {
+    let lowered = lower(graph, "ort", CompileOptions::fast().rows);
+    let shape = |id: Option<ValueId>| id.map_or_else(String::new, |id| lowered.value(id).ty.to_string());
+    let form = |node: &Node| match &*node.op {
+        WINOGRAD => node.attributes.ints("square").map(|s| format!("in squares of {0}×{0}", s.first().unwrap_or(&0))),
+        CORRELATION => Some("as a correlation".to_owned()),
+        "Conv" | "ConvTranspose" => Some(format!("directly ({})", node.op)),
+        _ => None,
+    };
+    let line = |node: &Node| Some(format!("{} by {}: {}", shape(node.input(0)), shape(node.input(1)), form(node)?));
+    lowered.nodes().iter().filter_map(line).collect()
 }
 
 /// How often every value is read, by nodes and as a result.
