@@ -3,14 +3,14 @@
 //! A step is forward, cross-entropy and backward to the input, from an image in memory to loss and gradient in memory. The graph is
 //! built as an audit builds it: read, normal form, loss, reverse pass, simplified; the engine lowers it.
 //!
-//!     gradient-step [--threads N] [--engine auto|ort|tract] [--no-lowering]
+//!     gradient-step [--threads N] [--engine auto|ort|tract] [--plain] [--no-lowering]
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use flatscape_engine::{Buffer, CompileOptions, Engine, Executable, Settings};
+use flatscape_engine::{Buffer, CompileOptions, Engine, Executable, Settings, rows_at_once};
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueType, normalize, onnx, simplify};
 use flatscape_intake::functions::cross_entropy;
 
@@ -18,13 +18,14 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Fallible<()> {
     let mut settings = Settings { threads: 2, ..Settings::default() };
-    let mut options = CompileOptions::default();
+    let (mut options, mut plain) = (CompileOptions::default(), false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--threads" => settings.threads = value()?.parse()?,
             "--engine" => settings.choice = value()?.parse()?,
+            "--plain" => plain = true,
             "--no-lowering" => options.lower = false,
             other => return Err(format!("{other} is not an option").into()),
         }
@@ -37,14 +38,21 @@ fn main() -> Fallible<()> {
         if words.first() == Some(&"quit") {
             break;
         }
-        let answer = respond(&*engine, &options, &mut nets, &words).unwrap_or_else(|e| format!("error {e}").replace('\n', " "));
+        let answer =
+            respond(&*engine, &options, plain, &mut nets, &words).unwrap_or_else(|e| format!("error {e}").replace('\n', " "));
         println!("{answer}");
         std::io::stdout().flush()?;
     }
     Ok(())
 }
 
-fn respond(engine: &dyn Engine, options: &CompileOptions, nets: &mut HashMap<String, Net>, words: &[&str]) -> Fallible<String> {
+fn respond(
+    engine: &dyn Engine,
+    options: &CompileOptions,
+    plain: bool,
+    nets: &mut HashMap<String, Net>,
+    words: &[&str],
+) -> Fallible<String> {
     match words {
         ["info"] => {
             let info = engine.info();
@@ -53,8 +61,7 @@ fn respond(engine: &dyn Engine, options: &CompileOptions, nets: &mut HashMap<Str
         }
         ["load", net, path] => {
             let (graph, nodes) = step(&std::fs::read(path)?)?;
-            let executable = engine.compile(&graph, options)?;
-            nets.insert((*net).to_owned(), Net { shape: image(&graph)?, nodes, executable });
+            nets.insert((*net).to_owned(), Net { shape: image(&graph)?, nodes, graph, executables: HashMap::new() });
             Ok("ok".to_owned())
         }
         ["nodes", net] => {
@@ -62,19 +69,22 @@ fn respond(engine: &dyn Engine, options: &CompileOptions, nets: &mut HashMap<Str
             Ok(format!("{logits} {loss} {gradient}"))
         }
         ["run", net, batch, repeats] => {
-            let (net, batch) = (find(nets, net)?, batch.parse()?);
+            let (net, batch) = (find(nets, net)?, batch.parse::<usize>()?);
             let x = Buffer::from(net.pixels(batch)?);
-            net.run(&x)?;
+            let executable = net.executable(engine, options, plain, batch)?;
+            Net::run(executable, &x)?;
             let timed = |_| -> Fallible<String> {
                 let start = Instant::now();
-                net.run(&x)?;
+                Net::run(executable, &x)?;
                 Ok(format!("{:.6}", start.elapsed().as_secs_f64() * 1e3))
             };
             Ok((0..repeats.parse::<usize>()?).map(timed).collect::<Fallible<Vec<_>>>()?.join(" "))
         }
         ["grad", net, _, from, to] => {
             let x: ndarray::ArrayD<f32> = ndarray_npy::read_npy(from)?;
-            let gradient = find(nets, net)?.run(&Buffer::from(Tensor::from(x)))?;
+            let batch = x.shape()[0];
+            let executable = find(nets, net)?.executable(engine, options, plain, batch)?;
+            let gradient = Net::run(executable, &Buffer::from(Tensor::from(x)))?;
             ndarray_npy::write_npy(to, gradient.view::<f32>().ok_or("the gradient is not float32")?)?;
             Ok("ok".to_owned())
         }
@@ -82,8 +92,8 @@ fn respond(engine: &dyn Engine, options: &CompileOptions, nets: &mut HashMap<Str
     }
 }
 
-fn find<'n>(nets: &'n HashMap<String, Net>, name: &str) -> Fallible<&'n Net> {
-    nets.get(name).ok_or_else(|| format!("`{name}` was not loaded").into())
+fn find<'n>(nets: &'n mut HashMap<String, Net>, name: &str) -> Fallible<&'n mut Net> {
+    nets.get_mut(name).ok_or_else(|| format!("`{name}` was not loaded").into())
 }
 
 struct Net {
@@ -91,15 +101,32 @@ struct Net {
     shape: Vec<usize>,
     /// To the logits, to the loss, with the gradient.
     nodes: [usize; 3],
-    executable: Box<dyn Executable>,
+    graph: Graph,
+    /// By the rows of a micro-batch: forms of layers are chosen for them, as a job is compiled for its batch.
+    executables: HashMap<Option<usize>, Box<dyn Executable>>,
 }
 
 impl Net {
+    fn executable(
+        &mut self,
+        engine: &dyn Engine,
+        options: &CompileOptions,
+        plain: bool,
+        batch: usize,
+    ) -> Fallible<&dyn Executable> {
+        let rows = (!plain).then(|| rows_at_once(batch));
+        if !self.executables.contains_key(&rows) {
+            let compiled = engine.compile(&self.graph, &CompileOptions { rows, ..options.clone() })?;
+            self.executables.insert(rows, compiled);
+        }
+        Ok(&**self.executables.get(&rows).ok_or("it was just put there")?)
+    }
+
     /// The gradient of the summed loss; the label of sample i is i mod 10.
-    fn run(&self, x: &Buffer) -> Fallible<Tensor> {
+    fn run(executable: &dyn Executable, x: &Buffer) -> Fallible<Tensor> {
         let labels: Vec<i64> = (0..x.shape()[0] as i64).map(|i| i % 10).collect();
         let labels = Buffer::from(Tensor::ints(&labels));
-        let results = self.executable.run(&[x, &labels])?;
+        let results = executable.run(&[x, &labels])?;
         Ok(results.get(1).ok_or("there is no gradient")?.host()?)
     }
 

@@ -40,6 +40,8 @@ mod mutants;
 #[cfg(test)]
 mod nodetests;
 #[cfg(test)]
+mod plain;
+#[cfg(test)]
 mod plugins;
 #[cfg(test)]
 mod program;

@@ -376,7 +376,8 @@ fn views(model: &Model) -> Vec<String> {
 
 /// The engine as jobs name it.
 pub fn engine_name(info: &EngineInfo) -> String {
-    format!("{} {} on {}", info.name, info.version, info.device)
+    let forms = if info.options.contains_key("plain") { ", plain" } else { "" };
+    format!("{} {} on {}{forms}", info.name, info.version, info.device)
 }
 
 /// What a kind of component is called in the manifest.

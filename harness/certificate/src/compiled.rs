@@ -18,7 +18,7 @@ pub(super) type Results = HashMap<String, Vec<f64>>;
 impl Compiled {
     /// As attacks compile: with the forms of operators that are fast on this engine.
     pub(super) fn new(engine: &dyn Engine, graph: &Graph) -> Result<Compiled, String> {
-        Compiled::with(engine, graph, &CompileOptions::default())
+        Compiled::with(engine, graph, &CompileOptions::fast())
     }
 
     /// As the graph stands, so that what is fast is checked against what is plain.

@@ -58,6 +58,9 @@ pub struct EngineOptions {
     /// The ONNX Runtime library to load
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
+    /// No special forms of layers: attacks and metrics compute as the judge does, operator by operator
+    #[arg(long)]
+    pub plain: bool,
 }
 
 /// A number of threads that this machine can use.
@@ -80,6 +83,7 @@ impl EngineOptions {
             device: self.device,
             threads: self.threads,
             library: self.ort_lib.clone(),
+            plain: self.plain,
             data_dir: runtime::default_data_dir(),
             process: engine_process(),
         }
@@ -94,6 +98,7 @@ impl EngineOptions {
         let mut words = vec!["--engine".to_owned(), self.engine.name().to_owned()];
         words.extend(["--device".to_owned(), self.device.to_string(), "--threads".to_owned(), threads.to_string()]);
         words.extend((!sandbox()).then(|| "--no-sandbox".to_owned()));
+        words.extend(self.plain.then(|| "--plain".to_owned()));
         if let Some(library) = &self.ort_lib {
             words.extend(["--ort-lib".to_owned(), library.display().to_string()]);
         }

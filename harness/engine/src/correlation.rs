@@ -4,9 +4,12 @@
 //! with zeros between them, a plane for each residue of a strided position, so that every tap is the inner product of one long run
 //! of ȳ and one run of x that begins somewhere else. No operand is multiplied out, and no sum depends on the number of threads.
 
-use std::array::from_fn;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+
+#[cfg(target_arch = "x86_64")]
+use crate::vectors::{Avx2, Avx512};
+use crate::vectors::{Plain, Vectors};
 
 /// A convolution over [H, W] in one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,7 +271,7 @@ fn forms() -> Vec<Form> {
             forms.push(Form { lanes: 8, product: |operands, rows, sums| unsafe { product_avx2(operands, rows, sums) } });
         }
     }
-    forms.push(Form { lanes: 4, product: |operands, rows, sums| product::<4, 2, 4, false>(operands, rows, sums) });
+    forms.push(Form { lanes: 4, product: product::<Plain, 2, 4> });
     forms
 }
 
@@ -276,8 +279,8 @@ fn forms() -> Vec<Form> {
 #[target_feature(enable = "avx512f")]
 fn product_avx512(operands: &Operands, rows: Range<usize>, sums: &mut [f32]) {
     match surplus(rows.len(), operands.offsets.len(), 4, 6) <= surplus(rows.len(), operands.offsets.len(), 6, 4) {
-        true => product::<16, 4, 6, true>(operands, rows, sums),
-        false => product::<16, 6, 4, true>(operands, rows, sums),
+        true => product::<Avx512, 4, 6>(operands, rows, sums),
+        false => product::<Avx512, 6, 4>(operands, rows, sums),
     }
 }
 
@@ -285,8 +288,8 @@ fn product_avx512(operands: &Operands, rows: Range<usize>, sums: &mut [f32]) {
 #[target_feature(enable = "avx2,fma")]
 fn product_avx2(operands: &Operands, rows: Range<usize>, sums: &mut [f32]) {
     match surplus(rows.len(), operands.offsets.len(), 4, 3) <= surplus(rows.len(), operands.offsets.len(), 3, 4) {
-        true => product::<8, 4, 3, true>(operands, rows, sums),
-        false => product::<8, 3, 4, true>(operands, rows, sums),
+        true => product::<Avx2, 4, 3>(operands, rows, sums),
+        false => product::<Avx2, 3, 4>(operands, rows, sums),
     }
 }
 
@@ -295,25 +298,24 @@ fn surplus(rows: usize, columns: usize, high: usize, wide: usize) -> usize {
     rows.next_multiple_of(high) * columns.next_multiple_of(wide)
 }
 
-/// Tiles of R rows and S columns, L elements of each at a time. What of a tile lies beyond the last row or column repeats it.
+/// Tiles of R rows and S columns, a register of each at a time. What of a tile lies beyond the last row or column repeats it.
 #[inline(always)]
-fn product<const L: usize, const R: usize, const S: usize, const FUSED: bool>(
-    operands: &Operands,
-    rows: Range<usize>,
-    sums: &mut [f32],
-) {
+fn product<V: Vectors, const R: usize, const S: usize>(operands: &Operands, rows: Range<usize>, sums: &mut [f32]) {
     let columns = operands.offsets.len();
     for start in (0..operands.run).step_by(RUN) {
         let length = RUN.min(operands.run - start);
         for row in (0..rows.len()).step_by(R) {
-            let y: [&[f32]; R] = from_fn(|r| {
+            let mut y: [&[f32]; R] = [&[]; R];
+            for (r, y) in y.iter_mut().enumerate() {
                 let m = (rows.start + row + r).min(rows.end - 1);
-                &operands.runs[m * operands.run + start..][..length]
-            });
+                *y = &operands.runs[m * operands.run + start..][..length];
+            }
             for column in (0..columns).step_by(S) {
-                let x: [&[f32]; S] =
-                    from_fn(|s| &operands.planes[operands.offsets[(column + s).min(columns - 1)] + start..][..length]);
-                let tile = tile::<L, R, S, FUSED>(&y, &x);
+                let mut x: [&[f32]; S] = [&[]; S];
+                for (s, x) in x.iter_mut().enumerate() {
+                    *x = &operands.planes[operands.offsets[(column + s).min(columns - 1)] + start..][..length];
+                }
+                let tile = tile::<V, R, S>(&y, &x, length);
                 for (r, line) in tile.iter().enumerate().take(rows.len() - row) {
                     let to = &mut sums[(row + r) * columns + column..(row + r + 1) * columns];
                     to.iter_mut().zip(line).for_each(|(sum, &v)| *sum += v);
@@ -324,36 +326,35 @@ fn product<const L: usize, const R: usize, const S: usize, const FUSED: bool>(
 }
 
 #[inline(always)]
-fn tile<const L: usize, const R: usize, const S: usize, const FUSED: bool>(y: &[&[f32]; R], x: &[&[f32]; S]) -> [[f32; S]; R] {
-    let y: [&[[f32; L]]; R] = from_fn(|r| y[r].as_chunks::<L>().0);
-    let x: [&[[f32; L]]; S] = from_fn(|s| x[s].as_chunks::<L>().0);
-    let steps = y[0].len();
-    let y: [&[[f32; L]]; R] = from_fn(|r| &y[r][..steps]);
-    let x: [&[[f32; L]]; S] = from_fn(|s| &x[s][..steps]);
-    let mut sums = [[[0f32; L]; S]; R];
-    for i in 0..steps {
-        // the operands of the shorter side stay in registers
-        if R < S {
-            (0..S).for_each(|s| (0..R).for_each(|r| add::<L, FUSED>(&mut sums[r][s], &y[r][i], &x[s][i])));
-        } else {
-            (0..R).for_each(|r| (0..S).for_each(|s| add::<L, FUSED>(&mut sums[r][s], &y[r][i], &x[s][i])));
+fn tile<V: Vectors, const R: usize, const S: usize>(y: &[&[f32]; R], x: &[&[f32]; S], length: usize) -> [[f32; S]; R] {
+    let mut sums = [[V::splat(0.0); S]; R];
+    for at in (0..length).step_by(V::LANES) {
+        let mut few = [V::splat(0.0); R];
+        for r in 0..R {
+            few[r] = V::load(&y[r][at..]);
+        }
+        for s in 0..S {
+            let x = V::load(&x[s][at..]);
+            for r in 0..R {
+                sums[r][s] = V::fma(few[r], x, sums[r][s]);
+            }
         }
     }
-    from_fn(|r| from_fn(|s| folded(sums[r][s])))
-}
-
-/// Adds the products of all lanes.
-#[inline(always)]
-fn add<const L: usize, const FUSED: bool>(sums: &mut [f32; L], a: &[f32; L], b: &[f32; L]) {
-    for l in 0..L {
-        sums[l] = if FUSED { a[l].mul_add(b[l], sums[l]) } else { a[l] * b[l] + sums[l] };
+    let mut all = [[0f32; S]; R];
+    for (all, sums) in all.iter_mut().zip(sums) {
+        for (all, sum) in all.iter_mut().zip(sums) {
+            *all = folded::<V>(sum);
+        }
     }
+    all
 }
 
 /// The sum of all lanes, halves first.
 #[inline(always)]
-fn folded<const L: usize>(mut lanes: [f32; L]) -> f32 {
-    let mut half = L / 2;
+fn folded<V: Vectors>(sum: V::Register) -> f32 {
+    let mut lanes = [0f32; 16];
+    V::store(&mut lanes, sum);
+    let mut half = V::LANES / 2;
     while half > 0 {
         for l in 0..half {
             lanes[l] += lanes[l + half];

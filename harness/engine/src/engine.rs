@@ -89,6 +89,8 @@ pub struct Settings {
     pub threads: usize,
     /// The ONNX Runtime library that the user named (`--ort-lib`).
     pub library: Option<PathBuf>,
+    /// Whether layers keep the plain form whatever rows a batch has ([`CompileOptions::rows`]).
+    pub plain: bool,
     /// The directory under which `runtime install` keeps libraries.
     pub data_dir: PathBuf,
     /// The process in which the engine runs; `None`: this one, where a crash of the engine ends everything.
@@ -98,7 +100,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let data_dir = runtime::default_data_dir();
-        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, data_dir, process: None }
+        Settings { choice: Choice::Auto, device: Device::Cpu, threads: 0, library: None, plain: false, data_dir, process: None }
     }
 }
 
@@ -124,11 +126,22 @@ pub struct CompileOptions {
     /// parallel, and such results are added in the order of the parts. The caller answers for it that they are sums and that no
     /// operator before them mixes rows ([`crate::rows_are_independent`]). `None`: as `split` says.
     pub sums: Option<usize>,
+    /// The rows of a batch that runs at once, where layers may take forms whose sums differ from those of their operators
+    /// ([`crate::Apply::Special`]): the form of a layer follows from this number, its extents and the instructions of the processor,
+    /// and is the same for every batch that runs. `None`: no such form, as what judges and what is compared with are compiled.
+    pub rows: Option<usize>,
+}
+
+impl CompileOptions {
+    /// As gradients, attacks and metrics are compiled: with every form that is fast for batches that are cut into micro-batches.
+    pub fn fast() -> CompileOptions {
+        CompileOptions { rows: Some(crate::rows::LEAST), ..CompileOptions::default() }
+    }
 }
 
 impl Default for CompileOptions {
     fn default() -> CompileOptions {
-        CompileOptions { lower: true, split: true, sums: None }
+        CompileOptions { lower: true, split: true, sums: None, rows: None }
     }
 }
 

@@ -15,7 +15,9 @@ mod rows;
 pub mod runtime;
 mod signature;
 mod tract;
+mod vectors;
 mod windows;
+mod winograd;
 mod workers;
 
 #[cfg(test)]
@@ -28,8 +30,8 @@ pub use contained::{ENGINE_MEMORY, ENGINE_SECONDS, EngineLimits, EngineProcess, 
 pub use engine::{Choice, CompileOptions, Device, Engine, EngineInfo, Executable, Settings};
 pub use error::EngineError;
 pub use library::{Finding, Place};
-pub use lower::{LOWERINGS, Lowering, lower};
-pub use rows::rows_are_independent;
+pub use lower::{Apply, LOWERINGS, Lowering, forms, lower};
+pub use rows::{rows_are_independent, rows_at_once};
 
 /// One engine, as the help and `doctor` show it.
 pub struct EngineRow {

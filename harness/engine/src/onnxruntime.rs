@@ -24,6 +24,7 @@ use crate::library::{self, Finding, Place};
 use crate::signature::Signature;
 use crate::workers::Workers;
 use crate::{EngineError, lower, rows};
+use kernels::Kernels;
 
 /// What `--engine` takes.
 pub(crate) const NAME: &str = "ort";
@@ -35,7 +36,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
     })?;
     let environment = environment(&place)?;
     let workers = Arc::new(Workers::start(NAME, settings.thread_count())?);
-    let runtime = Runtime { environment, place, device: settings.device, workers, hash: Arc::default() };
+    let (device, plain) = (settings.device, settings.plain);
+    let runtime = Runtime { environment, place, device, plain, workers, hash: Arc::default() };
     if let Device::Cuda(index) = settings.device {
         cuda::probe(&runtime, index)?;
     }
@@ -48,6 +50,8 @@ pub(crate) struct Runtime {
     environment: Environment,
     place: Place,
     device: Device,
+    /// Whether there are no special forms of layers.
+    plain: bool,
     workers: Arc<Workers>,
     /// SHA-256 of the library, once it was computed.
     hash: Arc<OnceLock<Option<String>>>,
@@ -72,6 +76,7 @@ impl Engine for Runtime {
             Device::Cpu => (vec!["CPUExecutionProvider".to_owned()], BTreeMap::new()),
             Device::Cuda(index) => (vec!["CUDAExecutionProvider".to_owned()], cuda::options(index)),
         };
+        let plain = self.plain.then(|| ("plain".to_owned(), "1".to_owned()));
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         EngineInfo {
             name: NAME.to_owned(),
@@ -82,14 +87,14 @@ impl Engine for Runtime {
             device: self.device.to_string(),
             providers,
             threads: self.workers.threads(),
-            options: SESSION_OPTIONS.iter().map(owned).chain(options).collect(),
+            options: SESSION_OPTIONS.iter().map(owned).chain(options).chain(plain).collect(),
         }
     }
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let graph = &*graph.with_plain_interface();
         let form = if self.device == Device::Cpu { NAME } else { "cuda" };
-        let lowered = if options.lower { &lower::lower(graph, form) } else { graph };
+        let lowered = if options.lower { &lower::lower(graph, form, options.rows.filter(|_| !self.plain)) } else { graph };
         let bytes = flatscape_graph::onnx::write(lowered);
         match self.device {
             Device::Cpu => {
@@ -119,7 +124,7 @@ const SESSION_OPTIONS: &[(&str, &str)] = &[("session.load_model_format", "ONNX")
 
 impl Runtime {
     /// A builder with the options that every session has.
-    fn builder(&self, threads: usize) -> ort::Result<SessionBuilder> {
+    fn builder(&self, threads: usize, kernels: &Arc<Kernels>) -> ort::Result<SessionBuilder> {
         let mut builder = Session::builder(&self.environment)?
             .with_log_level(LogLevel::Fatal)?
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -129,7 +134,7 @@ impl Runtime {
         for (key, value) in SESSION_OPTIONS {
             builder = builder.with_config_entry(key, value)?;
         }
-        builder = builder.with_operators(kernels::domain()?)?;
+        builder = builder.with_operators(kernels::domain(kernels, threads)?)?;
         Ok(builder)
     }
 }

@@ -13,6 +13,9 @@ use crate::EngineError;
 use crate::engine::CompileOptions;
 use crate::signature::Signature;
 
+/// Rows of the smallest micro-batch on ONNX Runtime: below it the blocked kernels lose more than a second core gains.
+pub(crate) const LEAST: usize = 8;
+
 /// An input of one micro-batch: a tensor, or some of its rows. Row-major.
 #[derive(Clone)]
 pub(crate) struct Slice<'a> {
@@ -129,6 +132,11 @@ impl Cut {
             },
         )
     }
+}
+
+/// The rows of the largest micro-batch into which ONNX Runtime gets a batch cut whose rows are independent and costly.
+pub fn rows_at_once(rows: usize) -> usize {
+    cuts(rows, LEAST, LEAST).iter().map(Range::len).max().unwrap_or(rows)
 }
 
 /// Sixteen micro-batches of equal size (within one row), fewer if they would be smaller than `usual`, more if they would be larger

@@ -21,7 +21,15 @@ fn library() -> Option<PathBuf> {
 
 pub(crate) fn settings(choice: Choice, threads: usize) -> Settings {
     let library = if choice == Choice::Ort { library() } else { None };
-    Settings { choice, device: Device::Cpu, threads, library, data_dir: PathBuf::from("/nonexistent"), process: None }
+    Settings {
+        choice,
+        device: Device::Cpu,
+        threads,
+        library,
+        plain: false,
+        data_dir: PathBuf::from("/nonexistent"),
+        process: None,
+    }
 }
 
 /// Every engine that is there, with two threads.

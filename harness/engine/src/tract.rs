@@ -68,7 +68,7 @@ impl Engine for Tract {
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
-        let lowered = if options.lower { &lower::lower(graph, NAME) } else { graph };
+        let lowered = if options.lower { &lower::lower(graph, NAME, options.rows) } else { graph };
         let mut written = missing::written(lowered);
         // tract keeps nodes and constants under one set of names, and adds a suffix where it expands a node
         written.name_nodes(&|i, node| format!("{i}:{}", if node.name.is_empty() { &node.op } else { &node.name }));

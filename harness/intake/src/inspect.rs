@@ -143,6 +143,15 @@ pub fn gradient_text(native: &Native) -> Result<String, Refusal> {
     assemble(native, &Request::parse("ce", "input", 1)?).map(|g| text::print(&g.graph))
 }
 
+/// The form of every convolution of the gradient of the cross-entropy, for ONNX Runtime on this processor, a line for each.
+///
+/// # Errors
+/// As for [`gradient_text`].
+pub fn lowering_text(native: &Native) -> Result<String, Refusal> {
+    let gradient = assemble(native, &Request::parse("ce", "input", 1)?)?;
+    Ok(flatscape_engine::forms(&gradient.graph).iter().map(|line| format!("  {line}\n")).collect())
+}
+
 impl GradientCoverage {
     fn of(covered: Option<&Coverage>, model: &str) -> GradientCoverage {
         let count = |word: &str| covered.map_or(0, |c| c.count(word));

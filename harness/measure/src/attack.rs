@@ -173,14 +173,14 @@ impl Attack {
         for graph in program.graphs(Role::Step) {
             let linked = link.stage(graph, Point::Decoded, !free, asked)?;
             follows_gradient |= linked.graph.outputs().iter().any(|o| &*o.name == "grad_peak");
-            steps.push(Stage::compile(engine, &complete(linked)?)?);
+            steps.push(Stage::fast(engine, &complete(linked)?)?);
         }
         let plain =
-            |graph, point| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, point, !free, &[])?)?) };
+            |graph, point| -> Result<Stage, AttackError> { Ok(Stage::fast(engine, &link.stage(graph, point, !free, &[])?)?) };
         let init = program.graph(Role::Init).map(|g| plain(g, Point::Start)).transpose()?;
         let emit = program.graph(Role::Emit).map(|g| plain(g, Point::Decoded)).transpose()?;
         let at_last: &[&str] = if !keep.is_in_graph() { &["logits", "loss"] } else { &["logits", "loss", "x"] };
-        let last = Stage::compile(engine, &complete(link.forward(Point::Decoded, at_last)?)?)?;
+        let last = Stage::fast(engine, &complete(link.forward(Point::Decoded, at_last)?)?)?;
         let component = component.to_owned();
         let moved = if link.threat.norm.parameter.is_some() { "z" } else { "x" };
         let by_host = link.threat.norm.parameter.is_some_and(|parameter| parameter.points().is_some());

@@ -59,13 +59,13 @@ impl Metric {
         batch_size: usize,
     ) -> Result<Metric, AttackError> {
         let clean =
-            |graph| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, Point::Clean, false, &[])?)?) };
+            |graph| -> Result<Stage, AttackError> { Ok(Stage::fast(engine, &link.stage(graph, Point::Clean, false, &[])?)?) };
         let init = program.graph(Role::Init).map(clean).transpose()?;
         let step =
-            |graph| -> Result<Stage, AttackError> { Ok(Stage::compile(engine, &link.stage(graph, Point::Fed, false, &[])?)?) };
+            |graph| -> Result<Stage, AttackError> { Ok(Stage::fast(engine, &link.stage(graph, Point::Fed, false, &[])?)?) };
         let steps = program.graphs(Role::Step).map(step).collect::<Result<_, _>>()?;
         let probe = match (program.graph(Role::Probe), program.graph(Role::Observe)) {
-            (Some(probe), Some(observe)) => Some(Stage::compile(engine, &link.probe(probe, observe)?)?),
+            (Some(probe), Some(observe)) => Some(Stage::fast(engine, &link.probe(probe, observe)?)?),
             _ => None,
         };
         let Some(emit) = program.graph(Role::Emit) else {

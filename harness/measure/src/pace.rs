@@ -31,7 +31,7 @@ pub fn per_step(
             text::parse("step (float[N,C,H,W] x, float[N,C,H,W] ascent) => (float[N,C,H,W] x_next) { x_next = Add(x, ascent) }")
                 .map_err(|e| LinkError::Name { name: "step".into(), why: e.to_string() })?;
         let graph = model.remedied.twin.as_ref().unwrap_or(&model.graph);
-        let stage = Stage::compile(engine, &Link::of(graph, threat).stage(&step, Point::Fed, false, &["logits"])?)?;
+        let stage = Stage::fast(engine, &Link::of(graph, threat).stage(&step, Point::Fed, false, &["logits"])?)?;
         let ids: Vec<u64> = (0..dataset.len().min(settings.batch_size.max(1)) as u64).collect();
         let part = dataset.gather(&ids);
         let mut values = Values::default();

@@ -102,9 +102,14 @@ impl Values {
 }
 
 impl Stage {
-    /// Compiles a linked graph.
+    /// Compiles a linked graph in the plain form, as what judges is compiled.
     pub fn compile(engine: &dyn Engine, linked: &Linked) -> Result<Stage, EngineError> {
         Stage::compile_as(engine, linked, &CompileOptions::default())
+    }
+
+    /// The same with every form that is fast, as attacks and metrics are compiled.
+    pub fn fast(engine: &dyn Engine, linked: &Linked) -> Result<Stage, EngineError> {
+        Stage::compile_as(engine, linked, &CompileOptions::fast())
     }
 
     /// The same with options of the engine.

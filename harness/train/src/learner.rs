@@ -13,6 +13,8 @@ use flatscape_measure::stage::{Draw, Stage, StageError, Step, Values};
 use crate::form::{self, Form, Mask, parameter, statistic};
 use crate::update::{Slot, UpdateError, instantiate};
 
+/// Rows of a batch for which the forms of layers are chosen, whatever the size of a batch.
+const ROWS: usize = 64;
 /// In how many parts a batch is run where rows are independent. It is fixed, so that sums have the same order on any machine.
 pub const PARTS: usize = 2;
 
@@ -153,7 +155,8 @@ impl Learner {
         let names: Vec<String> = (0..form.trained.len()).map(parameter).collect();
         let costed = link.cost(recipe.cost, &names, recipe.moves)?;
         let in_parts = form.is_by_row() && rows_are_independent(&costed.rows);
-        let options = CompileOptions { split: false, sums: in_parts.then_some(PARTS), ..CompileOptions::default() };
+        let rows = Some(if in_parts { ROWS / PARTS } else { ROWS });
+        let options = CompileOptions { split: false, sums: in_parts.then_some(PARTS), rows, ..CompileOptions::default() };
         let linked = |graph: Graph| Linked { graph, forwards: 0, backwards: 0, batch: None };
         let reads_adversarial = costed.graph.input_named("x_adv").is_some();
         let cost = Stage::compile_as(engine, &linked(costed.graph), &options)?;

@@ -118,7 +118,9 @@ pub struct Compiled {
 
 impl Compiled {
     pub fn new(engine: &dyn Engine, graph: &Graph, lower: bool) -> Result<Compiled, String> {
-        let executable = engine.compile(graph, &CompileOptions { lower, split: false, sums: None }).map_err(|e| e.to_string())?;
+        let executable = engine
+            .compile(graph, &CompileOptions { lower, split: false, ..CompileOptions::default() })
+            .map_err(|e| e.to_string())?;
         let inputs = graph.inputs().iter().map(|&v| graph.value(v).name.to_string()).collect();
         let outputs = graph.outputs().iter().map(|o| o.name.to_string()).collect();
         Ok(Compiled { executable, inputs, outputs })

@@ -28,7 +28,13 @@ pub struct Demo {
 impl Demo {
     /// Runs the demo; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
-        let options = EngineOptions { engine: Choice::Tract, device: flatscape_engine::Device::Cpu, threads: 0, ort_lib: None };
+        let options = EngineOptions {
+            engine: Choice::Tract,
+            device: flatscape_engine::Device::Cpu,
+            threads: 0,
+            ort_lib: None,
+            plain: false,
+        };
         let engine = options.open()?;
         let plugins = PluginOptions::default().load()?;
         let plan = Plan {

@@ -1,7 +1,7 @@
 //! `flatscape inspect`: what a model file shows without being run.
 
 use clap::Args;
-use flatscape_intake::inspect::{Inspection, gradient_text, inspect};
+use flatscape_intake::inspect::{Inspection, gradient_text, inspect, lowering_text};
 use flatscape_intake::refusal::escape;
 
 use crate::failure::Failure;
@@ -17,6 +17,9 @@ pub struct Inspect {
     /// Also print the gradient of the cross-entropy as ONNX text
     #[arg(long)]
     grad: bool,
+    /// Also print the forms in which ONNX Runtime on this processor computes the convolutions of the gradient, for batches of eight
+    #[arg(long)]
+    lowering: bool,
     #[command(flatten)]
     reading: ReadingOptions,
     /// Print JSON
@@ -42,6 +45,9 @@ impl Inspect {
             }
             if self.grad {
                 say!("{}", gradient_text(native)?);
+            }
+            if self.lowering {
+                say!("{}", lowering_text(native)?.trim_end_matches('\n'));
             }
         }
         Ok(0)

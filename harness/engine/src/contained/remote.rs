@@ -222,8 +222,8 @@ impl Engine for Remote {
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let bytes = onnx::write(&graph.with_plain_interface());
-        let CompileOptions { lower, split, sums } = *options;
-        self.compiled(&bytes, Signature::of(graph), |graph| What::Compile { graph, lower, split, sums })
+        let CompileOptions { lower, split, sums, rows } = *options;
+        self.compiled(&bytes, Signature::of(graph), |graph| What::Compile { graph, lower, split, sums, rows })
     }
 
     fn compile_file(&self, file: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {

@@ -63,10 +63,10 @@ impl Service {
                 self.engine = Some(engine);
                 Ok((Reply::Opened { info, sealed }, Vec::new()))
             }
-            What::Compile { graph, lower, split, sums } => {
+            What::Compile { graph, lower, split, sums, rows } => {
                 let engine = self.engine.as_ref().ok_or_else(unknown)?;
                 let read = onnx::read(bytes).map_err(|e| Trouble::Compile(e.to_string()))?;
-                let executable = engine.compile(&read.graph, &CompileOptions { lower, split, sums })?;
+                let executable = engine.compile(&read.graph, &CompileOptions { lower, split, sums, rows })?;
                 self.graphs.insert(graph, executable);
                 Ok((Reply::Done, Vec::new()))
             }

@@ -24,7 +24,7 @@ pub(super) enum What {
     /// The first request.
     Open(Opening),
     /// The graph follows as ONNX.
-    Compile { graph: u64, lower: bool, split: bool, sums: Option<usize> },
+    Compile { graph: u64, lower: bool, split: bool, sums: Option<usize>, rows: Option<usize> },
     /// The model file follows.
     CompileFile { graph: u64 },
     /// The tensor follows.
@@ -52,6 +52,7 @@ pub(super) struct Opening {
     device: String,
     threads: usize,
     library: Option<PathBuf>,
+    plain: bool,
     data_dir: PathBuf,
     pub sandbox: bool,
 }
@@ -63,6 +64,7 @@ impl Opening {
             device: settings.device.to_string(),
             threads: settings.threads,
             library: settings.library.clone(),
+            plain: settings.plain,
             data_dir: settings.data_dir.clone(),
             sandbox,
         }
@@ -74,6 +76,7 @@ impl Opening {
             device: self.device.parse::<Device>()?,
             threads: self.threads,
             library: self.library.clone(),
+            plain: self.plain,
             data_dir: self.data_dir.clone(),
             process: None,
         })

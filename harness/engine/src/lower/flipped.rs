@@ -28,7 +28,7 @@ pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
 }
 
 /// Below this many channels on either side the blocked kernels of ONNX Runtime on the CPU would compute mostly padding.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// Whether plain convolutions are the better form. On CUDA they always are: its ConvTranspose refuses asymmetric pads.
 pub(super) fn worthwhile(t: &Transposed, engine: &str) -> bool {

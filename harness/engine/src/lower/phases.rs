@@ -13,12 +13,10 @@ use flatscape_graph::{Attributes, Dim, Graph, Node, Tensor, ValueId};
 
 use super::flipped::worthwhile;
 use super::transposed::{AxisOf, Plain, Transposed, first};
-use super::{DOMAIN, INTERLEAVE};
+use super::{DOMAIN, INTERLEAVE, uses};
 
 pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
-    let mut uses: HashMap<ValueId, usize> = HashMap::new();
-    let read = graph.nodes().iter().flat_map(|n| n.inputs.iter().flatten().copied());
-    read.chain(graph.outputs().iter().map(|o| o.value)).for_each(|v| *uses.entry(v).or_default() += 1);
+    let uses = uses(graph);
     // by the value in the old graph, what its node computes in terms of the new one
     let mut seen: HashMap<ValueId, Transposed> = HashMap::new();
     let lowered = graph.rewrite(|new, node, inputs| {

@@ -6,19 +6,18 @@
 //! every batch size.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flatscape_graph::{Graph, Tensor};
 use ort::session::{Session, SessionInputValue};
 
+use super::kernels::Kernels;
 use super::{NAME, Runtime, value};
 use crate::engine::{CompileOptions, Executable};
 use crate::rows::{self, Cut, Slice};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
 
-/// The smallest micro-batch: below it the blocked kernels lose more than a second core gains.
-const LEAST_ROWS: usize = 8;
 /// Multiplications of a micro-batch, where it would have fewer than 32 rows. Every operator takes about a microsecond by itself, and a
 /// step of an attack has a hundred of them.
 ///
@@ -35,8 +34,9 @@ pub(super) fn compile(
     bytes: &[u8],
 ) -> Result<Box<dyn Executable>, EngineError> {
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
-    let usual = (USUAL_WORK / work.max(1)).clamp(LEAST_ROWS, 32);
-    let plan = Plan { signature, cut, usual, bytes: bytes.into(), runtime: runtime.clone(), idle };
+    let usual = (USUAL_WORK / work.max(1)).clamp(rows::LEAST, 32);
+    let (kernels, bytes) = (Arc::default(), bytes.into());
+    let plan = Plan { signature, cut, usual, bytes, runtime: runtime.clone(), kernels, idle };
     // one session now, so that what ONNX Runtime refuses is said at compile time
     let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
     let refused =
@@ -58,6 +58,7 @@ struct Plan {
     usual: usize,
     bytes: Box<[u8]>,
     runtime: Runtime,
+    kernels: Arc<Kernels>,
     idle: Sessions,
 }
 
@@ -98,7 +99,7 @@ impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
         let pieces = match &self.cut {
-            Some(cut) => cut.pieces(&tensors, LEAST_ROWS, self.usual),
+            Some(cut) => cut.pieces(&tensors, rows::LEAST, self.usual),
             None => Vec::new(),
         };
         match &pieces[..] {
@@ -125,7 +126,7 @@ impl Plan {
         let threads = if let Width::Wide = width { self.runtime.workers.threads() } else { 1 };
         // ONNX Runtime asks whether it knows a domain before it adds it, without a lock: two first sessions at once would both add
         let first = (!DOMAIN_IS_KNOWN.load(Ordering::Acquire)).then(|| ONE_AT_A_TIME.lock());
-        let session = self.runtime.builder(threads)?.commit_from_memory(&self.bytes)?;
+        let session = self.runtime.builder(threads, &self.kernels)?.commit_from_memory(&self.bytes)?;
         DOMAIN_IS_KNOWN.store(true, Ordering::Release);
         drop(first);
         Ok(session)

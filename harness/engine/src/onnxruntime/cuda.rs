@@ -68,7 +68,7 @@ pub(super) fn compile(runtime: &Runtime, graph: &Graph, bytes: Vec<u8>, index: u
 fn builder(runtime: &Runtime, index: u32) -> ort::Result<SessionBuilder> {
     let provider =
         CUDA::default().with_device_id(index as i32).with_tf32(false).with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic);
-    let builder = runtime.builder(1)?.with_disable_cpu_fallback()?;
+    let builder = runtime.builder(1, &std::sync::Arc::default())?.with_disable_cpu_fallback()?;
     Ok(builder.with_execution_providers([provider.build().error_on_failure()])?)
 }
 

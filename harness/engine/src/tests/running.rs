@@ -103,13 +103,15 @@ fn the_number_of_threads_changes_no_byte() {
         }
         for rows in [1, 5, 8, 40] {
             let x = noise(&[rows, 16, 9, 9], rows as u64);
-            let with = |threads| {
-                let engine = open(&settings(choice, threads)).unwrap();
-                run(&*engine, &graph, &CompileOptions::default(), std::slice::from_ref(&x)).remove(0)
-            };
-            let one = with(1);
-            for threads in [2, 3, 7] {
-                assert_eq!(with(threads), one, "{choice:?}, {rows} rows, {threads} threads");
+            for options in [CompileOptions::default(), CompileOptions::fast()] {
+                let with = |threads| {
+                    let engine = open(&settings(choice, threads)).unwrap();
+                    run(&*engine, &graph, &options, std::slice::from_ref(&x)).remove(0)
+                };
+                let one = with(1);
+                for threads in [2, 3, 7] {
+                    assert_eq!(with(threads), one, "{choice:?}, {rows} rows, {threads} threads, {options:?}");
+                }
             }
         }
     }

@@ -1,0 +1,156 @@
+//! `winograd`: convolutions of 3×3 taps and stride 1, and gradients that are such convolutions, as one operator of our own, `Winograd`,
+//! with the bias, the addition, the ReLU or the gate that follows.
+//!
+//! Its sums are not those of the direct form. So it is made only where the caller states how many rows a batch has, and the squares
+//! that a layer is computed in follow from that, from its extents and from the vectors of the processor.
+
+use std::collections::HashMap;
+
+use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
+
+use super::flipped::BLOCK;
+use super::{DOMAIN, GATE, WINOGRAD, uses};
+use crate::winograd::{Square, lanes};
+
+pub(super) fn apply(graph: &Graph, rows: usize) -> Graph {
+    let uses = uses(graph);
+    let lowered = graph.rewrite(|new, node, inputs| {
+        let made = match convolution(new, node, inputs, rows) {
+            Some(made) => made,
+            None => joined(new, node, inputs, &uses)?,
+        };
+        let ty = &graph.value(node.output(0)?).ty;
+        let result = new.push(made, 1)[0];
+        // the operator is not in the table of the graph
+        if let Err(why) = new.declare(result, ty) {
+            new.add_problem(format!("the result of {WINOGRAD} {why}"));
+        }
+        Some(vec![Some(result)])
+    });
+    lowered.without_dead()
+}
+
+/// A `Conv` that is better computed in squares.
+fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize) -> Option<Node> {
+    if &*node.op != "Conv" || !node.domain.is_empty() {
+        return None;
+    }
+    let (x, taps) = (inputs.first().copied()??, inputs.get(1).copied()??);
+    let a = &node.attributes;
+    let are = |name: &str, wanted: i64| a.ints(name).is_none_or(|v| v.iter().all(|&n| n == wanted));
+    let plain = matches!(a.string("auto_pad", "NOTSET"), "NOTSET" | "") && a.int("group", 1) == 1;
+    let pads = a.ints("pads").map_or_else(|| vec![0; 4], <[i64]>::to_vec);
+    let floats =
+        [Some(x), Some(taps), inputs.get(2).copied().flatten()].iter().flatten().all(|&v| new.dtype(v) == Some(DType::F32));
+    if !plain || !floats || !are("strides", 1) || !are("dilations", 1) || pads.iter().any(|p| !(0..=2).contains(p)) {
+        return None;
+    }
+    let fixed = |dims: &[Dim]| dims.iter().map(Dim::fixed).collect::<Option<Vec<usize>>>();
+    let [results, channels, 3, 3] = fixed(new.shape(taps)?)?[..] else { return None };
+    let [height, width] = fixed(new.shape(x)?.get(2..)?)?[..] else { return None };
+    let [top, left, bottom, right] = pads[..] else { return None };
+    let steps = [(height as i64 + top + bottom) as usize, (width as i64 + left + right) as usize];
+    let steps = [steps[0].checked_sub(2).filter(|&n| n > 0)?, steps[1].checked_sub(2).filter(|&n| n > 0)?];
+    let layer = Layer { rows, channels, results, steps, constant: new.constant(taps).is_some() };
+    let square = layer.square(lanes())?;
+    let attributes = Attributes::none().with("square", [square.step() as i64]).with("pads", pads).with("relu", [0]);
+    let bias = inputs.get(2).copied().flatten();
+    let node = Node::new(WINOGRAD, &[], attributes);
+    Some(Node { domain: DOMAIN.into(), inputs: vec![Some(x), Some(taps), bias, None, None], ..node })
+}
+
+/// What is known of a layer before it runs.
+struct Layer {
+    /// Rows of a batch.
+    rows: usize,
+    channels: usize,
+    results: usize,
+    /// Extents of the result.
+    steps: [usize; 2],
+    /// Whether taps are brought to the points once.
+    constant: bool,
+}
+
+/// Products that a core adds in a cycle at best: two registers of AVX2, or one of AVX-512 where it counts twice as much.
+const PEAK: f64 = 16.0;
+/// The share of it that ONNX Runtime reaches, and that products at the points reach.
+const SHARES: [f64; 2] = [0.7, 0.85];
+/// Bytes that come from memory, and that are written there, in a cycle.
+const BYTES: [f64; 2] = [6.0, 3.0];
+/// Bytes of taps that stay in the caches of a core.
+const KEPT: f64 = 1e6;
+
+impl Layer {
+    /// The squares in which it is computed fastest; `None` where the direct form is faster, or where there are no vectors.
+    fn square(&self, lanes: usize) -> Option<Square> {
+        if lanes < 8 || self.channels < BLOCK || self.results < BLOCK {
+            return None;
+        }
+        let best = if self.cost(Square::Four) <= self.cost(Square::Two) { Square::Four } else { Square::Two };
+        (self.cost(best) < self.direct()).then_some(best)
+    }
+
+    /// Cycles of the direct form.
+    fn direct(&self) -> f64 {
+        let products = self.rows * self.steps[0] * self.steps[1] * 9 * self.channels * self.results;
+        products as f64 / (PEAK * SHARES[0])
+    }
+
+    /// Cycles of the form with these squares: products, transforms of pixels and results, and taps from memory.
+    fn cost(&self, square: Square) -> f64 {
+        let [rows, columns] = self.steps.map(|n| n.div_ceil(square.step()));
+        let squares = (self.rows * rows * columns * square.points()) as f64;
+        let (channels, results) = (self.channels as f64, self.results as f64);
+        let bytes = 4.0 * square.points() as f64 * channels * results;
+        let read = if bytes > KEPT { bytes / BYTES[0] } else { 0.0 };
+        let written = if self.constant { 0.0 } else { bytes / BYTES[1] };
+        squares * channels * results / (PEAK * SHARES[1]) + squares * (channels + results) / 2.0 + read + written
+    }
+}
+
+/// A node that does to the result of a `Winograd`, which nobody else reads, what the operator can do itself.
+fn joined(new: &Graph, node: &Node, inputs: &[Option<ValueId>], uses: &HashMap<ValueId, usize>) -> Option<Node> {
+    let operand = |place: usize| {
+        let only = uses.get(&node.input(place)?) == Some(&1);
+        let (producer, _) = new.value(inputs.get(place).copied()??).producer?;
+        let made = new.node_at(producer);
+        (only && &*made.op == WINOGRAD && &*made.domain == DOMAIN).then_some(made)
+    };
+    let relu = |made: &Node| made.attributes.ints("relu") == Some(&[1]);
+    let with = |made: &Node, place: usize, value: ValueId| {
+        let mut made = made.clone();
+        made.outputs = Vec::new();
+        made.inputs[place] = Some(value);
+        made
+    };
+    let value = |place: usize| inputs.get(place).copied().flatten();
+    match (&*node.domain, &*node.op) {
+        ("", "Relu") => {
+            let made = operand(0).filter(|made| !relu(made) && made.input(GATED).is_none())?;
+            let attributes = made.attributes.clone().with("relu", [1]);
+            Some(Node { attributes, outputs: Vec::new(), ..made.clone() })
+        }
+        ("", "Add") => {
+            let free = |made: &&Node| !relu(made) && made.input(GATED).is_none() && made.input(SUM).is_none();
+            let place = [0, 1].into_iter().find(|&place| operand(place).is_some_and(|made| free(&made)))?;
+            let other = value(1 - place)?;
+            alike(new, value(place)?, other).then(|| with(operand(place)?, SUM, other).into())?
+        }
+        (DOMAIN, GATE) => {
+            let made = operand(1).filter(|made| made.input(GATED).is_none())?;
+            Some(with(made, GATED, value(0)?))
+        }
+        _ => None,
+    }
+}
+
+/// Operands of `Winograd`.
+const SUM: usize = 3;
+const GATED: usize = 4;
+
+/// Whether two values have the same known extents and element type.
+fn alike(new: &Graph, a: ValueId, b: ValueId) -> bool {
+    let known = |ty: &ValueType| ty.shape.is_some() && ty.dtype.is_some();
+    let (a, b) = (&new.value(a).ty, &new.value(b).ty);
+    known(a) && a.shape == b.shape && a.dtype == b.dtype
+}

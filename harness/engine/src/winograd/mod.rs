@@ -1,0 +1,338 @@
+//! Convolution with 3×3 taps and stride 1 by Winograd's minimal filtering: the arithmetic of `Winograd`. Knows nothing about engines.
+//!
+//! `y[n,m,i,j] = Σ x[n,c,i+a−p,j+b−p] · W[m,c,a,b]`, computed for squares of 2×2 or 4×4 results: pixels and taps are brought to 16 or
+//! 36 points, where a convolution is one product for each point, summed over channels; the sums are brought back. Source: Lavin and
+//! Gray, «Fast Algorithms for Convolutional Neural Networks», 2016.
+//!
+//! Inside, L channels stand beside each other ([N, C/L, H, W, L]), where L is the length of a vector. A sum runs over the channels in
+//! a fixed order; it depends neither on the number of threads nor on what else is in the batch.
+
+mod points;
+mod product;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use crate::correlation::{Each, Images};
+use crate::vectors::Plain;
+#[cfg(target_arch = "x86_64")]
+use crate::vectors::{Avx2, Avx512};
+use points::{Four, Points, Two};
+use work::Work;
+
+/// How many results along an axis are computed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Square {
+    /// F(2×2, 3×3): 2.25 times fewer products than the direct form, and more exact.
+    Two,
+    /// F(4×4, 3×3): 4 times fewer products.
+    Four,
+}
+
+impl Square {
+    /// Results along an axis.
+    pub fn step(self) -> usize {
+        match self {
+            Square::Two => Two::STEP,
+            Square::Four => Four::STEP,
+        }
+    }
+
+    /// Points of a square.
+    pub fn points(self) -> usize {
+        match self {
+            Square::Two => Two::SIDE * Two::SIDE,
+            Square::Four => Four::SIDE * Four::SIDE,
+        }
+    }
+}
+
+/// A convolution over [H, W] in one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Winograd {
+    square: Square,
+    /// Zeros before and behind.
+    begin: [usize; 2],
+    end: [usize; 2],
+    /// Whether negative results become 0.
+    relu: bool,
+}
+
+/// What is done with the results. Tensors are as large as the result.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beside<'b> {
+    /// One number for each channel, added.
+    pub bias: Option<&'b [f32]>,
+    /// Added.
+    pub sum: Option<&'b [f32]>,
+    /// Results pass where this is above 0, elsewhere they become 0.
+    pub gate: Option<&'b [f32]>,
+}
+
+/// Taps at the points: a block of at most two vectors of results after the other, [points, C, block], zeros where there is no channel.
+pub(crate) struct Kernel {
+    elements: Vec<f32>,
+    results: usize,
+    channels: usize,
+}
+
+impl Kernel {
+    /// Channels of the result.
+    pub fn results(&self) -> usize {
+        self.results
+    }
+
+    /// Channels of images.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The memory, for other taps.
+    pub fn into_memory(self) -> Vec<f32> {
+        self.elements
+    }
+}
+
+/// From one point to the next in a block of taps: a register further than the taps reach, so that points do not begin at the same
+/// place of a cache.
+fn apart(depth: usize, wide: usize, lanes: usize) -> usize {
+    (depth * wide + 1) * lanes
+}
+
+/// Numbers that a register of the fastest form holds.
+pub(crate) fn lanes() -> usize {
+    forms()[0].lanes
+}
+
+/// Squares that are computed at a time: their points fit in the second cache with those of a few results.
+const SQUARES: usize = 48;
+
+impl Winograd {
+    /// Reads the attributes of a node, lists of numbers by name.
+    ///
+    /// # Errors
+    /// A sentence: one is missing or impossible.
+    pub fn read(attribute: impl Fn(&str) -> Option<Vec<i64>>) -> Result<Winograd, String> {
+        let square = match attribute("square").as_deref() {
+            Some([2]) => Square::Two,
+            Some([4]) => Square::Four,
+            _ => return Err("Winograd has a missing or impossible square".to_owned()),
+        };
+        let (begin, end) = match attribute("pads").as_deref() {
+            Some(&[a, b, c, d]) if [a, b, c, d].iter().all(|&p| (0..=2).contains(&p)) => {
+                ([a as usize, b as usize], [c as usize, d as usize])
+            }
+            _ => return Err("Winograd has missing or impossible pads".to_owned()),
+        };
+        Ok(Winograd { square, begin, end, relu: attribute("relu").as_deref() == Some(&[1]) })
+    }
+
+    /// Extents of the result for images of these extents; `None` where they are smaller than the taps.
+    pub fn extents(&self, extents: [usize; 2]) -> Option<[usize; 2]> {
+        let of = |axis: usize| (extents[axis] + self.begin[axis] + self.end[axis]).checked_sub(2).filter(|&n| n > 0);
+        Some([of(0)?, of(1)?])
+    }
+
+    /// Brings taps [M, C, 3, 3] to the points, in memory that was used before or is empty.
+    ///
+    /// # Errors
+    /// That of `each`.
+    pub fn kernel<E>(&self, taps: &[f32], extents: [usize; 2], memory: Vec<f32>, each: &Each<E>) -> Result<Kernel, E> {
+        self.kernel_by(&forms()[0], taps, extents, memory, each)
+    }
+
+    fn kernel_by<E>(
+        &self,
+        form: &Form,
+        taps: &[f32],
+        [results, channels]: [usize; 2],
+        memory: Vec<f32>,
+        each: &Each<E>,
+    ) -> Result<Kernel, E> {
+        let mut elements = memory;
+        let (depth, vectors) = (channels.next_multiple_of(form.lanes), results.div_ceil(form.lanes));
+        let [one, two] = [1, 2].map(|wide| self.square.points() * apart(depth, wide, form.lanes));
+        elements.resize(vectors / 2 * two + vectors % 2 * one, 0.0);
+        let parts: Vec<Mutex<&mut [f32]>> = elements.chunks_mut(two).map(Mutex::new).collect();
+        each(parts.len(), &|i| {
+            let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
+            (form.taps)(self.square, taps, [results, channels], 2 * i * form.lanes, &mut part);
+        })?;
+        drop(parts);
+        Ok(Kernel { elements, results, channels })
+    }
+
+    /// y [N, M, H', W'] of x [N, C, H, W]; all of `result` is written. There should be jobs enough for so many threads.
+    ///
+    /// # Errors
+    /// That of `each`.
+    pub fn compute<E>(
+        &self,
+        x: Images,
+        kernel: &Kernel,
+        beside: Beside,
+        result: &mut [f32],
+        (threads, each): (usize, &Each<E>),
+    ) -> Result<(), E> {
+        self.with(&forms()[0], x, kernel, beside, result, (threads, each))
+    }
+
+    fn with<E>(
+        &self,
+        form: &Form,
+        (x, extents): Images,
+        kernel: &Kernel,
+        beside: Beside,
+        result: &mut [f32],
+        (threads, each): (usize, &Each<E>),
+    ) -> Result<(), E> {
+        let [samples, channels, height, width] = extents;
+        let Some(steps) = self.extents([height, width]).filter(|_| samples > 0 && channels > 0 && kernel.results > 0) else {
+            result.fill(0.0);
+            return Ok(());
+        };
+        let jobs = self.jobs(samples, steps, kernel.results.div_ceil(form.lanes), threads);
+        let parts = divided(result, &jobs, [samples, kernel.results], steps, form.lanes);
+        each(jobs.len(), &|i| {
+            let (job, mut part) = (&jobs[i], parts[i].lock().unwrap_or_else(PoisonError::into_inner));
+            let Job { images, rows, vectors } = job.clone();
+            let work = Work { plan: self, kernel, x, extents, beside, images, rows, width: steps[1], vectors };
+            SCRATCH.with_borrow_mut(|scratch| (form.job)(&work, scratch, &mut part));
+        })
+    }
+
+    /// Some images whole, or rows of one, and, where that gives too few jobs for the threads, parts of the results. No sum depends on
+    /// how the result is divided.
+    fn jobs(&self, samples: usize, steps: [usize; 2], vectors: usize, threads: usize) -> Vec<Job> {
+        let [rows, columns] = steps.map(|n| n.div_ceil(self.square.step()));
+        let bands = (rows * columns).div_ceil(SQUARES).min(rows);
+        let groups = if bands == 1 { samples.div_ceil((SQUARES / (rows * columns)).max(1)) } else { samples };
+        let parts = if threads == 1 { 1 } else { (4 * threads).div_ceil(groups * bands).min(vectors.div_ceil(2)) };
+        let range = |i: usize, of: usize, total: usize| total * i / of..total * (i + 1) / of;
+        let mut jobs = Vec::with_capacity(groups * bands * parts);
+        for (group, band, part) in (0..groups).flat_map(|g| (0..bands).flat_map(move |b| (0..parts).map(move |p| (g, b, p)))) {
+            let rows = range(band, bands, rows);
+            let rows = rows.start * self.square.step()..(rows.end * self.square.step()).min(steps[0]);
+            let pairs = range(part, parts, vectors.div_ceil(2));
+            let vectors = 2 * pairs.start..(2 * pairs.end).min(vectors);
+            jobs.push(Job { images: range(group, groups, samples), rows, vectors });
+        }
+        jobs
+    }
+}
+
+/// A part of the result.
+#[derive(Clone)]
+struct Job {
+    images: Range<usize>,
+    rows: Range<usize>,
+    /// Vectors of channels.
+    vectors: Range<usize>,
+}
+
+/// The lines of a result that belong to one job, for every image and channel of it.
+type Part<'r> = Mutex<Vec<&'r mut [f32]>>;
+
+/// Divides a result among jobs that are in the order of images, rows, vectors.
+fn divided<'r>(
+    result: &'r mut [f32],
+    jobs: &[Job],
+    [samples, results]: [usize; 2],
+    [height, width]: [usize; 2],
+    lanes: usize,
+) -> Vec<Part<'r>> {
+    let mut parts: Vec<Vec<&mut [f32]>> = jobs.iter().map(|_| Vec::new()).collect();
+    let mut planes = result.chunks_exact_mut(height * width);
+    for image in 0..samples {
+        let mine: Vec<usize> = (0..jobs.len()).filter(|&i| jobs[i].images.contains(&image)).collect();
+        for (channel, mut plane) in planes.by_ref().take(results).enumerate() {
+            // jobs of one image and channel follow each other from the first row to the last
+            for &i in mine.iter().filter(|&&i| jobs[i].vectors.contains(&(channel / lanes))) {
+                let (rows, behind) = plane.split_at_mut(jobs[i].rows.len() * width);
+                parts[i].push(rows);
+                plane = behind;
+            }
+        }
+    }
+    parts.into_iter().map(Mutex::new).collect()
+}
+
+thread_local! {
+    /// What a thread computes in.
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { x: Vec::new(), v: Vec::new(), y: Vec::new(), result: Vec::new() }) };
+}
+
+/// Buffers that grow when they must.
+struct Scratch {
+    /// Pixels, channels beside each other.
+    x: Vec<f32>,
+    /// Pixels at the points: [square, point, C].
+    v: Vec<f32>,
+    /// Sums at the points: [square, point, block of results].
+    y: Vec<f32>,
+    /// Results, channels beside each other.
+    result: Vec<f32>,
+}
+
+/// The instructions that are used.
+struct Form {
+    lanes: usize,
+    /// Taps of at most two vectors of results, from one on, at the points.
+    taps: fn(Square, &[f32], [usize; 2], usize, &mut [f32]),
+    job: fn(&Work, &mut Scratch, &mut [&mut [f32]]),
+}
+
+/// The forms that this processor has, the fastest first.
+fn forms() -> Vec<Form> {
+    let mut forms = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f") {
+            forms.push(Form {
+                lanes: 16,
+                // SAFETY: the processor has what the functions were compiled for.
+                taps: |square, taps, extents, first, to| unsafe { taps_avx512(square, taps, extents, first, to) },
+                job: |work, scratch, result| unsafe { job_avx512(work, scratch, result) },
+            });
+        }
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            forms.push(Form {
+                lanes: 8,
+                // SAFETY: as above.
+                taps: |square, taps, extents, first, to| unsafe { taps_avx2(square, taps, extents, first, to) },
+                job: |work, scratch, result| unsafe { job_avx2(work, scratch, result) },
+            });
+        }
+    }
+    forms.push(Form { lanes: 4, taps: work::taps::<Plain>, job: work::job::<Plain> });
+    forms
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn taps_avx512(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
+    work::taps::<Avx512>(square, from, extents, first, to);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn job_avx512(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+    work::job::<Avx512>(work, scratch, result);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn taps_avx2(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
+    work::taps::<Avx2>(square, from, extents, first, to);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn job_avx2(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+    work::job::<Avx2>(work, scratch, result);
+}

@@ -1,0 +1,344 @@
+//! Some images through one convolution, and taps at the points. Written once for every kind of register and of square.
+
+use std::ops::Range;
+
+use super::points::{Four, Points, Two};
+use super::product::Product;
+use super::{Beside, Kernel, Scratch, Square, Winograd, apart};
+use crate::vectors::Vectors;
+
+/// A job: squares of some images, for some of the results.
+pub(super) struct Work<'w> {
+    pub plan: &'w Winograd,
+    pub kernel: &'w Kernel,
+    /// All images, and their extents.
+    pub x: &'w [f32],
+    pub extents: [usize; 4],
+    pub beside: Beside<'w>,
+    pub images: Range<usize>,
+    /// Rows of the result.
+    pub rows: Range<usize>,
+    /// Columns of the result.
+    pub width: usize,
+    /// Vectors of results.
+    pub vectors: Range<usize>,
+}
+
+/// Where a square stands in the job.
+#[derive(Clone, Copy)]
+struct Place {
+    image: usize,
+    /// The first row and column of the result.
+    corner: [usize; 2],
+}
+
+/// The rows of the images that a job reads, and the zeros before them.
+#[derive(Clone, Copy)]
+struct Window {
+    first: usize,
+    height: usize,
+    zeros: usize,
+}
+
+#[inline(always)]
+pub(super) fn job<V: Vectors>(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+    match work.plan.square {
+        Square::Two => work.compute::<Two, V>(scratch, result),
+        Square::Four => work.compute::<Four, V>(scratch, result),
+    }
+}
+
+/// A part of a buffer that is at least as long.
+fn part(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if buffer.len() < length {
+        buffer.resize(length, 0.0);
+    }
+    &mut buffer[..length]
+}
+
+impl Work<'_> {
+    /// Vectors of channels of images.
+    fn blocks<V: Vectors>(&self) -> usize {
+        self.extents[1].div_ceil(V::LANES)
+    }
+
+    fn place<P: Points>(&self, square: usize) -> Place {
+        let [rows, columns] = [self.rows.len(), self.width].map(|n| n.div_ceil(P::STEP));
+        let at = square % (rows * columns);
+        Place { image: square / (rows * columns), corner: [at / columns * P::STEP, at % columns * P::STEP] }
+    }
+
+    fn window<P: Points>(&self) -> Window {
+        let begin = self.plan.begin[0];
+        let first = self.rows.start.saturating_sub(begin).min(self.extents[2]);
+        let reach = self.rows.len().next_multiple_of(P::STEP) + P::SIDE - P::STEP;
+        let end = (self.rows.start + reach).saturating_sub(begin).min(self.extents[2]);
+        Window { first, height: end.saturating_sub(first), zeros: begin.saturating_sub(self.rows.start) }
+    }
+
+    /// `result` has the rows of this job for every image and every channel of its results.
+    #[inline(always)]
+    fn compute<P: Points, V: Vectors>(&self, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
+        let (blocks, window, count) = (self.blocks::<V>(), self.window::<P>(), self.images.len());
+        let read = window.height * self.extents[3] * V::LANES;
+        let x = part(&mut scratch.x, count * blocks * read);
+        for (place, block) in x.chunks_exact_mut(read.max(1)).enumerate() {
+            self.read::<V>(self.images.start + place / blocks, place % blocks * V::LANES, window, block);
+        }
+        let area = self.rows.len() * self.width * V::LANES;
+        let sums = part(&mut scratch.result, count * self.vectors.len() * area);
+        let squares = count * self.rows.len().div_ceil(P::STEP) * self.width.div_ceil(P::STEP);
+        let points = P::SIDE * P::SIDE;
+        // one register more, so that squares do not begin at the same place of a cache
+        let (pitch, step) = ((points * blocks + 1) * V::LANES, (2 * points + 1) * V::LANES);
+        let (v, y) = (part(&mut scratch.v, squares * pitch), part(&mut scratch.y, squares * step));
+        for (square, v) in v.chunks_exact_mut(pitch).enumerate() {
+            self.to_points::<P, V>(x, window, self.place::<P>(square), v);
+        }
+        for first in self.vectors.clone().step_by(2) {
+            let wide = 2.min(self.vectors.end - first);
+            self.products::<P, V>((v, pitch), (y, step), squares, [first, wide]);
+            for (square, y) in y.chunks_exact(step).enumerate() {
+                self.to_results::<P, V>(y, self.place::<P>(square), [first - self.vectors.start, wide], sums);
+            }
+        }
+        let channels = result.len() / count;
+        for (image, channel) in (0..count).flat_map(|i| (0..channels).step_by(V::LANES).map(move |c| (i, c))) {
+            let block = &sums[(image * self.vectors.len() + channel / V::LANES) * area..][..area];
+            let end = channels.min(channel + V::LANES);
+            self.write::<V>(block, image, channel, &mut result[image * channels + channel..image * channels + end]);
+        }
+    }
+
+    /// The channels of one image from one on, beside each other: [pixels, lanes], zeros where there is no channel.
+    #[inline(always)]
+    fn read<V: Vectors>(&self, image: usize, first: usize, window: Window, to: &mut [f32]) {
+        let [_, channels, height, width] = self.extents;
+        let count = V::LANES.min(channels - first);
+        let from = &self.x[(image * channels + first) * height * width..][..count * height * width];
+        let mut square = [0f32; 256];
+        for (chunk, to) in to.chunks_mut(V::LANES * V::LANES).enumerate() {
+            let have = to.len() / V::LANES;
+            for (line, from) in square.chunks_exact_mut(V::LANES).zip(from.chunks_exact(height * width)) {
+                let from = &from[window.first * width + chunk * V::LANES..];
+                match have == V::LANES {
+                    true => V::store(line, V::load(from)),
+                    false => line[..have].copy_from_slice(&from[..have]),
+                }
+            }
+            if count < V::LANES {
+                // the last transposition has left numbers in the other rows
+                square[count * V::LANES..].fill(0.0);
+            }
+            V::transpose(&mut square);
+            for (to, line) in to.chunks_exact_mut(V::LANES).zip(square.chunks_exact(V::LANES)) {
+                V::store(to, V::load(line));
+            }
+        }
+    }
+
+    /// The points of one square, all channels.
+    #[inline(always)]
+    fn to_points<P: Points, V: Vectors>(&self, x: &[f32], window: Window, place: Place, v: &mut [f32]) {
+        let (blocks, width) = (self.blocks::<V>(), self.extents[3]);
+        let (begin, extents) = ([window.zeros, self.plan.begin[1]], [window.height, width]);
+        let [rows, columns] = [0, 1].map(|axis| {
+            let before = begin[axis].saturating_sub(place.corner[axis]);
+            let behind = (extents[axis] + begin[axis]).saturating_sub(place.corner[axis]).min(P::SIDE);
+            (before, behind)
+        });
+        let whole = rows == (0, P::SIDE) && columns == (0, P::SIDE);
+        // the place of pixel [0, 0] of the square, were it inside
+        let corner = (place.corner[0] * width + place.corner[1]).wrapping_sub(begin[0] * width + begin[1]);
+        let plane = window.height * width * V::LANES;
+        for block in 0..blocks {
+            let plane = &x[(place.image * blocks + block) * plane..][..plane];
+            let mut points = [[V::splat(0.0); 6]; 6];
+            for j in 0..P::SIDE {
+                let mut d = [V::splat(0.0); 6];
+                for (i, d) in d.iter_mut().enumerate().take(P::SIDE) {
+                    if whole || (rows.0..rows.1).contains(&i) && (columns.0..columns.1).contains(&j) {
+                        *d = V::load(&plane[corner.wrapping_add(i * width + j) * V::LANES..]);
+                    }
+                }
+                let column = P::pixels::<V>(d);
+                for i in 0..P::SIDE {
+                    points[i][j] = column[i];
+                }
+            }
+            let to = &mut v[block * V::LANES..];
+            for (i, row) in points.into_iter().enumerate().take(P::SIDE) {
+                let row = P::pixels::<V>(row);
+                for (j, &value) in row.iter().enumerate().take(P::SIDE) {
+                    V::store(&mut to[(i * P::SIDE + j) * blocks * V::LANES..], value);
+                }
+            }
+        }
+    }
+
+    /// At every point, pixels times taps for one or two vectors of results.
+    #[inline(always)]
+    fn products<P: Points, V: Vectors>(
+        &self,
+        (v, pitch): (&[f32], usize),
+        (y, step): (&mut [f32], usize),
+        rows: usize,
+        [first, wide]: [usize; 2],
+    ) {
+        let depth = self.extents[1].next_multiple_of(V::LANES);
+        let points = P::SIDE * P::SIDE;
+        let u = &self.kernel.elements[first / 2 * points * apart(depth, 2, V::LANES)..];
+        for (point, u) in u.chunks_exact(apart(depth, wide, V::LANES)).enumerate().take(points) {
+            let u = &u[..depth * wide * V::LANES];
+            let mut product = Product { v: &v[point * depth..], pitch, u, y: &mut y[point * wide * V::LANES..], step };
+            match wide {
+                1 => product.compute::<V, 1>(rows),
+                _ => product.compute::<V, 2>(rows),
+            }
+        }
+    }
+
+    /// The results of one square, for one or two vectors of channels.
+    #[inline(always)]
+    fn to_results<P: Points, V: Vectors>(&self, y: &[f32], place: Place, [first, wide]: [usize; 2], sums: &mut [f32]) {
+        let (height, width) = (self.rows.len(), self.width);
+        let [top, left] = place.corner;
+        let (rows, columns) = (P::STEP.min(height - top), P::STEP.min(width - left));
+        let area = height * width * V::LANES;
+        for vector in 0..wide {
+            let plane = &mut sums[(place.image * self.vectors.len() + first + vector) * area..][..area];
+            let mut lines = [[V::splat(0.0); 6]; 4];
+            for j in 0..P::SIDE {
+                let mut m = [V::splat(0.0); 6];
+                for (i, m) in m.iter_mut().enumerate().take(P::SIDE) {
+                    *m = V::load(&y[((i * P::SIDE + j) * wide + vector) * V::LANES..]);
+                }
+                let column = P::results::<V>(m);
+                for i in 0..P::STEP {
+                    lines[i][j] = column[i];
+                }
+            }
+            for (i, line) in lines.into_iter().enumerate().take(P::STEP) {
+                let line = P::results::<V>(line);
+                for (j, &value) in line.iter().enumerate().take(P::STEP) {
+                    if i < rows && j < columns {
+                        V::store(&mut plane[((top + i) * width + left + j) * V::LANES..], value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Results of a vector of channels of one image, from one on, to where they belong, with what is done to them.
+    #[inline(always)]
+    fn write<V: Vectors>(&self, block: &[f32], image: usize, first: usize, result: &mut [&mut [f32]]) {
+        let steps = self.plan.extents([self.extents[2], self.extents[3]]).map_or(0, |[height, width]| height * width);
+        let first = self.vectors.start * V::LANES + first;
+        let start = ((self.images.start + image) * self.kernel.results + first) * steps + self.rows.start * self.width;
+        let mut square = [0f32; 256];
+        for (chunk, pixels) in block.chunks(V::LANES * V::LANES).enumerate() {
+            let have = pixels.len() / V::LANES;
+            for (line, pixel) in square.chunks_exact_mut(V::LANES).zip(pixels.chunks_exact(V::LANES)) {
+                V::store(line, V::load(pixel));
+            }
+            V::transpose(&mut square);
+            for (lane, (line, result)) in square.chunks_exact_mut(V::LANES).zip(result.iter_mut()).enumerate() {
+                let place = start + lane * steps + chunk * V::LANES;
+                let done = self.finished::<V>(V::load(line), first + lane, place, have);
+                let result = &mut result[chunk * V::LANES..][..have];
+                match have == V::LANES {
+                    true => V::store(result, done),
+                    false => {
+                        V::store(line, done);
+                        result.copy_from_slice(&line[..have]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is done to results of one channel, some of which begin at this place.
+    #[inline(always)]
+    fn finished<V: Vectors>(&self, mut value: V::Register, channel: usize, place: usize, have: usize) -> V::Register {
+        if let Some(bias) = self.beside.bias {
+            value = V::plus(value, V::splat(bias[channel]));
+        }
+        if let Some(sum) = self.beside.sum {
+            value = V::plus(value, some::<V>(&sum[place..], have));
+        }
+        if self.plan.relu {
+            value = V::rectified(value);
+        }
+        if let Some(gate) = self.beside.gate {
+            value = V::gated(some::<V>(&gate[place..], have), value);
+        }
+        value
+    }
+}
+
+/// The first elements, as many as there are to be.
+#[inline(always)]
+fn some<V: Vectors>(from: &[f32], have: usize) -> V::Register {
+    if have == V::LANES {
+        return V::load(from);
+    }
+    let mut all = [0f32; 16];
+    all[..have].copy_from_slice(&from[..have]);
+    V::load(&all)
+}
+
+/// Taps [M, C, 3, 3] of the results from `first` on, as many as fit, at the points: [points, C, block].
+#[inline(always)]
+pub(super) fn taps<V: Vectors>(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
+    match square {
+        Square::Two => taps_at::<Two, V>(from, extents, first, to),
+        Square::Four => taps_at::<Four, V>(from, extents, first, to),
+    }
+}
+
+#[inline(always)]
+fn taps_at<P: Points, V: Vectors>(from: &[f32], [results, channels]: [usize; 2], first: usize, to: &mut [f32]) {
+    let depth = channels.next_multiple_of(V::LANES);
+    let slab = to.len() / (P::SIDE * P::SIDE);
+    let block = (slab - V::LANES) / depth;
+    // taps of some results, results beside each other
+    let row = 9 * channels;
+    let mut ready = vec![0f32; row.next_multiple_of(V::LANES) * V::LANES];
+    for vector in 0..block / V::LANES {
+        let start = first + vector * V::LANES;
+        for (at, square) in ready.chunks_exact_mut(V::LANES * V::LANES).enumerate() {
+            let have = V::LANES.min(row - at * V::LANES);
+            square.fill(0.0);
+            for (line, m) in square.chunks_exact_mut(V::LANES).zip(start..results) {
+                line[..have].copy_from_slice(&from[m * row + at * V::LANES..][..have]);
+            }
+            V::transpose(square);
+        }
+        for c in 0..depth {
+            let to = &mut to[c * block + vector * V::LANES..];
+            let taps = if c < channels { &ready[9 * c * V::LANES..][..9 * V::LANES] } else { &[] };
+            spread::<P, V>(taps, slab, to);
+        }
+    }
+}
+
+/// Nine taps at the points, which are `apart` from each other; none are zeros.
+#[inline(always)]
+fn spread<P: Points, V: Vectors>(taps: &[f32], apart: usize, to: &mut [f32]) {
+    let mut columns = [[V::splat(0.0); 3]; 6];
+    if !taps.is_empty() {
+        for b in 0..3 {
+            let tap = |a: usize| V::load(&taps[(3 * a + b) * V::LANES..]);
+            let column = P::taps::<V>([tap(0), tap(1), tap(2)]);
+            for i in 0..P::SIDE {
+                columns[i][b] = column[i];
+            }
+        }
+    }
+    for (i, row) in columns.into_iter().enumerate().take(P::SIDE) {
+        let row = P::taps::<V>(row);
+        for (j, &value) in row.iter().enumerate().take(P::SIDE) {
+            V::store(&mut to[(i * P::SIDE + j) * apart..], value);
+        }
+    }
+}
