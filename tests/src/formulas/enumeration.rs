@@ -117,8 +117,15 @@ fn to_edge(norm: &str, x: Point, a: Point, b: Point) -> f64 {
 
 const IMAGES: usize = 250;
 
-/// Nets with images, labels and distances in a norm.
-fn cases(norm: &str) -> Vec<(Net, Vec<Vec<f64>>, Vec<i64>, Vec<f64>)> {
+/// A net with images, their labels, and the distances of their nearest adversarial examples.
+struct Case {
+    net: Net,
+    images: Vec<Vec<f64>>,
+    labels: Vec<i64>,
+    exact: Vec<f64>,
+}
+
+fn cases(norm: &str) -> Vec<Case> {
     [("a", 6, 2), ("b", 12, 3), ("c", 12, 4)]
         .into_iter()
         .map(|(name, hidden, classes)| {
@@ -129,7 +136,7 @@ fn cases(norm: &str) -> Vec<(Net, Vec<Vec<f64>>, Vec<i64>, Vec<f64>)> {
                 .collect();
             let labels: Vec<i64> = images.iter().map(|x| net.predicted(x)).collect();
             let exact = images.iter().zip(&labels).map(|(x, &label)| net.distance(norm, x, label as usize)).collect();
-            (net, images, labels, exact)
+            Case { net, images, labels, exact }
         })
         .collect()
 }
@@ -137,7 +144,7 @@ fn cases(norm: &str) -> Vec<(Net, Vec<Vec<f64>>, Vec<i64>, Vec<f64>)> {
 #[test]
 fn attacks_in_a_ball_find_what_enumeration_finds_on_relu_nets() {
     for norm in ["linf", "l2", "l1"] {
-        for (net, images, labels, exact) in cases(norm) {
+        for Case { net, images, labels, exact } in cases(norm) {
             let mut sorted: Vec<f64> = exact.clone();
             sorted.sort_by(f64::total_cmp);
             let eps = sorted[IMAGES / 2];
@@ -163,7 +170,7 @@ fn attacks_in_a_ball_find_what_enumeration_finds_on_relu_nets() {
 #[test]
 fn the_nearest_examples_of_relu_nets_are_those_of_enumeration() {
     for norm in ["linf", "l2", "l1"] {
-        for (net, images, labels, exact) in cases(norm) {
+        for Case { net, images, labels, exact } in cases(norm) {
             let batch = net.toy.batch(&images, &labels);
             for written in ["fab-t:restarts=3", "fmn:steps=300"] {
                 let found = net.toy.distances(&*onnx_runtime(), written, &boxed(&format!("{norm}:0.1")), &batch);
