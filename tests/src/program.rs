@@ -16,6 +16,7 @@ mod headline;
 mod interruption;
 mod kills;
 mod linear;
+mod masked;
 mod named;
 mod partly;
 mod pipes;

@@ -21,7 +21,7 @@ use crate::manifest::{Manifest, RefusedModel, pretty};
 use crate::plan::{Intaken, Plan, jobs};
 use crate::rows::{METRICS, Summary, corruption_metrics, metric_name, summarise};
 use crate::stored::{Order, PLAN, Stored, TIMES, receipt_name};
-use crate::{estimate, landscape, publish};
+use crate::{estimate, landscape, publish, sources};
 use flatscape_certificate::Certificate;
 
 /// Where and by whom a plan is computed: nothing here changes a result.
@@ -170,7 +170,10 @@ fn intake(
     }
     match refused.first() {
         Some((_, error)) if models.is_empty() => Err(error.clone()),
-        _ => plan.manifest(engine, plugins, dataset, models, refused),
+        _ => {
+            let sources = sources::load(&plan, engine, &dataset, &models)?;
+            plan.manifest(engine, plugins, dataset, models, sources, refused)
+        }
     }
 }
 

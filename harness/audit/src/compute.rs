@@ -12,21 +12,23 @@ use flatscape_host::Plugins;
 use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::refusal::Refusal;
+use flatscape_intake::remedies;
 use flatscape_intake::suggest::suggest;
 use flatscape_measure::canary::{Canary, Ground, Planting};
+use flatscape_measure::columns::{ID, LABEL, PREDICTION};
 use flatscape_measure::findings::Findings;
-use flatscape_measure::losses;
 use flatscape_measure::prepared::{self, MeasureError, Prepared};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
+use flatscape_measure::{limits, losses};
 
 use crate::directory::Directory;
-use crate::job::{Job, Work};
-use crate::landscape;
+use crate::job::{Job, Source, Work};
 use crate::manifest::{engine_name, pretty};
 use crate::result::{put_text, seal};
 use crate::stored::result_in;
+use crate::{bounds, escalation, landscape};
 use flatscape_certificate::{self as certificate, Engines};
 
 /// Everything that jobs of one run share.
@@ -43,8 +45,25 @@ pub struct Workshop<'a> {
     /// The jobs on clean points: what they found, other jobs read.
     clean: Vec<Job>,
     models: Vec<(ModelRequest, OnceCell<Model>)>,
+    /// Models as attacks see them that look at something else.
+    seen: Vec<(Sight, OnceCell<Model>)>,
     /// The canaries that were planted last, and for which model, threat model and settings.
     planted: RefCell<Option<(String, Rc<Planting>)>>,
+}
+
+/// What an attack sees in place of the model that judges it.
+#[derive(Clone, Debug, PartialEq)]
+struct Sight {
+    model: ModelRequest,
+    via: String,
+    source: Option<Source>,
+}
+
+impl Sight {
+    fn of(job: &Job) -> Option<Sight> {
+        let via = job.work.component()?.seen()?.to_owned();
+        Some(Sight { model: job.model.clone(), via, source: job.source.clone() })
+    }
 }
 
 /// What computing a job gave.
@@ -99,14 +118,20 @@ impl<'a> Workshop<'a> {
         directory: &'a Directory,
     ) -> Workshop<'a> {
         let mut models: Vec<(ModelRequest, OnceCell<Model>)> = Vec::new();
+        let mut seen: Vec<(Sight, OnceCell<Model>)> = Vec::new();
         for job in jobs {
-            if !models.iter().any(|(request, _)| *request == job.model) {
-                models.push((job.model.clone(), OnceCell::new()));
+            for request in std::iter::once(&job.model).chain(job.source.as_ref().map(|source| &source.model)) {
+                if !models.iter().any(|(known, _)| known == request) {
+                    models.push((request.clone(), OnceCell::new()));
+                }
+            }
+            if let Some(sight) = Sight::of(job).filter(|sight| !seen.iter().any(|(known, _)| known == sight)) {
+                seen.push((sight, OnceCell::new()));
             }
         }
         let clean = jobs.iter().filter(|job| job.work == Work::Clean).cloned().collect();
         let planted = RefCell::default();
-        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models, planted }
+        Workshop { engine, engines, plugins, directory, dataset: OnceCell::new(), clean, models, seen, planted }
     }
 
     /// Hands over what is loaded already.
@@ -139,10 +164,34 @@ impl<'a> Workshop<'a> {
         Ok(dataset)
     }
 
-    /// The model of a job.
+    /// The model of a job, as its attack sees it.
     fn model(&self, job: &Job) -> Result<&Model, Refusal> {
+        let judged = self.loaded(job, &job.model, &job.model_sha256)?;
+        let Some(sight) = Sight::of(job) else { return Ok(judged) };
+        let absent = || Refusal::usage(102, format!("the job {} is about a model that this run does not have", job.name));
+        let (_, cell) = self.seen.iter().find(|(known, _)| *known == sight).ok_or_else(absent)?;
+        if let Some(model) = cell.get() {
+            return Ok(model);
+        }
+        let twin = match &job.source {
+            Some(source) => {
+                let other = self.loaded(job, &source.model, &source.sha256)?;
+                Some(other.remedied.twin.clone().unwrap_or_else(|| other.graph.clone()))
+            }
+            None => remedies::view(judged.remedied.twin.as_ref().unwrap_or(&judged.graph), &sight.via),
+        };
+        let nothing = || Refusal::usage(125, format!("the remedy {} finds nothing to change in {}", sight.via, judged.name));
+        let twin = Some(twin.ok_or_else(nothing)?);
+        // a gradient that came with the model is not that of what is seen
+        let mut model = Model { given: None, ..judged.clone() };
+        model.remedied.twin = twin;
+        Ok(cell.get_or_init(|| model))
+    }
+
+    /// A model by its request.
+    fn loaded(&self, job: &Job, wanted: &ModelRequest, sha256: &str) -> Result<&Model, Refusal> {
         let (request, cell) =
-            self.models.iter().find(|(request, _)| *request == job.model).ok_or_else(|| {
+            self.models.iter().find(|(request, _)| request == wanted).ok_or_else(|| {
                 Refusal::usage(102, format!("the job {} is about a model that this run does not have", job.name))
             })?;
         let model = match cell.get() {
@@ -152,7 +201,7 @@ impl<'a> Workshop<'a> {
                 cell.get_or_init(|| loaded)
             }
         };
-        unchanged("model", &model.name, &job.model_sha256, &model.sha256)?;
+        unchanged("model", &model.name, sha256, &model.sha256)?;
         Ok(model)
     }
 
@@ -193,6 +242,8 @@ impl<'a> Workshop<'a> {
                 let found = losses::try_others(self.engine.as_ref(), model, dataset, &clean, &threat, job.settings, stop)?;
                 computed.findings = found.findings();
             }
+            Work::Limits => put_text(&mut computed.findings, "limits", &pretty(&self.limits(job, stop)?)?),
+            Work::Bounds => computed.findings = self.bounds(job, progress, stop)?,
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
@@ -206,6 +257,22 @@ impl<'a> Workshop<'a> {
         }
         computed.findings = seal(computed.findings, &job.hash()?);
         Ok(computed)
+    }
+
+    fn limits(&self, job: &Job, stop: &AtomicBool) -> Result<limits::Limits, Unfinished> {
+        let (model, dataset) = (self.model(job)?, self.dataset(job)?);
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let earlier: Vec<(Job, Findings)> = self.all(job)?.into_iter().zip(self.results(job)?).collect();
+        let (correct, standing) = left(&earlier, &threat)?;
+        let tried = (&correct[..], &standing[..]);
+        Ok(limits::try_limits(self.engine.as_ref(), model, dataset, tried, &threat, job.settings, stop)?)
+    }
+
+    fn bounds(&self, job: &Job, progress: Progress, stop: &AtomicBool) -> Result<Findings, Unfinished> {
+        let engines = Engines::around(self.engine.as_ref(), self.engines);
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let part = self.dataset(job)?.batch(job.start..job.end);
+        bounds::compute(self.model(job)?, &part, &threat, &engines.double, progress, stop)
     }
 
     /// Runs an attack on planted adversarial examples, which are planted once per model and threat model.
@@ -282,7 +349,18 @@ impl<'a> Workshop<'a> {
             Some(request) => prepared::Work::Component(request.clone()),
             None => prepared::Work::Clean,
         };
-        let key = format!("{:?} {:?}", job.part(), job.model);
+        let chosen = if job.after.is_empty() {
+            None
+        } else {
+            let earlier: Vec<(Job, Findings)> = self.all(job)?.into_iter().zip(self.results(job)?).collect();
+            let masked_only = job.work.component().is_some_and(|request| request.when_masked);
+            if masked_only && escalation::reason(self.model(job)?, &earlier)?.is_none() {
+                put_text(&mut computed.findings, escalation::SKIPPED, b"the gradients of this model do not look masked");
+                return Ok(());
+            }
+            Some(standing(job, &earlier)?)
+        };
+        let key = format!("{:?} {:?} {:?}", job.part(), job.model, job.source);
         if kept.0.as_ref().is_none_or(|(of, _)| *of != key) {
             kept.0 = None;
             let prepared = self.prepare(job, &work, &ThreatModel::parse(&job.threat, true)?)?;
@@ -290,12 +368,6 @@ impl<'a> Workshop<'a> {
             kept.0 = Some((key, prepared));
         }
         let Some((_, prepared)) = &kept.0 else { return Ok(()) };
-        let chosen = if job.after.is_empty() {
-            None
-        } else {
-            let earlier = self.all(job)?;
-            Some(standing(job, &earlier.into_iter().zip(self.results(job)?).collect::<Vec<_>>())?)
-        };
         let clean = if work == prepared::Work::Clean { None } else { self.clean(job)? };
         let measured = prepared.compute(job.start..job.end, chosen.as_deref(), clean.as_ref(), progress, stop)?;
         computed.findings = measured.findings;
@@ -335,7 +407,7 @@ impl<'a> Workshop<'a> {
 /// The correct samples of a job's range that no earlier attack broke, by position in the data set.
 fn standing(job: &Job, earlier: &[(Job, Findings)]) -> Result<Vec<usize>, Refusal> {
     let mut standing = vec![true; job.end - job.start];
-    for (earlier, findings) in earlier {
+    for (earlier, findings) in earlier.iter().filter(|(_, findings)| !escalation::was_skipped(findings)) {
         // a minimum-norm attack also keeps examples beyond the radius: they do not count
         let tolerated = ThreatModel::parse(&earlier.threat, true)?.tolerated();
         let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());
@@ -352,6 +424,31 @@ fn standing(job: &Job, earlier: &[(Job, Findings)]) -> Result<Vec<usize>, Refusa
         }
     }
     Ok((job.start..job.end).filter(|id| standing[id - job.start]).collect())
+}
+
+/// Correct images of clean jobs, and those of them that no attack of a threat model broke.
+fn left(earlier: &[(Job, Findings)], threat: &ThreatModel) -> Result<(Vec<u64>, Vec<u64>), Refusal> {
+    let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());
+    let mut correct: Vec<u64> = Vec::new();
+    for (_, findings) in earlier.iter().filter(|(job, _)| job.work == Work::Clean) {
+        let ids = findings.read(&ID).map_err(damaged)?.into_iter();
+        let classes = findings.read(&LABEL).map_err(damaged)?.into_iter().zip(findings.read(&PREDICTION).map_err(damaged)?);
+        correct.extend(ids.zip(classes).filter(|(_, (label, prediction))| label == prediction).map(|(id, _)| id as u64));
+    }
+    let attacks: Vec<&(Job, Findings)> = earlier.iter().filter(|(job, _)| job.work != Work::Clean).collect();
+    let mut standing = correct.clone();
+    for (_, findings) in attacks.iter().filter(|(_, findings)| findings.tensor(ID.name).is_some()) {
+        let outcomes = findings.get::<u8>("outcome").map_err(damaged)?;
+        let distances = findings.get::<f64>("distance").map_err(damaged)?;
+        let rows = findings.read(&ID).map_err(damaged)?.into_iter().zip(outcomes).zip(distances);
+        let gone = |outcome: u8, distance: f64| {
+            outcome == Outcome::NanInBall as u8 || outcome == Outcome::Broken as u8 && distance <= threat.tolerated()
+        };
+        let broken: std::collections::BTreeSet<u64> =
+            rows.filter(|((_, outcome), distance)| gone(*outcome, *distance)).map(|((id, _), _)| id as u64).collect();
+        standing.retain(|id| !broken.contains(id));
+    }
+    Ok((correct, standing))
 }
 
 fn unchanged(what: &str, name: &str, planned: &str, found: &str) -> Result<(), Refusal> {

@@ -43,7 +43,9 @@ impl Directory {
         fs::create_dir_all(path).map_err(cannot)?;
         let entries: Vec<PathBuf> = fs::read_dir(path).and_then(|e| e.map(|e| e.map(|e| e.path())).collect()).map_err(cannot)?;
         let is_run = entries.iter().any(|e| e.ends_with(MANIFEST));
-        if !is_run && entries.iter().any(|e| !e.ends_with(LOCK)) {
+        // a run that was killed before its manifest had its name has a lock and a temporary file
+        let begun = entries.iter().any(|e| e.ends_with(LOCK));
+        if !is_run && entries.iter().any(|e| !(e.ends_with(LOCK) || begun && is_part(e))) {
             let why = format!("the output directory {} is not empty and holds no run of flatscape", show(path));
             return Err(Refusal::state(96, why).help("nothing was touched; choose another place with --out"));
         }
@@ -212,6 +214,11 @@ impl Directory {
     }
 }
 
+/// Whether a file is named as one that is being written.
+fn is_part(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PART))
+}
+
 /// Removes what processes left that were killed while they wrote, here and in the folders: files under temporary names that nobody
 /// holds. A file that cannot be removed is never read, so the run goes on.
 fn leftovers(path: &Path) {
@@ -222,8 +229,7 @@ fn leftovers(path: &Path) {
     let top = entries(path);
     let inner = top.iter().filter(|entry| plain(entry, true)).flat_map(|folder| entries(folder)).collect::<Vec<_>>();
     for entry in top.iter().chain(&inner) {
-        let named = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PART));
-        if !named || !plain(entry, false) {
+        if !is_part(entry) || !plain(entry, false) {
             continue;
         }
         if File::open(entry).is_ok_and(|file| file.try_lock().is_ok()) {
@@ -311,6 +317,18 @@ mod tests {
         drop(written);
         drop(Directory::to_write(&run).expect("a directory"));
         assert_eq!(there(), [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_run_that_was_killed_before_its_manifest_was_written_goes_on() {
+        let root = tempfile::tempdir().expect("a folder");
+        let run = root.path().join("run");
+        fs::create_dir(&run).expect("a folder");
+        fs::write(run.join(".part-a1"), "{").expect("a file");
+        assert_eq!(Directory::to_write(&run).expect_err("no lock, so not ours").id(), "R096");
+        fs::write(run.join(LOCK), "1").expect("a file");
+        drop(Directory::to_write(&run).expect("a directory"));
+        assert!(!run.join(".part-a1").exists());
     }
 
     #[test]

@@ -39,8 +39,22 @@ pub struct Job {
     pub end: usize,
     /// The plugin that offers the component.
     pub plugin: Option<PluginFacts>,
+    /// The model that the attack sees in place of `model`, where examples are transferred from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Jobs whose results this one reads; they come first.
     pub after: Vec<String>,
+}
+
+/// A model that an attack sees and differentiates in place of the one that is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// How `via=` calls it.
+    pub name: String,
+    /// The request that gives this model alone.
+    pub model: ModelRequest,
+    /// SHA-256 of its file.
+    pub sha256: String,
 }
 
 /// What a job computes.
@@ -59,6 +73,10 @@ pub enum Work {
     Losses,
     /// Whether an attack finds a planted adversarial example.
     Canary(Request),
+    /// Whether an attack without a radius breaks every image, and whether more steps break more (reads clean points and attacks).
+    Limits,
+    /// Lower bounds on the margins of the images over the ball.
+    Bounds,
     /// An attack: on all correct samples, or with `after` on those that none of these jobs broke.
     Attack(Request),
     /// A metric.
@@ -76,6 +94,8 @@ impl Work {
             Work::Clean => "clean".to_owned(),
             Work::Suggestions => "suggestions".to_owned(),
             Work::Losses => "losses".to_owned(),
+            Work::Bounds => "bounds".to_owned(),
+            Work::Limits => "limits".to_owned(),
             Work::Canary(request) => format!("canary-{}", request.id.replace('/', ".")),
             Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
             Work::Landscape(request) => format!("landscape-{}", request.directions.name()),

@@ -143,9 +143,7 @@ impl LandscapeRequest {
                 ("grid".into(), self.points.to_string()),
                 ("extent".into(), self.extent.to_string()),
             ],
-            target: None,
-            at: None,
-            survivors: false,
+            ..Request::default()
         }
     }
 

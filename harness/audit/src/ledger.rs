@@ -197,6 +197,8 @@ fn describe(stored: &Stored, model: usize, job: &Job) -> String {
         Work::Clean => "clean points".to_owned(),
         Work::Suggestions => "preprocessing".to_owned(),
         Work::Losses => format!("other losses under {}", job.threat),
+        Work::Limits => format!("limits of the attacks under {}", job.threat),
+        Work::Bounds => format!("bounds under {}", job.threat),
         Work::Attack(request) | Work::Canary(request) => {
             let label = manifest.attacks.iter().find(|c| c.request == *request).map_or(&request.id, |c| &c.label);
             let planted = if matches!(job.work, Work::Canary(_)) { "canaries for " } else { "" };

@@ -7,10 +7,11 @@
 //! This crate has no command line, draws no picture, and contains no attack and no metric: those arrive as plugins.
 
 pub mod audit;
+mod bounds;
 pub mod claim;
-pub mod compare;
 pub mod compute;
 pub mod directory;
+mod escalation;
 mod estimate;
 pub mod execute;
 pub mod flags;
@@ -24,6 +25,7 @@ pub mod publish;
 pub mod requirement;
 pub mod result;
 pub mod rows;
+mod sources;
 pub mod stored;
 pub mod verify;
 pub mod violations;

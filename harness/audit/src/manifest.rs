@@ -6,12 +6,15 @@ use flatscape_intake::data;
 use flatscape_intake::hazards::Found;
 use flatscape_intake::model::{JudgedBy, Model, ModelRequest, Pixels};
 use flatscape_intake::refusal::Refusal;
+use flatscape_intake::remedies;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
+use flatscape_measure::verify::DRAWS;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Claim;
+use crate::job::Source;
 use crate::landscape::Landscapes;
 
 /// The version of the run directory. A directory of another version is refused.
@@ -68,6 +71,12 @@ pub struct Manifest {
     /// Whether attacks are run on planted adversarial examples, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub canaries: bool,
+    /// Whether margins are bounded from below.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bounds: bool,
+    /// Models that examples are transferred from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// How intervals are computed.
     pub intervals: String,
 }
@@ -138,8 +147,14 @@ pub struct ModelFacts {
     pub remedies: Vec<String>,
     /// Whether attacks ascend the margin instead of cross-entropy.
     pub margin: bool,
+    /// The remedies through which attacks may see it, `via=NAME`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<String>,
     /// How far logits of images alone and together differ, where that is more than rounding.
     pub batch_difference: Option<f64>,
+    /// How many keyed draws judge a point, where the model draws at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<u32>,
     /// How far two runs of the same images differ, where they do.
     pub repeat_difference: Option<f64>,
     /// How far logits differ where images come in another order, where that is more than rounding.
@@ -203,6 +218,9 @@ pub struct Component {
     pub program_restarts: Option<u32>,
     /// The argument `alpha`, in pixel units: by convention the length of a step.
     pub step_length: Option<f64>,
+    /// Whether it is an escalation: an attack of a profile that runs only on models whose gradient is masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub escalation: bool,
     /// The plugin.
     pub plugin: PluginFacts,
 }
@@ -287,6 +305,13 @@ impl Manifest {
     }
 }
 
+impl Component {
+    /// Whether it runs on a model: what it sees of it must exist.
+    pub fn applies_to(&self, model: &ModelFacts, sources: &[Source]) -> bool {
+        self.request.seen().is_none_or(|via| model.views.iter().any(|view| view == via) || sources.iter().any(|s| s.name == via))
+    }
+}
+
 impl ThreatFacts {
     /// The facts of a threat model.
     pub fn of(threat: &ThreatModel) -> ThreatFacts {
@@ -334,11 +359,19 @@ impl ModelFacts {
             hazards: model.hazards.clone(),
             remedies: model.remedies.clone(),
             margin: model.remedied.margin,
+            views: views(model),
             batch_difference: beyond(model.batch.holds() || !model.steadiness.repeats(), model.batch.difference),
+            draws: model.drawn.as_ref().map(|_| DRAWS),
             repeat_difference: beyond(model.steadiness.repeats(), model.steadiness.repeat),
             order_difference: beyond(model.steadiness.keeps_order(), model.steadiness.order),
         }
     }
+}
+
+/// The remedies of the gradient that find something to do in a model beyond those that were requested.
+fn views(model: &Model) -> Vec<String> {
+    let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+    remedies::views().filter(|name| remedies::view(seen, name).is_some()).map(str::to_owned).collect()
 }
 
 /// The engine as jobs name it.

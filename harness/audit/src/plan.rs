@@ -6,15 +6,17 @@ use flatscape_host::{Blame, Component, Goal, Kind, Plugins, Role};
 use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::model::{Model, ModelRequest};
 use flatscape_intake::number::number;
-use flatscape_intake::refusal::Refusal;
+use flatscape_intake::refusal::{Refusal, escape};
+use flatscape_intake::remedies;
 use flatscape_measure::canary;
 use flatscape_measure::losses;
 use flatscape_measure::prepared::{Settings, check, of_host, task, undecoded};
 use flatscape_measure::request::{At, Request};
 use flatscape_measure::threats::ThreatModel;
 
+use crate::bounds;
 use crate::claim::Claim;
-use crate::job::{Job, Work};
+use crate::job::{Job, Source, Work};
 use crate::landscape::{LOOKED, Landscapes};
 use crate::manifest::engine_name;
 use crate::manifest::{self, Containment, DataFacts, FORMAT, Manifest, ModelFacts, PluginFacts, RefusedModel, ThreatFacts};
@@ -52,6 +54,10 @@ pub struct Plan {
     pub claims: Vec<Claim>,
     /// Whether attacks are run on planted adversarial examples, too.
     pub canaries: bool,
+    /// Whether margins are bounded from below.
+    pub bounds: bool,
+    /// Models that examples are transferred from.
+    pub sources: Vec<ModelRequest>,
     /// Attacks of the profile. Where one of them serves none of the threat models, its rows say `unsupported`; where the user names
     /// such an attack, that is a usage error.
     pub of_profile: Vec<Request>,
@@ -63,7 +69,7 @@ pub struct Intaken {
     pub manifest: Manifest,
     /// The data.
     pub dataset: Dataset,
-    /// The models that were accepted.
+    /// The models that were accepted, and those that examples are transferred from.
     pub models: Vec<(ModelRequest, Model)>,
     /// The refusals of the others, in the order of [`Manifest::refused`].
     pub refused: Vec<Refusal>,
@@ -82,11 +88,14 @@ impl Plan {
         plugins: &Plugins,
         dataset: Dataset,
         models: Vec<(ModelRequest, Model)>,
+        sources: Vec<(Source, Model)>,
         refused: Vec<(RefusedModel, Refusal)>,
     ) -> Result<Intaken, Refusal> {
         let (refused_models, refusals) = refused.into_iter().unzip();
         let mut columns = Vec::new();
-        let asked = Asked { plan: self, plugins, model: models.first().map(|(_, m)| m) };
+        let facts: Vec<ModelFacts> = models.iter().map(|(request, model)| ModelFacts::of(request, model)).collect();
+        let (sources, loaded): (Vec<Source>, Vec<Model>) = sources.into_iter().unzip();
+        let asked = Asked { plan: self, plugins, model: models.first().map(|(_, m)| m), facts: &facts, sources: &sources };
         let attacks = asked.components(Kind::Attack, &self.attacks, &mut columns)?;
         self.something_is_served(&attacks)?;
         let metrics = asked.components(Kind::Metric, &self.metrics, &mut columns)?;
@@ -106,7 +115,7 @@ impl Plan {
                 plugins: plugins.sealed().to_string(),
             }),
             data: data_facts(&self.data, &dataset),
-            models: models.iter().map(|(request, model)| ModelFacts::of(request, model)).collect(),
+            models: facts,
             refused: refused_models,
             threats: self.threats.iter().map(ThreatFacts::of).collect(),
             attacks,
@@ -116,8 +125,11 @@ impl Plan {
             requirements: self.requirements.clone(),
             claims: self.claims.clone(),
             canaries: self.canaries,
+            bounds: self.bounds,
+            sources: sources.clone(),
             intervals: "rates: Clopper-Pearson 95 %; means: Student t 95 %".to_owned(),
         };
+        let models = models.into_iter().chain(sources.into_iter().map(|s| s.model).zip(loaded)).collect();
         Ok(Intaken { manifest, dataset, models, refused: refusals, columns })
     }
 }
@@ -167,6 +179,8 @@ struct Asked<'a> {
     plugins: &'a Plugins,
     /// Whose shape and classes are in the task.
     model: Option<&'a Model>,
+    facts: &'a [ModelFacts],
+    sources: &'a [Source],
 }
 
 impl Asked<'_> {
@@ -196,6 +210,7 @@ impl Asked<'_> {
         columns: &mut Vec<String>,
     ) -> Result<manifest::Component, Refusal> {
         check(self.plugins, kind, request)?;
+        self.something_is_seen(request)?;
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
@@ -212,6 +227,7 @@ impl Asked<'_> {
             program_steps,
             program_restarts,
             step_length: find("alpha"),
+            escalation: self.escalates(request),
             plugin: PluginFacts {
                 id: component.plugin.id.clone(),
                 version: component.plugin.version.clone(),
@@ -219,6 +235,29 @@ impl Asked<'_> {
                 sha256: component.plugin.sha256.clone(),
             },
         })
+    }
+
+    /// Whether an attack of a profile runs only where gradients are masked.
+    fn escalates(&self, request: &Request) -> bool {
+        (request.via.is_some() || request.when_masked) && self.plan.of_profile.contains(request)
+    }
+
+    /// # Errors
+    /// `U091`: what the attack is to see in place of the models does not exist, or is theirs already.
+    fn something_is_seen(&self, request: &Request) -> Result<(), Refusal> {
+        let Some(via) = request.seen() else { return Ok(()) };
+        let viewed = self.facts.iter().any(|model| model.views.iter().any(|view| view == via));
+        if viewed || self.sources.iter().any(|source| source.name == via) || self.escalates(request) {
+            return Ok(());
+        }
+        if remedies::views().any(|name| name == via) {
+            let what = format!("{request}: there is nothing in the models of this run that the remedy {via} would change");
+            return Err(Refusal::usage(91, what).help("leave via= out: the attack then sees the model itself"));
+        }
+        let sources = self.sources.iter().map(|source| source.name.clone());
+        let names: Vec<String> = remedies::views().map(str::to_owned).chain(sources).collect();
+        let what = format!("{request}: there is neither a remedy nor a model of --transfer called \"{}\"", escape(via));
+        Err(Refusal::usage(91, what).help(format!("there are {}", names.join(", "))))
     }
 
     /// The threat models that a component serves, and the number of steps of its program. A component whose plugin fails when it
@@ -309,6 +348,11 @@ pub fn jobs(manifest: &Manifest) -> Result<Vec<Job>, Refusal> {
     Ok(jobs)
 }
 
+/// Whether a job is that of an attack that runs only where gradients are masked.
+fn masked_only(job: &Job) -> bool {
+    job.work.component().is_some_and(|request| request.when_masked)
+}
+
 struct Planner<'a> {
     manifest: &'a Manifest,
     /// The first threat model, as written.
@@ -326,15 +370,18 @@ impl Planner<'_> {
             losses.after = clean.iter().filter(|job| job.start < losses::IMAGES).map(|job| job.name.clone()).collect();
             jobs.push(losses);
         }
-        for attack in &self.manifest.attacks {
+        for attack in self.applying(model) {
             for threat in self.threats_of(attack)? {
                 let work = Work::Attack(attack.request.clone());
                 jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), &threat, r, Some(&attack.plugin))));
             }
         }
         self.follow(model, jobs);
+        self.limits(model, &clean, jobs)?;
         self.canaries(model, jobs)?;
-        for metric in &self.manifest.metrics {
+        self.bounds(model, jobs)?;
+        let (facts, sources) = (&self.manifest.models[model], &self.manifest.sources);
+        for metric in self.manifest.metrics.iter().filter(|metric| metric.applies_to(facts, sources)) {
             let work = Work::Metric(metric.request.clone());
             let threat = metric.serves.first().unwrap_or(&self.first);
             jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), threat, r, Some(&metric.plugin))));
@@ -342,10 +389,43 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// The attacks that run on a model: what they see of it exists.
+    fn applying(&self, model: usize) -> impl Iterator<Item = &manifest::Component> {
+        let (facts, sources) = (&self.manifest.models[model], &self.manifest.sources);
+        self.manifest.attacks.iter().filter(move |attack| attack.applies_to(facts, sources))
+    }
+
+    /// Jobs that ask whether attacks are at their limits, in profiles that look at everything.
+    fn limits(&self, model: usize, clean: &[Job], jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+        let request = &self.manifest.models[model].request;
+        for threat in self.threats_in_pixels()?.into_iter().filter(|_| self.manifest.canaries) {
+            if !canary::THREATS.contains(&ThreatModel::parse(&threat, true)?.norm.name) {
+                continue;
+            }
+            let attacks = |job: &&Job| job.model == *request && job.threat == threat && matches!(job.work, Work::Attack(_));
+            let own: Vec<String> = jobs.iter().filter(attacks).map(|job| job.name.clone()).collect();
+            let mut job = self.job(model, Work::Limits, &threat, (0, 0), None);
+            job.after = clean.iter().map(|job| job.name.clone()).chain(own).collect();
+            jobs.push(job);
+        }
+        Ok(())
+    }
+
+    /// Jobs that bound the margins, under the threat models for which there are rules.
+    fn bounds(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
+        for facts in self.manifest.threats.iter().filter(|_| self.manifest.bounds) {
+            if facts.model()?.norm.name == bounds::THREAT {
+                jobs.extend(self.ranges().into_iter().map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
+            }
+        }
+        Ok(())
+    }
+
     /// Jobs that run the attacks of the run on planted adversarial examples. An attack that keeps its control flow to itself has none.
     fn canaries(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
-        let programs = self.manifest.attacks.iter().filter(|attack| self.manifest.canaries && attack.program_steps.is_some());
-        for attack in programs {
+        let plain =
+            |attack: &&manifest::Component| attack.program_steps.is_some() && attack.request.via.is_none() && !attack.escalation;
+        for attack in self.applying(model).filter(|_| self.manifest.canaries).filter(plain) {
             for threat in self.threats_of(attack)? {
                 if canary::THREATS.contains(&ThreatModel::parse(&threat, true)?.norm.name) {
                     let work = Work::Canary(attack.request.clone());
@@ -400,7 +480,14 @@ impl Planner<'_> {
             let wanted = self.smallest(attack, &jobs[index].threat);
             let earlier = own.iter().filter(|&&i| i < index).map(|&i| &jobs[i]);
             let after = earlier.filter(|j| j.start == jobs[index].start && j.threat == wanted);
-            let after: Vec<String> = after.map(|j| j.name.clone()).collect();
+            let mut after: Vec<String> = after.map(|j| j.name.clone()).collect();
+            if attack.when_masked {
+                // whether gradients are masked is a matter of all samples
+                let others = own.iter().filter(|&&i| i < index).map(|&i| &jobs[i]);
+                let others = others.filter(|j| j.start != jobs[index].start && j.threat == wanted && !masked_only(j));
+                let others: Vec<String> = others.map(|j| j.name.clone()).collect();
+                after.extend(others);
+            }
             jobs[index].after = after;
         }
     }
@@ -427,6 +514,8 @@ impl Planner<'_> {
         let hash = flatscape_intake::files::sha256(format!("{what}\n{threat}").as_bytes());
         let stem = format!("{}.{}-{}", self.manifest.stem(model), work.word(), &hash[..8]);
         let (start, end) = range;
+        let via = work.component().and_then(Request::seen);
+        let source = self.manifest.sources.iter().find(|source| via == Some(source.name.as_str())).cloned();
         Job {
             name: if end > start { format!("{stem}.{start:06}-{end:06}") } else { stem },
             work,
@@ -440,6 +529,7 @@ impl Planner<'_> {
             start,
             end,
             plugin: plugin.cloned(),
+            source,
             after: Vec::new(),
         }
     }

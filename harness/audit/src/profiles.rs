@@ -14,8 +14,10 @@ pub struct Profile {
     threats: &'static [&'static str],
     /// The most images where the user does not state a number.
     images: Option<usize>,
-    /// Whether attacks are run on planted adversarial examples, too.
+    /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     canaries: bool,
+    /// Over how many draws attacks see the mean probability of models that draw at random, where the user does not state it.
+    draws: Option<u32>,
     attacks: &'static [&'static str],
     metrics: &'static [&'static str],
 }
@@ -28,10 +30,12 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "audit",
         summary: "the default, on 1,000 images at most: PGD by two losses, the attacks of standard, the nearest example, random \
-                  points, planted adversarial examples, log-likelihood and mass score",
+                  points, planted adversarial examples, verified samples, stronger attacks where gradients are masked, \
+                  log-likelihood and mass score",
         threats: &[],
         images: Some(1000),
         canaries: true,
+        draws: None,
         attacks: &[
             "pgd",
             "pgd:loss=margin,on=survivors",
@@ -42,6 +46,12 @@ pub const PROFILES: &[Profile] = &[
             "fmn",
             "noise:on=survivors",
             "random-search:on=survivors",
+            "pgd:loss=margin,steps=100,via=straight-through,on=survivors",
+            "pgd:loss=margin,steps=100,via=logits,on=survivors",
+            "pgd:loss=margin,steps=100,via=average,on=survivors",
+            "apgd-t:via=straight-through,on=survivors",
+            "pgd:loss=margin,steps=200,restarts=5,via=straight-through,on=survivors",
+            "spsa:steps=20,pairs=64,on=survivors,when=masked",
         ],
         metrics: &["logp", "ams"],
     },
@@ -51,6 +61,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: Some(1000),
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=10"],
         metrics: &["logp", "ams"],
     },
@@ -60,6 +71,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &[
             "apgd-ce:compat=true",
             "apgd-t:compat=true,on=survivors",
@@ -74,6 +86,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &[],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &[
             "apgd-ce:restarts=5,compat=true",
             "apgd-dlr:restarts=5,compat=true,on=survivors",
@@ -85,11 +98,22 @@ pub const PROFILES: &[Profile] = &[
         metrics: &[],
     },
     Profile {
+        name: "rand",
+        summary: "AutoAttack for models that draw at random: APGD-CE and APGD-DLR over the mean probability of 20 draws",
+        threats: &[],
+        images: None,
+        canaries: false,
+        draws: Some(20),
+        attacks: &["apgd-ce:compat=true", "apgd-dlr:compat=true,on=survivors"],
+        metrics: &[],
+    },
+    Profile {
         name: "lin2020-cifar",
         summary: "Lin et al. 2020, table 1: PGD with eps 8/255, 5 steps of 2/255; Φ",
         threats: &["linf:8/255"],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=5,alpha=2/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -99,6 +123,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &["linf:25/255"],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=10,alpha=6.25/255"],
         metrics: &["phi", "ams", "logp"],
     },
@@ -108,6 +133,7 @@ pub const PROFILES: &[Profile] = &[
         threats: &["linf:8/255", "flow:0.3/64grid"],
         images: None,
         canaries: false,
+        draws: None,
         attacks: &["fgsm", "pgd:steps=10,alpha=1/255,random-start=no", "stadv"],
         metrics: &[
             "ssim:preset=s1,at=adv:fgsm",
@@ -118,9 +144,14 @@ pub const PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
-    /// Whether attacks are run on planted adversarial examples, too.
+    /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     pub fn plants(&self) -> bool {
         self.canaries
+    }
+
+    /// Over how many draws attacks see the mean probability of models that draw at random.
+    pub fn draws(&self) -> Option<u32> {
+        self.draws
     }
 
     /// Its attacks.

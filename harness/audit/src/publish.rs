@@ -3,6 +3,7 @@
 
 use flatscape_intake::data::Dataset;
 use flatscape_intake::refusal::Refusal;
+use flatscape_measure::statistics::{half_width, samples_to_separate};
 use flatscape_report as report;
 
 use crate::job::Work;
@@ -136,6 +137,7 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         partial: (summary.done < summary.total)
             .then_some(report::Partial { done: summary.done as u64, of: summary.total as u64 }),
         interval: "Clopper-Pearson".into(),
+        advice: advice(stored.manifest.data.n as u64),
         figures: report::robust_accuracy_figures(&summary.records),
         records: summary.records.clone(),
         samples: summary.samples.clone(),
@@ -194,4 +196,16 @@ fn rows_of(certificate: &Certificate) -> report::Certificate {
         failed: certificate.passed() == Some(false),
         rows: certificate.rows.iter().map(row).collect(),
     }
+}
+
+/// What so many samples can tell.
+pub fn advice(n: u64) -> String {
+    /// The difference between two models, and the share of the images on which they disagree, that the sentence is about.
+    const EXAMPLE: (f64, f64) = (0.01, 0.03);
+    let Some(needed) = samples_to_separate(EXAMPLE.0, EXAMPLE.1).filter(|_| n > 0) else { return String::new() };
+    format!(
+        "From {n} samples a rate is known to ±{:.1} points at worst; to tell two models apart that differ by one point and disagree on \
+         3 % of the images takes {needed} samples.",
+        100.0 * half_width(n)
+    )
 }

@@ -3,10 +3,13 @@
 use flatscape_measure::canary::Canary;
 use flatscape_measure::columns::{WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::Findings;
+use flatscape_measure::limits::Limits;
 use flatscape_measure::losses::Losses;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
+use crate::bounds;
+use crate::escalation::SKIPPED;
 use crate::job::{Job, Work};
 use flatscape_certificate::Certificate;
 
@@ -44,15 +47,18 @@ pub fn check(job: &Job, hash: &str, mut findings: Findings) -> Result<Findings, 
     findings.0.remove(JOB);
     match job.work {
         Work::Certificate => json::<Certificate>(&findings, "certificate")?,
+        Work::Limits => json::<Limits>(&findings, "limits")?,
         Work::Suggestions => json::<Vec<String>>(&findings, "suggestions")?,
         Work::Canary(_) => Canary::read(&findings).map(|_| ()).map_err(|e| e.to_string())?,
+        Work::Bounds => bounds::check(&findings)?,
         Work::Losses => Losses::read(&findings).map(|_| ()).map_err(|e| e.to_string())?,
         _ => {}
     }
-    if matches!(job.work, Work::Clean | Work::Attack(_) | Work::Metric(_)) {
+    let skipped = job.work.component().is_some_and(|request| request.when_masked) && findings.tensor(SKIPPED).is_some();
+    if matches!(job.work, Work::Clean | Work::Attack(_) | Work::Metric(_)) && !skipped {
         rows(job, &findings)?;
     }
-    if matches!(job.work, Work::Attack(_)) {
+    if matches!(job.work, Work::Attack(_)) && !skipped {
         outcomes(job, &findings)?;
     }
     Ok(findings)

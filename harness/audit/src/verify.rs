@@ -13,6 +13,7 @@ use flatscape_measure::threats::{Candidate, ThreatModel};
 use flatscape_measure::verify::{Finding, Outcome, Region, Rejection, Verifier};
 use serde::Serialize;
 
+use crate::escalation::was_skipped;
 use crate::job::{Job, Work};
 use crate::manifest::{Component, ModelFacts};
 use crate::rows::{Summary, summarise};
@@ -252,6 +253,9 @@ fn counted(stored: &Stored, group: &[&Job]) -> Result<BTreeMap<i64, Outcome>, Re
     for job in group {
         // what does not fit its job has been told already
         let Ok(Some(Ok(findings))) = stored.result(job) else { continue };
+        if was_skipped(&findings) {
+            continue;
+        }
         let damaged = |e: flatscape_measure::findings::FindingsError| Refusal::state(106, e.to_string());
         let codes = findings.get::<u8>("outcome").map_err(damaged)?;
         for (id, code) in findings.get::<i64>("id").map_err(damaged)?.into_iter().zip(codes) {

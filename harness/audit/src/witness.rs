@@ -6,6 +6,7 @@ use flatscape_intake::refusal::Refusal;
 use flatscape_measure::columns::{WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z};
 use flatscape_measure::findings::{Findings, FindingsError};
 
+use crate::escalation::was_skipped;
 use crate::job::{Job, Work};
 use crate::manifest::Manifest;
 use crate::stored::Stored;
@@ -28,7 +29,7 @@ pub fn files(stored: &Stored, dataset: &Dataset) -> Result<Vec<(String, Vec<u8>)
     for group in attacks.chunk_by(|a, b| a.part() == b.part() && a.model == b.model) {
         let mut found = Vec::new();
         for job in group {
-            if let Some(findings) = stored.sound(job)? {
+            if let Some(findings) = stored.sound(job)?.filter(|findings| !was_skipped(findings)) {
                 found.push(witnesses(&findings).map_err(|e| Refusal::state(106, e.to_string()))?);
             }
         }

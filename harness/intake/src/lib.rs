@@ -17,6 +17,7 @@ pub use flatscape_data::{self as data, files, number, refusal};
 
 pub mod card;
 pub mod doubt;
+pub mod drawn;
 pub mod functions;
 pub mod gradient;
 pub mod hazards;

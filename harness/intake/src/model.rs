@@ -10,6 +10,7 @@ mod given;
 mod interface;
 mod judge;
 mod label;
+mod loss;
 mod native;
 mod pixels;
 mod proof;
@@ -28,6 +29,7 @@ pub use batch::{Agreement, TOLERANCE, compare, difference, noise};
 pub use given::identity;
 pub use given::{Given, GivenRequest};
 pub use judge::{Answering, Form, Judge, JudgedBy, Own};
+pub use loss::Loss;
 pub use native::{Interface, Native};
 pub use pixels::{Outputs, Pixels};
 pub use request::ModelRequest;
@@ -40,6 +42,7 @@ use crate::card::Channels;
 use crate::card::{Card, Preprocessing};
 use crate::data::classes::{By, Matching, numbers};
 use crate::data::{self, Colour, Dataset, Preparation};
+use crate::drawn;
 use crate::files::Limits;
 use crate::hazards::{self, Found};
 use crate::number::number;
@@ -65,6 +68,12 @@ pub struct Intake {
     /// A gradient graph that came with the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<GivenRequest>,
+    /// Over how many draws attacks on a model that draws at random see the mean probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eot: Option<usize>,
+    /// A file with the loss that attacks without a loss of their own ascend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
     /// What the output says about an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -136,6 +145,8 @@ pub struct Model {
     pub steadiness: Steadiness,
     /// What was read off the file that makes gradients or numbers doubtful.
     pub hazards: Vec<Found>,
+    /// The same with its draws as further inputs, where it draws at random and they can be keyed ([`crate::drawn::keyed`]).
+    pub drawn: Option<Graph>,
     /// What attacks see instead of the model, if a remedy was requested.
     pub remedied: Remedied,
     /// The remedy that made another model of it, where one did.
@@ -144,6 +155,8 @@ pub struct Model {
     pub remedies: Vec<String>,
     /// The gradient graph that came with it.
     pub given: Option<Given>,
+    /// What attacks without a loss of their own ascend, where that is stated.
+    pub loss: Option<Loss>,
     /// What was done to the file, as sentences.
     pub facts: Vec<String>,
 }
@@ -188,12 +201,14 @@ impl Model {
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
         facts.extend(label::compared(&native, &pixels, data, engine, intake.output.is_some())?);
         let mut hazards = hazards::hazards(runs);
-        let remedied = remedies::of_gradient(&graph, &intake.remedies);
-        hazards::answer(&mut hazards, &intake.remedies, remedied.twin.as_ref());
+        let remedied = seen_by_attacks(&graph, intake, &mut hazards, &mut facts);
         remedies.extend(remedied.sentences.iter().cloned());
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
         facts.extend(given.as_ref().map(given_fact));
+        let drawn = drawn::keyed(&graph);
+        let loss = intake.loss.as_ref().map(|file| Loss::load(file, intake, native.classes)).transpose()?;
+        facts.extend(loss.as_ref().map(loss_fact));
         let remedy = changed.as_ref().map(|(name, _)| *name);
         let (judge, rounded) = judge::settle(&native, intake, &pixels, remedy, data, engine, &mut facts);
         let class_names =
@@ -213,10 +228,12 @@ impl Model {
             batch,
             steadiness,
             hazards,
+            drawn,
             remedied,
             changed: changed.map(|(name, _)| name),
             remedies,
             given,
+            loss,
             facts,
             native,
         })
@@ -229,6 +246,18 @@ impl Model {
         let changed = self.changed.map(|name| (name, self.graph.clone()));
         changed.into_iter().chain(self.remedied.graphs()).collect()
     }
+}
+
+/// What attacks see of a model, by the remedies and the draws that were requested.
+fn seen_by_attacks(graph: &Graph, intake: &Intake, hazards: &mut [Found], facts: &mut Vec<String>) -> Remedied {
+    let mut remedied = remedies::of_gradient(graph, &intake.remedies);
+    hazards::answer(hazards, &intake.remedies, remedied.twin.as_ref());
+    facts.extend(intake.eot.map(|draws| remedied.see_draws(graph, draws, hazards)));
+    remedied
+}
+
+fn loss_fact(Loss { name, sha256, .. }: &Loss) -> String {
+    format!("--loss: attacks without a loss of their own ascend {name} (sha256 {sha256}) and not cross-entropy")
 }
 
 /// What a file beside the model says about pixels and cannot be followed must be answered by flags.

@@ -57,6 +57,10 @@ columns! {
 
     CANARY: u8 = "canary", "Code of [`crate::canary::Canary`]: what became of the canary near the image. Of canary jobs alone.";
 
+    DRAWN_SHARE: f64 = "drawn_share", "The share of 20 keyed draws that predict the label at the image; only of models that draw at random. Of clean jobs alone.";
+    BOUND: f64 = "bound", "A lower bound on the margin z_y - max z_i over i != y of the real-valued network, over all images of the ball and the box. Of jobs on bounds alone.";
+    BOUND_SCALE: f64 = "bound_scale", "The largest |score| at the center of the intervals, to which the bound is compared. Of jobs on bounds alone.";
+
     /// Columns of other precisions are there for files in half precision: `float32_…` where the file itself judges and the graph is
     /// a float32 copy of it, `rounded_…` where what rounding does could be computed.
     FLOAT32_PREDICTION: i64 = "float32_prediction", "The class that the float32 copy of the file predicts for the image alone; -1 where its scores are undefined. Of clean jobs alone.";
@@ -69,6 +73,9 @@ columns! {
     ADV_PREDICTION: i64 = "adv_prediction", "The class predicted at the point that decided; -1 where there is none.";
     ADV_TIES: bool = "adv_ties", "Whether the label's score is the largest at the point that decided and another class has the same.";
     ADV_BATCH_DIFFERENCE: f64 = "adv_batch_difference", "As `batch_difference`, at the point that is kept, in batches of one size; 0 where there is none, or the attack did not come to its end.";
+    ADV_DRAWN_SHARE: f64 = "adv_drawn_share", "As `drawn_share`, at the point that decided; where there is none, NaN.";
+    STORED: bool = "stored", "Whether the point that decided is an adversarial example, too, once its pixels are stored in 8 bits, at the nearest levels inside of the ball of the job; only where pixels are moved and the model takes floats.";
+    BORDERLINE: bool = "borderline", "Whether an adversarial example was found whose margin is within 1e-5 of max(1, largest |score|): other engines may answer otherwise.";
     FLOAT32_DISTANCE: f64 = "float32_distance", "Distance of the nearest judged point at which the float32 copy of the file predicts another class than the label; NaN where there is none.";
     ROUNDED_DISTANCE: f64 = "rounded_distance", "As `float32_distance`, by the file where every result of an operator is rounded to half precision; there, scores that are undefined count, too.";
     CLAIMED: bool = "claimed", "Whether the attack's own graph saw an adversarial example.";

@@ -24,6 +24,7 @@ pub mod dry_run;
 mod error;
 pub mod findings;
 pub mod levels;
+pub mod limits;
 pub mod link;
 pub mod losses;
 mod measures;
@@ -34,9 +35,6 @@ pub mod prepared;
 pub mod request;
 pub mod stage;
 pub mod statistics;
-pub mod threats;
 pub mod verify;
 
-#[cfg(test)]
-#[path = "../../intake/src/trial.rs"]
-mod trial;
+pub use flatscape_threats as threats;

@@ -106,37 +106,40 @@ pub fn try_others(
     let part = dataset.gather(&ids);
     let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
     let threat = threat.on(model.shape);
-    let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop };
+    let steps = (STEPS, 2.5 / f64::from(STEPS));
+    let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop, steps };
     let broken = |graph: &Graph, by_margin| trial.broken(graph, by_margin).map_err(failed("the trial of other losses"));
-    let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+    let seen = model.remedied.twin.as_ref().or(model.drawn.as_ref()).unwrap_or(&model.graph);
     let (cross_entropy, margin) = (broken(seen, false)?, broken(seen, true)?);
     let unbounded = behind.map(|graph| broken(&graph, false)).transpose()?;
     Ok(Losses { ids, cross_entropy, margin, unbounded })
 }
 
-/// What the attacks have in common.
-struct Trial<'t> {
-    engine: &'t dyn Engine,
-    model: &'t Model,
-    threat: &'t ThreatModel,
-    batch: &'t Batch,
-    settings: Settings,
-    stop: &'t AtomicBool,
+/// What short attacks have in common.
+pub(crate) struct Trial<'t> {
+    pub engine: &'t dyn Engine,
+    pub model: &'t Model,
+    pub threat: &'t ThreatModel,
+    pub batch: &'t Batch,
+    pub settings: Settings,
+    pub stop: &'t AtomicBool,
+    /// How many steps, and how long each is as a share of the radius.
+    pub steps: (u32, f64),
 }
 
 impl Trial<'_> {
     /// Which images the steps break, by the word of the model itself. Attacks see `graph`.
-    fn broken(&self, graph: &Graph, by_margin: bool) -> Result<Vec<bool>, AttackError> {
-        let Trial { engine, threat, batch, .. } = *self;
+    pub fn broken(&self, graph: &Graph, by_margin: bool) -> Result<Vec<bool>, AttackError> {
+        let Trial { engine, threat, batch, steps: (steps, part), .. } = *self;
         let step = text::parse(&format!(
             "step (float[N,C,H,W] x, float[N,C,H,W] ascent, float eps) => (float[N,C,H,W] x_next) <float[1] part = {{{}}}>
             {{ d = flatscape.Steepest(ascent)  alpha = Mul(eps, part)  s = Mul(d, alpha)  x_next = Add(x, s) }}",
-            2.5 / f64::from(STEPS)
+            part
         ))
         .map_err(|e| LinkError::Name { name: "step".into(), why: e.to_string() })?;
-        let program = Program::new(vec![(Role::Step, step)], STEPS);
+        let program = Program::new(vec![(Role::Step, step)], steps);
         let margin = by_margin.then(|| objective(false));
-        let link = Link { objective: margin.as_ref(), steps: STEPS, ..Link::of(graph, threat) };
+        let link = Link { objective: margin.as_ref(), steps, ..Link::of(graph, threat) };
         let attack = Attack::compile(engine, &link, &program, "losses", false, Keep::FirstSuccess)?;
         let Settings { seed, batch_size } = self.settings;
         let restart = Restart { seed, eps: threat.eps, number: 0, batch_size, stop: self.stop };

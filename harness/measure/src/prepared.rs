@@ -185,9 +185,15 @@ pub fn check(plugins: &Plugins, kind: Kind, request: &Request) -> Result<(), Ref
         let what = format!("at= belongs to metrics, and {} is not one", request.id);
         return Err(Refusal::usage(91, what).help(format!("write METRIC:at=adv:{}", request.id)));
     }
-    if kind != Kind::Attack && request.target.is_some() {
-        let what = format!("target= belongs to attacks, and {} is not one", request.id);
-        return Err(Refusal::usage(91, what).help("write it inside, after at=adv:ATTACK"));
+    for (name, given) in [("target", request.target.is_some()), ("via", request.via.is_some()), ("when", request.when_masked)] {
+        if kind != Kind::Attack && given {
+            let what = format!("{name}= belongs to attacks, and {} is not one", request.id);
+            return Err(Refusal::usage(91, what).help("write it inside, after at=adv:ATTACK"));
+        }
+    }
+    if request.when_masked && !request.survivors {
+        let what = format!("{}: when=masked goes with on=survivors", request.id);
+        return Err(Refusal::usage(91, what).help("add on=survivors"));
     }
     match &request.at {
         Some(At::Adversarial(attack)) => check(plugins, Kind::Attack, attack),

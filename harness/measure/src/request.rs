@@ -16,7 +16,7 @@ use flatscape_intake::random::{Law, Place, fill};
 use flatscape_intake::refusal::{Refusal, escape};
 
 /// A component by name, with its arguments as they were written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Id of the component: `pgd`, or `plugin/pgd` where the plugin is named.
     pub id: String,
@@ -29,6 +29,13 @@ pub struct Request {
     /// `on=survivors`, an argument of the host: an attack runs on the samples that no attack before it has broken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survivors: bool,
+    /// `via=…`, an argument of the host: what an attack sees and differentiates in place of the model, by the name of a remedy or of a
+    /// model that examples are transferred from. The judge is always the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// `when=masked`, an argument of the host: an attack runs only where the attacks before it show that gradients are masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub when_masked: bool,
 }
 
 /// The class that a targeted attack aims at.
@@ -79,7 +86,7 @@ impl Request {
     /// `depth` is the number of `at=` around this request.
     fn read(text: &str, depth: usize) -> Result<Request, Refusal> {
         let (id, rest) = text.split_once(':').unwrap_or((text, ""));
-        let mut request = Request { id: id.trim().to_owned(), arguments: Vec::new(), target: None, at: None, survivors: false };
+        let mut request = Request { id: id.trim().to_owned(), ..Request::default() };
         if !is_id(&request.id) {
             let why = format!("\"{}\" does not begin with the id of a component", escape(text));
             return Err(Refusal::usage(91, why).help("write NAME or PLUGIN/NAME, for example pgd, then :key=value,key=value"));
@@ -98,7 +105,7 @@ impl Request {
             keys.push(key);
             match key {
                 "target" => request.target = Some(value.parse()?),
-                "at" | "on" if depth > 0 => {
+                "at" | "on" | "when" if depth > 0 => {
                     return Err(malformed(text, &format!("the attack of at=adv: takes no {key}= of its own")));
                 }
                 "on" if value == "all" => {}
@@ -107,6 +114,12 @@ impl Request {
                     let why = format!("\"{}\" is not a set of samples", escape(value));
                     return Err(Refusal::usage(91, why).help("write on=all or on=survivors"));
                 }
+                "via" => request.via = Some(value.to_owned()),
+                "when" if value == "masked" => request.when_masked = true,
+                "when" => {
+                    let why = format!("\"{}\" is not a condition", escape(value));
+                    return Err(Refusal::usage(91, why).help("write when=masked"));
+                }
                 "at" => request.at = Some(At::read(value, depth)?),
                 _ => request.arguments.push((key.to_owned(), value.to_owned())),
             }
@@ -114,7 +127,7 @@ impl Request {
         Ok(request)
     }
 
-    /// The arguments as one text: those of the component in the order in which they were written, then `on=`, `target=` and `at=`, with
+    /// The arguments as one text: those of the component in the order in which they were written, then those of the host, with
     /// everything that they name; empty without arguments. [`Request::parse`] reads `id:spelled` back as the same request.
     pub fn spelled(&self) -> String {
         let pairs: Vec<String> = self.pairs().iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -124,10 +137,17 @@ impl Request {
     /// Every argument with its spelling, in the order of [`Request::spelled`].
     fn pairs(&self) -> Vec<(&str, String)> {
         let mut pairs: Vec<(&str, String)> = self.arguments.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+        pairs.extend(self.via.iter().map(|via| ("via", via.clone())));
         pairs.extend(self.survivors.then(|| ("on", "survivors".to_owned())));
+        pairs.extend(self.when_masked.then(|| ("when", "masked".to_owned())));
         pairs.extend(self.target.map(|target| ("target", target.to_string())));
         pairs.extend(self.at.as_ref().map(|at| ("at", at.to_string())));
         pairs
+    }
+
+    /// What an attack sees in place of the model, here or where a metric's images are moved.
+    pub fn seen(&self) -> Option<&str> {
+        self.via.as_deref().or_else(|| self.attack()?.via.as_deref())
     }
 
     /// The attack at whose points a metric is taken.

@@ -20,6 +20,36 @@ pub struct Verifier {
     /// The file with every result rounded to half precision, where it has such results.
     rounded: Option<Answering>,
     batch_size: usize,
+    /// How often a point is asked: of a model that draws at random with fresh keyed draws.
+    draws: u32,
+}
+
+/// How often a model that draws at random is asked about a point.
+pub const DRAWS: u32 = 20;
+
+/// What the draws of a model predict at a point.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Votes {
+    /// Draws.
+    pub of: u32,
+    /// Draws that predict each class; the scores of the others are undefined.
+    pub counts: Vec<u32>,
+}
+
+/// The scores of a point, and the votes where there are several draws.
+type Drawn = (Vec<f64>, Option<Votes>);
+
+impl Votes {
+    /// The share of the draws that predict a class.
+    pub fn share(&self, class: usize) -> f64 {
+        f64::from(self.counts.get(class).copied().unwrap_or(0)) / f64::from(self.of.max(1))
+    }
+
+    /// The class that most draws predict, of equals the first; `None` where most draws have undefined scores.
+    pub fn prediction(&self) -> Option<usize> {
+        let most = self.counts.iter().max().copied().filter(|_| 2 * self.counts.iter().sum::<u32>() >= self.of)?;
+        self.counts.iter().position(|&count| count == most)
+    }
 }
 
 /// What the model says about one point.
@@ -32,6 +62,15 @@ pub struct Answer {
     pub difference: f64,
     /// What other precisions say.
     pub others: Others,
+    /// What its draws predict, where the model draws at random; `scores` are then the mean.
+    pub votes: Option<Votes>,
+}
+
+impl Answer {
+    /// The class that is predicted: by most draws, or by the largest score.
+    pub fn prediction(&self) -> Option<usize> {
+        self.votes.as_ref().map_or_else(|| argmax(&self.scores), Votes::prediction)
+    }
 }
 
 /// What other precisions than the one that judges say about a point of a file in half precision: scores, or nothing where they were
@@ -97,6 +136,8 @@ pub struct Finding {
     pub scores: Vec<f64>,
     /// What other precisions say.
     pub others: Others,
+    /// The share of the draws that predict the label, for models that draw at random; otherwise NaN.
+    pub share: f64,
 }
 
 /// Where a point may lie.
@@ -115,7 +156,9 @@ impl Verifier {
     /// The engine does not compile the model.
     pub fn new(engine: &dyn Engine, model: &Graph, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
         let forward = Stage::compile(engine, &Link::of(model, threat).forward(Point::Fed, &["logits"])?)?;
-        Ok(Verifier { forward, file: None, rounded: None, batch_size: batch_size.max(1) })
+        let drawn = model.inputs().len() > 1;
+        let draws = if drawn { DRAWS } else { 1 };
+        Ok(Verifier { forward, file: None, rounded: None, batch_size: batch_size.max(1), draws })
     }
 
     /// The judge of a model: its graph, or the file itself where the graph is a float32 copy of it.
@@ -123,11 +166,16 @@ impl Verifier {
     /// # Errors
     /// As for [`Verifier::new`].
     pub fn of(engine: &dyn Engine, model: &Model, threat: &ThreatModel, batch_size: usize) -> Result<Verifier, AttackError> {
-        let graph = Verifier::new(engine, &model.graph, threat, batch_size)?;
+        let graph = Verifier::new(engine, model.drawn.as_ref().unwrap_or(&model.graph), threat, batch_size)?;
         let own = if let Judge::File(own) = &model.judge { Some(own.compile(engine)) } else { None };
         let rounded = model.rounded.as_ref().map(|own| own.compile(engine));
         let file = own.transpose().map_err(StageError::Engine)?;
         Ok(Verifier { file, rounded: rounded.transpose().map_err(StageError::Engine)?, ..graph })
+    }
+
+    /// How often a point is asked.
+    pub fn draws(&self) -> u32 {
+        self.draws
     }
 
     /// Whether the file itself answers, and the graph is a float32 copy of it.
@@ -140,16 +188,44 @@ impl Verifier {
         self.rounded.is_some()
     }
 
-    /// Scores that the graph gives for points [n,C,H,W], each alone.
+    /// Scores that the graph gives for points [n,C,H,W], each alone; of a model that draws at random the mean over its draws.
     ///
     /// # Errors
     /// The engine failed.
     pub fn logits(&self, points: &Tensor) -> Result<Vec<Vec<f64>>, AttackError> {
+        Ok(self.drawn(points)?.into_iter().map(|(scores, _)| scores).collect())
+    }
+
+    /// Scores, and votes where there are several draws.
+    fn drawn(&self, points: &Tensor) -> Result<Vec<Drawn>, AttackError> {
+        if self.draws == 1 {
+            return Ok(self.once(points, 0)?.into_iter().map(|scores| (scores, None)).collect());
+        }
+        let mut all: Vec<(Vec<f64>, Votes)> = Vec::new();
+        for draw in 0..self.draws {
+            let found = self.once(points, draw)?;
+            all.resize_with(found.len(), Default::default);
+            for ((mean, votes), scores) in all.iter_mut().zip(found) {
+                mean.resize(scores.len(), 0.0);
+                votes.counts.resize(scores.len(), 0);
+                votes.of += 1;
+                if let Some(class) = argmax(&scores) {
+                    votes.counts[class] += 1;
+                }
+                mean.iter_mut().zip(&scores).for_each(|(mean, score)| *mean += score / f64::from(self.draws));
+            }
+        }
+        Ok(all.into_iter().map(|(mean, votes)| (mean, Some(votes))).collect())
+    }
+
+    /// Scores for points, each alone, with the numbers of one draw.
+    fn once(&self, points: &Tensor, draw: u32) -> Result<Vec<Vec<f64>>, AttackError> {
+        let draw = Draw { restart: draw, ..DRAW };
         let count = points.shape().first().copied().ok_or_else(wrong_logits)?;
         let mut all = Vec::with_capacity(count);
         let whole: Vec<usize> = (0..count).collect();
         for part in whole.chunks(self.batch_size) {
-            let given = self.forward.run_each(&self.fed(points, part)?, &vec![0; part.len()], &DRAW)?;
+            let given = self.forward.run_each(&self.fed(points, part)?, &vec![0; part.len()], &draw)?;
             all.extend(scores(&given, part.len())?);
         }
         Ok(all)
@@ -161,12 +237,10 @@ impl Verifier {
     /// # Errors
     /// The engine failed.
     pub fn answers(&self, points: &Tensor, sizes: &[usize]) -> Result<Vec<Answer>, AttackError> {
-        let mut answers: Vec<Answer> = self
-            .logits(points)?
-            .into_iter()
-            .map(|scores| Answer { scores, difference: 0.0, others: Others::default() })
-            .collect();
-        for &size in sizes {
+        let answer = |(scores, votes)| Answer { scores, difference: 0.0, others: Others::default(), votes };
+        let mut answers: Vec<Answer> = self.drawn(points)?.into_iter().map(answer).collect();
+        // draws of their own differ anyhow
+        for &size in sizes.iter().filter(|_| self.draws == 1) {
             for (answer, together) in answers.iter_mut().zip(self.in_batches(points, size)?) {
                 answer.difference = answer.difference.max(difference(&answer.scores, &together));
             }
@@ -214,6 +288,9 @@ impl Verifier {
     /// # Errors
     /// The engine failed.
     pub fn differences(&self, points: &Tensor, alone: &[&[f64]]) -> Result<Vec<f64>, AttackError> {
+        if self.draws > 1 {
+            return Ok(vec![0.0; alone.len()]);
+        }
         let together = self.in_batches(points, self.batch_size)?;
         Ok(alone.iter().zip(together).map(|(alone, together)| difference(alone, &together)).collect())
     }
@@ -263,7 +340,7 @@ impl Verifier {
     }
 }
 
-/// The noise of a model that draws at random is the same for every point.
+/// The noise of a model that draws at random is the same for every point, and keyed apart from what attacks see.
 const DRAW: Draw = Draw { seed: 0, component: "verify", restart: 0, step: Step::All(0) };
 
 fn wrong_logits() -> StageError {
@@ -291,16 +368,22 @@ fn unseen() -> Finding {
         tied: false,
         scores: Vec::new(),
         others: Others::default(),
+        share: f64::NAN,
     }
 }
 
 impl Finding {
     fn read(&mut self, answer: &Answer, label: usize) {
         let scores = &answer.scores;
-        (self.margin, self.prediction, self.tied) = (margin(scores, label), argmax(scores), is_tied(scores, label));
+        (self.margin, self.prediction, self.tied) = (margin(scores, label), answer.prediction(), is_tied(scores, label));
+        self.share = answer.votes.as_ref().map_or(f64::NAN, |votes| votes.share(label));
         self.scores = answer.others.float32.as_ref().unwrap_or(scores).clone();
         self.others = answer.others.clone();
+        // of a model that draws at random a point is adversarial if more than half of the draws are wrong
+        let mostly_right = self.share >= 0.5;
         self.outcome = match self.prediction {
+            Some(class) if class != label && mostly_right => Outcome::Held,
+            Some(class) if class == label && self.share < 0.5 => Outcome::Broken,
             None => Outcome::NanInBall,
             Some(class) if class != label => Outcome::Broken,
             Some(_) => Outcome::Held,

@@ -66,10 +66,10 @@ const HEADLINES: &[Headline] = &[
 
 /// Whether the values of a metric are rates in [0, 1].
 pub(crate) fn is_rate(metric: &str) -> bool {
-    const RATES: &[&str] =
-        &["robust_accuracy_uint8", "robust_accuracy_continuous", "claimed_success", "nan_in_ball", "coverage", "ties"];
+    const RATES: &[&str] = &["claimed_success", "nan_in_ball", "coverage", "ties", "borderline", "canary_found"];
     RATES.contains(&metric)
         || metric.starts_with("corruption_accuracy_")
+        || metric.starts_with("robust_accuracy")
         || metric.ends_with("_rate")
         || metric.ends_with("_accuracy")
 }

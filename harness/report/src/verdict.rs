@@ -51,6 +51,10 @@ pub struct Verdict {
     pub bound: Option<Rate>,
     /// The same for points that were not rounded to 8-bit pixels, for models that take integers.
     pub continuous: Option<Rate>,
+    /// The bound before the audit tried harder because gradients looked masked; `bound` supersedes it.
+    pub superseded: Option<Rate>,
+    /// Share of samples that no image of the ball can change.
+    pub certified: Option<Rate>,
     /// Share of samples that at least one attack saw, where that is not all of them.
     pub coverage: Option<Rate>,
     /// Every flag raised for the model under this threat model, once.
@@ -124,6 +128,8 @@ fn verdict(group: &Group, model: &str, records: &[&Record], labels: &Labels) -> 
         clean,
         bound: bound(records, "robust_accuracy"),
         continuous: bound(records, "robust_accuracy_continuous"),
+        superseded: bound(records, "robust_accuracy_before_escalation"),
+        certified: bound(records, "certified_accuracy"),
         coverage: coverage.filter_map(|record| rate(record)).find(|rate| rate.value < 1.0),
         flags: flags_of(records),
     };
@@ -153,6 +159,10 @@ fn sentence(verdict: &Verdict, records: &[&Record], labels: &Labels) -> String {
     if let Some(continuous) = verdict.continuous {
         let spelled = percent(continuous.value, continuous.interval);
         sentence += &format!(" The model takes integers: without rounding to 8-bit pixels it would be at most {spelled}.");
+    }
+    if let Some(certified) = verdict.certified {
+        let spelled = percent(certified.value, certified.interval);
+        sentence += &format!(" Of the samples, {spelled} are verified: no image of the ball has another class.");
     }
     if let Some(coverage) = verdict.coverage {
         sentence += &format!(

@@ -85,7 +85,8 @@ struct Built<'p> {
 impl<'p> Built<'p> {
     fn of(plugins: &'p Plugins, kind: Kind, request: &Request, task: &Task) -> Result<Built<'p>, Refusal> {
         let component = plugins.component(kind, &request.id).map_err(of_host)?;
-        if request.at.is_some() || request.target.is_some() || request.survivors {
+        let of_audits = request.survivors || request.via.is_some() || request.when_masked;
+        if request.at.is_some() || request.target.is_some() || of_audits {
             let what =
                 format!("at=, on= and target= are not for the components of a training, and {} has one of them", request.id);
             return Err(Refusal::usage(91, what).help("drop it"));

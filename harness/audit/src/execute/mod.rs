@@ -209,6 +209,7 @@ mod tests {
             start: 0,
             end: 1,
             plugin: None,
+            source: None,
             after: after.iter().map(|&name| name.to_owned()).collect(),
         }
     }

@@ -2,19 +2,26 @@
 //! row of [`HAZARDS`], which brings its doubt with it; [`doubts`] lists both.
 
 mod batch_dependent;
+mod black_box_stronger;
+mod borderline;
 pub(crate) mod canary_inconclusive;
 pub(crate) mod canary_missed;
+pub(crate) mod certified_broken;
 mod chance_accuracy;
 mod claimed_clean;
 mod claimed_robust;
+mod engines_disagree;
+mod escalated;
 mod float32_copy;
 pub mod gradient_certificate;
 pub mod gradients_disagree;
 mod half_precision;
 mod half_rounding;
+mod limits;
 mod loss_underflow;
 mod losses_differ;
 mod nan_in_ball;
+mod not_monotone;
 mod not_repeatable;
 mod order_dependent;
 mod other_preprocessing;
@@ -23,17 +30,22 @@ mod remedied;
 mod short_of_reach;
 mod single_step_stronger;
 mod surrogate_gradient;
+mod transfer_stronger;
 mod zero_gradients;
 
+pub use engines_disagree::DOUBT as ENGINES_DISAGREE;
 pub(crate) use loss_underflow::LEAD;
+pub use not_monotone::Radii;
 
 use flatscape_intake::doubt::Doubt;
 use flatscape_intake::hazards::{Found, HAZARDS, QUESTIONS};
+use flatscape_measure::limits::Limits;
 use flatscape_measure::threats::ThreatModel;
 
 use flatscape_certificate::Certificate;
 
 use crate::claim::{Claim, Claimed};
+use crate::escalation::MASKING;
 
 /// A doubt from the evidence of a run, and how it is judged.
 #[derive(Clone, Copy)]
@@ -63,18 +75,26 @@ pub const FLAGS: &[Flag] = &[
     nan_in_ball::FLAG,
     loss_underflow::FLAG,
     losses_differ::FLAG,
+    certified_broken::FLAG,
+    escalated::FLAG,
     canary_missed::FLAG,
     canary_inconclusive::FLAG,
     zero_gradients::FLAG,
     single_step_stronger::FLAG,
+    black_box_stronger::FLAG,
+    transfer_stronger::FLAG,
+    not_monotone::FLAG,
+    limits::UNBOUNDED,
+    limits::MORE_STEPS,
     surrogate_gradient::FLAG,
     rejected_proposals::FLAG,
     short_of_reach::FLAG,
+    borderline::FLAG,
 ];
 
 /// All doubts, in the order of the report: those of a run, then the hazards, then that of a comparison.
 pub fn doubts() -> impl Iterator<Item = Doubt> {
-    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt)).chain([crate::compare::engines::DOUBT])
+    FLAGS.iter().map(|f| f.doubt).chain(HAZARDS.iter().map(|h| h.doubt)).chain([engines_disagree::DOUBT])
 }
 
 /// The page `DOUBTS.md`: every doubt, what raises it, what it means and what to do.
@@ -159,7 +179,41 @@ pub struct Evidence<'a> {
     pub standing: u64,
     /// Claimed accuracies.
     pub claims: &'a [Claim],
+    /// Samples that are verified and broken, by id.
+    pub certified_broken: Vec<i64>,
+    /// What attacks without gradients found, where there were any.
+    pub without_gradients: Option<WithoutGradients>,
+    /// Samples that only attacks on other models broke, where there were such attacks.
+    pub transferred: Option<u64>,
+    /// Attacks at this radius and the next smaller one.
+    pub radii: Vec<Radii>,
+    /// Where the audit escalated: the samples that stood before and after it.
+    pub escalated: Option<(u64, u64)>,
+    /// What trials at the limits of the attacks found, where there were any.
+    pub limits: Option<Limits>,
+    /// Whether the last two attacks of the escalation broke nothing new, one of them without gradients.
+    pub settled: bool,
 }
+
+/// What attacks without gradients found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithoutGradients {
+    /// Samples that only they broke.
+    pub alone: u64,
+    /// Whether one of them asked the model at least a thousand times about a sample.
+    pub thorough: bool,
+}
+
+/// Doubts about masked gradients, which an escalation settles.
+const OF_MASKING: &[&str] = &[
+    "zero-gradients",
+    "unbounded-fails",
+    "gradient-certificate",
+    "single-step-stronger",
+    "black-box-stronger",
+    "surrogate-gradient",
+    "loss-underflow",
+];
 
 impl Evidence<'_> {
     /// The cause of a hazard that the model has, in words.
@@ -187,7 +241,8 @@ impl Evidence<'_> {
 
     /// Whether a doubt, once justified, says that the numbers should not be trusted.
     pub fn is_grave(&self, doubt: &Doubt) -> bool {
-        doubt.unreliable && !self.hazards.iter().any(|h| h.code == doubt.code && h.answered)
+        let masking = OF_MASKING.contains(&doubt.code) || MASKING.contains(&doubt.code);
+        doubt.unreliable && !(self.settled && masking) && !self.hazards.iter().any(|h| h.code == doubt.code && h.answered)
     }
 }
 
@@ -284,6 +339,10 @@ pub struct AttackEvidence {
     pub robust: u64,
     /// Samples with a point in ball and box where a logit of the model is NaN.
     pub nan_in_ball: u64,
+    /// Adversarial examples.
+    pub broken: u64,
+    /// Of these, with a margin within what engines differ by.
+    pub borderline: u64,
     /// Proposals that were not admissible.
     pub rejected: u64,
     /// Gradients that were counted.

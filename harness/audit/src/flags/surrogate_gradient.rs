@@ -9,13 +9,18 @@ pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "surrogate-gradient",
         unreliable: true,
-        raised_if: "a hazard was answered by a straight-through gradient, and every attack leaves samples standing",
+        raised_if: "a hazard was answered by a straight-through gradient, every attack leaves samples standing, and no attack \
+                    without gradients asked the model at least a thousand times about a sample",
         explanation: "The gradient that was followed is not that of the model. A broken sample is broken, because the \
                       untouched model judges it; a sample that is left standing may only reflect a misleading gradient \
                       (Athalye, Carlini and Wagner 2018, «Obfuscated gradients give a false sense of security»).",
-        advice: "Attack with more steps and restarts, and without gradients, before this number is called robustness.",
+        advice: "Attack without gradients, too (square), before this number is called robustness.",
     },
     judge: |evidence| {
+        // the advice was followed
+        if evidence.without_gradients.is_some_and(|found| found.thorough) {
+            return None;
+        }
         let hazard = evidence.hazards.iter().find(|h| h.unreliable && h.answered && h.remedies.contains(&SURROGATE))?;
         let standing = evidence.attacks.iter().map(|a| a.robust).min().filter(|&n| n > 0)?;
         Some(format!("{}; {standing} of {} samples stand", hazard.code, evidence.n))

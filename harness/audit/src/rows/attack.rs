@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use flatscape_measure::columns::{ADV_DRAWN_SHARE, BORDERLINE, Column, DRAWN_SHARE, ID, STORED};
 use flatscape_measure::findings::FindingsError;
 use flatscape_measure::verify::Outcome;
-use flatscape_report::{Record, SampleValue};
+use flatscape_report::{Record, SampleKey, SampleValue};
 
 use super::corruptions::accuracies;
 use super::doubts::Doubts;
-use super::{Part, Rows, Summary, rate};
+use super::{Part, Rows, Summary, mean_share, rate};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
 
@@ -42,12 +43,30 @@ pub(super) struct Seen {
     pub distance: f64,
     /// `z_y − max_{i≠y} z_i` at the point.
     pub margin: f64,
+    /// Whether the point is adversarial, too, when it is stored as 8-bit pixels; `None` where that was not asked at this radius.
+    pub stored: Option<bool>,
+    /// Whether engines may answer otherwise at the point.
+    pub borderline: bool,
 }
 
 impl Seen {
     /// The outcome that the headline counts: the one on the grid for models that take integers.
     pub fn headline(&self) -> Outcome {
         self.on_grid.unwrap_or(self.outcome)
+    }
+
+    /// The outcome of the point stored as 8-bit pixels, where it was looked at.
+    pub fn in_levels(&self) -> Outcome {
+        match (self.on_grid, self.stored) {
+            (Some(outcome), _) => outcome,
+            (None, Some(false)) if self.outcome == Outcome::Broken => Outcome::Held,
+            _ => self.outcome,
+        }
+    }
+
+    /// Whether it is known what becomes of the point when it is stored as 8-bit pixels.
+    pub fn is_known_in_levels(&self) -> bool {
+        self.on_grid.is_some() || self.stored.is_some() || self.outcome != Outcome::Broken
     }
 }
 
@@ -64,10 +83,17 @@ pub(super) fn seen(part: &Part, threat: &ThreatFacts) -> Result<BTreeMap<i64, Se
         Outcome::Broken if minimal && distance > threat.tolerated => Outcome::Held,
         outcome => outcome,
     };
+    let stored = if findings.tensor(STORED.name).is_some() { findings.read(&STORED)? } else { Vec::new() };
+    let borderline = if findings.tensor(BORDERLINE.name).is_some() { findings.read(&BORDERLINE)? } else { Vec::new() };
+    // the nearest example of a larger ball says nothing about the levels of a smaller one
+    let of_radius = threat.written == part.threat.text();
     let row = |(place, id): (usize, i64)| {
         let distance = distances[place];
+        let stored = stored.get(place).copied().filter(|_| of_radius);
+        let borderline = borderline.get(place).copied().unwrap_or(false);
         let on_grid = on_grid.as_ref().map(|codes| within(codes[place], distance));
-        (id, Seen { outcome: within(outcomes[place], distance), on_grid, distance, margin: margins[place] })
+        let margin = margins[place];
+        (id, Seen { outcome: within(outcomes[place], distance), on_grid, distance, margin, stored, borderline })
     };
     let attacked = |(place, _): &(usize, i64)| outcomes[*place] != Outcome::NotAttacked;
     Ok(findings.get::<i64>("id")?.into_iter().enumerate().filter(attacked).map(row).collect())
@@ -124,10 +150,17 @@ impl Rows<'_> {
             keys.iter().filter(one).count() as u64
         };
         summary.records.push(rate(base.clone(), "robust_accuracy", stands(Seen::headline), n));
+        if seen.values().all(Seen::is_known_in_levels) {
+            summary.records.push(rate(base.clone(), "robust_accuracy_uint8", stands(Seen::in_levels), n));
+        }
         if seen.values().any(|s| s.on_grid.is_some()) {
-            summary.records.push(rate(base.clone(), "robust_accuracy_uint8", stands(Seen::headline), n));
             summary.records.push(rate(base.clone(), "robust_accuracy_continuous", stands(|s| s.outcome), n));
         }
+        let borderline = seen.values().filter(|s| s.headline() == Outcome::Broken && s.borderline).count() as u64;
+        if borderline > 0 {
+            summary.records.push(rate(base.clone(), "borderline", borderline, n));
+        }
+        summary.records.extend(self.drawn(part, &keys, &base)?);
         let claims = part.findings.get::<bool>("claimed")?.iter().filter(|&&claim| claim).count() as u64;
         summary.records.push(rate(base.clone(), "claimed_success", claims, own.len() as u64));
         let undefined = seen.values().filter(|s| s.outcome == Outcome::NanInBall).count() as u64;
@@ -148,6 +181,26 @@ impl Rows<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The mean share of the draws that are right at the points of an attack, of a model that draws at random; samples that the attack
+    /// has no point for count with their images.
+    fn drawn(&self, part: &Part, keys: &[SampleKey], base: &Record) -> Result<Option<Record>, FindingsError> {
+        let known = |part: &Part, column: &Column<f64>| -> Result<BTreeMap<i64, f64>, FindingsError> {
+            Ok(part.findings.read(&ID)?.into_iter().zip(part.findings.read(column)?).collect())
+        };
+        let draws = |clean: &&Part| clean.findings.tensor(DRAWN_SHARE.name).is_some();
+        let Some(clean) = self.clean_part().filter(draws) else { return Ok(None) };
+        if part.findings.tensor(ADV_DRAWN_SHARE.name).is_none() {
+            return Ok(None);
+        }
+        let (images, points) = (known(clean, &DRAWN_SHARE)?, known(part, &ADV_DRAWN_SHARE)?);
+        let share = |key: &SampleKey| {
+            let id = key.id as i64;
+            points.get(&id).filter(|share| share.is_finite()).or_else(|| images.get(&id)).copied()
+        };
+        let shares: Vec<f64> = keys.iter().filter_map(share).collect();
+        Ok(Some(mean_share(base.clone(), "robust_accuracy_mean", &shares)))
     }
 
     /// What a part saw; an attack on survivors counts what the attacks that it follows have broken, too.

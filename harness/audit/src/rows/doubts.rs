@@ -9,14 +9,17 @@ use flatscape_measure::columns::{
     LABEL, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
 };
 use flatscape_measure::findings::FindingsError;
+use flatscape_measure::limits::Limits;
 use flatscape_measure::losses::Losses;
 use flatscape_measure::verify::Outcome;
-use flatscape_report::Doubt;
+use flatscape_report::{Doubt, SampleKey};
 
 use super::attack::{Seen, seen};
+use super::bounds::certified;
 use super::union::standing;
 use super::{Part, Rows, Summary};
-use crate::flags::{AttackEvidence, Canaries, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions};
+use crate::escalation::accident;
+use crate::flags::{AttackEvidence, Canaries, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions, Radii, WithoutGradients};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
 use crate::result::text;
@@ -24,7 +27,7 @@ use crate::result::text;
 /// Codes of the justified doubts by threat model as written; without a threat those about the model itself.
 pub(super) type Doubts = BTreeMap<String, Vec<String>>;
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     pub(super) fn doubts(&self, summary: &mut Summary) -> Result<Doubts, FindingsError> {
         let part = |work: &Work| self.parts.iter().find(|p| p.work == work);
         let certificate = part(&Work::Certificate).and_then(Part::certificate);
@@ -39,7 +42,7 @@ impl Rows<'_> {
         let base = Evidence {
             classes: self.model.classes,
             batch_difference: self.batch_difference()?,
-            repeat_difference: self.model.repeat_difference,
+            repeat_difference: self.model.repeat_difference.filter(|_| self.model.draws.is_none()),
             order_difference: self.model.order_difference,
             hazards: &self.model.hazards,
             remedies: &self.model.remedies,
@@ -58,25 +61,57 @@ impl Rows<'_> {
         };
         let threats: Vec<_> = self.manifest.threats.iter().map(|t| (t, t.model().ok())).collect();
         let mut cases = vec![(String::new(), base.clone())];
+        let mut before: Vec<(String, &ThreatFacts, u64)> = Vec::new();
         for (facts, threat) in &threats {
-            let mut case = Evidence { threat: threat.as_ref(), ..base.clone() };
-            let mut found = Vec::new();
-            for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
-                let seen = seen(part, facts)?;
-                case.attacks.push(evidence(part, &seen)?);
-                if let (Some(precisions), Some(clean)) = (&mut case.precisions, clean) {
-                    precisions_on_points(precisions, clean, (part, &seen), facts)?;
-                }
-                found.push(seen);
-            }
-            case.standing = standing(&keys, &found, Seen::headline);
+            let base = Evidence { threat: threat.as_ref(), ..base.clone() };
+            let case = self.under(base, facts, &keys, &mut before)?;
             if !case.attacks.is_empty() {
-                case.losses = self.losses(facts)?;
-                case.canaries = self.canaries(facts)?;
                 cases.push((facts.written.clone(), case));
             }
         }
+        let (of_model, attacked) = cases.split_at_mut(1);
+        of_model[0].1.settled = !attacked.is_empty() && attacked.iter().all(|(_, case)| case.settled);
         Ok(self.judged(&cases, summary))
+    }
+
+    /// What is known under one threat model.
+    fn under<'e>(
+        &self,
+        mut case: Evidence<'e>,
+        facts: &'a ThreatFacts,
+        keys: &[SampleKey],
+        before: &mut Vec<(String, &'a ThreatFacts, u64)>,
+    ) -> Result<Evidence<'e>, FindingsError> {
+        let mut found = Vec::new();
+        for part in self.attacks().filter(|p| self.answered(p).iter().any(|t| t.written == facts.written)) {
+            let seen = seen(part, facts)?;
+            case.attacks.push(evidence(part, &seen)?);
+            if let (Some(precisions), Some(clean)) = (&mut case.precisions, self.clean_part()) {
+                precisions_on_points(precisions, clean, (part, &seen), facts)?;
+            }
+            found.push((part, seen));
+        }
+        let outcomes: Vec<_> = found.iter().map(|(_, seen)| seen.clone()).collect();
+        case.standing = standing(keys, &outcomes, Seen::headline);
+        case.certified_broken = self.certified_broken(facts, &outcomes)?;
+        compared(&mut case, keys, &found)?;
+        radii(&mut case, facts, before);
+        if !case.attacks.is_empty() {
+            case.losses = self.losses(facts)?;
+            case.canaries = self.canaries(facts)?;
+            case.limits = self.limits(facts);
+        }
+        Ok(case)
+    }
+
+    /// Samples that are verified under a threat model and broken by an attack.
+    fn certified_broken(&self, threat: &ThreatFacts, found: &[BTreeMap<i64, Seen>]) -> Result<Vec<i64>, FindingsError> {
+        let about = |part: &&Part| *part.work == Work::Bounds && part.threat.text() == threat.written;
+        let Some(part) = self.parts.iter().find(about).filter(|part| part.findings.tensor(ID.name).is_some()) else {
+            return Ok(Vec::new());
+        };
+        let broken = |id: &i64| found.iter().any(|seen| seen.get(id).is_some_and(|s| s.outcome == Outcome::Broken));
+        Ok(certified(part)?.into_iter().filter(|(id, verified)| *verified && broken(id)).map(|(id, _)| id).collect())
     }
 
     /// What became of planted adversarial examples under a threat model, once all jobs about them have ended.
@@ -108,6 +143,12 @@ impl Rows<'_> {
         all.planted = all.found + count(Canary::Missed);
         (all.easy, all.failed) = (count(Canary::Easy), count(Canary::Unplanted));
         Ok(Some(all))
+    }
+
+    /// What trials at the limits of the attacks found under a threat model.
+    fn limits(&self, threat: &ThreatFacts) -> Option<Limits> {
+        let part = self.parts.iter().find(|p| *p.work == Work::Limits && p.threat.text() == threat.written)?;
+        serde_json::from_str(&text(&part.findings, "limits").ok()?).ok()
     }
 
     /// How the attacks under a threat model stand against the short attacks by other losses, where those were tried.
@@ -184,6 +225,68 @@ impl Rows<'_> {
     }
 }
 
+/// Evaluations per sample from which on an attack without gradients is thorough.
+const THOROUGH: i64 = 1000;
+
+/// What attacks of different kinds found, one against the other.
+fn compared(case: &mut Evidence, keys: &[SampleKey], found: &[(&Part, BTreeMap<i64, Seen>)]) -> Result<(), FindingsError> {
+    let broken = |seen: &BTreeMap<i64, Seen>| -> BTreeSet<i64> {
+        seen.iter().filter(|(_, s)| s.headline() == Outcome::Broken).map(|(&id, _)| id).collect()
+    };
+    let union = |chosen: &dyn Fn(&Part) -> bool| -> BTreeSet<i64> {
+        found.iter().filter(|(part, _)| chosen(part)).flat_map(|(_, seen)| broken(seen)).collect()
+    };
+    let escalates = |part: &Part| part.component.is_some_and(|c| c.escalation);
+    let blind = |part: &Part| -> Result<bool, FindingsError> { Ok(part.total("backwards")? == 0) };
+    let thorough = |part: &Part| -> Result<bool, FindingsError> {
+        Ok(blind(part)? && part.findings.get::<i64>("forwards")?.iter().any(|&count| count >= THOROUGH))
+    };
+    let (mut without, mut asked) = (BTreeSet::<i64>::new(), Vec::new());
+    let (mut with, mut all, mut tried) = (BTreeSet::<i64>::new(), BTreeSet::<i64>::new(), Vec::new());
+    for (part, seen) in found {
+        let (own, blind, thorough) = (broken(seen), blind(part)?, thorough(part)?);
+        if escalates(part) || thorough {
+            tried.push((own.difference(&all).count() as u64, thorough));
+        }
+        if blind {
+            without.extend(&own)
+        } else {
+            with.extend(&own)
+        };
+        asked.extend(blind.then_some(thorough));
+        all.extend(own);
+    }
+    case.without_gradients = (!asked.is_empty())
+        .then(|| WithoutGradients { alone: without.difference(&with).count() as u64, thorough: asked.contains(&true) });
+    let transfers = |part: &Part| part.jobs.iter().any(|job| job.source.is_some());
+    if found.iter().any(|(part, _)| transfers(part)) {
+        let own = union(&|part| !transfers(part));
+        case.transferred = Some(union(&transfers).difference(&own).count() as u64);
+    }
+    if found.iter().any(|(part, _)| escalates(part)) {
+        let plain: Vec<_> = found.iter().filter(|(part, _)| !escalates(part)).map(|(_, seen)| seen.clone()).collect();
+        case.escalated = Some((standing(keys, &plain, Seen::headline), case.standing));
+        let last = &tried[tried.len().saturating_sub(2)..];
+        let quiet = last.iter().all(|(new, _)| *new <= accident(case.n));
+        case.settled = last.len() == 2 && quiet && last.iter().any(|(_, thorough)| *thorough);
+    }
+    Ok(())
+}
+
+/// The attacks of a case beside what they left at other radii of the same kind.
+fn radii<'t>(case: &mut Evidence, facts: &'t ThreatFacts, before: &mut Vec<(String, &'t ThreatFacts, u64)>) {
+    for attack in &case.attacks {
+        for (label, other, robust) in
+            before.iter().filter(|(label, other, _)| *label == attack.label && other.is_nested_with(facts))
+        {
+            let (own, other) = ((facts.written.clone(), attack.robust), (other, (other.written.clone(), *robust)));
+            let (smaller, larger) = if other.0.eps < facts.eps { (other.1, own) } else { (own, other.1) };
+            case.radii.push(Radii { label: label.clone(), smaller, larger });
+        }
+    }
+    before.extend(case.attacks.iter().map(|attack| (attack.label.clone(), facts, attack.robust)));
+}
+
 /// The other precisions: their columns on clean points and on attacked ones, and what they are called.
 const OTHERS: &[(&Column<i64>, &Column<f64>, &str)] = &[
     (&FLOAT32_PREDICTION, &FLOAT32_DISTANCE, "in float32"),
@@ -239,6 +342,8 @@ fn evidence(part: &Part, seen: &BTreeMap<i64, Seen>) -> Result<AttackEvidence, F
         label: part.label(),
         robust: count(Outcome::Held),
         nan_in_ball: count(Outcome::NanInBall),
+        broken: count(Outcome::Broken),
+        borderline: seen.values().filter(|s| s.headline() == Outcome::Broken && s.borderline).count() as u64,
         rejected: part.rejected()?.iter().sum(),
         gradients: part.total("gradients")?,
         zero_gradients: part.total("zero_gradients")?,

@@ -2,6 +2,7 @@
 //! same directory gives the same rows.
 
 mod attack;
+mod bounds;
 mod canary;
 mod certificate;
 mod clean;
@@ -20,7 +21,7 @@ use crate::manifest::{Component, Manifest, ModelFacts, PluginFacts};
 use crate::stored::Stored;
 use crate::violations::violations;
 use flatscape_certificate::Certificate;
-use flatscape_measure::statistics::clopper_pearson;
+use flatscape_measure::statistics::{Mean, clopper_pearson};
 
 pub use attack::{OUTCOMES, UNSUPPORTED};
 pub use corruptions::corruption_metrics;
@@ -54,15 +55,21 @@ pub struct Summary {
 /// Names of `metric` that every audit may have. What metrics give comes beside them.
 pub const METRICS: &[&str] = &[
     "clean_accuracy",
+    "clean_accuracy_mean",
+    "robust_accuracy_mean",
     "ties",
     "robust_accuracy",
     "robust_accuracy_continuous",
     "robust_accuracy_uint8",
+    "robust_accuracy_before_escalation",
+    "robust_accuracy_worst_class",
+    "borderline",
     "claimed_success",
     "nan_in_ball",
     "coverage",
     "distance_median",
     "canary_found",
+    "certified_accuracy",
     "gradient_certificate",
 ];
 
@@ -147,12 +154,14 @@ impl<'a> Rows<'a> {
 
     fn part(&self, part: &Part, doubts: &doubts::Doubts, summary: &mut Summary) -> Result<(), FindingsError> {
         if part.findings.tensor("id").is_none() {
+            summary.records.extend(self.unbounded(part));
             return Ok(());
         }
         match &part.work {
             Work::Clean => self.clean(part, doubts, summary),
             Work::Attack(_) => self.attack(part, doubts, summary),
             Work::Canary(_) => self.canary(part, doubts, summary),
+            Work::Bounds => self.bounds(part, doubts, summary),
             Work::Metric(request) => self.metric(part, request, summary),
             _ => Ok(()),
         }
@@ -193,8 +202,9 @@ impl<'a> Rows<'a> {
 
     /// A row `unsupported` for every threat model that an attack does not serve.
     fn unserved(&self, summary: &mut Summary) {
-        for attack in &self.manifest.attacks {
-            for threat in self.manifest.threats.iter().filter(|t| !attack.serves.contains(&t.written)) {
+        for attack in self.manifest.attacks.iter().filter(|attack| !attack.escalation) {
+            let applies = attack.applies_to(self.model, &self.manifest.sources);
+            for threat in self.manifest.threats.iter().filter(|t| !applies || !attack.serves.contains(&t.written)) {
                 summary.records.push(Record {
                     threat: threat.written.clone(),
                     eps: Some(threat.eps),
@@ -241,6 +251,20 @@ impl<'a> Rows<'a> {
 
     fn attacks(&self) -> impl Iterator<Item = &'a Part<'a>> {
         self.parts.iter().filter(|p| matches!(p.work, Work::Attack(_)) && p.findings.tensor("id").is_some())
+    }
+}
+
+/// The mean of the shares of draws that are right, over samples.
+fn mean_share(record: Record, metric: &str, shares: &[f64]) -> Record {
+    let mean = Mean::of(shares);
+    let interval = mean.as_ref().and_then(Mean::interval);
+    Record {
+        metric: metric.to_owned(),
+        n: shares.len() as u64,
+        value: mean.as_ref().map(|mean| mean.value),
+        ci_low: interval.map(|interval| interval.low),
+        ci_high: interval.map(|interval| interval.high),
+        ..record
     }
 }
 

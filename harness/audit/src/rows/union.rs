@@ -18,6 +18,23 @@ pub(super) fn standing(keys: &[SampleKey], found: &[BTreeMap<i64, Seen>], outcom
     keys.iter().filter(|k| k.prediction == Some(k.label) && held(k.id as i64)).count() as u64
 }
 
+/// The robust accuracy of the class that has the least, over classes with at least this many samples.
+const OF_CLASS: u64 = 5;
+
+/// A row for the class with the smallest robust accuracy.
+fn classes(keys: &[SampleKey], found: &[BTreeMap<i64, Seen>], record: &Record, summary: &mut Summary) {
+    let mut classes: BTreeMap<i64, Vec<SampleKey>> = BTreeMap::new();
+    for key in keys {
+        classes.entry(key.label).or_default().push(key.clone());
+    }
+    let counted = classes.iter().filter(|(_, own)| own.len() as u64 >= OF_CLASS && classes.len() > 1);
+    let standing = counted.map(|(label, own)| (standing(own, found, Seen::headline), own.len() as u64, *label));
+    let share = |(standing, n, _): &(u64, u64, i64)| *standing as f64 / *n as f64;
+    let Some((standing, n, label)) = standing.min_by(|a, b| share(a).total_cmp(&share(b))) else { return };
+    let record = Record { args: format!("class={label}"), flags: Vec::new(), forwards: 0, backwards: 0, ..record.clone() };
+    summary.records.push(rate(record, "robust_accuracy_worst_class", standing, n));
+}
+
 impl Rows<'_> {
     pub(super) fn union(&self, threat: &ThreatFacts, doubts: &Doubts, summary: &mut Summary) -> Result<(), FindingsError> {
         let answers = |part: &&Part| self.answered(part).iter().any(|t| t.written == threat.written);
@@ -43,10 +60,25 @@ impl Rows<'_> {
         let n = keys.len() as u64;
         let stands = |outcome| standing(&keys, &found, outcome);
         summary.records.push(rate(record.clone(), "robust_accuracy", stands(Seen::headline), n));
+        if found.iter().flat_map(|seen| seen.values()).all(Seen::is_known_in_levels) {
+            summary.records.push(rate(record.clone(), "robust_accuracy_uint8", stands(Seen::in_levels), n));
+        }
         if found.iter().flat_map(|seen| seen.values()).any(|s| s.on_grid.is_some()) {
-            summary.records.push(rate(record.clone(), "robust_accuracy_uint8", stands(Seen::headline), n));
             summary.records.push(rate(record.clone(), "robust_accuracy_continuous", stands(|s| s.outcome), n));
         }
+        let escalated = |part: &&Part| part.component.is_some_and(|component| component.escalation);
+        if parts.iter().any(escalated) {
+            let plain: Vec<_> =
+                parts.iter().zip(&found).filter(|(part, _)| !escalated(part)).map(|(_, seen)| seen.clone()).collect();
+            let before = standing(&keys, &plain, Seen::headline);
+            summary.records.push(rate(
+                Record { flags: Vec::new(), ..record.clone() },
+                "robust_accuracy_before_escalation",
+                before,
+                n,
+            ));
+        }
+        classes(&keys, &found, &record, summary);
         let covered = keys.iter().filter(|k| found.iter().any(|seen| seen.contains_key(&(k.id as i64)))).count() as u64;
         if covered < n {
             summary.records.push(rate(record, "coverage", covered, n));

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
-use flatscape_audit::audit::{Execution, run};
+use flatscape_audit::audit::{Ending, Execution, run};
 use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles::{self, Profile};
+use flatscape_audit::publish;
 use flatscape_audit::requirement::Requirement;
 use flatscape_intake::card::Preprocessing;
 use flatscape_intake::data::classes::By;
@@ -72,6 +73,13 @@ pub struct Audit {
     /// Which gradient attacks follow: ours or theirs
     #[arg(long, value_name = "WHOSE", default_value = "ours", value_parser = ["ours", "theirs"])]
     use_gradients: String,
+    /// On models that draw at random attacks see the mean probability over so many draws
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    eot: Option<u32>,
+    /// A file with the loss that attacks without a loss of their own ascend: an ONNX graph from logits and label to loss, one number per
+    /// sample
+    #[arg(long, value_name = "FILE")]
+    loss: Option<String>,
     #[command(flatten)]
     engine: EngineOptions,
     #[command(flatten)]
@@ -88,6 +96,12 @@ pub struct Audit {
     /// Run the attacks on planted adversarial examples, too, under linf, l2 and l1; the profile audit does so by itself
     #[arg(long)]
     canaries: bool,
+    /// Bound the margins from below, too, under linf: samples that no attack can break; the profile audit does so by itself
+    #[arg(long)]
+    bounds: bool,
+    /// A model whose adversarial examples are tried on the audited ones; may be repeated. Every attack of the run is repeated on it
+    #[arg(long = "transfer", value_name = "MODEL")]
+    sources: Vec<String>,
     /// A condition on every model, for example 'robust_accuracy>=0.40' or 'robust_accuracy.ci_low>=0.40'; the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
@@ -126,6 +140,25 @@ impl Audit {
         }
     }
 
+    /// The models that examples are transferred from. What is stated about the gradients of the audited models is not about them.
+    fn sources(&self, intake: &Intake) -> Vec<ModelRequest> {
+        let intake = Intake { gradients: None, remedies: Vec::new(), loss: None, eot: None, ..intake.clone() };
+        self.sources.iter().map(|source| ModelRequest { source: source.clone(), intake: intake.clone() }).collect()
+    }
+
+    /// Repeats the attacks of the command line on the models that examples are transferred from; where it names none, PGD by the margin.
+    fn transferred(&self, attacks: &mut Vec<Request>) -> Result<(), Refusal> {
+        let named: Vec<Request> = match self.attacks.is_empty() {
+            true => vec![Request::parse("pgd:loss=margin,steps=100")?],
+            false => self.attacks.iter().map(|text| Request::parse(text)).collect::<Result<_, _>>()?,
+        };
+        for source in &self.sources {
+            let via = Some(ModelRequest { source: source.clone(), intake: Intake::default() }.name());
+            attacks.extend(named.iter().filter(|r| r.via.is_none()).map(|r| Request { via: via.clone(), ..r.clone() }));
+        }
+        Ok(())
+    }
+
     /// The claims, at most one about each metric.
     fn claims(&self) -> Result<Vec<Claim>, Refusal> {
         let twice = |(place, claim): (usize, &Claim)| self.claims[..place].iter().any(|c| c.metric == claim.metric);
@@ -137,9 +170,10 @@ impl Audit {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let mut data = self.data.request()?;
-        let intake = Intake { gradients: self.given()?, ..intake(&self.intake)? };
         let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some(profiles::DEFAULT));
         let profile = named.map(profiles::profile).transpose()?;
+        let eot = self.eot.or(profile.and_then(Profile::draws)).map(|draws| draws as usize);
+        let intake = Intake { gradients: self.given()?, loss: self.loss.clone(), eot, ..intake(&self.intake)? };
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
         let mut threats = self
@@ -158,6 +192,7 @@ impl Audit {
                 threats.extend(profile.threats()?);
             }
         }
+        self.transferred(&mut attacks)?;
         if threats.is_empty() {
             threats.push(profiles::default_threat(&self.data.data)?);
         }
@@ -181,6 +216,8 @@ impl Audit {
             requirements: self.requirements.iter().map(Requirement::text).collect(),
             claims: self.claims()?,
             canaries: self.canaries || profile.is_some_and(Profile::plants),
+            bounds: self.bounds || profile.is_some_and(Profile::plants),
+            sources: self.sources(&intake),
             of_profile,
         })
     }
@@ -229,22 +266,8 @@ pub(super) fn finish(
         Err(refusal) => return Err(refusal.into()),
     };
     drop(bar);
-    for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
-        let line = format!("UNRELIABLE: {}", failed.sentence());
-        if wanted.json { remark!("{line}") } else { say!("{line}") }
-    }
-    if wanted.json {
-        let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
-        say!("{rows}");
-    } else {
-        if ending.summary.unreliable {
-            say!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
-        }
-        say!("{}", table::results(&ending.summary.records));
-        for doubt in &ending.summary.doubts {
-            say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
-        }
-    }
+    show(&ending, wanted.json)?;
+    advise(&ending.summary.records);
     remark!("report: {}", wanted.out.join("report.html").display());
     if ending.interrupted {
         remark!("interrupted: what was finished is kept; add --resume to go on");
@@ -258,6 +281,35 @@ pub(super) fn finish(
         0 if !unmet.is_empty() => 1,
         code => code,
     })
+}
+
+/// Prints failed certificates, the table and the doubts, or the rows as JSON.
+fn show(ending: &Ending, json: bool) -> Result<(), Failure> {
+    for failed in ending.certificates().filter(|c| c.passed() == Some(false)) {
+        // an escalation may have settled what it means
+        let word = if ending.summary.unreliable { "UNRELIABLE: " } else { "" };
+        let line = format!("{word}{}", failed.sentence());
+        if json { remark!("{line}") } else { say!("{line}") }
+    }
+    if json {
+        let rows = serde_json::to_string_pretty(&ending.summary.records).map_err(Failure::output)?;
+        say!("{rows}");
+    } else {
+        if ending.summary.unreliable {
+            say!("UNRELIABLE: do not trust these numbers before the doubts below are settled.");
+        }
+        say!("{}", table::results(&ending.summary.records));
+        for doubt in &ending.summary.doubts {
+            say!("doubt[{}] {}\n  {}\n  {}", doubt.code, doubt.raised_for, doubt.explanation, doubt.advice);
+        }
+    }
+    Ok(())
+}
+
+/// Says what so many samples can tell.
+fn advise(records: &[flatscape_report::Record]) {
+    let counted = records.iter().find(|record| record.metric == "clean_accuracy");
+    counted.iter().for_each(|record| remark!("{}", publish::advice(record.n)));
 }
 
 /// The flags about preprocessing as `intake` takes them.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use flatscape_audit::compare::{Question, RunView, compare};
 use flatscape_audit::requirement::Requirement;
+use flatscape_compare::{Question, RunView, compare};
 use flatscape_intake::files::{publish, show};
 use flatscape_intake::refusal::Refusal;
 use flatscape_report::compare::{Comparison, compare_csv, compare_html, compare_markdown};

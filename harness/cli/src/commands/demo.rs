@@ -56,6 +56,8 @@ impl Demo {
             requirements: Vec::new(),
             claims: Vec::new(),
             canaries: false,
+            bounds: false,
+            sources: Vec::new(),
             of_profile: Vec::new(),
         };
         let wanted = Wanted { out: self.out.unwrap_or_else(fresh), resume: false, requirements: Vec::new(), json: false };

@@ -87,6 +87,8 @@ impl Landscape {
             requirements: Vec::new(),
             claims: Vec::new(),
             canaries: false,
+            bounds: false,
+            sources: Vec::new(),
             of_profile: Vec::new(),
         };
         let (engine, plugins) = (self.engine.open()?, self.plugins.load()?);

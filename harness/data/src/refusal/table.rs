@@ -66,6 +66,7 @@ pub const REFUSALS: &[Kind] = &[
     ("M065", Class::Model, "weights are not finite", "export the model again from a sound checkpoint"),
     ("M066", Class::Model, "a measure reads what the model does not have: a likelihood, a linear last layer", "export the model with its logits and its last layer; other rows are not affected"),
     ("M147", Class::Model, "the gradient graph that came with the model does not fit it", "harness/intake/GRADIENTS.md says what such a file must look like"),
+    ("M148", Class::Model, "a file of --loss is no loss of logits and labels", "a loss takes logits float[N,K] and label int64[N] and gives loss float[N]"),
     ("M160", Class::Model, "nothing in the model can be trained", "train a model whose layers have weights of their own"),
     ("M161", Class::Model, "the weights are quantised or in half precision", "train the float32 model that it was made from"),
     ("M162", Class::Model, "the weights of the model cannot be followed through its graph", "export the model with its weights as they are trained, one initializer each"),

@@ -13,7 +13,9 @@ mod tests;
 use flatscape_autodiff::{vjp, without_marks};
 use flatscape_graph::{Builder, DType, Graph, ValueType, simplify};
 
+use crate::drawn::averaged;
 use crate::functions::cross_entropy;
+use crate::hazards::Found;
 use crate::refusal::{Refusal, escape, nearest};
 
 pub use margin::objective;
@@ -117,12 +119,37 @@ pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
     done
 }
 
+/// What attacks see of a model through one remedy of the gradient; `None` where it finds nothing to do.
+pub fn view(graph: &Graph, name: &str) -> Option<Graph> {
+    let remedy = REMEDIES.iter().find(|r| r.name == name && r.changes == Changes::Gradient)?;
+    (remedy.rewrite)(graph).map(|(twin, _)| twin)
+}
+
+/// The names of the remedies of the gradient.
+pub fn views() -> impl Iterator<Item = &'static str> {
+    REMEDIES.iter().filter(|r| r.changes == Changes::Gradient).map(|r| r.name)
+}
+
 /// The model without a last operator that bounds its scores, as `--remedy logits` has it; `None` where there is none.
 pub fn unbounded(graph: &Graph) -> Option<Graph> {
     (logits::REMEDY.rewrite)(graph).map(|(twin, _)| twin)
 }
 
 impl Remedied {
+    /// Lets attacks see the mean probability over so many draws (`--eot`), which answers the hazards of drawing: points are judged over
+    /// draws anyhow. What was done, as a sentence.
+    pub fn see_draws(&mut self, graph: &Graph, draws: usize, hazards: &mut [Found]) -> String {
+        let Some(twin) = averaged(self.twin.as_ref().unwrap_or(graph), draws) else {
+            return format!("--eot {draws}: the model has no draws that could be keyed, so it has no effect");
+        };
+        self.twin = Some(twin);
+        hazards
+            .iter_mut()
+            .filter(|hazard| hazard.remedies.contains(&average::REMEDY.name))
+            .for_each(|hazard| hazard.answered = true);
+        format!("--eot {draws}: attacks see the mean probability over {draws} draws; the verdict is that of fresh draws")
+    }
+
     /// The remedies that found something to do, each with a graph of standard operators that can be inspected and run: for a
     /// remedy that cuts the model, the model; otherwise the model with the gradient that attacks then see (inputs as the
     /// model's and `label`, outputs `logits`, `loss`, `grad_<input>`).

@@ -62,7 +62,7 @@ impl<'b, 'a> Scope<'b, 'a> {
     pub fn new(link: Link<'a>, builder: &'b Builder, at: Point) -> Self {
         let mut model = link.model.clone();
         // a model whose weights are inputs has them as values
-        let open = model.inputs().len() > 1;
+        let open = model.inputs().iter().any(|&input| is_of_model(&model.value(input).name));
         let head = match open {
             true => open_head::open(&mut model).map(Last::Open),
             false => Head::of(&model).map(|head| Last::Constant(Box::new(head))),

@@ -66,7 +66,8 @@ impl Programmed {
             verdicts.take(&active, proposals)?;
         }
         verdicts.all_seen();
-        verdicts.ask_in_batches()
+        verdicts.ask_in_batches()?;
+        verdicts.ask_as_stored()
     }
 }
 

@@ -3,7 +3,7 @@
 use flatscape_intake::scores::{argmax, is_undefined, log_sum_exp, margin};
 
 use super::{CleanAnswer, Conditions, Group, Measure, Watch, class};
-use crate::columns::{FLOAT32_MARGIN, FLOAT32_PREDICTION, RIVAL_ENTROPY, ROUNDED_PREDICTION};
+use crate::columns::{DRAWN_SHARE, FLOAT32_MARGIN, FLOAT32_PREDICTION, RIVAL_ENTROPY, ROUNDED_PREDICTION};
 use crate::error::MeasureError;
 use crate::findings::Findings;
 
@@ -34,6 +34,9 @@ impl Clean {
         // what an attack ascends is computed from the scores of the graph
         let logits = |answer: &CleanAnswer| answer.others.float32.as_ref().unwrap_or(&answer.scores).clone();
         let all = || on.clean.iter().zip(&on.batch.y).map(|(answer, &y)| (logits(answer), y as usize));
+        if on.verifier.draws() > 1 {
+            findings.put(&DRAWN_SHARE, on.clean.iter().map(|answer| answer.share.unwrap_or(f64::NAN)).collect());
+        }
         findings.put(&RIVAL_ENTROPY, all().map(|(scores, y)| rival_entropy(&scores, y)).collect());
         if on.verifier.asks_the_file() {
             findings.put(&FLOAT32_PREDICTION, all().map(|(scores, _)| class(argmax(&scores))).collect());

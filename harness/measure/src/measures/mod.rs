@@ -16,7 +16,7 @@ use flatscape_host::{Arguments, Component, Iterates, Kind, Plugins, Program, Rol
 use flatscape_intake::data::Dataset;
 use flatscape_intake::model::Model;
 use flatscape_intake::remedies::objective;
-use flatscape_intake::scores::{argmax, is_tied, margin};
+use flatscape_intake::scores::{is_tied, margin};
 
 use crate::attack::{AttackError, Batch, Keep};
 use crate::columns::{BATCH_DIFFERENCE, CLEAN_MARGIN, ID, LABEL, PREDICTION, TIES};
@@ -85,14 +85,18 @@ pub(crate) struct CleanAnswer {
     pub scores: Vec<f64>,
     /// What other precisions say; nothing where this was read from findings.
     pub others: Others,
+    /// The share of the draws that predict the label, for models that draw at random; nothing where this was read from findings.
+    pub share: Option<f64>,
 }
 
 impl CleanAnswer {
     /// What an answer says about an image with this label.
     pub fn of(answer: Answer, label: usize) -> CleanAnswer {
-        let Answer { scores, difference, others } = answer;
-        let (prediction, margin, tied) = (argmax(&scores), margin(&scores, label), is_tied(&scores, label));
-        CleanAnswer { prediction, margin, tied, difference, scores, others }
+        let share = answer.votes.as_ref().map(|votes| votes.share(label));
+        let prediction = answer.prediction();
+        let Answer { scores, difference, others, .. } = answer;
+        let (margin, tied) = (margin(&scores, label), is_tied(&scores, label));
+        CleanAnswer { prediction, margin, tied, difference, scores, others, share }
     }
 
     /// The same from the findings of a clean job, for these samples in ascending order.
@@ -106,7 +110,15 @@ impl CleanAnswer {
             let row = known.binary_search(&(id as i64)).map_err(|_| FindingsError::Sample(id))?;
             let prediction = usize::try_from(predictions[row]).ok();
             let (margin, tied) = (margins[row], ties[row]);
-            Ok(CleanAnswer { prediction, margin, tied, difference: 0.0, scores: Vec::new(), others: Others::default() })
+            Ok(CleanAnswer {
+                prediction,
+                margin,
+                tied,
+                difference: 0.0,
+                scores: Vec::new(),
+                others: Others::default(),
+                share: None,
+            })
         };
         ids.iter().map(of).collect()
     }
@@ -192,10 +204,11 @@ impl<'a> Asked<'a> {
         let reads = likelihood::NAMES.iter().any(|name| program.is_some_and(|p| p.names(name)));
         let missing = if reads { likelihood::missing(conditions, verifier).map_err(failed(&self.component.id))? } else { None };
         let margin = (model.remedied.margin && attacks).then(|| objective(self.task.targeted));
+        let loss = model.loss.as_ref().map(|loss| &loss.graph).filter(|_| attacks);
         let numbers = if program.is_some() { numbers(&self.arguments) } else { Vec::new() };
         let link = Link {
-            model: model.remedied.twin.as_ref().filter(|_| attacks).unwrap_or(&model.graph),
-            objective: program.and_then(|p| p.graph(Role::Objective)).or(margin.as_ref()),
+            model: model.remedied.twin.as_ref().filter(|_| attacks).or(model.drawn.as_ref()).unwrap_or(&model.graph),
+            objective: program.and_then(|p| p.graph(Role::Objective)).or(loss).or(margin.as_ref()),
             cotangent: program.and_then(|p| p.graph(Role::Cotangent)),
             given: followed(model),
             no_likelihood: missing.as_deref(),

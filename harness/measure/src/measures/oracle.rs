@@ -76,7 +76,11 @@ impl Measure for Oracle<'_> {
         let seen = |p: &Proposal| fault.is_none() || p.point.is_some() || p.forwards + p.backwards > 0;
         let (samples, proposals): (Vec<usize>, Vec<Proposal>) =
             active.into_iter().zip(proposals).filter(|(_, p)| seen(p)).unzip();
-        verdicts.take(&samples, proposals).and_then(|()| verdicts.ask_in_batches()).map_err(failed(id))?;
+        verdicts
+            .take(&samples, proposals)
+            .and_then(|()| verdicts.ask_in_batches())
+            .and_then(|()| verdicts.ask_as_stored())
+            .map_err(failed(id))?;
         Ok((verdicts.findings()?, fault))
     }
 

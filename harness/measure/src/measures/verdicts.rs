@@ -7,9 +7,10 @@ use flatscape_intake::scores::{argmax, is_broken};
 use super::{CleanAnswer, Group, class};
 use crate::attack::{AttackError, Batch, Keep, Proposal, Ruling};
 use crate::columns::{
-    ADV_BATCH_DIFFERENCE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BROKEN_GRADIENTS, CLAIMED, Column, DISTANCE, FLOAT32_DISTANCE,
-    FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT, ROUNDED_DISTANCE, TRIED, UNMOVED_STEPS,
-    WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z, ZERO_GRADIENTS,
+    ADV_BATCH_DIFFERENCE, ADV_DRAWN_SHARE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BORDERLINE, BROKEN_GRADIENTS, CLAIMED, Column,
+    DISTANCE, FLOAT32_DISTANCE, FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT,
+    ROUNDED_DISTANCE, STORED, TRIED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z,
+    ZERO_GRADIENTS,
 };
 use crate::error::MeasureError;
 use crate::findings::{Findings, FindingsError};
@@ -29,6 +30,9 @@ const COUNTS: &[Count] = &[
     (BROKEN_GRADIENTS, |p| &mut p.broken_gradients),
     (UNMOVED_STEPS, |p| &mut p.unmoved_steps),
 ];
+
+/// Margins relative to the largest score, within which engines may choose another class: ten times the usual rounding of float32.
+const ENGINE_NOISE: f64 = 1e-5;
 
 /// Losses that are remembered per sample.
 const REMEMBERED: usize = 10;
@@ -57,6 +61,8 @@ pub(crate) struct Verdicts<'g> {
     rejected: Vec<i64>,
     /// How far the scores in a batch differ from those alone at the points that are kept; 0 where that was not asked.
     difference: Vec<f64>,
+    /// Whether the points that are kept are adversarial examples in 8-bit pixels, too; absent where that is not asked.
+    stored: Option<Vec<bool>>,
     /// Distances of the nearest points that break the float32 copy of the file, and the file with every result rounded.
     others: [Vec<f64>; 2],
     /// The points that a threat model lists, as far as they were judged.
@@ -98,6 +104,8 @@ impl<'g> Verdicts<'g> {
             spent: vec![Proposal::default(); n],
             rejected: vec![0; n],
             difference: vec![0.0; n],
+            stored: (on.conditions.model.native.integer_pixels.is_none() && on.conditions.threat.norm.parameter.is_none())
+                .then(|| vec![false; n]),
             others: [vec![f64::NAN; n], vec![f64::NAN; n]],
             listed: on.conditions.threat.norm.parameter.and_then(|parameter| parameter.points()).map(|points| {
                 let none = vec![0; n * points.kinds];
@@ -135,6 +143,32 @@ impl<'g> Verdicts<'g> {
         let found = self.on.verifier.differences(&points, &alone)?;
         for ((sample, _), difference) in asked.iter().zip(found) {
             self.difference[*sample] = difference;
+        }
+        Ok(())
+    }
+
+    /// Asks about the points that are kept as files of 8-bit pixels hold them.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn ask_as_stored(&mut self) -> Result<(), AttackError> {
+        let tolerated = self.on.conditions.threat.tolerated();
+        let counts = |finding: &Finding| finding.outcome == Outcome::Broken && finding.distance <= tolerated;
+        let broken = |judged: &Option<Judged>| judged.as_ref().is_some_and(|j| counts(&j.finding));
+        let samples: Vec<usize> = (0..self.best.len()).filter(|&i| broken(&self.best[i])).collect();
+        let Some(stored) = self.stored.as_mut().filter(|_| !samples.is_empty()) else { return Ok(()) };
+        let Group { conditions, verifier, .. } = self.on;
+        let part = self.batch.select(&samples);
+        let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
+        let origins = clean.chunks((clean.len() / samples.len()).max(1));
+        let rounded = |(&sample, origin): (&usize, &[f32])| {
+            let judged = self.best[sample].as_ref()?;
+            Some(on_grid(&conditions.threat, origin, &judged.point.x).into())
+        };
+        let points: Vec<Option<Candidate>> = samples.iter().zip(origins).map(rounded).collect();
+        let found = verifier.judge(&conditions.threat, Region::Ball, &part.x0, &part.y, &points)?;
+        for (&sample, finding) in samples.iter().zip(&found) {
+            stored[sample] = finding.outcome == Outcome::Broken;
         }
         Ok(())
     }
@@ -258,6 +292,13 @@ impl<'g> Verdicts<'g> {
         findings.put(&ADV_PREDICTION, (0..n).map(|i| class(finding(i).and_then(|f| f.prediction))).collect());
         findings.put(&ADV_TIES, (0..n).map(|i| finding(i).is_some_and(|f| f.tied)).collect());
         findings.put(&ADV_BATCH_DIFFERENCE, self.difference.clone());
+        if self.on.verifier.draws() > 1 {
+            findings.put(&ADV_DRAWN_SHARE, (0..n).map(|i| number(i, |f| f.share)).collect());
+        }
+        findings.put(&BORDERLINE, (0..n).map(|i| finding(i).is_some_and(is_borderline)).collect());
+        if let Some(stored) = self.stored.take() {
+            findings.put(&STORED, stored);
+        }
         let [float32, rounded] = std::mem::take(&mut self.others);
         if self.on.verifier.asks_the_file() {
             findings.put(&FLOAT32_DISTANCE, float32);
@@ -314,6 +355,12 @@ impl<'g> Verdicts<'g> {
         let parameters: Vec<f32> = witnesses.iter().flat_map(|(_, j)| j.point.z.iter().flatten().copied()).collect();
         findings.array(WITNESS_Z.name, &[witnesses.len(), threat.parameters([c, h, w])], parameters)
     }
+}
+
+/// Whether an adversarial example is one by less than what engines differ by.
+fn is_borderline(finding: &Finding) -> bool {
+    let largest = finding.scores.iter().fold(1f64, |largest, score| largest.max(score.abs()));
+    finding.outcome == Outcome::Broken && finding.margin.abs() <= ENGINE_NOISE * largest
 }
 
 /// Takes over what other precisions say about a judged point.

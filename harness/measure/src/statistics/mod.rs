@@ -10,7 +10,7 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 pub use flatscape_intake::mcnemar::mcnemar;
 pub use means::{Mean, paired_t, welch};
 pub use paired::tango;
-pub use rates::{clopper_pearson, newcombe};
+pub use rates::{clopper_pearson, half_width, newcombe, samples_to_separate};
 
 /// How an interval was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

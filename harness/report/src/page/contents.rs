@@ -16,7 +16,7 @@ use crate::palette::{ALARM, height_colour};
 use crate::record::Record;
 use crate::surface::{Surface, range_of};
 use crate::table::{TableCell, tables};
-use crate::text::{shown, shown_to, significant, threat_text};
+use crate::text::{percent, shown, shown_to, significant, threat_text};
 use crate::verdict::{bar_svg, verdicts};
 
 /// How much of everything a page shows.
@@ -52,6 +52,7 @@ pub(crate) struct Contents {
     command: String,
     partial: Option<PartialRun>,
     interval: String,
+    advice: String,
     verdicts: Vec<VerdictGroup>,
     verdicts_left_out: usize,
     doubts: Vec<ShownDoubt>,
@@ -94,6 +95,7 @@ struct VerdictGroup {
 struct ShownVerdict {
     model: String,
     sentence: String,
+    superseded: Option<String>,
     flags: Vec<String>,
     bar: Value,
 }
@@ -243,6 +245,7 @@ impl Contents {
             command: shown_to(&page.command, 1000),
             partial: page.partial.map(|partial| PartialRun { done: partial.done, of: partial.of }),
             interval,
+            advice: shown(&page.advice),
             verdicts,
             verdicts_left_out,
             doubts: page.doubts.iter().take(limits.doubts).map(shown_doubt).collect(),
@@ -289,6 +292,7 @@ fn shown_verdicts(page: &Page, limits: &Limits) -> (Vec<VerdictGroup>, usize) {
     for verdict in all.into_iter().take(limits.verdicts) {
         let shown = ShownVerdict {
             bar: Value::from_safe_string(bar_svg(&verdict)),
+            superseded: verdict.superseded.map(|rate| format!("at most {}", percent(rate.value, rate.interval))),
             model: verdict.model,
             sentence: verdict.sentence,
             flags: first(verdict.flags, 12),

@@ -30,6 +30,8 @@ pub struct Page {
     pub partial: Option<Partial>,
     /// Name of the intervals' method, such as `Clopper-Pearson`.
     pub interval: String,
+    /// What can be told from so many samples, as a sentence; empty where nothing is said.
+    pub advice: String,
     /// All rows; verdicts and the main table come from them.
     pub records: Vec<Record>,
     /// The lines of `samples.csv`; the page counts their outcomes.

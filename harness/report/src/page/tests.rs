@@ -82,6 +82,7 @@ pub(crate) fn page_of(text: &str) -> Page {
         title: own(),
         command: own(),
         partial: Some(Partial { done: 3, of: 9 }),
+        advice: own(),
         interval: own(),
         records,
         samples,

@@ -9,10 +9,10 @@ use flatscape_report::{results_csv, samples_csv};
 
 use super::run::{Component, Data};
 use super::{RunView, facts};
-use crate::flags::doubt;
-use crate::manifest;
-use crate::rows::{Summary, summarise};
-use crate::stored::Stored;
+use flatscape_audit::flags::doubt;
+use flatscape_audit::manifest;
+use flatscape_audit::rows::{Summary, summarise};
+use flatscape_audit::stored::Stored;
 
 impl RunView {
     /// Reads the run in a directory, which is called by its path.

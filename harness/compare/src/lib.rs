@@ -2,7 +2,7 @@
 //! conditions on the difference to a baseline. Reads finished runs and computes nothing of models.
 
 mod differences;
-pub mod engines;
+mod engines;
 mod facts;
 mod gate;
 mod metrics;
@@ -15,8 +15,8 @@ mod values;
 use flatscape_intake::refusal::Refusal;
 use flatscape_report::compare::{Comparison, Difference};
 
-use crate::requirement::Requirement;
 use differences::difference;
+use flatscape_audit::requirement::Requirement;
 use flatscape_measure::statistics::Level;
 pub use run::{Component, Data, RunView};
 use values::Values;

@@ -6,7 +6,7 @@ use flatscape_report::shown;
 
 use super::differences::difference;
 use super::values::Values;
-use crate::requirement::{Of, Requirement};
+use flatscape_audit::requirement::{Of, Requirement};
 use flatscape_measure::statistics::Level;
 
 /// Rounding that a bound forgives.

@@ -1,23 +1,11 @@
 //! Two runs of one model by the same measure on two engines: where they differ by more than chance, one of them is wrong.
 
-use flatscape_intake::doubt::Doubt;
+use flatscape_audit::flags::ENGINES_DISAGREE as DOUBT;
 use flatscape_report::compare::Difference;
 
 use super::facts;
 use super::run::RunView;
 use super::values::Values;
-
-/// The doubt, for comparisons alone.
-pub const DOUBT: Doubt = Doubt {
-    code: "engines-disagree",
-    unreliable: true,
-    raised_if: "two runs of the same file with the same seed, batch size, attack and data, on two engines or devices, differ in an \
-                accuracy, and the 95 % interval of the paired difference excludes 0",
-    explanation: "The engines compute another model, or another gradient: rounding alone does not change accuracies by more than \
-                  chance. At least one of the numbers is wrong. A comparison prints this as a warning and keeps its exit code.",
-    advice: "Read the gradient certificates of both runs, row second-engine, and the doubts about masked gradients; trust the lower \
-             robust accuracy until the cause is known.",
-};
 
 /// The warnings about pairs of runs.
 pub(super) fn disagreements(all: &Values, runs: &[RunView], differences: &[Difference]) -> Vec<String> {

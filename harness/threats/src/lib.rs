@@ -13,6 +13,9 @@ mod rigid;
 mod sampling;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "../../intake/src/trial.rs"]
+mod trial;
 
 use flatscape_graph::{Expr, shown};
 use flatscape_intake::number::number;
@@ -208,6 +211,16 @@ impl ThreatModel {
         format!("{}:{}", self.norm.name, self.spelling)
     }
 
+    /// The largest distance of two images of so many values in the box, for norms of pixels.
+    pub fn diameter(&self, values: usize) -> f64 {
+        let edge = f64::from(self.hi - self.lo);
+        match self.norm.name {
+            "l2" => edge * (values as f64).sqrt(),
+            "l1" => edge * values as f64,
+            _ => edge,
+        }
+    }
+
     /// The distance up to which a point counts as inside: ε(1 + 1e-5) + 1e-7, for float32 rounding.
     pub fn tolerated(&self) -> f64 {
         self.eps * (1.0 + 1e-5) + 1e-7
@@ -309,6 +322,6 @@ fn plain(spelling: &str) -> Result<Radius, String> {
 }
 
 /// All axes but the first.
-pub(crate) fn sample_axes(x: Expr<'_>) -> Vec<i64> {
+pub fn sample_axes(x: Expr<'_>) -> Vec<i64> {
     (1..x.rank().unwrap_or(1) as i64).collect()
 }

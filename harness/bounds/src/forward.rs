@@ -1,0 +1,249 @@
+//! Intervals through a model, value by value.
+
+use std::collections::HashMap;
+
+use flatscape_graph::{Builder, Expr, Graph, Node, ValueId};
+
+use crate::rules::{Rule, rule};
+use crate::{NoBounds, Region};
+
+/// What is known of a value over the ball: center ± radius, of one shape.
+#[derive(Clone, Copy)]
+pub(crate) struct Interval<'b> {
+    pub center: Expr<'b>,
+    pub radius: Expr<'b>,
+}
+
+impl<'b> Interval<'b> {
+    pub fn ends(self) -> (Expr<'b>, Expr<'b>) {
+        (self.center - self.radius, self.center + self.radius)
+    }
+
+    fn between(low: Expr<'b>, high: Expr<'b>) -> Interval<'b> {
+        Interval { center: (low + high) * 0.5, radius: (high - low) * 0.5 }
+    }
+}
+
+/// An affine node at zeros.
+pub(crate) struct AtZero<'b> {
+    /// The zeros that stand for the operands that depend on the image.
+    pub zeros: Vec<(ValueId, Expr<'b>)>,
+    /// What the node gives.
+    pub results: Vec<Expr<'b>>,
+}
+
+/// A node that depends on the image, and how it treats intervals.
+pub(crate) struct Step<'g> {
+    pub node: &'g Node,
+    pub rule: Rule,
+}
+
+/// A model with the intervals of its values.
+pub(crate) struct Tape<'g, 'b> {
+    pub model: &'g Graph,
+    pub builder: &'b Builder,
+    /// Values that do not depend on the image.
+    pub fixed: HashMap<ValueId, Expr<'b>>,
+    pub intervals: HashMap<ValueId, Interval<'b>>,
+    /// The nodes that depend on the image, in order.
+    pub steps: Vec<Step<'g>>,
+}
+
+/// Carries the interval around `x` through a model.
+pub(crate) fn propagate<'g, 'b>(
+    model: &'g Graph,
+    builder: &'b Builder,
+    x: Expr<'b>,
+    eps: Expr<'b>,
+    region: Region,
+) -> Result<Tape<'g, 'b>, NoBounds> {
+    let input = *model.inputs().first().ok_or(NoBounds::Interface)?;
+    let eps = eps.unsqueeze(&[1, 2, 3]);
+    let first = Interval::between((x - eps).max(region.lo), (x + eps).min(region.hi));
+    let mut tape = Tape { model, builder, fixed: HashMap::new(), intervals: HashMap::from([(input, first)]), steps: Vec::new() };
+    for (id, value) in model.values() {
+        if let Some(tensor) = &value.constant {
+            tape.fixed.insert(id, builder.constant(tensor.as_ref().clone()));
+        }
+    }
+    for node in model.nodes() {
+        tape.node(node)?;
+    }
+    Ok(tape)
+}
+
+/// Rounding of one affine operator of so many terms in double precision, relative to the sum of its terms' sizes: γ_n = n u / (1 − n u)
+/// (Higham 2002, «Accuracy and Stability of Numerical Algorithms», section 3.1).
+fn rounding(terms: usize) -> f64 {
+    let n = (terms + 2) as f64 * (f64::EPSILON / 2.0);
+    n / (1.0 - n)
+}
+
+impl<'g, 'b> Tape<'g, 'b> {
+    pub fn interval(&self, id: ValueId) -> Option<Interval<'b>> {
+        self.intervals.get(&id).copied()
+    }
+
+    /// Copies a node with these operands.
+    pub fn copy(&self, node: &Node, operands: &[Option<Expr<'b>>]) -> Vec<Expr<'b>> {
+        if node.outputs.len() == 1 {
+            return vec![self.builder.op_with_gaps(&node.op, operands, node.attributes.clone())];
+        }
+        let given: Vec<Expr<'b>> = operands.iter().flatten().copied().collect();
+        self.builder.ops(&node.op, &given, node.outputs.len(), node.attributes.clone())
+    }
+
+    fn node(&mut self, node: &'g Node) -> Result<(), NoBounds> {
+        let varies: Vec<bool> = node.inputs.iter().map(|id| id.is_some_and(|id| self.intervals.contains_key(&id))).collect();
+        // extents of a value are the same for every image
+        if !varies.contains(&true) || matches!(&*node.op, "Shape" | "Size") {
+            let operand = |id: &Option<ValueId>| id.and_then(|id| self.fixed.get(&id).copied().or(self.center(id)));
+            let operands: Vec<_> = node.inputs.iter().map(operand).collect();
+            for (id, value) in node.outputs.iter().zip(self.copy(node, &operands)) {
+                id.map(|id| self.fixed.insert(id, value));
+            }
+            return Ok(());
+        }
+        let rule = rule(self.model, node, &varies).ok_or_else(|| NoBounds::Operator(node.describe()))?;
+        let found = match rule {
+            Rule::Weighted { weights } => vec![self.weighted(node, weights)?],
+            Rule::Positive => self.positive(node)?,
+            Rule::Pads => vec![self.padded(node)?],
+            Rule::Sum => vec![self.sum(node)?],
+            Rule::Increasing => vec![self.increasing(node)?],
+        };
+        for (id, interval) in node.outputs.iter().zip(found) {
+            id.map(|id| self.intervals.insert(id, interval));
+        }
+        self.steps.push(Step { node, rule });
+        Ok(())
+    }
+
+    fn center(&self, id: ValueId) -> Option<Expr<'b>> {
+        self.interval(id).map(|interval| interval.center)
+    }
+
+    /// The operands of a node, those that depend on the image through `part`, the others through `fixed`.
+    fn operands(
+        &self,
+        node: &Node,
+        part: impl Fn(Interval<'b>) -> Expr<'b>,
+        fixed: impl Fn(usize, Expr<'b>) -> Option<Expr<'b>>,
+    ) -> Vec<Option<Expr<'b>>> {
+        let operand = |(place, id): (usize, &Option<ValueId>)| {
+            let id = (*id)?;
+            match self.interval(id) {
+                Some(interval) => Some(part(interval)),
+                None => self.fixed.get(&id).and_then(|value| fixed(place, *value)),
+            }
+        };
+        let mut operands: Vec<_> = node.inputs.iter().enumerate().map(operand).collect();
+        operands.truncate(operands.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        operands
+    }
+
+    /// The center of the result.
+    fn centers(&self, node: &Node) -> Vec<Expr<'b>> {
+        self.copy(node, &self.operands(node, |interval| interval.center, |_, value| Some(value)))
+    }
+
+    /// center' = W·center + b, radius' = |W|·radius, widened by the rounding of both.
+    fn weighted(&self, node: &Node, weights: usize) -> Result<Interval<'b>, NoBounds> {
+        let missing = || NoBounds::Operator(node.describe());
+        let [center] = self.centers(node)[..] else { return Err(missing()) };
+        let terms = node.input(weights).and_then(|id| self.model.constant(id)).ok_or_else(missing)?.len();
+        let gamma = rounding(terms);
+        let widened = |i: Interval<'b>| i.radius * (1.0 + gamma) + i.center.abs() * (2.0 * gamma);
+        // what is added belongs to the center
+        let operands = self.operands(node, widened, |place, value| (place < 2).then(|| value.abs()));
+        let mut bare = node.clone();
+        if node.op.as_ref() == "Gemm" {
+            bare.attributes = bare.attributes.with("alpha", node.attributes.float("alpha", 1.0).abs());
+        }
+        let radius = self.builder.op_with_gaps(&node.op, &operands, bare.attributes) + center.abs() * gamma;
+        Ok(Interval { center, radius })
+    }
+
+    fn positive(&self, node: &Node) -> Result<Vec<Interval<'b>>, NoBounds> {
+        let centers = self.centers(node);
+        // extents, places and the like stay; what is joined has no radius
+        let rest = |_, value: Expr<'b>| Some(if value.dtype().is_float() { value * 0.0 } else { value });
+        let radii = self.copy(node, &self.operands(node, |interval| interval.radius, rest));
+        let sums = matches!(&*node.op, "AveragePool" | "GlobalAveragePool" | "ReduceMean" | "ReduceSum");
+        let terms = node.input(0).and_then(|id| self.model.shape(id)).and_then(crate::inner);
+        let gamma = match (sums, terms) {
+            (false, _) => 0.0,
+            (true, Some(extents)) => rounding(extents.iter().product()),
+            (true, None) => return Err(NoBounds::Extents(node.describe())),
+        };
+        if gamma == 0.0 {
+            return Ok(centers.into_iter().zip(radii).map(|(center, radius)| Interval { center, radius }).collect());
+        }
+        let sizes = self.copy(node, &self.operands(node, |i| i.center.abs() + i.radius, |_, value| Some(value)));
+        let joined = centers.into_iter().zip(radii).zip(sizes);
+        Ok(joined.map(|((center, radius), size)| Interval { center, radius: radius + size * gamma }).collect())
+    }
+
+    fn padded(&self, node: &Node) -> Result<Interval<'b>, NoBounds> {
+        let [center] = self.centers(node)[..] else { return Err(NoBounds::Operator(node.describe())) };
+        // the third operand is the value that is padded with
+        let rest = |place, value: Expr<'b>| (place != 2).then_some(value);
+        let radius = self.copy(node, &self.operands(node, |interval| interval.radius, rest))[0];
+        Ok(Interval { center, radius })
+    }
+
+    fn sum(&self, node: &Node) -> Result<Interval<'b>, NoBounds> {
+        let [center] = self.centers(node)[..] else { return Err(NoBounds::Operator(node.describe())) };
+        let radii = node.inputs.iter().flatten().filter_map(|id| self.interval(*id)).map(|interval| interval.radius);
+        let radius = radii.reduce(|a, b| a + b).ok_or_else(|| NoBounds::Operator(node.describe()))?;
+        let gamma = rounding(node.inputs.len());
+        // in the shape of the result, where a constant stretches the operand
+        let radius = radius * (1.0 + gamma) + center.abs() * gamma;
+        Ok(Interval { center, radius })
+    }
+
+    fn increasing(&self, node: &Node) -> Result<Interval<'b>, NoBounds> {
+        let end = |high: bool| {
+            let part = |interval: Interval<'b>| {
+                let (low, up) = interval.ends();
+                if high { up } else { low }
+            };
+            self.copy(node, &self.operands(node, part, |_, value| Some(value)))
+        };
+        match (&end(false)[..], &end(true)[..]) {
+            (&[low], &[high]) => Ok(Interval::between(low, high)),
+            _ => Err(NoBounds::Operator(node.describe())),
+        }
+    }
+
+    /// The node at zeros in place of every operand that depends on the image, for so many rows: the operands and the results.
+    pub fn at_zero(&self, node: &Node, rows: Expr<'b>) -> Result<AtZero<'b>, NoBounds> {
+        let mut zeros: Vec<(ValueId, Expr<'b>)> = Vec::new();
+        let mut operands = Vec::with_capacity(node.inputs.len());
+        for id in &node.inputs {
+            let Some(id) = *id else {
+                operands.push(None);
+                continue;
+            };
+            if self.interval(id).is_none() {
+                operands.push(self.fixed.get(&id).copied());
+                continue;
+            }
+            let extents = self.extents(id)?;
+            let zero = crate::filled(self.builder, &std::iter::once(1).chain(extents.iter().copied()).collect::<Vec<_>>(), 0.0);
+            let ones: Vec<i64> = extents.iter().map(|_| 1).collect();
+            let column: Vec<i64> = std::iter::once(-1).chain(ones).collect();
+            // one zero per row: the rows' own zeros are broadcast over the extents
+            let zero = rows.reshape(&column) + zero;
+            zeros.push((id, zero));
+            operands.push(Some(zero));
+        }
+        Ok(AtZero { results: self.copy(node, &operands), zeros })
+    }
+
+    /// Extents of a value behind the batch.
+    pub fn extents(&self, id: ValueId) -> Result<Vec<usize>, NoBounds> {
+        let name = || NoBounds::Extents(flatscape_graph::shown(&self.model.value(id).name).to_string());
+        self.model.shape(id).and_then(crate::inner).ok_or_else(name)
+    }
+}

@@ -1,0 +1,167 @@
+//! Bounds where they are known on paper, and against what the models do.
+
+use std::sync::Arc;
+
+use flatscape_engine::{Choice, CompileOptions, Engine, Settings, open};
+use flatscape_graph::{Graph, Tensor, text};
+
+use super::*;
+
+const UNIT: Region = Region { lo: 0.0, hi: 1.0 };
+
+fn engine() -> Arc<dyn Engine> {
+    open(&Settings { choice: Choice::Tract, ..Settings::default() }).expect("tract is compiled in")
+}
+
+fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Vec<f64>> {
+    let compiled = engine().compile(graph, &CompileOptions { lower: false, ..CompileOptions::default() }).expect("it compiles");
+    let fed: Vec<_> = inputs.iter().map(|t| compiled.upload(t).expect("a buffer")).collect();
+    let results = compiled.run(&fed.iter().collect::<Vec<_>>()).expect("it runs");
+    results.into_iter().map(|r| r.host().expect("a result").to_f64()).collect()
+}
+
+/// The bounds [by intervals, the better ones] of images at radii.
+fn bounded(net: &Graph, region: Region, x: &Tensor, eps: f64, y: &[i64]) -> [Vec<f64>; 2] {
+    let graph = bounds(net, region, true).unwrap_or_else(|why| panic!("{why}"));
+    let eps = Tensor::floats(vec![eps as f32; y.len()]);
+    let mut found = run(&graph, &[x.clone(), eps, Tensor::ints(y)]).into_iter();
+    [found.next().expect("interval"), found.next().expect("bound")]
+}
+
+fn net(text: &str) -> Graph {
+    text::parse(text).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 2e-6, "{found} is not {expected}");
+}
+
+#[test]
+fn a_net_of_two_units_has_the_bounds_of_the_paper_calculation() {
+    let net = net("net (float[N,1,1,2] x) => (float[N,2] z)
+        <float[2,2] w = {1, 1, -1, 1}, float[2] b = {0, -1}, float[2,2] v = {1, -1, -1, 1}, float[2] c = {0.5, 0}>
+        { f = Flatten(x)  h = Gemm(f, w, b)  r = Relu(h)  z = Gemm(r, v, c) }");
+    let x = Tensor::new(&[1, 1, 1, 2], vec![0.5f32, 0.5]).expect("a point");
+    for (eps, expected) in [(0.1, 0.1), (0.125, 0.0), (0.2, -0.3)] {
+        let [interval, bound] = bounded(&net, UNIT, &x, eps, &[0]);
+        close(interval[0], expected);
+        assert!(bound[0] >= interval[0] - 1e-6);
+        let least = (0..=200 * 200).map(|i| [f64::from(i % 201), f64::from(i / 201)]).map(|[a, b]| {
+            let (a, b) = (0.5 + eps * (a / 100.0 - 1.0), 0.5 + eps * (b / 100.0 - 1.0));
+            let (h, k) = ((a - b).max(0.0), (a + b - 1.0).max(0.0));
+            0.5 + 2.0 * h - 2.0 * k
+        });
+        assert!(bound[0] <= least.fold(f64::INFINITY, f64::min) + 1e-6, "the bound is above the margin of a point");
+    }
+}
+
+#[test]
+fn an_affine_classifier_is_bounded_exactly() {
+    let net = net(
+        "net (float[N,1,1,3] x) => (float[N,3] z) <float[3,3] w = {1, -2, 0.5, 0, 1, -1, 2, 0.25, 0.5}, float[3] b = {0.1, 0, -0.2}>
+        { f = Flatten(x)  z = Gemm(f, w, b) }",
+    );
+    let x = Tensor::new(&[1, 1, 1, 3], vec![0.5f32, 0.5, 0.5]).expect("a point");
+    // margins against t: (w_y − w_t)·x + b_y − b_t − ε ‖w_y − w_t‖₁, y = 0
+    let (w, b) = ([[1.0, 0.0, 2.0], [-2.0, 1.0, 0.25], [0.5, -1.0, 0.5]], [0.1, 0.0, -0.2]);
+    let margin = |t: usize, eps: f64| {
+        let d: Vec<f64> = (0..3).map(|i| w[0][i] - w[t][i]).collect();
+        0.5 * d.iter().sum::<f64>() + b[0] - b[t] - eps * d.iter().map(|v| v.abs()).sum::<f64>()
+    };
+    for eps in [0.0, 0.05, 0.3] {
+        let [interval, bound] = bounded(&net, UNIT, &x, eps, &[0]);
+        close(interval[0], margin(1, eps).min(margin(2, eps)));
+        close(bound[0], interval[0]);
+    }
+    // beyond the box there are no images
+    let edge = Tensor::new(&[1, 1, 1, 3], vec![1f32, 1.0, 1.0]).expect("a point");
+    let [inside, _] = bounded(&net, UNIT, &edge, 0.5, &[0]);
+    let [outside, _] = bounded(&net, Region { lo: 0.0, hi: 9.0 }, &edge, 0.5, &[0]);
+    assert!(inside[0] > outside[0]);
+}
+
+#[test]
+fn lines_are_tighter_than_intervals_where_a_unit_cancels() {
+    // relu(x) − relu(−x) = x: by intervals of the units the range doubles
+    let net = net(
+        "net (float[N,1,1,1] x) => (float[N,2] z) <float[1,2] w = {1, -1}, float[2,2] v = {1, 0, -1, 0}, float[2] c = {0, 0}>
+        { f = Flatten(x)  h = Gemm(f, w)  r = Relu(h)  z = Gemm(r, v, c) }",
+    );
+    let x = Tensor::new(&[1, 1, 1, 1], vec![0f32]).expect("a point");
+    let [interval, bound] = bounded(&net, Region { lo: -1.0, hi: 1.0 }, &x, 1.0, &[0]);
+    close(interval[0], -1.0);
+    assert!(bound[0] >= -1.0 - 1e-6);
+}
+
+/// A convolutional net with everything that has a rule, its numbers from a fixed sequence.
+fn convolutional() -> Graph {
+    let mut state = 1u32;
+    let mut numbers = |count: usize, scale: f64| {
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            format!("{:.4}", (f64::from(state >> 8) / f64::from(1u32 << 24) - 0.5) * scale)
+        };
+        (0..count).map(next).collect::<Vec<_>>().join(", ")
+    };
+    let (a, b, c, d) = (numbers(18, 1.2), numbers(36, 0.8), numbers(27, 1.0), numbers(2, 0.4));
+    net(&format!(
+        "net (float[N,1,6,6] x) => (float[N,3] z)
+        <float[2,1,3,3] a = {{{a}}}, float[2] bias = {{{d}}}, float[2,2,3,3] b = {{{b}}}, float[3,9] c = {{{c}}}, float half = {{0.5}}, float[2,1,1] scale = {{-1.5, 2}}>
+        {{ n = Sub(x, half)  h = Conv <pads = [1, 1, 1, 1]> (n, a, bias)  r = Relu(h)  g = Conv <pads = [1, 1, 1, 1]> (r, b)  s = Mul(g, scale)
+          q = Add(s, h)  t = LeakyRelu <alpha = 0.1> (q)  m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (t)
+          v = ReduceMean <keepdims = 1> (m, axes)  f = Flatten(v)  z = Gemm <transB = 1> (f, c) }}"
+    )
+    .replace("float half", "int64[1] axes = {1}, float half"))
+}
+
+#[test]
+fn no_point_of_the_ball_has_a_smaller_margin() {
+    let net = convolutional();
+    let image = |k: u32| (0..36).map(move |i| f64::from((i * 37 + k * 101) % 97) / 96.0);
+    let points: Vec<f32> = (0..8).flat_map(image).map(|v| v as f32).collect();
+    let x = Tensor::new(&[8, 1, 6, 6], points.clone()).expect("points");
+    let y: Vec<i64> = (0..8).map(|k| k % 3).collect();
+    let margins = |points: &[f32]| -> Vec<f64> {
+        let z = run(&net, &[Tensor::new(&[8, 1, 6, 6], points.to_vec()).expect("points")]).remove(0);
+        let margin = |(row, &y): (&[f64], &i64)| {
+            let rival = (0..3).filter(|&t| t != y as usize).map(|t| row[t]).fold(f64::NEG_INFINITY, f64::max);
+            row[y as usize] - rival
+        };
+        z.chunks(3).zip(&y).map(margin).collect()
+    };
+    let mut before: Option<Vec<f64>> = None;
+    for eps in [0.0, 0.01, 0.05, 0.2] {
+        let [interval, bound] = bounded(&net, UNIT, &x, eps, &y);
+        if eps == 0.0 {
+            margins(&points).iter().zip(&bound).for_each(|(margin, bound)| assert!((margin - bound).abs() < 1e-5));
+        }
+        for draw in 0..200u32 {
+            let moved = |(i, &v): (usize, &f32)| {
+                let sign =
+                    if (i as u32).wrapping_mul(2_654_435_761).wrapping_add(draw * 40_503) & 0x8000 == 0 { 1.0 } else { -1.0 };
+                (f64::from(v) + sign * eps).clamp(0.0, 1.0) as f32
+            };
+            let found = margins(&points.iter().enumerate().map(moved).collect::<Vec<_>>());
+            for ((margin, bound), interval) in found.iter().zip(&bound).zip(&interval) {
+                assert!(margin >= &(bound - 1e-5), "a margin of {margin} lies below the bound {bound} at {eps}");
+                assert!(bound >= &(interval - 1e-6));
+            }
+        }
+        if let Some(before) = before.replace(bound.clone()) {
+            assert!(before.iter().zip(&bound).all(|(near, far)| near >= &(far - 1e-6)), "bounds nest");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_rule_is_refused_by_name() {
+    let refused = |body: &str| {
+        let net =
+            net(&format!("net (float[N,1,1,2] x) => (float[N,2] z) <float[2,2] w = {{1, 0, 0, 1}}> {{ f = Flatten(x) {body} }}"));
+        bounds(&net, UNIT, true).err().map(|why| why.to_string())
+    };
+    assert!(refused("z = Softmax(f)").is_some_and(|why| why.starts_with("Softmax")), "no rule for softmax");
+    assert!(refused("s = Sin(f)  z = Gemm(s, w)").is_some_and(|why| why.starts_with("Sin")));
+    assert!(refused("z = Mul(f, f)").is_some_and(|why| why.starts_with("Mul")));
+    assert!(refused("z = Gemm(f, w)").is_none());
+}
