@@ -175,13 +175,7 @@ impl Model {
     /// # Errors
     /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
     pub fn fit(mut native: Native, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, Refusal> {
-        if let data::Pixels::Pictures(_) = data.pixels {
-            let what = format!(
-                "data set {}: its images have different sizes, and the size that {} takes is not stated",
-                data.name, native.name
-            );
-            return Err(Refusal::data(80, what).help("state it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
-        }
+        sized(&native, data)?;
         labels_fit(&native, data)?;
         let intake = &intake.or(&native.card);
         let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
@@ -258,6 +252,18 @@ fn seen_by_attacks(graph: &Graph, intake: &Intake, hazards: &mut [Found], facts:
 
 fn loss_fact(Loss { name, sha256, .. }: &Loss) -> String {
     format!("--loss: attacks without a loss of their own ascend {name} (sha256 {sha256}) and not cross-entropy")
+}
+
+/// Refuses images of different sizes where nothing says which size the model takes.
+fn sized(native: &Native, data: &Dataset) -> Result<(), Refusal> {
+    if let data::Pixels::Pictures(_) = data.pixels {
+        let what = format!(
+            "data set {}: its images have different sizes, and the size that {} takes is not stated",
+            data.name, native.name
+        );
+        return Err(Refusal::data(80, what).help("state it: --resize SIZE[:FILTER] --crop HEIGHTxWIDTH"));
+    }
+    Ok(())
 }
 
 /// What a file beside the model says about pixels and cannot be followed must be answered by flags.
