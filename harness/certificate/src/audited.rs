@@ -9,6 +9,7 @@ use crate::points::{Engines, samples};
 use crate::{Certificate, Other, Scalar, Subject, Variable, WALK, certify};
 use flatscape_intake::data::Dataset;
 use flatscape_intake::model::{Given, Model};
+use flatscape_intake::random::{LAWS, Place, fill};
 use flatscape_intake::remedies::objective;
 use flatscape_measure::link::{Link, LinkError, Point};
 use flatscape_measure::threats::ThreatModel;
@@ -45,11 +46,14 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
     let ones = vec![1f32; dataset.image_len()];
     let all = threat.on(model.shape).distance(&ones.clone().into(), &vec![0f32; ones.len()]);
     let labels = Tensor::new(&[count], batch.y.clone()).unwrap_or_else(|| Tensor::ints(&batch.y));
+    let (forward, gradient) = (model.drawn.as_ref().unwrap_or(&model.graph), linked(model, threat, followed)?);
+    let mut fixed = HashMap::from([("y".to_owned(), labels), ("eps".to_owned(), Tensor::scalar(threat.eps))]);
+    fixed.extend([forward, &gradient].into_iter().flat_map(|graph| draws(graph, count, seed)));
     Ok(Subject {
         model: model.name.clone(),
         about: about(model, threat),
-        forward: model.graph.clone(),
-        gradient: linked(model, threat, followed)?,
+        forward: forward.clone(),
+        gradient,
         scalar: if model.remedied.margin {
             Scalar::Margin { classes: model.classes, labels: batch.y.clone() }
         } else {
@@ -60,7 +64,7 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
         blocks: count,
         batched: true,
         start: batch.x.to_f64(),
-        fixed: HashMap::from([("y".to_owned(), labels), ("eps".to_owned(), Tensor::scalar(threat.eps))]),
+        fixed,
         ids: batch.ids,
         bounds: Some((threat.lo.into(), threat.hi.into())),
         range: f64::from(threat.hi - threat.lo),
@@ -71,6 +75,21 @@ fn subject(model: &Model, dataset: &Dataset, threat: &ThreatModel, seed: u64) ->
         other: other(model, threat)?,
         seed,
     })
+}
+
+/// One keyed draw for every input of a graph that takes one: the same at every point, so that slopes are those of one function.
+fn draws(graph: &Graph, count: usize, seed: u64) -> Vec<(String, Tensor)> {
+    let draw = |&input: &flatscape_graph::ValueId| {
+        let name = graph.value(input).name.to_string();
+        let rest = name.strip_prefix("shared_").unwrap_or(&name).strip_prefix("noise_")?;
+        let (law, stream) = rest.split_once('_')?;
+        let law = LAWS.iter().find(|(known, _)| *known == law)?.1;
+        let shape: Vec<usize> = graph.shape(input)?.iter().map(|dim| dim.fixed().unwrap_or(count)).collect();
+        let mut values = vec![0f32; shape.iter().product()];
+        fill(law, Place::new(seed, "certificate", stream), &mut values);
+        Some((name.clone(), Tensor::new(&shape, values)?))
+    };
+    graph.inputs().iter().filter_map(draw).collect()
 }
 
 fn about(model: &Model, threat: &ThreatModel) -> String {
@@ -100,7 +119,7 @@ fn linked(model: &Model, threat: &ThreatModel, given: Option<&Given>) -> Result<
     ))
     .map_err(|e| e.to_string())?;
     let margin = model.remedied.margin.then(|| objective(false));
-    let seen = model.remedied.twin.as_ref().unwrap_or(&model.graph);
+    let seen = model.remedied.twin.as_ref().or(model.drawn.as_ref()).unwrap_or(&model.graph);
     let link = Link { objective: margin.as_ref(), given, steps: WALK, ..Link::of(seen, threat) };
     link.stage(&program, Point::Fed, true, &[]).map(|linked| linked.graph).map_err(|e: LinkError| e.to_string())
 }

@@ -9,11 +9,11 @@ pub(super) const HAZARD: Hazard = Hazard {
         code: "random-operator",
         unreliable: true,
         raised_if: "the logits depend on RandomNormal, RandomUniform, Bernoulli or Multinomial",
-        explanation: "Two runs of the same image differ, so one lucky draw counts as an adversarial example and one unlucky \
-                      gradient misleads an attack; engines draw from a sequence, so even a stated seed gives other numbers in \
-                      another session.",
-        advice: "Export the model without its noise. --remedy average lets attacks see the mean over 8 draws; the verdict \
-                 still rests on single draws and is not to be trusted.",
+        explanation: "Two runs of the same image differ. Points are judged over 20 keyed draws, which no attack sees; but an attack \
+                      that sees a single draw in every step is misled by it, and finds less than there is (Athalye, Carlini and \
+                      Wagner 2018). Draws of Multinomial, or of unknown extents, cannot be keyed: there an engine draws once.",
+        advice: "Let attacks see the mean probability over draws: --eot 20, or the profile rand. Or export the model without its \
+                 noise.",
     },
     remedies: &["average"],
     find,

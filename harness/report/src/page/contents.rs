@@ -245,7 +245,7 @@ impl Contents {
             command: shown_to(&page.command, 1000),
             partial: page.partial.map(|partial| PartialRun { done: partial.done, of: partial.of }),
             interval,
-            advice: shown(&page.advice),
+            advice: shown_to(&page.advice, 400),
             verdicts,
             verdicts_left_out,
             doubts: page.doubts.iter().take(limits.doubts).map(shown_doubt).collect(),
