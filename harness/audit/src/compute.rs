@@ -180,7 +180,7 @@ impl<'a> Workshop<'a> {
             }
             None => remedies::view(judged.remedied.twin.as_ref().unwrap_or(&judged.graph), &sight.via),
         };
-        let nothing = || Refusal::usage(125, format!("the remedy {} finds nothing to change in {}", sight.via, judged.name));
+        let nothing = || Refusal::usage(91, format!("the remedy {} finds nothing to change in {}", sight.via, judged.name));
         let twin = Some(twin.ok_or_else(nothing)?);
         // a gradient that came with the model is not that of what is seen
         let mut model = Model { given: None, ..judged.clone() };

