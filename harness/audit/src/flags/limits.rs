@@ -9,8 +9,9 @@ pub(super) const UNBOUNDED: Flag = Flag {
     doubt: Doubt {
         code: "unbounded-fails",
         unreliable: true,
-        raised_if: "100 steps along the margin with the whole box as radius leave more than 2 % of up to 100 correct images, and at \
-                    least 20, unbroken",
+        raised_if: "200 steps along the margin, and as many along cross-entropy, with the whole box as radius leave more than a quarter of up to 100 correct images, and at \
+                    least 20, unbroken; a sound fully connected net of four layers left an eighth, from where no unit was \
+                    active",
         explanation: "Without a radius every image can become every other one, so that an attack that fails follows a gradient that does \
                       not lead there (Athalye, Carlini and Wagner 2018; Pintor et al. 2022).",
         advice: "Look for operators that mask the gradient (flatscape inspect), let attacks look through them (via=straight-through, \
@@ -19,7 +20,7 @@ pub(super) const UNBOUNDED: Flag = Flag {
     judge: |evidence| {
         let limits = evidence.limits.filter(|limits| limits.images >= ENOUGH)?;
         let left = limits.images - limits.anywhere.min(limits.images);
-        (50 * left > limits.images).then(|| format!("{left} of {} images are left", limits.images))
+        (4 * left > limits.images).then(|| format!("{left} of {} images are left", limits.images))
     },
 };
 
@@ -27,7 +28,7 @@ pub(super) const MORE_STEPS: Flag = Flag {
     doubt: Doubt {
         code: "more-steps-help",
         unreliable: false,
-        raised_if: "200 short steps along the margin break more than max(1, 0.5 %) of up to 100 samples that the run left standing",
+        raised_if: "200 short steps along the margin, or along cross-entropy, break more than max(1, 0.5 %) of up to 100 samples that the run left standing",
         explanation: "The attacks of the run were not at their end: the robust accuracy that they give is too high.",
         advice: "Attack with more steps and restarts, or with the profile standard.",
     },
@@ -48,9 +49,9 @@ mod tests {
     #[test]
     fn every_image_can_become_every_other() {
         let judged = |flag: &Flag, limits| (flag.judge)(&Evidence { n: 100, limits: Some(limits), ..Evidence::default() });
-        let limits = Limits { images: 100, anywhere: 97, standing: 50, more_steps: 2 };
-        assert!(judged(&UNBOUNDED, limits).is_some_and(|why| why.starts_with("3 of 100")));
-        assert!(judged(&UNBOUNDED, Limits { anywhere: 98, ..limits }).is_none());
+        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2 };
+        assert!(judged(&UNBOUNDED, limits).is_some_and(|why| why.starts_with("26 of 100")));
+        assert!(judged(&UNBOUNDED, Limits { anywhere: 75, ..limits }).is_none());
         assert!(judged(&UNBOUNDED, Limits { images: 19, anywhere: 0, ..limits }).is_none(), "too few to tell");
         assert!(judged(&MORE_STEPS, limits).is_some_and(|why| why.starts_with("2 of 50")));
         assert!(judged(&MORE_STEPS, Limits { more_steps: 1, ..limits }).is_none());

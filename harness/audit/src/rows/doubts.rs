@@ -343,7 +343,11 @@ fn evidence(part: &Part, seen: &BTreeMap<i64, Seen>) -> Result<AttackEvidence, F
         robust: count(Outcome::Held),
         nan_in_ball: count(Outcome::NanInBall),
         broken: count(Outcome::Broken),
-        borderline: seen.values().filter(|s| s.headline() == Outcome::Broken && s.borderline).count() as u64,
+        // the nearest example lies at the boundary by design
+        borderline: match part.component.is_some_and(|c| c.minimal) {
+            true => 0,
+            false => seen.values().filter(|s| s.headline() == Outcome::Broken && s.borderline).count() as u64,
+        },
         rejected: part.rejected()?.iter().sum(),
         gradients: part.total("gradients")?,
         zero_gradients: part.total("zero_gradients")?,
