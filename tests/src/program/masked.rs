@@ -143,6 +143,8 @@ fn verified_samples_stand_beside_attacked_ones() {
         assert!(value("robust_accuracy_worst_class", "union", threat) <= attacked, "{threat}");
     }
     assert!(!run.said().contains("certified-broken"), "{}", run.said());
+    let other = audit(folder.path(), "digits-standard", &[&few[..], &["--threat", "l2:0.5"]].concat()).expect(2);
+    assert!(other.said().contains("rules for linf alone"), "{}", other.said());
     assert!(run.text("samples.csv").lines().next().is_some_and(|header| header.contains("bounds.margin")));
     digits(folder.path(), DType::F32, |x| x, |_, z| z.unary("Sin"));
     let none = audit(folder.path(), "net.onnx", &[&few[..], &["--threat", "linf:0.1"]].concat());

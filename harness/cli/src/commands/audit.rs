@@ -159,6 +159,15 @@ impl Audit {
         Ok(())
     }
 
+    /// Whether margins are to be bounded on request.
+    fn bounded(&self, threats: &[ThreatModel]) -> Result<bool, Refusal> {
+        if self.bounds && !threats.iter().any(|threat| threat.norm.name == "linf") {
+            return Err(Refusal::usage(91, "--bounds: there are rules for linf alone, and it is not among the threat models")
+                .help("add --threat linf:8/255, or leave --bounds out"));
+        }
+        Ok(self.bounds)
+    }
+
     /// The claims, at most one about each metric.
     fn claims(&self) -> Result<Vec<Claim>, Refusal> {
         let twice = |(place, claim): (usize, &Claim)| self.claims[..place].iter().any(|c| c.metric == claim.metric);
@@ -196,6 +205,7 @@ impl Audit {
         if threats.is_empty() {
             threats.push(profiles::default_threat(&self.data.data)?);
         }
+        let bounds = self.bounded(&threats)? || profile.is_some_and(Profile::plants);
         let options = json!({
             "intake": intake, "label_offset": data.label_offset, "allow_fewer": data.allow_fewer, "landscapes": self.landscapes,
             "threads": self.engine.threads,
@@ -216,7 +226,7 @@ impl Audit {
             requirements: self.requirements.iter().map(Requirement::text).collect(),
             claims: self.claims()?,
             canaries: self.canaries || profile.is_some_and(Profile::plants),
-            bounds: self.bounds || profile.is_some_and(Profile::plants),
+            bounds,
             sources: self.sources(&intake),
             of_profile,
         })
