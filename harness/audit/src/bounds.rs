@@ -57,7 +57,7 @@ pub(crate) fn compute(
         }
     };
     // not every engine has every operator in double precision
-    let mut refused = "there is no engine for double precision".to_owned();
+    let mut refused = "no engine computes in double precision".to_owned();
     for engine in engines {
         match on_engine(engine.as_ref(), &graph, part, threat, progress, stop) {
             Err(_) if stop.load(Ordering::Relaxed) => return Err(Unfinished::Stopped),
@@ -132,7 +132,7 @@ pub(crate) fn check(findings: &Findings) -> Result<(), String> {
     Ok(())
 }
 
-/// Why there are no bounds, where a result says so.
+/// The reason that a result gives for having no bounds.
 pub(crate) fn impossible(findings: &Findings) -> Option<String> {
     text(findings, IMPOSSIBLE).ok()
 }

@@ -37,7 +37,7 @@ pub(crate) const MASKING: &[&str] = &[
 /// The share of samples from which on an observation counts.
 const SHARE: f64 = 0.01;
 
-/// More newly broken samples than that out of `n` are no accident.
+/// The largest number of newly broken samples, out of `n`, that is attributed to chance: max(1, 0.2 %).
 pub(crate) fn accident(n: u64) -> u64 {
     1.max((0.002 * n as f64) as u64)
 }

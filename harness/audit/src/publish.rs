@@ -198,7 +198,7 @@ fn rows_of(certificate: &Certificate) -> report::Certificate {
     }
 }
 
-/// What so many samples can tell.
+/// A sentence about the accuracy of rates from `n` samples, and about the samples needed to tell two models apart.
 pub fn advice(n: u64) -> String {
     /// The difference between two models, and the share of the images on which they disagree, that the sentence is about.
     const EXAMPLE: (f64, f64) = (0.01, 0.03);

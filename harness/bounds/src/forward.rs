@@ -72,7 +72,7 @@ pub(crate) fn propagate<'g, 'b>(
     Ok(tape)
 }
 
-/// Rounding of one affine operator of so many terms in double precision, relative to the sum of its terms' sizes: γ_n = n u / (1 − n u)
+/// A bound on the rounding error of a sum of `terms` products in double precision, relative to the sum of their absolute values: γ_n = n u / (1 − n u)
 /// (Higham 2002, «Accuracy and Stability of Numerical Algorithms», section 3.1).
 fn rounding(terms: usize) -> f64 {
     let n = (terms + 2) as f64 * (f64::EPSILON / 2.0);
@@ -216,7 +216,7 @@ impl<'g, 'b> Tape<'g, 'b> {
         }
     }
 
-    /// The node at zeros in place of every operand that depends on the image, for so many rows: the operands and the results.
+    /// Evaluates a node with zeros in place of every operand that depends on the image; one row of zeros per entry of `rows`.
     pub fn at_zero(&self, node: &Node, rows: Expr<'b>) -> Result<AtZero<'b>, NoBounds> {
         let mut zeros: Vec<(ValueId, Expr<'b>)> = Vec::new();
         let mut operands = Vec::with_capacity(node.inputs.len());

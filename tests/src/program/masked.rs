@@ -61,6 +61,24 @@ fn an_audit_escalates_by_itself_where_gradients_are_masked() {
     assert!(rows(&blind, "pgd")[0].1 > found, "the gradients are zero");
 }
 
+/// Scores that say which class and nothing else: no attack has a signal. That none finds anything does not make the model robust.
+#[test]
+fn attacks_without_a_signal_settle_nothing() {
+    let folder = here();
+    let steps = |z: Expr<'_>| ((z - z.reduce("ReduceMax", &[1], true) + 0.01) * 1e6).unary("Tanh").id;
+    digits(
+        folder.path(),
+        DType::F32,
+        |x| x,
+        |_, z| {
+            let s = z.builder().expr(steps(z));
+            s + s * s * 0.25
+        },
+    );
+    let run = audit(folder.path(), "net.onnx", &["-n", "30", "--threat", "linf:0.01"]).expect(9);
+    assert!(run.said().contains("; not settled"), "{}", run.said());
+}
+
 /// A model whose gradients are what they seem gets no such attack, and an attack that needs a remedy without work is refused.
 #[test]
 fn an_honest_model_is_not_escalated() {

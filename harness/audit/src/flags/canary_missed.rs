@@ -2,7 +2,7 @@
 
 use flatscape_measure::statistics::clopper_pearson;
 
-use super::{Doubt, Flag};
+use super::{Canaries, Doubt, Flag};
 
 pub const CODE: &str = "canary-missed";
 
@@ -11,6 +11,13 @@ const SHARE: f64 = 0.95;
 
 /// Canaries from which on something can be said.
 pub(super) const ENOUGH: u64 = 20;
+
+impl Canaries {
+    /// Whether the attacks are shown to find what is planted.
+    pub fn pass(&self) -> bool {
+        self.planted >= ENOUGH && clopper_pearson(self.found, self.planted).high >= SHARE
+    }
+}
 
 pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
@@ -28,7 +35,7 @@ pub(super) const FLAG: Flag = Flag {
     },
     judge: |evidence| {
         let canaries = evidence.canaries.as_ref()?;
-        let missed = canaries.planted >= ENOUGH && clopper_pearson(canaries.found, canaries.planted).high < SHARE;
+        let missed = canaries.planted >= ENOUGH && !canaries.pass();
         missed.then(|| format!("the attacks find {} of {} planted adversarial examples", canaries.found, canaries.planted))
     },
 };

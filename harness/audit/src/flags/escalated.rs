@@ -9,8 +9,9 @@ pub(super) const FLAG: Flag = Flag {
         raised_if: "attacks of the profile that are kept for masked gradients have run",
         explanation: "The gradients of the model look masked, so the audit let attacks look through the operators that mask them, and \
                       attacked without gradients. `robust_accuracy_before_escalation` is what the other attacks alone give; it is \
-                      superseded. Once two of these attacks in turn, one of them without gradients, break nothing new, the \
-                      doubts about masked gradients are settled and are notes.",
+                      superseded. Once two of these attacks in turn, one of them without gradients, break nothing new, and such \
+                      attacks have broken samples before or find planted examples, the doubts about masked gradients are settled \
+                      and are notes.",
         advice: "Quote the number after the escalation. If doubts about masked gradients are still grave, attack with more queries.",
     },
     judge: |evidence| {

@@ -94,11 +94,13 @@ impl<'a> Rows<'a> {
         let outcomes: Vec<_> = found.iter().map(|(_, seen)| seen.clone()).collect();
         case.standing = standing(keys, &outcomes, Seen::headline);
         case.certified_broken = self.certified_broken(facts, &outcomes)?;
+        if !case.attacks.is_empty() {
+            case.canaries = self.canaries(facts)?;
+        }
         compared(&mut case, keys, &found)?;
         radii(&mut case, facts, before);
         if !case.attacks.is_empty() {
             case.losses = self.losses(facts)?;
-            case.canaries = self.canaries(facts)?;
             case.limits = self.limits(facts);
         }
         Ok(case)
@@ -243,10 +245,14 @@ fn compared(case: &mut Evidence, keys: &[SampleKey], found: &[(&Part, BTreeMap<i
     };
     let (mut without, mut asked) = (BTreeSet::<i64>::new(), Vec::new());
     let (mut with, mut all, mut tried) = (BTreeSet::<i64>::new(), BTreeSet::<i64>::new(), Vec::new());
+    // what neither the escalation nor a thorough attack without gradients broke first
+    let mut usual = BTreeSet::<i64>::new();
     for (part, seen) in found {
         let (own, blind, thorough) = (broken(seen), blind(part)?, thorough(part)?);
         if escalates(part) || thorough {
             tried.push((own.difference(&all).count() as u64, thorough));
+        } else {
+            usual.extend(&own);
         }
         if blind {
             without.extend(&own)
@@ -268,7 +274,11 @@ fn compared(case: &mut Evidence, keys: &[SampleKey], found: &[(&Part, BTreeMap<i
         case.escalated = Some((standing(keys, &plain, Seen::headline), case.standing));
         let last = &tried[tried.len().saturating_sub(2)..];
         let quiet = last.iter().all(|(new, _)| *new <= accident(case.n));
-        case.settled = last.len() == 2 && quiet && last.iter().any(|(_, thorough)| *thorough);
+        let quiet = last.len() == 2 && quiet && last.iter().any(|(_, thorough)| *thorough);
+        // attacks that find nothing anywhere settle nothing: the scores may hold no signal for them either
+        let gained = all.len() as u64 - usual.len() as u64;
+        let works = gained > accident(case.n) || case.canaries.as_ref().is_some_and(Canaries::pass);
+        case.settled = quiet && works;
     }
     Ok(())
 }

@@ -316,7 +316,7 @@ fn show(ending: &Ending, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what so many samples can tell.
+/// Prints the advice about the number of samples.
 fn advise(records: &[flatscape_report::Record]) {
     let counted = records.iter().find(|record| record.metric == "clean_accuracy");
     counted.iter().for_each(|record| remark!("{}", publish::advice(record.n)));
