@@ -185,6 +185,8 @@ fn a_model_that_draws_at_random_is_judged_over_keyed_draws() {
     assert_eq!(once.text("samples.csv"), again.text("samples.csv"));
     let mean = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8"]].concat()).expect(0);
     assert!(mean.said().contains("attacks see the mean probability over 8 draws"), "{}", mean.said());
+    let single = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "1"]].concat()).expect(9);
+    assert!(single.said().contains("doubt[random-operator]"), "one draw answers nothing: {}", single.said());
     let share = mean.value("net", "clean", "clean_accuracy_mean");
     assert!((share - mean.value("net", "clean", "clean_accuracy")).abs() < 0.1, "{share}");
     assert!(mean.value("net", "pgd", "robust_accuracy_mean") < share);

@@ -15,7 +15,7 @@ pub(super) const REMEDY: Remedy = Remedy {
 };
 
 /// Draws per gradient.
-const DRAWS: usize = 8;
+pub(super) const DRAWS: usize = 8;
 
 fn rewrite(graph: &Graph) -> Option<(Graph, String)> {
     let reading = Reading::of(graph)?;

@@ -145,7 +145,8 @@ impl Remedied {
         self.twin = Some(twin);
         hazards
             .iter_mut()
-            .filter(|hazard| hazard.remedies.contains(&average::REMEDY.name))
+            // fewer draws than the remedy takes answer nothing
+            .filter(|hazard| draws >= average::DRAWS && hazard.remedies.contains(&average::REMEDY.name))
             .for_each(|hazard| hazard.answered = true);
         format!("--eot {draws}: attacks see the mean probability over {draws} draws; the verdict is that of fresh draws")
     }
