@@ -102,7 +102,7 @@ pub struct Component {
     pub iterates: Iterates,
     /// Whether it answers a program.
     pub builds: bool,
-    /// The extensions that it implements, of those this host knows: `oracle/1`.
+    /// The extensions that it implements, of those this host knows: `oracle/1`, `weights/1`.
     pub extensions: Vec<String>,
     /// Where it comes from.
     #[serde(skip)]
@@ -122,7 +122,17 @@ impl Component {
 
     /// Whether it runs through the extension `oracle/1`.
     pub fn is_oracle(&self) -> bool {
-        self.extensions.iter().any(|e| e == "oracle/1")
+        self.has(flatscape_abi::ORACLE_1)
+    }
+
+    /// Whether it implements the extension `weights/1`. If it builds, too, its program says which of the two does the work: a program
+    /// without graphs leaves it to the extension.
+    pub fn is_weights(&self) -> bool {
+        self.has(flatscape_abi::WEIGHTS_1)
+    }
+
+    fn has(&self, extension: &str) -> bool {
+        self.extensions.iter().any(|e| e == extension)
     }
 }
 
@@ -266,6 +276,10 @@ fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Compone
     }
     if matches!(kind, Kind::Trainer | Kind::Optimizer) && (!described.builds || !described.extensions.is_empty()) {
         return Err(format!("it is of kind {} and must have `build` and no extension", kind.name()));
+    }
+    let of_metrics = described.extensions.iter().any(|e| e == flatscape_abi::WEIGHTS_1);
+    if of_metrics && kind != Kind::Metric {
+        return Err(format!("it is of kind {} and implements weights/1, which is for metrics", kind.name()));
     }
     if described.params.len() > MOST_PARAMS {
         return Err(format!("it declares {} parameters; at most {MOST_PARAMS} are possible", described.params.len()));

@@ -1,7 +1,8 @@
 //! Plugins, isolated: finds and checks their files, loads them in a child process, asks them, and checks every answer.
 //!
 //! [`Plugins::discover`] finds them; [`Component::arguments`] reads what a user wrote; [`Plugins::build`] gives a [`Program`] of
-//! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`]. This crate knows the
+//! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an
+//! [`Oracle`], [`Plugins::run_weights`] one that looks at weights ask [`Weights`]. This crate knows the
 //! plugin interface and graphs. It knows no models, engines or reports, and it runs no graph.
 
 pub mod builtin;
@@ -22,6 +23,8 @@ mod task;
 mod template;
 #[cfg(test)]
 mod training_tests;
+mod weighing;
+mod weights;
 mod wire;
 mod worker;
 
@@ -38,4 +41,5 @@ pub use search::{PLUGIN_PATH, Search};
 pub use session::{Limits, Note, PLUGIN_MEMORY, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;
 pub use template::{Language, Template, new_plugin};
+pub use weights::{Ascent, Given, Normalisation, Segment, SegmentRole, WeightFacts, Weights};
 pub use worker::worker_main;

@@ -10,6 +10,7 @@ use crate::ask::{Ask, Error, Task, Value};
 use crate::component::Component;
 use crate::oracle::Oracle;
 use crate::program::{BnAttack, Data, Encoded};
+use crate::weights::Weights;
 
 /// What the exported symbol returns.
 pub type Exported = *const abi::FsPlugin;
@@ -82,7 +83,7 @@ fn component_table(component: Component) -> *const abi::FsComponent {
         params: params.leak().as_ptr(),
         owner: std::ptr::from_ref(component).cast_mut().cast(),
         build: component.build.is_some().then_some(build as abi::Build),
-        extension: component.run.is_some().then_some(extension as abi::Extension),
+        extension: (component.run.is_some() || component.measure.is_some()).then_some(extension as abi::Extension),
     })
 }
 
@@ -93,9 +94,18 @@ fn leak<T>(value: T) -> *const T {
 /// The table of `oracle/1`, the same for every component of this SDK.
 static ORACLE: abi::FsOracleComponent = abi::FsOracleComponent { size: size_of::<abi::FsOracleComponent>(), run: Some(run) };
 
-unsafe extern "C" fn extension(_component: *const abi::FsComponent, id: abi::FsString) -> *const c_void {
-    // SAFETY: the host passes a valid string.
-    if unsafe { text(id) } == abi::ORACLE_1 { std::ptr::from_ref(&ORACLE).cast() } else { std::ptr::null() }
+/// The table of `weights/1`, the same for every component of this SDK.
+static WEIGHTS: abi::FsWeightsComponent =
+    abi::FsWeightsComponent { size: size_of::<abi::FsWeightsComponent>(), measure: Some(measure) };
+
+unsafe extern "C" fn extension(component: *const abi::FsComponent, id: abi::FsString) -> *const c_void {
+    // SAFETY: the host passes a component of this plugin and a valid string.
+    let (component, id) = unsafe { (&*(*component).owner.cast::<Component>(), text(id)) };
+    match id {
+        abi::ORACLE_1 if component.run.is_some() => std::ptr::from_ref(&ORACLE).cast(),
+        abi::WEIGHTS_1 if component.measure.is_some() => std::ptr::from_ref(&WEIGHTS).cast(),
+        _ => std::ptr::null(),
+    }
 }
 
 /// What a program points to until the host releases it.
@@ -164,6 +174,24 @@ unsafe extern "C" fn run(
         // SAFETY: as above; the attack stays in this thread, since the oracle holds raw pointers.
         let oracle = unsafe { Oracle::new(&*call, &*oracle, &ask.task) };
         attack(&ask, &oracle)
+    })
+}
+
+unsafe extern "C" fn measure(
+    component: *const abi::FsComponent,
+    call: *const abi::FsCall,
+    task: *const abi::FsTask,
+    weights: *const abi::FsWeights,
+) -> abi::Status {
+    guarded(call, || {
+        // SAFETY: the host passes a component of this plugin, and tables that live until this function returns.
+        let (component, ask) = unsafe { asked(component, call, task)? };
+        let measure = component.measure.as_ref().ok_or_else(|| Error::failed("this component does not measure weights"))?;
+        // SAFETY: as above; the component stays in this thread, since the weights hold raw pointers.
+        let weights = unsafe { Weights::new(&*call, &*weights) };
+        let measured = measure(&ask, &weights);
+        warn(call, &ask);
+        measured
     })
 }
 
@@ -249,7 +277,7 @@ unsafe fn value(value: &abi::FsValue) -> Value {
 
 /// # Safety
 /// `text.data` points to `text.length` bytes of UTF-8 that outlive the result.
-unsafe fn text<'a>(text: abi::FsString) -> &'a str {
+pub(crate) unsafe fn text<'a>(text: abi::FsString) -> &'a str {
     if text.data.is_null() || text.length == 0 {
         return "";
     }

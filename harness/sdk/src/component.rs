@@ -7,6 +7,7 @@ use flatscape_abi as abi;
 use crate::ask::{Ask, Error};
 use crate::oracle::Oracle;
 use crate::program::Program;
+use crate::weights::Weights;
 
 /// A declared parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,7 @@ impl Param {
 }
 
 type BuildFn = Box<dyn Fn(&Ask) -> Result<Program, Error> + Send + Sync>;
+type MeasureFn = Box<dyn Fn(&Ask, &Weights<'_>) -> Result<(), Error> + Send + Sync>;
 type RunFn = Box<dyn Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync>;
 
 /// An attack, a metric, a trainer or an optimizer.
@@ -72,6 +74,7 @@ pub struct Component {
     pub(crate) iterates: i32,
     pub(crate) build: Option<BuildFn>,
     pub(crate) run: Option<RunFn>,
+    pub(crate) measure: Option<MeasureFn>,
 }
 
 impl Component {
@@ -86,6 +89,7 @@ impl Component {
             iterates: abi::INSIDE,
             build: None,
             run: None,
+            measure: None,
         }
     }
 
@@ -148,6 +152,14 @@ impl Component {
     #[must_use]
     pub fn oracle(mut self, run: impl Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
         self.run = Some(Box::new(run));
+        self
+    }
+
+    /// For metrics that look at the loss around the weights (`weights/1`): how a model is measured. Where the component also builds,
+    /// this does the work if the program has no graphs.
+    #[must_use]
+    pub fn weights(mut self, measure: impl Fn(&Ask, &Weights<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
+        self.measure = Some(Box::new(measure));
         self
     }
 

@@ -4,6 +4,7 @@
 mod native;
 mod port;
 mod reading;
+mod weights;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -16,6 +17,7 @@ use flatscape_contain::{Most, ReadOnly, Writable, limit_this_process, receive, r
 
 pub(crate) use native::Loaded;
 pub(crate) use port::{Port, Samples};
+pub(crate) use weights::WeightsPort;
 
 use crate::wire::{self, Reply, Request};
 
@@ -73,6 +75,15 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
                 let outward = Writable::map(&receive_file(&socket)?)?;
                 let mut port = port::SharedPort::new(inward, outward, &memory, &task, socket.try_clone()?);
                 match loaded.run(kind, &component, &arguments, &task, &mut port, &logger) {
+                    Ok(()) => send(&mut socket, &Reply::Finished, &[])?,
+                    Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
+                }
+            }
+            Request::Measure { kind, component, arguments, task, facts } => {
+                let inward = ReadOnly::map(&receive_file(&socket)?)?;
+                let outward = Writable::map(&receive_file(&socket)?)?;
+                let mut port = weights::SharedPort::new(inward, outward, facts, socket.try_clone()?);
+                match loaded.measure(kind, &component, &arguments, &task, &mut port, &logger) {
                     Ok(()) => send(&mut socket, &Reply::Finished, &[])?,
                     Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
                 }

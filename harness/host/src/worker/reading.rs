@@ -157,17 +157,23 @@ unsafe fn param_of(param: &abi::FsParam) -> Result<DescribedParam, String> {
 /// # Safety
 /// As for [`description`].
 unsafe fn extensions(component: &abi::FsComponent) -> Result<Vec<String>, String> {
-    // SAFETY: by the contract of this function.
-    let table = unsafe { extension(component, abi::ORACLE_1) };
-    if table.is_null() {
-        return Ok(Vec::new());
+    let mut found = Vec::new();
+    // SAFETY: by the contract of this function; the table of an extension is the struct of its header, which begins with its size.
+    unsafe {
+        let oracle = extension(component, abi::ORACLE_1);
+        if !oracle.is_null() {
+            let table = sized(oracle.cast::<abi::FsOracleComponent>(), "its table for oracle/1")?;
+            table.run.ok_or("its table for oracle/1 has no `run`")?;
+            found.push(abi::ORACLE_1.to_owned());
+        }
+        let weights = extension(component, abi::WEIGHTS_1);
+        if !weights.is_null() {
+            let table = sized(weights.cast::<abi::FsWeightsComponent>(), "its table for weights/1")?;
+            table.measure.ok_or("its table for weights/1 has no `measure`")?;
+            found.push(abi::WEIGHTS_1.to_owned());
+        }
     }
-    // SAFETY: a table of oracle/1 is an `FsOracleComponent`.
-    let table = unsafe { sized(table.cast::<abi::FsOracleComponent>(), "its table for oracle/1")? };
-    if table.run.is_none() {
-        return Err("its table for oracle/1 has no `run`".into());
-    }
-    Ok(vec![abi::ORACLE_1.to_owned()])
+    Ok(found)
 }
 
 /// The table of an extension, or null.
