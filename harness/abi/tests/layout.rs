@@ -42,6 +42,11 @@ fn layouts() -> Vec<Layout> {
         layout!("fs_oracle" FsOracle: "size" size, "host" host, "samples" samples, "x0" x0, "y" y, "target" target,
             "logits" logits, "gradient" gradient, "noise" noise, "active" active, "offer" offer),
         layout!("fs_oracle_component" FsOracleComponent: "size" size, "run" run),
+        layout!("fs_rows" FsRows: "name" name, "width" width, "data" data),
+        layout!("fs_reduction" FsReduction: "size" size, "host" host, "samples" samples, "id" id, "y" y,
+            "prediction" prediction, "rows" rows, "row_count" row_count, "features" features,
+            "head_weight" head_weight, "head_bias" head_bias, "value" value, "column" column, "curve" curve),
+        layout!("fs_reduce_component" FsReduceComponent: "size" size, "reduce" reduce),
         layout!("fs_segment" FsSegment: "name" name, "shape" shape, "rank" rank, "role" role, "axis" axis, "layer" layer,
             "offset" offset, "size" size),
         layout!("fs_weights" FsWeights: "size" size, "host" host, "parameters" parameters, "theta" theta, "filter" filter,
@@ -132,7 +137,9 @@ fn layout_is_frozen() {
 
 #[test]
 fn mirror_and_header_agree() {
-    let mut program = String::from("#include <stdio.h>\n#include \"ext/flatscape_oracle.h\"\n#include \"ext/flatscape_weights.h\"\nint main(void) {\n");
+    let mut program = String::from("#include <stdio.h>\n");
+    HEADERS[1..].iter().for_each(|header| _ = writeln!(program, "#include \"{header}\""));
+    program.push_str("int main(void) {\n");
     for (name, _, fields) in layouts() {
         let _ = writeln!(program, "printf(\"{name} %zu\\n\", sizeof({name}));");
         for (field, _) in fields {
@@ -157,7 +164,7 @@ fn mirror_and_header_agree() {
 }
 
 /// The headers of the interface: the core and its extensions.
-const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h", "ext/flatscape_weights.h"];
+const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h", "ext/flatscape_reduce.h", "ext/flatscape_weights.h"];
 
 #[test]
 fn every_member_of_the_headers_is_mirrored() {

@@ -15,7 +15,7 @@ use crate::attack::Batch;
 use crate::findings::Findings;
 use crate::measures::clean::Clean;
 use crate::measures::{self, CleanAnswer, Conditions, Group, Measure, Watch, failed};
-use crate::request::{At, Request};
+use crate::request::Request;
 use crate::threats::ThreatModel;
 use crate::verify::Verifier;
 
@@ -175,7 +175,7 @@ impl Prepared<'_> {
 }
 
 /// Whether a request can be served at all: the component exists and is of that kind, its arguments are right, and what it names
-/// inside (`at=adv:ATTACK`) is an attack that exists. For planners: it reads tables and runs nothing.
+/// inside (`at=adv:ATTACK`, `at=path:ATTACK`) is an attack that exists. For planners: it reads tables and runs nothing.
 ///
 /// # Errors
 /// A usage error.
@@ -195,10 +195,17 @@ pub fn check(plugins: &Plugins, kind: Kind, request: &Request) -> Result<(), Ref
         let what = format!("{}: when=masked goes with on=survivors", request.id);
         return Err(Refusal::usage(91, what).help("add on=survivors"));
     }
-    match &request.at {
-        Some(At::Adversarial(attack)) => check(plugins, Kind::Attack, attack),
-        Some(At::Clean) | None => Ok(()),
+    let Some(attack) = request.attack() else { return Ok(()) };
+    if request.follows_path() {
+        let refused = |what: String| Err(Refusal::usage(91, what).help(format!("write at=adv:{} instead", attack.id)));
+        if plugins.component(kind, &request.id).is_ok_and(Component::reduces) {
+            return refused(format!("{} says something about all samples together, and not along a path", request.id));
+        }
+        if plugins.component(Kind::Attack, &attack.id).is_ok_and(Component::is_oracle) {
+            return refused(format!("{} runs through oracle/1, and its path is not known", attack.id));
+        }
     }
+    check(plugins, Kind::Attack, attack)
 }
 
 /// The attack or metric of that name.

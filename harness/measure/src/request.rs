@@ -4,7 +4,7 @@
 //! ```text
 //! request  = id [":" argument {"," argument}]       id       = [plugin "/"] component
 //! argument = key "=" value                          value    = text without a comma, or with it inside brackets
-//! at       = "clean" | "adv:" attack                attack   = "(" request ")", or a request of one argument at most
+//! at       = "clean" | ("adv:" | "path:") attack    attack   = "(" request ")", or a request of one argument at most
 //! ```
 
 use std::fmt;
@@ -65,20 +65,22 @@ pub enum At {
     Clean,
     /// The last iterates of an attack.
     Adversarial(Box<Request>),
+    /// The images and every iterate of an attack.
+    Path(Box<Request>),
 }
 
 impl Request {
     /// Whether targets are chosen by the scores of the clean points, here or where a metric's images are moved.
     pub fn reads_scores(&self) -> bool {
         let own = !matches!(self.target, None | Some(Target::None));
-        own || matches!(&self.at, Some(At::Adversarial(attack)) if attack.reads_scores())
+        own || self.attack().is_some_and(Request::reads_scores)
     }
 
     /// Reads `[PLUGIN/]ID[:k=v,...]`.
     ///
     /// # Errors
     /// Usage errors: no id, brackets that do not match, an argument without `=` or given twice, an unknown target, an `at` that is
-    /// neither `clean` nor `adv:ATTACK`.
+    /// none of `clean`, `adv:ATTACK` and `path:ATTACK`.
     pub fn parse(text: &str) -> Result<Request, Refusal> {
         Request::read(text, 0)
     }
@@ -106,7 +108,7 @@ impl Request {
             match key {
                 "target" => request.target = Some(value.parse()?),
                 "at" | "on" | "when" if depth > 0 => {
-                    return Err(malformed(text, &format!("the attack of at=adv: takes no {key}= of its own")));
+                    return Err(malformed(text, &format!("the attack of a metric takes no {key}= of its own")));
                 }
                 "on" if value == "all" => {}
                 "on" if value == "survivors" => request.survivors = true,
@@ -151,11 +153,16 @@ impl Request {
     }
 
     /// The attack at whose points a metric is taken.
-    fn attack(&self) -> Option<&Request> {
+    pub fn attack(&self) -> Option<&Request> {
         match &self.at {
-            Some(At::Adversarial(attack)) => Some(attack),
-            _ => None,
+            Some(At::Adversarial(attack) | At::Path(attack)) => Some(attack),
+            Some(At::Clean) | None => None,
         }
+    }
+
+    /// Whether a metric is taken along the path of an attack.
+    pub fn follows_path(&self) -> bool {
+        matches!(self.at, Some(At::Path(_)))
     }
 
     /// How a column of `samples.csv` calls a quantity of this component, from the label of the request in its plan ([`labels`]):
@@ -204,24 +211,30 @@ fn short(request: &Request, all: &[Request]) -> String {
     let arguments = if differing.is_empty() { String::new() } else { format!(":{}", differing.join(";")) };
     let attack = request.attack().map_or(String::new(), |attack| {
         let attacks: Vec<Request> = same.iter().filter_map(|other| other.attack()).cloned().collect();
-        format!("@adv:{}", short(attack, &attacks))
+        format!("@{}:{}", if request.follows_path() { "path" } else { "adv" }, short(attack, &attacks))
     });
     format!("{}{arguments}{attack}", request.id)
 }
 
 impl At {
     fn read(value: &str, depth: usize) -> Result<At, Refusal> {
-        let attack = value.split_once(':').filter(|(place, _)| place.trim() == "adv").map(|(_, attack)| attack.trim());
-        match attack {
-            None if value == "clean" => Ok(At::Clean),
-            Some(attack) => {
+        let (place, attack) = value.split_once(':').map_or((value, None), |(place, attack)| (place.trim(), Some(attack.trim())));
+        let along: Option<fn(Box<Request>) -> At> = match place {
+            "adv" => Some(At::Adversarial),
+            "path" => Some(At::Path),
+            _ => None,
+        };
+        match (along, attack) {
+            (None, None) if value == "clean" => Ok(At::Clean),
+            (Some(along), Some(attack)) => {
                 let inner = attack.strip_prefix('(').and_then(|a| a.strip_suffix(')')).unwrap_or(attack);
-                Ok(At::Adversarial(Box::new(Request::read(inner, depth + 1)?)))
+                Ok(along(Box::new(Request::read(inner, depth + 1)?)))
             }
-            None => {
+            _ => {
                 let why = format!("a metric cannot be taken at \"{}\"", escape(value));
-                Err(Refusal::usage(91, why)
-                    .help("write at=clean or at=adv:ATTACK, for example at=adv:pgd or at=adv:(pgd:steps=5,alpha=1/255)"))
+                Err(Refusal::usage(91, why).help(
+                    "write at=clean, at=adv:ATTACK or at=path:ATTACK, for example at=adv:pgd or at=adv:(pgd:steps=5,alpha=1/255)",
+                ))
             }
         }
     }
@@ -231,8 +244,11 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             At::Clean => f.write_str("clean"),
-            At::Adversarial(attack) if attack.spelled().is_empty() => write!(f, "adv:{}", attack.id),
-            At::Adversarial(attack) => write!(f, "adv:({attack})"),
+            At::Adversarial(attack) | At::Path(attack) => {
+                let place = if matches!(self, At::Path(_)) { "path" } else { "adv" };
+                let plain = attack.spelled().is_empty();
+                if plain { write!(f, "{place}:{}", attack.id) } else { write!(f, "{place}:({attack})") }
+            }
         }
     }
 }
@@ -385,7 +401,7 @@ mod tests {
             ("ams:at=adv:pgd)", "in \"ams:at=adv:pgd)\": a bracket is closed that was not opened"),
             ("ams:at=adv:", "\"\" does not begin with the id of a component"),
             ("ams:at=adv:(pgd)(fgsm)", "\"pgd)(fgsm\" does not begin with the id of a component"),
-            ("ams:at=adv:(pgd:at=clean)", "in \"pgd:at=clean\": the attack of at=adv: takes no at= of its own"),
+            ("ams:at=adv:(pgd:at=clean)", "in \"pgd:at=clean\": the attack of a metric takes no at= of its own"),
             ("", "\"\" does not begin with the id of a component"),
             ("../pgd/x", "\"../pgd/x\" does not begin with the id of a component"),
         ] {
@@ -404,6 +420,7 @@ mod tests {
             labelled(&["ams", "ams:at=adv:pgd:steps=1", "ams:at=adv:(pgd:steps=50,restarts=1)", "ams:at=adv:fgsm"]),
             ["ams", "ams@adv:pgd:steps=1", "ams@adv:pgd:steps=50;restarts=1", "ams@adv:fgsm"]
         );
+        assert_eq!(labelled(&["ams:at=path:pgd", "ams:at=adv:pgd"]), ["ams@path:pgd", "ams@adv:pgd"]);
         assert_eq!(labelled(&["pgd:target=3", "pgd:target=second"]), ["pgd:target=3", "pgd:target=second"]);
         // the same arguments in another order
         assert_eq!(labelled(&["pgd:a=1,b=2", "pgd:b=2,a=1"]), ["pgd", "pgd:b=2;a=1"]);
@@ -442,7 +459,8 @@ mod tests {
         };
         let mut request = one(0);
         if number.is_multiple_of(3) {
-            request.at = Some(At::Adversarial(Box::new(one(1))));
+            let attack = Box::new(one(1));
+            request.at = Some(if number.is_multiple_of(2) { At::Path(attack) } else { At::Adversarial(attack) });
         }
         request
     }

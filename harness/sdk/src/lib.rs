@@ -30,6 +30,7 @@ mod border;
 mod component;
 mod oracle;
 mod program;
+mod reduction;
 mod weights;
 
 pub use ask::{Ask, Error, Task};
@@ -37,6 +38,7 @@ pub use component::{Component, Param};
 pub use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, Operand, Tensor, ValueType};
 pub use oracle::{Law, Oracle};
 pub use program::{BnAttack, Data, Names, Program};
+pub use reduction::{Head, Reduction, Rows};
 pub use weights::{Normalisation, Role, Segment, Weights};
 
 #[doc(hidden)]

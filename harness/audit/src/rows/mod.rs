@@ -10,6 +10,8 @@ mod corruptions;
 mod doubts;
 mod metric;
 mod part;
+mod path;
+mod reduction;
 mod union;
 
 use flatscape_intake::refusal::{Class, Refusal};
@@ -162,7 +164,9 @@ impl<'a> Rows<'a> {
             Work::Attack(_) => self.attack(part, doubts, summary),
             Work::Canary(_) => self.canary(part, doubts, summary),
             Work::Bounds => self.bounds(part, doubts, summary),
+            Work::Metric(request) if request.follows_path() => self.path(part, summary),
             Work::Metric(request) => self.metric(part, request, summary),
+            Work::Reduction(request) => self.reduction(part, request, summary),
             _ => Ok(()),
         }
     }

@@ -158,18 +158,21 @@ unsafe fn param_of(param: &abi::FsParam) -> Result<DescribedParam, String> {
 /// As for [`description`].
 unsafe fn extensions(component: &abi::FsComponent) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
-    // SAFETY: by the contract of this function; the table of an extension is the struct of its header, which begins with its size.
+    // SAFETY: by the contract of this function; the table behind an id has the type of that id.
     unsafe {
-        let oracle = extension(component, abi::ORACLE_1);
+        let oracle = extension(component, abi::ORACLE_1).cast::<abi::FsOracleComponent>();
         if !oracle.is_null() {
-            let table = sized(oracle.cast::<abi::FsOracleComponent>(), "its table for oracle/1")?;
-            table.run.ok_or("its table for oracle/1 has no `run`")?;
+            sized(oracle, "its table for oracle/1")?.run.ok_or("its table for oracle/1 has no `run`")?;
             found.push(abi::ORACLE_1.to_owned());
         }
-        let weights = extension(component, abi::WEIGHTS_1);
+        let reduction = extension(component, abi::REDUCE_1).cast::<abi::FsReduceComponent>();
+        if !reduction.is_null() {
+            sized(reduction, "its table for reduce/1")?.reduce.ok_or("its table for reduce/1 has no `reduce`")?;
+            found.push(abi::REDUCE_1.to_owned());
+        }
+        let weights = extension(component, abi::WEIGHTS_1).cast::<abi::FsWeightsComponent>();
         if !weights.is_null() {
-            let table = sized(weights.cast::<abi::FsWeightsComponent>(), "its table for weights/1")?;
-            table.measure.ok_or("its table for weights/1 has no `measure`")?;
+            sized(weights, "its table for weights/1")?.measure.ok_or("its table for weights/1 has no `measure`")?;
             found.push(abi::WEIGHTS_1.to_owned());
         }
     }

@@ -25,6 +25,12 @@ pub(crate) fn head_of(model: &Graph) -> Result<(ValueId, usize, usize), String> 
     Ok((head.input, head.width(), head.weight.shape()[0]))
 }
 
+/// The last linear layer of a model with constant weights: F, weights \[classes, F\] and biases \[classes\]; `None` where there is none.
+pub(crate) fn head_weights(model: &Graph) -> Option<(usize, Vec<f32>, Vec<f32>)> {
+    let head = head::Head::of(model).ok()?;
+    Some((head.width(), head.weight.to_vec()?, head.bias.to_vec()?))
+}
+
 /// What a program is linked against.
 #[derive(Clone, Copy)]
 pub struct Link<'a> {

@@ -27,6 +27,7 @@ use crate::prepared::{Settings, check, numbers, offered};
 use crate::request::{At, Request, Target};
 use crate::threats::ThreatModel;
 use crate::verify::{Answer, Others, Verifier};
+use metric::Place;
 
 /// A kind of measurement, linked to a model and compiled.
 pub(crate) trait Measure {
@@ -268,8 +269,9 @@ pub(crate) fn component<'a>(
     let measure: Box<dyn Measure + 'a> = match asked.component.kind {
         Kind::Metric => {
             let at = match &request.at {
-                Some(At::Adversarial(attack)) => Some(points(engine, conditions, verifier, attack)?),
-                Some(At::Clean) | None => None,
+                Some(At::Adversarial(attack)) => Place::Last(points(engine, conditions, verifier, attack)?),
+                Some(At::Path(attack)) => Place::Path(path(engine, conditions, verifier, attack)?),
+                Some(At::Clean) | None => Place::Image,
             };
             Box::new(metric::MetricAt::new(engine, conditions, verifier, &asked, &program, at)?)
         }
@@ -301,6 +303,19 @@ fn points<'a>(
     }
     let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
     Ok(Box::new(attack::Programmed::new(engine, conditions, verifier, asked, &program, Keep::Last)?))
+}
+
+/// An attack along whose path a metric is taken.
+fn path(
+    engine: &dyn Engine,
+    conditions: &Conditions,
+    verifier: &Verifier,
+    request: &Request,
+) -> Result<attack::Programmed, MeasureError> {
+    check(conditions.plugins, Kind::Attack, request)?;
+    let asked = Asked::of(conditions, request)?;
+    let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
+    attack::Programmed::new(engine, conditions, verifier, asked, &program, Keep::Every)
 }
 
 /// Whether an attack's iterates may leave the ball on the way.
