@@ -14,6 +14,8 @@ pub const KERNEL: i32 = 1;
 pub const BIAS: i32 = 2;
 /// Role of a weight: another factor or shift.
 pub const SCALE: i32 = 3;
+/// Role of a weight: a running statistic, by which nothing is differentiated.
+pub const STATISTIC: i32 = 4;
 
 /// Batch normalisation: the file has none.
 pub const BN_NONE: i32 = 0;
@@ -32,7 +34,7 @@ pub struct FsSegment {
     pub shape: *const i64,
     /// Number of extents.
     pub rank: i32,
-    /// [`KERNEL`], [`BIAS`] or [`SCALE`].
+    /// [`KERNEL`], [`BIAS`], [`SCALE`] or [`STATISTIC`].
     pub role: i32,
     /// The axis of filters, or −1.
     pub axis: i32,
@@ -120,7 +122,7 @@ pub struct FsWeights {
     pub hvp: Option<WeightsHvp>,
     /// Moves the images by projected gradient ascent at theta.
     pub attack: Option<WeightsAttack>,
-    /// Batch normalisation takes the statistics of the samples at theta, or those of the file.
+    /// Batch normalisation takes the statistics of the samples at theta, or those of theta.
     pub refresh: Option<WeightsRefresh>,
     /// Random numbers \[P\].
     pub noise: Option<WeightsNoise>,

@@ -105,6 +105,7 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("FS_KERNEL", abi::KERNEL.into()),
         ("FS_BIAS", abi::BIAS.into()),
         ("FS_SCALE", abi::SCALE.into()),
+        ("FS_STATISTIC", abi::STATISTIC.into()),
         ("FS_BN_NONE", abi::BN_NONE.into()),
         ("FS_BN_PRESENT", abi::BN_PRESENT.into()),
         ("FS_BN_FOLDED", abi::BN_FOLDED.into()),

@@ -14,6 +14,8 @@ pub enum SegmentRole {
     Bias,
     /// Another factor or shift: normalisation, slopes.
     Scale,
+    /// A running statistic of batch normalisation, by which nothing is differentiated.
+    Statistic,
 }
 
 /// What the file says about batch normalisation.
@@ -144,7 +146,7 @@ pub trait Weights {
     /// Moves the images at which all of that is taken.
     fn attack(&mut self, theta: &[f32], ascent: Ascent) -> Result<(), OracleError>;
 
-    /// Batch normalisation takes the statistics of the samples at θ, or with `None` those of the file.
+    /// Batch normalisation takes the statistics of the samples at θ, whatever θ says, or with `None` those of θ again.
     fn refresh(&mut self, theta: Option<&[f32]>) -> Result<(), OracleError>;
 
     /// Random numbers \[P\] keyed by stream and index.

@@ -14,6 +14,8 @@ pub enum Role {
     Bias,
     /// Another factor or shift: normalisation, slopes.
     Scale,
+    /// A running statistic of batch normalisation, by which nothing is differentiated.
+    Statistic,
 }
 
 /// What the file says about batch normalisation.
@@ -102,6 +104,7 @@ impl<'a> Weights<'a> {
             role: match s.role {
                 abi::KERNEL => Role::Kernel,
                 abi::BIAS => Role::Bias,
+                abi::STATISTIC => Role::Statistic,
                 _ => Role::Scale,
             },
             axis: usize::try_from(s.axis).ok(),
@@ -159,7 +162,8 @@ impl<'a> Weights<'a> {
         outcome(unsafe { ask(self.table, &theta.view(), eps, alpha, steps, go_on.into()) })
     }
 
-    /// From now on batch normalisation has the statistics of the samples at θ, or with `None` those of the file.
+    /// From now on batch normalisation has the statistics of the samples at θ, whatever θ says, or with `None` those of θ
+    /// again.
     ///
     /// # Errors
     /// As for [`Weights::loss`].

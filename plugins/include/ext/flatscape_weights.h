@@ -11,9 +11,9 @@
 extern "C" {
 #endif
 
-/* What a weight is: filters or neurons of a layer, what is added behind one, or another factor or shift
-   (normalisation, slopes). */
-enum { FS_KERNEL = 1, FS_BIAS = 2, FS_SCALE = 3 };
+/* What a weight is: filters or neurons of a layer, what is added behind one, another factor or shift
+   (normalisation, slopes), or a running statistic of batch normalisation, by which nothing is differentiated. */
+enum { FS_KERNEL = 1, FS_BIAS = 2, FS_SCALE = 3, FS_STATISTIC = 4 };
 /* Batch normalisation: the file has none, has some, or its names say that the exporter folded it into layers. */
 enum { FS_BN_NONE = 0, FS_BN_PRESENT = 1, FS_BN_FOLDED = 2 };
 
@@ -29,7 +29,7 @@ typedef struct fs_segment { /* one weight of the file; fixed */
 } fs_segment;
 
 /* A model as a function of its P weights, and the samples of a job. theta, directions and gradients are tensors
-   [P] float32, in the order of `segments`, finite. */
+   [P] float32, in the order of `segments`, finite. Derivatives by statistics are 0. */
 typedef struct fs_weights {
     size_t size;
     void *host;
@@ -54,8 +54,8 @@ typedef struct fs_weights {
        uniform start, or from where the images are if `go_on` is 1. eps 0 brings them back. */
     fs_status (*attack)(const struct fs_weights *weights, const fs_tensor *theta, double eps, double alpha,
                         uint32_t steps, int32_t go_on);
-    /* From now on batch normalisation has the statistics of the samples at theta; if theta is null, those of the
-       file. */
+    /* From now on batch normalisation has the statistics of the samples at theta, whatever theta says; if theta is
+       null, those of theta again. */
     fs_status (*refresh)(const struct fs_weights *weights, const fs_tensor *theta);
     /* Random numbers [P], keyed by stream and index: the same on every machine and for every model. */
     fs_status (*noise)(const struct fs_weights *weights, int32_t law, uint32_t stream, uint32_t index, fs_tensor *out);

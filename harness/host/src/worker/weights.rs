@@ -63,6 +63,7 @@ impl<'a> Model<'a> {
                 SegmentRole::Kernel => abi::KERNEL,
                 SegmentRole::Bias => abi::BIAS,
                 SegmentRole::Scale => abi::SCALE,
+                SegmentRole::Statistic => abi::STATISTIC,
             },
             axis: segment.axis.and_then(|axis| i32::try_from(axis).ok()).unwrap_or(-1),
             layer: i32::try_from(segment.layer).unwrap_or(i32::MAX),
