@@ -11,6 +11,7 @@ mod optimizers;
 mod phi;
 mod ssim;
 mod trainers;
+mod weights;
 
 flatscape_sdk::export!(
     "standard",
@@ -44,6 +45,15 @@ flatscape_sdk::export!(
         phi::component(),
         landscape::component(),
         ssim::component(),
+        weights::landscape::component(),
+        weights::interpolation::component(),
+        weights::connection::component(),
+        weights::trajectory::component(),
+        weights::trace::component(),
+        weights::eigenvalues::component(),
+        weights::density::component(),
+        weights::soft_rank::component(),
+        weights::robust::component(),
         trainers::standard::component(),
         trainers::adversarial::component(),
         trainers::trades::component(),
