@@ -278,7 +278,9 @@ pub(crate) fn read(component: &Component, arguments: &Arguments, task: &Task, ra
         sha256: digest(raw),
         graphs,
     };
-    names::check(component, arguments, task, &program)?;
+    if !program.graphs.is_empty() {
+        names::check(component, arguments, task, &program)?;
+    }
     Ok(program)
 }
 

@@ -73,17 +73,14 @@ impl<'a> Weighing<'a> {
             WeightsAsk::Gradient => self.weights.gradient(theta).map(|(loss, g)| ([loss, f64::NAN], Some(g))),
             WeightsAsk::Hvp => self.weights.hvp(theta, v).map(|out| ([f64::NAN; 2], Some(out))),
             WeightsAsk::Attack { eps, alpha, steps, go_on } => {
-                let ascent =
-                    Ascent { eps: f64::from_bits(*eps), alpha: f64::from_bits(*alpha), steps: *steps, go_on: *go_on };
+                let ascent = Ascent { eps: f64::from_bits(*eps), alpha: f64::from_bits(*alpha), steps: *steps, go_on: *go_on };
                 let possible = |v: f64| v.is_finite() && v >= 0.0;
                 if !possible(ascent.eps) || !possible(ascent.alpha) || *steps > MOST_STEPS {
                     return Weighed::status(abi::INVALID);
                 }
                 self.weights.attack(theta, ascent).map(|()| ([f64::NAN; 2], None))
             }
-            WeightsAsk::Refresh { at } => {
-                self.weights.refresh(at.then_some(theta)).map(|()| ([f64::NAN; 2], None))
-            }
+            WeightsAsk::Refresh { at } => self.weights.refresh(at.then_some(theta)).map(|()| ([f64::NAN; 2], None)),
             WeightsAsk::Noise { law, stream, index } => {
                 let Some(law) = law_of(*law) else { return Weighed::status(abi::INVALID) };
                 self.weights.noise(law, *stream, *index).map(|out| ([f64::NAN; 2], Some(out)))
@@ -128,13 +125,12 @@ impl<'a> Weighing<'a> {
             WeightsAsk::Curve { name, length } if *length <= MOST_POINTS && doubles.len() == 2 * length => {
                 split(*length).map(|(x, y)| Given::Curve { name: name.clone(), x, y })
             }
-            WeightsAsk::Surface { name, columns, rows } if surface_fits(*columns, *rows, doubles.len()) => {
-                split(*columns).and_then(|(x, rest)| {
+            WeightsAsk::Surface { name, columns, rows } if surface_fits(*columns, *rows, doubles.len()) => split(*columns)
+                .and_then(|(x, rest)| {
                     let (y, z) = rest.split_at_checked(*rows)?;
                     let ordered = [x.as_slice(), y].iter().all(|axis| axis.iter().all(|v| v.is_finite()));
                     ordered.then(|| Given::Surface { name: name.clone(), x: x.clone(), y: y.to_vec(), z: z.to_vec() })
-                })
-            }
+                }),
             _ => None,
         };
         let Some(given) = given.filter(|given| is_identifier(given.name())) else { return false };
@@ -271,8 +267,7 @@ impl Plugins {
             let said = Mutex::new(Vec::new());
             let mut port = DirectWeights::new(&mut weighing);
             let log = |level: i32, words: &str| keep(&said, level, words);
-            let result = self
-                .here(&component.plugin, |loaded| loaded.measure(kind, &id, arguments, task, &mut port, &log))?;
+            let result = self.here(&component.plugin, |loaded| loaded.measure(kind, &id, arguments, task, &mut port, &log))?;
             self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
             return self.measure_ends(component, &weighing, result);
         };
@@ -282,9 +277,8 @@ impl Plugins {
         let mut session = self.session(program, &component.plugin)?;
         let request = Request::Measure { kind, component: id.clone(), arguments: arguments.clone(), task: task.clone(), facts };
         let limits = &self.worker.limits;
-        let begun = session
-            .send(&request, limits.run, &stage)
-            .and_then(|()| session.share(&shared.inward, &shared.outward, &stage));
+        let begun =
+            session.send(&request, limits.run, &stage).and_then(|()| session.share(&shared.inward, &shared.outward, &stage));
         let mut answer = |ask: &Ask| match ask {
             Ask::Weights(ask) => shared.answer(&mut weighing, ask),
             _ => Answer { status: abi::INVALID, ..Answer::default() },
@@ -316,7 +310,13 @@ impl WeightsPort for DirectWeights<'_, '_> {
         (self.theta.as_ptr(), self.filters.as_ptr())
     }
 
-    fn ask(&mut self, ask: WeightsAsk, vectors: [&[f32]; 2], doubles: &[&[f64]], out: Option<&mut [f32]>) -> (abi::Status, [f64; 2]) {
+    fn ask(
+        &mut self,
+        ask: WeightsAsk,
+        vectors: [&[f32]; 2],
+        doubles: &[&[f64]],
+        out: Option<&mut [f32]>,
+    ) -> (abi::Status, [f64; 2]) {
         let weighed = self.weighing.answer(&ask, vectors[0], vectors[1], &doubles.concat());
         if let (Some(out), Some(vector)) = (out, &weighed.vector) {
             out.copy_from_slice(vector);

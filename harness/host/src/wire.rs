@@ -108,11 +108,23 @@ impl Memory {
 /// after them; what is answered lies at the start of the area for answers, losses after gradients.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Ask {
-    Logits { rows: Vec<i64> },
-    Gradient { rows: Vec<i64>, cotangents: bool },
-    Noise { law: i32, stream: u32, rows: Vec<i64>, shape: Vec<usize> },
+    Logits {
+        rows: Vec<i64>,
+    },
+    Gradient {
+        rows: Vec<i64>,
+        cotangents: bool,
+    },
+    Noise {
+        law: i32,
+        stream: u32,
+        rows: Vec<i64>,
+        shape: Vec<usize>,
+    },
     Active,
-    Offer { rows: Vec<i64> },
+    Offer {
+        rows: Vec<i64>,
+    },
     /// Of a `weights/1` component.
     Weights(WeightsAsk),
 }

@@ -100,7 +100,11 @@ impl<'a> Weights<'a> {
         let one = |s: &abi::FsSegment| Segment {
             // SAFETY: the host's segments hold valid strings.
             name: unsafe { crate::border::text(s.name) }.to_owned(),
-            shape: self.all(s.shape, usize::try_from(s.rank).unwrap_or(0)).iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect(),
+            shape: self
+                .all(s.shape, usize::try_from(s.rank).unwrap_or(0))
+                .iter()
+                .map(|&n| usize::try_from(n).unwrap_or(0))
+                .collect(),
             role: match s.role {
                 abi::KERNEL => Role::Kernel,
                 abi::BIAS => Role::Bias,

@@ -8,3 +8,6 @@ pub mod form;
 pub mod measure;
 pub mod segments;
 pub mod space;
+
+#[cfg(test)]
+mod tests;

@@ -300,7 +300,8 @@ impl<'a> Space<'a> {
     /// The losses [N] and, for every parameter, the derivative of weight · Σ loss, or of that derivative along `v`.
     fn differentiated(&self, along: bool) -> Result<Graph, SpaceError> {
         let b = Builder::new(self.form.evaluation.clone());
-        let logits = b.graph().outputs().first().map(|o| o.value).ok_or_else(|| SpaceError::Form("the model gives nothing".into()))?;
+        let logits =
+            b.graph().outputs().first().map(|o| o.value).ok_or_else(|| SpaceError::Form("the model gives nothing".into()))?;
         let logits = b.expr(logits);
         let inputs: Vec<ValueId> = (0..self.form.trained.len()).filter_map(|i| b.graph().input_named(&parameter(i))).collect();
         let y = b.input("y", ValueType::new(DType::I64, vec![Dim::symbol("N")]));
@@ -361,7 +362,11 @@ impl<'a> Space<'a> {
                 if stop.load(Ordering::Relaxed) {
                     return Err(SpaceError::Interrupted);
                 }
-                x = step.run(&[&x, &x0, &y])?.into_iter().next().ok_or_else(|| SpaceError::Form("a step gives nothing".into()))?;
+                x = step
+                    .run(&[&x, &x0, &y])?
+                    .into_iter()
+                    .next()
+                    .ok_or_else(|| SpaceError::Form("a step gives nothing".into()))?;
             }
             chunk.x = x.host()?;
         }

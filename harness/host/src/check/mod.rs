@@ -304,12 +304,15 @@ fn measures(plugins: &Plugins, component: &Component, report: &mut CheckReport) 
             (Err(error), _) | (_, Err(error)) if error.is_unsupported() || error.blame == Blame::User => {
                 refused.push(error.sentence);
             }
-            (Err(error), _) | (_, Err(error)) => return report.add("measures", id, false, format!("{place}: {}", error.sentence)),
+            (Err(error), _) | (_, Err(error)) => {
+                return report.add("measures", id, false, format!("{place}: {}", error.sentence));
+            }
         }
     }
     let not = refused.first().map_or_else(String::new, |why| format!("; it refused {}: {why}", refused.len()));
     report.add("measures", id, ran > 0 || !refused.is_empty(), format!("it measures softmax regression in {ran} ways{not}"));
-    let whole = holes.first().map_or_else(|| "its curves and surfaces have no holes".to_owned(), |name| format!("{name} has holes"));
+    let whole =
+        holes.first().map_or_else(|| "its curves and surfaces have no holes".to_owned(), |name| format!("{name} has holes"));
     report.add("finite", id, holes.is_empty(), whole);
     let sentence = if same { "two runs give the same" } else { "two runs give different values" };
     report.add("pure", id, same, sentence);

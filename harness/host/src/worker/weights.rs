@@ -105,13 +105,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn ask(
-        &self,
-        ask: WeightsAsk,
-        vectors: [&[f32]; 2],
-        doubles: &[&[f64]],
-        out: Option<&mut [f32]>,
-    ) -> (abi::Status, [f64; 2]) {
+    fn ask(&self, ask: WeightsAsk, vectors: [&[f32]; 2], doubles: &[&[f64]], out: Option<&mut [f32]>) -> (abi::Status, [f64; 2]) {
         const NOT: (abi::Status, [f64; 2]) = (abi::INVALID, [f64::NAN; 2]);
         if self.thread != std::thread::current().id() {
             return NOT;

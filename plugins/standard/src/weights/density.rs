@@ -59,6 +59,7 @@ fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
     }
     let share: Vec<f64> = all.iter().map(|nodes| nodes.iter().filter(|n| n.0 < 0.0).map(|n| n.1).sum()).collect();
     let (mean, _, interval) = estimated(&share);
+    let interval = interval.map(|(low, high)| (low.max(0.0), high.min(1.0)));
     weights.value("hessian_density_negative_share", mean, interval, all.len())
 }
 

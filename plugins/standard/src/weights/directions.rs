@@ -13,7 +13,11 @@ pub(crate) fn ignore() -> Param {
 }
 
 pub(crate) fn scale() -> Param {
-    Param::choice("norm", &["filter", "layer", "none"], "to whose norm a direction is scaled: every filter's, every weight's, none")
+    Param::choice(
+        "norm",
+        &["filter", "layer", "none"],
+        "to whose norm a direction is scaled: every filter's, every weight's, none",
+    )
 }
 
 /// A normal direction, scaled as the arguments say: d_f · ‖w_f‖/(‖d_f‖ + 1e-10) for every filter f. Biases, scales and slopes do not

@@ -8,12 +8,15 @@ use super::layers::{layers, trained};
 use super::{narrow, wide};
 
 pub(crate) fn component() -> Component {
-    Component::metric("hessian-eigenvalues", "largest eigenvalues of the Hessian of the loss in the weights, and the smallest one")
-        .source("Golub and Van Loan, Matrix Computations, section 10.3; Yao et al. 2020, PyHessian")
-        .param(Param::int("count", 5, "how many, from the largest downwards").range(1.0, 100.0))
-        .param(steps())
-        .param(Param::flag("layers", false, "the largest one of every layer's block, too"))
-        .weights(measure)
+    Component::metric(
+        "hessian-eigenvalues",
+        "largest eigenvalues of the Hessian of the loss in the weights, and the smallest one",
+    )
+    .source("Golub and Van Loan, Matrix Computations, section 10.3; Yao et al. 2020, PyHessian")
+    .param(Param::int("count", 5, "how many, from the largest downwards").range(1.0, 100.0))
+    .param(steps())
+    .param(Param::flag("layers", false, "the largest one of every layer's block, too"))
+    .weights(measure)
 }
 
 pub(crate) fn steps() -> Param {

@@ -58,7 +58,9 @@ fn told(weights: &Weights) {
             "batch normalisation was folded into convolutions when this file was exported: the norm of a filter has the factor of its \
              normalisation in it, and pictures of files with normalisation have not"
         }
-        Normalisation::Present => "batch normalisation keeps the statistics of the file unless refresh=true; stale ones exaggerate sharpness",
+        Normalisation::Present => {
+            "batch normalisation keeps the statistics of the file unless refresh=true; stale ones exaggerate sharpness"
+        }
         Normalisation::None => return,
     };
     weights.log(words);

@@ -12,15 +12,18 @@ const EPOCHS: u32 = 20;
 const ALPHA: f64 = 0.007 / 0.0314;
 
 pub(crate) fn component() -> Component {
-    Component::metric("robust-flatness", "rise of the robust loss where the weights are perturbed, on average or in the worst case")
-        .source("Stutz, Hein, Schiele 2021, Relating Adversarially Robust Generalization to Flat Minima, section 3")
-        .param(Param::choice("case", &["average", "worst"], "random perturbations of the weights, or those found by ascent"))
-        .param(Param::float("xi", "auto", "size of a perturbation in units of every weight's norm; 0.5 on average, 0.003 at worst"))
-        .param(Param::int("draws", 10, "perturbations").range(1.0, 1000.0))
-        .param(Param::flag("clean", false, "the loss at the images instead of at adversarial ones"))
-        .param(Param::int("steps", 20, "steps of the attack at every perturbed model").range(1.0, 1000.0))
-        .param(Param::float("alpha", "auto", "length of a step of the attack, in pixel units; 0.22 of the radius"))
-        .weights(measure)
+    Component::metric(
+        "robust-flatness",
+        "rise of the robust loss where the weights are perturbed, on average or in the worst case",
+    )
+    .source("Stutz, Hein, Schiele 2021, Relating Adversarially Robust Generalization to Flat Minima, section 3")
+    .param(Param::choice("case", &["average", "worst"], "random perturbations of the weights, or those found by ascent"))
+    .param(Param::float("xi", "auto", "size of a perturbation in units of every weight's norm; 0.5 on average, 0.003 at worst"))
+    .param(Param::int("draws", 10, "perturbations").range(1.0, 1000.0))
+    .param(Param::flag("clean", false, "the loss at the images instead of at adversarial ones"))
+    .param(Param::int("steps", 20, "steps of the attack at every perturbed model").range(1.0, 1000.0))
+    .param(Param::float("alpha", "auto", "length of a step of the attack, in pixel units; 0.22 of the radius"))
+    .weights(measure)
 }
 
 /// What is asked for.
@@ -39,7 +42,9 @@ fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
     let xi = ask.maybe_float("xi").unwrap_or(if worst { 0.003 } else { 0.5 });
     let eps = if ask.flag("clean") { 0.0 } else { ask.task.eps };
     if !ask.flag("clean") && (ask.task.norm != "linf" || eps <= 0.0) {
-        return Err(Error::unsupported("the robust loss is that of an linf ball with a radius; write clean=true for the loss at the images"));
+        return Err(Error::unsupported(
+            "the robust loss is that of an linf ball with a radius; write clean=true for the loss at the images",
+        ));
     }
     let parts = parts(&weights.segments(), weights.theta());
     if parts.is_empty() || xi <= 0.0 {

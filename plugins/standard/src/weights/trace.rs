@@ -7,17 +7,24 @@ use super::layers::{layers, trained};
 use super::{estimated, wide};
 
 pub(crate) fn component() -> Component {
-    Component::metric("hessian-trace", "trace of the Hessian of the loss, in the weights or in the input, with its standard error")
-        .source("Hutchinson 1990; Yao et al. 2020, PyHessian, section III")
-        .param(of())
-        .param(Param::int("probes", 100, "random directions").range(2.0, 100_000.0))
-        .build(build)
-        .weights(measure)
+    Component::metric(
+        "hessian-trace",
+        "trace of the Hessian of the loss, in the weights or in the input, with its standard error",
+    )
+    .source("Hutchinson 1990; Yao et al. 2020, PyHessian, section III")
+    .param(of())
+    .param(Param::int("probes", 100, "random directions").range(2.0, 100_000.0))
+    .build(build)
+    .weights(measure)
 }
 
 /// By what the loss is differentiated.
 pub(crate) fn of() -> Param {
-    Param::choice("of", &["weights", "input"], "the loss as a function of the weights (mean over samples) or of the input (per sample)")
+    Param::choice(
+        "of",
+        &["weights", "input"],
+        "the loss as a function of the weights (mean over samples) or of the input (per sample)",
+    )
 }
 
 /// For `of=weights` no graphs: the extension does the work.
@@ -36,7 +43,7 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             let n = ask.int("probes") as f64;
             let probes = usize::try_from(ask.int("probes")).unwrap_or(0);
             let mean = g.observed_mean("quadratic", &[]);
-            let every = g.observed("quadratic", probes, &[]);
+            let every = g.observed("quadratic", probes, &[]).cast(mean.dtype());
             let centred = every - mean.unsqueeze(&[1]);
             g.give("col_input_hessian_trace", mean);
             g.give("col_input_hessian_trace_se", ((centred * centred).sum(&[1], false) / (n * (n - 1.0))).sqrt());

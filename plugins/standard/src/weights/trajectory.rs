@@ -44,7 +44,8 @@ pub(crate) fn principal(rows: &[Vec<f64>]) -> Result<Principal, Error> {
             return (vec![0.0; p], 0.0);
         }
         let q: Vec<f64> = (0..n).map(|i| vectors[i * n + order[rank]]).collect();
-        let mut d: Vec<f64> = (0..p).map(|i| centred.iter().zip(&q).map(|(row, q)| row[i] * q).sum::<f64>() / value.sqrt()).collect();
+        let mut d: Vec<f64> =
+            (0..p).map(|i| centred.iter().zip(&q).map(|(row, q)| row[i] * q).sum::<f64>() / value.sqrt()).collect();
         let largest = d.iter().copied().fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
         if largest < 0.0 {
             d.iter_mut().for_each(|v| *v = -*v);
