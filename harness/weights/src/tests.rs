@@ -327,7 +327,8 @@ fn refreshed_statistics_are_those_of_the_samples() {
 
 #[test]
 fn a_model_without_weights_is_refused() {
-    let words = "net (float[N,1,8,8] x) => (float[N,64] z) { z = Flatten(x) }";
+    let words = "net (float[N,1,8,8] x) => (float[N,10] z) <int64[1] a = {0}, int64[1] b = {10}, int64[1] c = {1}> \
+        { f = Flatten(x)  z = Slice(f, a, b, c) }";
     let opened = Opened::of(&text::parse(words).expect("a graph"));
     let ids = [0];
     let error = Space::open(opened.engine.as_ref(), &opened.model, &opened.request, &opened.data, &ids, &GO_ON).err();
