@@ -228,7 +228,7 @@ impl Asked<'_> {
             program_restarts,
             step_length: find("alpha"),
             escalation: self.escalates(request),
-            reduces: kind == Kind::Metric && component.reduces(),
+            reduces: component.reduces() && !request.follows_path(),
             plugin: PluginFacts {
                 id: component.plugin.id.clone(),
                 version: component.plugin.version.clone(),
