@@ -142,6 +142,7 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         records: summary.records.clone(),
         samples: summary.samples.clone(),
         surfaces,
+        paths: Vec::new(),
         doubts: summary.doubts.clone(),
         requirements: judged(stored, summary)?,
         failures: summary.failures.clone(),
