@@ -172,6 +172,7 @@ pub const INPUTS: &[InputName] = &[
     input("eps", Form::Number, ALL, FIRST),
     input("lo", Form::Number, ALL, FIRST),
     input("hi", Form::Number, ALL, FIRST),
+    input("temperature", Form::Number, &[COTANGENT, OBSERVE, EMIT], THIRD),
     input("delta", Form::Pixels, &[REPLAY], THIRD),
     input("dx", Form::Pixels, &[REPLAY], THIRD),
     input("param", Form::AnyRank, OF_PARAMETERS, THIRD),

@@ -234,7 +234,7 @@ impl Asked<'_> {
             program_restarts,
             step_length: find("alpha"),
             escalation: self.escalates(request),
-            reduces: kind == Kind::Metric && component.reduces() && !weighs,
+            reduces: component.reduces() && !request.follows_path() && !weighs,
             weighs,
             plugin: PluginFacts {
                 id: component.plugin.id.clone(),
@@ -344,6 +344,9 @@ pub fn jobs(manifest: &Manifest) -> Result<Vec<Job>, Refusal> {
         for model in models.clone() {
             planner.measurements(model, &mut jobs)?;
         }
+    } else {
+        let weighed = manifest.metrics.iter().filter(|metric| metric.weighs);
+        jobs.extend(weighed.flat_map(|metric| models.clone().map(|model| planner.weighing(model, metric))));
     }
     let looked = |job: &&Job| job.work == Work::Clean && job.start < LOOKED;
     let clean: Vec<String> = jobs.iter().filter(looked).map(|job| job.name.clone()).collect();

@@ -12,6 +12,7 @@ use crate::manifest::ModelFacts;
 use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
+use crate::weight_surfaces;
 use crate::witness;
 use flatscape_certificate::{self as certificate, Certificate};
 
@@ -104,7 +105,9 @@ pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<Vec<(St
             _ => {}
         }
     }
-    files.extend(landscape::files(surfaces));
+    let own: Vec<report::Surface> = surfaces.iter().filter(|s| s.kind != weight_surfaces::KIND).cloned().collect();
+    files.extend(landscape::files(&own));
+    files.extend(weight_surfaces::files(stored)?);
     Ok(files)
 }
 
@@ -142,6 +145,7 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         records: summary.records.clone(),
         samples: summary.samples.clone(),
         surfaces,
+        paths: Vec::new(),
         doubts: summary.doubts.clone(),
         requirements: judged(stored, summary)?,
         failures: summary.failures.clone(),

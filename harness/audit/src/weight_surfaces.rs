@@ -17,6 +17,9 @@ const SURFACES: &[(&str, &str, &str, Option<&str>)] = &[
     ("trajectory_loss", "first principal direction", "second principal direction", None),
 ];
 
+/// How surfaces over weights are called.
+pub const KIND: &str = "loss-weights";
+
 /// A drawn surface with its accuracies.
 pub struct Drawn {
     /// The losses.
@@ -45,7 +48,7 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Drawn>, Refusal> {
                 id: format!("m{:04}-weights-{label}", model + 1),
                 title: model_name.clone(),
                 model: model_name,
-                kind: "loss-weights".into(),
+                kind: KIND.into(),
                 x_axis: axis(x, ALONG_X),
                 y_axis: axis(y, ALONG_Y),
                 loss,

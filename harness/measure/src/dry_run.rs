@@ -81,6 +81,7 @@ fn linked(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Attac
         cotangent: program.graph(Role::Cotangent),
         given: None,
         no_likelihood: None,
+        temperature: 1.0,
         threat: &threat,
         targeted: task.targeted,
         arguments: &numbers,

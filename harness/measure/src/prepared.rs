@@ -196,14 +196,9 @@ pub fn check(plugins: &Plugins, kind: Kind, request: &Request) -> Result<(), Ref
         return Err(Refusal::usage(91, what).help("add on=survivors"));
     }
     let Some(attack) = request.attack() else { return Ok(()) };
-    if request.follows_path() {
-        let refused = |what: String| Err(Refusal::usage(91, what).help(format!("write at=adv:{} instead", attack.id)));
-        if plugins.component(kind, &request.id).is_ok_and(Component::reduces) {
-            return refused(format!("{} says something about all samples together, and not along a path", request.id));
-        }
-        if plugins.component(Kind::Attack, &attack.id).is_ok_and(Component::is_oracle) {
-            return refused(format!("{} runs through oracle/1, and its path is not known", attack.id));
-        }
+    if request.follows_path() && plugins.component(Kind::Attack, &attack.id).is_ok_and(Component::is_oracle) {
+        let what = format!("{} runs through oracle/1, and its path is not known", attack.id);
+        return Err(Refusal::usage(91, what).help(format!("write at=adv:{} instead", attack.id)));
     }
     check(plugins, Kind::Attack, attack)
 }

@@ -18,6 +18,7 @@ mod label;
 mod landscape;
 mod page;
 pub mod palette;
+mod paths;
 mod record;
 mod samples;
 mod surface;
@@ -38,6 +39,7 @@ pub use formats::{SCHEMA_VERSION, junit_xml, results_json, results_md, results_s
 pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
 pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Requirement, html};
+pub use paths::{PathCurve, PathPoint, path_csv, paths_svg};
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
 pub use surface::{Axis, Surface, curve_csv, loss_csv, shared_range, surface_csv};

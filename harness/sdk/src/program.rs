@@ -300,6 +300,9 @@ impl<'b> Names<'b> {
         lo number,
         /// Upper face of the box.
         hi number,
+        /// The temperature of the model: the T that minimises the mean cross-entropy of its scores divided by T over the first 1,000
+        /// images; NaN where it is undetermined.
+        temperature number,
         /// Number of the step, from 0, int64.
         k count,
         /// The perturbation of the slot, \[N,D\]; 0 at first.

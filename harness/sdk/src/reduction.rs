@@ -21,6 +21,11 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// How many samples.
+    pub fn samples(&self) -> usize {
+        if self.width == 0 { 0 } else { self.data.len() / self.width }
+    }
+
     /// The numbers of a sample.
     pub fn row(&self, sample: usize) -> &'a [f64] {
         &self.data[sample * self.width..(sample + 1) * self.width]

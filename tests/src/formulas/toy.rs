@@ -155,6 +155,7 @@ impl Toy {
             cotangent,
             given: None,
             no_likelihood: None,
+            temperature: 2.0,
             threat,
             targeted,
             arguments,

@@ -14,13 +14,14 @@ use flatscape_measure::threats::ThreatModel;
 use serde_json::json;
 
 use super::audit::{command_line, intake};
+use super::landscape_weights;
 use crate::failure::Failure;
 use crate::options::{DataOptions, EngineOptions, IntakeOptions, PluginOptions};
 use crate::output::say;
 use crate::progress::Bar;
 use crate::signals::Interruption;
 
-/// Draw the landscape around one image for several models.
+/// Draw the landscape around one image, or around the weights, for several models.
 #[derive(Args, Debug)]
 pub struct Landscape {
     /// ONNX files, or names of models that come with the program
@@ -30,16 +31,17 @@ pub struct Landscape {
     data: DataOptions,
     #[command(flatten)]
     intake: IntakeOptions,
-    /// The image, by its position in the data set
-    #[arg(long, value_name = "I")]
-    sample: usize,
-    /// What is drawn; this version draws likelihood landscapes
+    /// The image, by its position in the data set; landscapes over weights are over all images
+    #[arg(long, value_name = "I", required_if_eq("kind", "likelihood"))]
+    sample: Option<usize>,
+    /// What is drawn: likelihood (around an image) or loss-weights (the loss around the weights)
     #[arg(long, default_value = "likelihood", value_name = "KIND")]
     kind: String,
-    /// random (two orthogonal sign vectors) or fgsm (the FGSM direction and an orthogonal random one)
+    /// Around an image random (two orthogonal sign vectors) or fgsm (the FGSM direction and an orthogonal random one); of weights
+    /// random (normal, scaled filter by filter), to:MODEL[:line|bezier|chain] or trajectory:FILE,FILE (the files before the model)
     #[arg(long, default_value = "random", value_name = "DIRECTIONS")]
     directions: String,
-    /// From:to:points along each direction, for example -8/255:8/255:41; points must be odd
+    /// From:to:points along each direction: -8/255:8/255:41 around an image, where points must be odd, -1:1:51 of weights
     #[arg(long, value_name = "A:B:G", allow_hyphen_values = true)]
     grid: Option<String>,
     /// Seed of the directions
@@ -55,14 +57,9 @@ pub struct Landscape {
 }
 
 impl Landscape {
-    /// Draws the landscapes; returns the exit code.
-    pub fn run(self) -> Result<u8, Failure> {
-        if self.kind != "likelihood" {
-            return Err(Failure::usage(format!(
-                "this version draws no {:?} landscapes; it draws likelihood landscapes",
-                self.kind
-            )));
-        }
+    /// The threat model and the landscapes around an image.
+    fn around_an_image(&self) -> Result<(ThreatModel, Landscapes), Failure> {
+        let sample = self.sample.ok_or_else(|| Failure::usage("name the image: --sample I"))?;
         let directions = Directions::parse(&self.directions)?;
         let threat = match &self.grid {
             None => profiles::default_threat(&self.data.data)?,
@@ -70,14 +67,33 @@ impl Landscape {
         };
         let grid =
             self.grid.as_deref().map(landscape::Grid::parse).transpose()?.unwrap_or_else(|| landscape::Grid::around(threat.eps));
+        Ok((threat, Landscapes { samples: Samples::One(sample), directions: vec![directions], grid }))
+    }
+
+    /// Draws the landscapes; returns the exit code.
+    pub fn run(self) -> Result<u8, Failure> {
+        let (threat, landscapes, metrics) = match self.kind.as_str() {
+            "likelihood" => {
+                let (threat, landscapes) = self.around_an_image()?;
+                (threat, Some(landscapes), Vec::new())
+            }
+            "loss-weights" => {
+                let request = landscape_weights::request(&self.directions, self.grid.as_deref())?;
+                (ThreatModel::parse("linf:0", false)?, None, vec![request])
+            }
+            other => {
+                let what = format!("there are no {other:?} landscapes; there are likelihood and loss-weights");
+                return Err(Failure::usage(what));
+            }
+        };
         let intake = intake(&self.intake)?;
         let plan = Plan {
             models: self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect(),
             data: self.data.request()?,
             threats: vec![threat],
             attacks: Vec::new(),
-            metrics: Vec::new(),
-            landscapes: Some(Landscapes { samples: Samples::One(self.sample), directions: vec![directions], grid }),
+            metrics,
+            landscapes,
             only_landscapes: true,
             settings: Settings { seed: self.seed, batch_size: Settings::BATCH_SIZE as usize },
             shard_size: 1,

@@ -44,7 +44,9 @@ pub fn request(directions: &str, grid: Option<&str>) -> Result<Request, Failure>
         }
         return Ok(made("trajectory", vec![("files", format!("({files})"))]));
     }
-    let what = format!("{directions:?} are no directions of weights; there are random, to:MODEL[:line|bezier|chain] and trajectory:FILE,FILE");
+    let what = format!(
+        "{directions:?} are no directions of weights; there are random, to:MODEL[:line|bezier|chain] and trajectory:FILE,FILE"
+    );
     Err(Failure::usage(what))
 }
 
@@ -60,7 +62,9 @@ mod tests {
         assert_eq!(written("to:b.onnx:bezier", None).as_deref(), Some("mode-connection:to=b.onnx,path=bezier"));
         assert_eq!(written("to:c:/b.onnx", None).as_deref(), Some("interpolation:to=c:/b.onnx"));
         assert_eq!(written("trajectory:a.onnx,b.onnx", None).as_deref(), Some("trajectory:files=(a.onnx,b.onnx)"));
-        for (directions, grid) in [("fgsm", None), ("to:", None), ("to:b.onnx:chain", Some("0:1:5")), ("trajectory:a", Some("0:1:5"))] {
+        for (directions, grid) in
+            [("fgsm", None), ("to:", None), ("to:b.onnx:chain", Some("0:1:5")), ("trajectory:a", Some("0:1:5"))]
+        {
             assert!(request(directions, grid).is_err(), "{directions}");
         }
     }

@@ -46,6 +46,8 @@ pub struct Link<'a> {
     pub given: Option<&'a Graph>,
     /// Why the model has no log p(x), as a clause, where it has none: its scores are normalised.
     pub no_likelihood: Option<&'a str>,
+    /// The temperature of the model ([`INPUTS`](flatscape_host::protocol::INPUTS)): NaN where it is undetermined, or not named.
+    pub temperature: f64,
     /// Norm and box. The radius is an input of what is linked, `eps`, so that another radius compiles nothing.
     pub threat: &'a ThreatModel,
     /// Whether the loss leads towards `target` instead of away from `y`.
@@ -156,6 +158,7 @@ impl<'a> Link<'a> {
             cotangent: None,
             given: None,
             no_likelihood: None,
+            temperature: f64::NAN,
             threat,
             targeted: false,
             arguments: &[],

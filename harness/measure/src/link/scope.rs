@@ -240,6 +240,7 @@ impl<'b, 'a> Scope<'b, 'a> {
     /// The value of a name, in the rank that the program declares: x-like names may be `[N,D]`.
     fn bind(&mut self, name: &str, declared: &ValueType) -> Result<Expr<'b>, LinkError> {
         let value = match name {
+            "temperature" => self.number(self.link.temperature, declared),
             "lo" => self.number(f64::from(self.link.threat.lo), declared),
             "hi" => self.number(f64::from(self.link.threat.hi), declared),
             "steps" => self.number(f64::from(self.link.steps), declared),

@@ -6,6 +6,7 @@ pub(crate) mod clean;
 mod likelihood;
 pub(crate) mod metric;
 pub(crate) mod oracle;
+mod temperature;
 mod verdicts;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -213,6 +214,11 @@ impl<'a> Asked<'a> {
             cotangent: program.and_then(|p| p.graph(Role::Cotangent)),
             given: followed(model),
             no_likelihood: missing.as_deref(),
+            temperature: if program.is_some_and(|p| p.names("temperature")) {
+                temperature::of(conditions, verifier).map_err(failed(&self.component.id))?
+            } else {
+                f64::NAN
+            },
             threat: &conditions.threat,
             targeted: self.task.targeted,
             arguments: &numbers,

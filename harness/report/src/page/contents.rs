@@ -13,6 +13,7 @@ use crate::error::ReportError;
 use crate::figure::figure_svg;
 use crate::landscape::{BOX_HEIGHT, EYE, axes_in_words, bare_svg, centre, colour_bar_svg, level, points_without_height, ticks};
 use crate::palette::{ALARM, height_colour};
+use crate::paths::{path_groups, paths_svg};
 use crate::record::Record;
 use crate::surface::{Surface, range_of};
 use crate::table::{TableCell, tables};
@@ -66,6 +67,8 @@ pub(crate) struct Contents {
     tables_left_out: usize,
     figures: Vec<Value>,
     figures_left_out: usize,
+    paths: Vec<Value>,
+    paths_left_out: usize,
     landscapes: Vec<LandscapeGroup>,
     landscapes_left_out: usize,
     columns: Vec<Heading>,
@@ -236,6 +239,7 @@ impl Contents {
             figure.curves.truncate(limits.curves);
             Value::from_safe_string(figure_svg(&figure))
         });
+        let (paths, paths_left_out) = shown_paths(page, limits);
         let (manifest, manifest_cut) = shown_manifest(page, limits)?;
         let (gaps, gaps_left_out) = shown_gaps(page, limits.outcomes);
         let outcomes = page.samples.outcomes();
@@ -259,6 +263,8 @@ impl Contents {
             tables_left_out,
             figures: figures.collect(),
             figures_left_out: page.figures.len().saturating_sub(limits.figures),
+            paths,
+            paths_left_out,
             landscapes,
             landscapes_left_out: page.surfaces.len().saturating_sub(limits.surfaces),
             columns: COLUMNS
@@ -274,6 +280,17 @@ impl Contents {
             data,
         })
     }
+}
+
+/// The pictures of quantities along paths, and how many were left out.
+fn shown_paths(page: &Page, limits: &Limits) -> (Vec<Value>, usize) {
+    let groups = path_groups(&page.paths);
+    let left_out = groups.len().saturating_sub(limits.figures);
+    let shown = groups.iter().take(limits.figures).map(|group| {
+        let curves = &group[..group.len().min(limits.curves)];
+        Value::from_safe_string(paths_svg(curves))
+    });
+    (shown.collect(), left_out)
 }
 
 /// The manifest as text of at most the limit's bytes, and whether it was cut.

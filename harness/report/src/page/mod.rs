@@ -10,6 +10,7 @@ use minijinja::{Environment, context};
 use crate::error::ReportError;
 use crate::failure::Failure;
 use crate::figure::Figure;
+use crate::paths::PathCurve;
 use crate::record::Record;
 use crate::samples::Samples;
 use crate::surface::Surface;
@@ -40,6 +41,8 @@ pub struct Page {
     pub figures: Vec<Figure>,
     /// Landscapes; those of the same kind are drawn on one scale.
     pub surfaces: Vec<Surface>,
+    /// Quantities along the paths of attacks.
+    pub paths: Vec<PathCurve>,
     /// Doubts that were raised.
     pub doubts: Vec<Doubt>,
     /// Conditions on the results, one entry per condition and model.

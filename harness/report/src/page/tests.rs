@@ -4,6 +4,7 @@ use sha2::Digest;
 
 use super::*;
 use crate::figure::{Curve, Point, robust_accuracy_figures};
+use crate::paths::PathPoint;
 use crate::samples::{SampleKey, SampleValue};
 use crate::surface::Axis;
 
@@ -21,6 +22,13 @@ pub(crate) const ATTACKS: [&str; 12] = [
     "\u{0}\u{1b}[2J\u{202e}\u{2028}</SCRIPT\u{9}>",
     "`${alert(1)}`\\u003cscript\\u003e",
 ];
+
+/// A path with `text` in every place that holds text.
+fn path(text: &str, aligned: bool) -> PathCurve {
+    let own = || text.to_owned();
+    let points = (0..3).map(|step| PathPoint { step, n: 4, mean: 1.0, low: f64::NAN, high: 2.0 }).collect();
+    PathCurve { model: own(), threat: own(), attack: own(), metric: own(), quantity: own(), aligned, points }
+}
 
 /// A page with `text` in every place that holds text.
 pub(crate) fn page_of(text: &str) -> Page {
@@ -88,6 +96,7 @@ pub(crate) fn page_of(text: &str) -> Page {
         samples,
         figures,
         surfaces: vec![surface.clone(), Surface { kind: "loss-weights".to_owned(), loss: surface.z.clone(), ..surface }],
+        paths: [false, true].map(|aligned| path(text, aligned)).into(),
         doubts: vec![Doubt {
             code: own(),
             raised_if: own(),

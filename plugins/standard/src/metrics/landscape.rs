@@ -3,7 +3,7 @@
 
 use flatscape_sdk::{Ask, Component, DType, Error, Param, Program};
 
-use crate::{directions, grid};
+use super::{directions, grid};
 
 pub(crate) fn component() -> Component {
     Component::metric("likelihood-landscape", "log p, loss and predicted class on a grid around the image")
