@@ -1,22 +1,57 @@
-//! The largest eigenvalues of the Hessian of the loss in the weights, by Lanczos with full reorthogonalisation. Source: Golub and Van
+//! The largest eigenvalues of the Hessian of the loss in the weights, in those of the last layer or in the input, by Lanczos with full reorthogonalisation. Source: Golub and Van
 //! Loan, section 10.3; Yao et al. 2020 (PyHessian, arXiv:1912.07145).
 
-use flatscape_sdk::{Ask, Component, Error, Law, Param, Weights};
+use flatscape_sdk::{Ask, Component, Error, Law, Param, Program, Reduction, Weights};
 
+use super::head::{self, Head};
+use super::input;
 use super::lanczos::{Tridiagonal, lanczos};
 use super::layers::{layers, trained};
+use super::trace::of;
 use super::{narrow, wide};
 
 pub(crate) fn component() -> Component {
     Component::metric(
         "hessian-eigenvalues",
-        "largest eigenvalues of the Hessian of the loss in the weights, and the smallest one",
+        "largest eigenvalues of the Hessian of the loss in the weights, the last layer or the input",
     )
     .source("Golub and Van Loan, Matrix Computations, section 10.3; Yao et al. 2020, PyHessian")
+    .param(of())
     .param(Param::int("count", 5, "how many, from the largest downwards").range(1.0, 100.0))
     .param(steps())
-    .param(Param::flag("layers", false, "the largest one of every layer's block, too"))
+    .param(Param::flag("layers", false, "of=weights: the largest one of every layer's block, too"))
+    .build(build)
+    .reduce(reduce)
     .weights(measure)
+}
+
+/// For `of=weights` no graphs: the extension does the work.
+fn build(ask: &Ask) -> Result<Program, Error> {
+    match ask.text("of") {
+        "weights" => Ok(ask.program()),
+        "head" => Ok(head::program(ask)),
+        _ => input::program(ask),
+    }
+}
+
+fn reduce(ask: &Ask, rows: &Reduction<'_>) -> Result<(), Error> {
+    let count = usize::try_from(ask.int("count")).unwrap_or(0);
+    match ask.text("of") {
+        "weights" => Ok(()),
+        "head" => {
+            let head = Head::of(rows)?;
+            let steps = usize::try_from(ask.int("steps")).unwrap_or(0);
+            let values = match head.eigenvalues()? {
+                Some(values) => values,
+                None => head.lanczos(steps, 0)?.ritz()?.iter().map(|r| r.value).collect(),
+            };
+            for (place, value) in values.iter().rev().take(count).enumerate() {
+                rows.give(&format!("head_hessian_eigenvalue_{}", place + 1), *value, rows.samples())?;
+            }
+            Ok(())
+        }
+        _ => input::reduce(rows, count),
+    }
 }
 
 pub(crate) fn steps() -> Param {

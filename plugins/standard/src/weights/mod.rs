@@ -4,6 +4,8 @@ pub(crate) mod connection;
 pub(crate) mod density;
 pub(crate) mod directions;
 pub(crate) mod eigenvalues;
+mod head;
+pub(crate) mod input;
 pub(crate) mod interpolation;
 pub(crate) mod lanczos;
 pub(crate) mod landscape;

@@ -4,12 +4,12 @@
 use flatscape_sdk::{Ask, Component, Error, Law, Param, Program, Weights};
 
 use super::layers::{layers, trained};
-use super::{estimated, wide};
+use super::{estimated, head, wide};
 
 pub(crate) fn component() -> Component {
     Component::metric(
         "hessian-trace",
-        "trace of the Hessian of the loss, in the weights or in the input, with its standard error",
+        "trace of the Hessian of the loss in the weights, in those of the last layer or in the input",
     )
     .source("Hutchinson 1990; Yao et al. 2020, PyHessian, section III")
     .param(of())
@@ -20,17 +20,16 @@ pub(crate) fn component() -> Component {
 
 /// By what the loss is differentiated.
 pub(crate) fn of() -> Param {
-    Param::choice(
-        "of",
-        &["weights", "input"],
-        "the loss as a function of the weights (mean over samples) or of the input (per sample)",
-    )
+    let help = "by what the loss is differentiated: all weights or those of the last layer (its mean), or the input (per sample)";
+    Param::choice("of", &["weights", "input", "head"], help)
 }
 
 /// For `of=weights` no graphs: the extension does the work.
 fn build(ask: &Ask) -> Result<Program, Error> {
-    if ask.text("of") == "weights" {
-        return Ok(ask.program());
+    match ask.text("of") {
+        "weights" => return Ok(ask.program()),
+        "head" => return Ok(ask.program().emit(head::trace)),
+        _ => {}
     }
     Ok(ask
         .program()
