@@ -33,7 +33,7 @@ pub struct Part<'a> {
 }
 
 /// Columns that hold points or files: rows do not need them.
-const HEAVY: &[&str] = &["witness_", "surface_", "onnx_", "vec_", "curve_"];
+const HEAVY: &[&str] = &["witness_", "surface_", "onnx_", "vec_"];
 
 /// The parts of a model, in the order of the plan.
 ///
