@@ -255,7 +255,7 @@ impl<'a> Workshop<'a> {
                 let work = prepared::Work::Component(component);
                 let threat = ThreatModel::parse(&job.threat, true)?;
                 let prepared = self.prepare(job, &work, &threat)?;
-                computed.findings = landscape::compute(&prepared, &samples, progress, stop)?;
+                computed.findings = landscape::compute(request, &prepared, &samples, progress, stop)?;
             }
         }
         computed.findings = seal(computed.findings, &job.hash()?);

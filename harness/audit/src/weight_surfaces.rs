@@ -5,7 +5,7 @@ use flatscape_graph::Tensor;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::Findings;
 use flatscape_measure::reduction::CURVE;
-use flatscape_report::{Axis, Surface, curve_csv, loss_csv, shared_range, surface_svg, surfaces_svg};
+use flatscape_report::{Axis, Surface, loss_csv, points_csv, shared_range, surface_svg, surfaces_svg};
 use flatscape_weights::measure::{ALONG_X, ALONG_Y, SURFACE};
 
 use crate::job::{Job, Work};
@@ -89,7 +89,7 @@ pub fn files(stored: &Stored) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
         for (name, points) in found.with_prefix(CURVE) {
             let points = points.to_f64();
             let (x, y) = points.split_at(points.len() / 2);
-            files.push((format!("landscapes/m{:04}-{}-{name}.csv", model + 1, label(stored, job)), curve_csv(x, y)));
+            files.push((format!("landscapes/m{:04}-{}-{name}.csv", model + 1, label(stored, job)), points_csv(x, y)));
         }
     }
     Ok(files)

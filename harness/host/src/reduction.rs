@@ -165,7 +165,7 @@ impl Reduced {
             }
         }
         for value in &self.values {
-            if value.interval.is_some_and(|(low, high)| !(low <= high)) {
+            if value.interval.is_some_and(|(low, high)| low > high) {
                 return Err(format!("the interval of {} is the wrong way round", value.name));
             }
             if value.n > samples as u64 {

@@ -15,7 +15,7 @@ use crate::attack::Batch;
 use crate::findings::Findings;
 use crate::measures::clean::Clean;
 use crate::measures::{self, CleanAnswer, Conditions, Group, Measure, Watch, failed};
-use crate::request::Request;
+use crate::request::{At, Request};
 use crate::threats::ThreatModel;
 use crate::verify::Verifier;
 
@@ -149,7 +149,7 @@ impl<'a> Prepared<'a> {
         watch: &mut Watch,
     ) -> Result<Findings, MeasureError> {
         let part = self.conditions.dataset.gather(ids);
-        let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
+        let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None, second: None };
         let clean = match clean.filter(|_| !self.reads_scores && !self.measure.doubts_batches()) {
             Some(findings) => CleanAnswer::read(findings, ids)?,
             None => self.clean(&batch)?,
@@ -194,6 +194,13 @@ pub fn check(plugins: &Plugins, kind: Kind, request: &Request) -> Result<(), Ref
     if request.when_masked && !request.survivors {
         let what = format!("{}: when=masked goes with on=survivors", request.id);
         return Err(Refusal::usage(91, what).help("add on=survivors"));
+    }
+    if let Some(second) = &request.second {
+        if kind != Kind::Metric || !matches!(request.at, Some(At::Adversarial(_))) {
+            let what = format!("{}: and= belongs to metrics with at=adv:ATTACK", request.id);
+            return Err(Refusal::usage(91, what).help("write METRIC:at=adv:ATTACK,and=adv:ATTACK"));
+        }
+        check(plugins, Kind::Attack, second)?;
     }
     let Some(attack) = request.attack() else { return Ok(()) };
     if request.follows_path() && plugins.component(Kind::Attack, &attack.id).is_ok_and(Component::is_oracle) {

@@ -4,6 +4,7 @@
 //! ```text
 //! request  = id [":" argument {"," argument}]       id       = [plugin "/"] component
 //! argument = key "=" value                          value    = text without a comma, or with it inside brackets
+//! and      = "adv:" attack
 //! at       = "clean" | ("adv:" | "path:") attack    attack   = "(" request ")", or a request of one argument at most
 //! ```
 
@@ -26,6 +27,9 @@ pub struct Request {
     pub target: Option<Target>,
     /// `at=…`, an argument of the host: the points at which a metric is taken.
     pub at: Option<At>,
+    /// `and=adv:…`, an argument of the host: a second attack for a metric that looks at the points of two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Box<Request>>,
     /// `on=survivors`, an argument of the host: an attack runs on the samples that no attack before it has broken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survivors: bool,
@@ -107,7 +111,7 @@ impl Request {
             keys.push(key);
             match key {
                 "target" => request.target = Some(value.parse()?),
-                "at" | "on" | "when" if depth > 0 => {
+                "at" | "and" | "on" | "when" if depth > 0 => {
                     return Err(malformed(text, &format!("the attack of a metric takes no {key}= of its own")));
                 }
                 "on" if value == "all" => {}
@@ -123,6 +127,10 @@ impl Request {
                     return Err(Refusal::usage(91, why).help("write when=masked"));
                 }
                 "at" => request.at = Some(At::read(value, depth)?),
+                "and" => match At::read(value, depth)? {
+                    At::Adversarial(attack) => request.second = Some(attack),
+                    _ => return Err(malformed(text, "and= takes adv:ATTACK")),
+                },
                 _ => request.arguments.push((key.to_owned(), value.to_owned())),
             }
         }
@@ -144,6 +152,8 @@ impl Request {
         pairs.extend(self.when_masked.then(|| ("when", "masked".to_owned())));
         pairs.extend(self.target.map(|target| ("target", target.to_string())));
         pairs.extend(self.at.as_ref().map(|at| ("at", at.to_string())));
+        let second = self.second.as_ref().map(|attack| At::Adversarial(attack.clone()).to_string());
+        pairs.extend(second.map(|second| ("and", second)));
         pairs
     }
 
@@ -268,8 +278,12 @@ fn is_id(id: &str) -> bool {
     }
 }
 
-/// The parts between the commas that stand outside all brackets, without blanks around them and without empty ones.
-fn arguments(text: &str) -> Result<Vec<&str>, &'static str> {
+/// The parts between the commas that stand outside all brackets, without blanks around them and without empty ones. The error is a
+/// clause.
+///
+/// # Errors
+/// Brackets do not match, or there is a control character.
+pub fn arguments(text: &str) -> Result<Vec<&str>, &'static str> {
     let (mut parts, mut depth, mut from) = (Vec::new(), 0usize, 0);
     for (at, c) in text.char_indices() {
         match c {
@@ -494,6 +508,7 @@ mod tests {
             y: vec![2, 0],
             target: vec![2, 0],
             clean: None,
+            second: None,
         };
         let logits = [vec![0.0, 1.0, 2.0], vec![2.0, 0.0, 1.0]];
         assert_eq!(Target::Class(2).aim(&batch, &logits, 0, "pgd").target, [1, 2]);

@@ -8,6 +8,7 @@
 mod cell;
 mod columns;
 pub mod compare;
+mod curves;
 mod error;
 mod failure;
 mod figure;
@@ -32,6 +33,7 @@ mod verdict;
 
 pub use cell::Cell;
 pub use columns::{COLUMNS, Column, read_results, results_csv};
+pub use curves::{DataCurve, curve_csv};
 pub use error::ReportError;
 pub use failure::{Failure, UNSUPPORTED};
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
@@ -42,7 +44,7 @@ pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Pa
 pub use paths::{PathCurve, PathPoint, path_csv, paths_svg};
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
-pub use surface::{Axis, Surface, curve_csv, loss_csv, shared_range, surface_csv};
+pub use surface::{Axis, Surface, loss_csv, points_csv, shared_range, surface_csv};
 pub use table::{Table, TableCell, TableRow, tables};
 pub use text::{eps_text, percent, quantity, rate, shown, shown_to};
 pub use times::{Time, read_times, times_csv};

@@ -150,7 +150,7 @@ pub fn loss_csv(surface: &Surface, accuracy: &[f64]) -> Vec<u8> {
 }
 
 /// A curve as CSV: `x, y`, one line per point. Ordinates that are not finite are empty.
-pub fn curve_csv(x: &[f64], y: &[f64]) -> Vec<u8> {
+pub fn points_csv(x: &[f64], y: &[f64]) -> Vec<u8> {
     let header = ["x", "y"].into_iter().map(|name| Cell::Text(name.into()));
     let number = |&value: &f64| if value.is_finite() { Cell::Number(value) } else { Cell::Missing };
     csv_bytes(header, x.iter().zip(y).map(|(x, y)| vec![number(x), number(y)]))

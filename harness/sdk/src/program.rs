@@ -217,6 +217,8 @@ impl<'b> Names<'b> {
         x0 image,
         /// The clean point, \[N,D\], also where a metric is taken at adversarial points; elsewhere it is `x0`.
         x_clean image,
+        /// The point of the second attack of a metric (`and=adv:ATTACK`), \[N,D\]; without one it is `x_clean`.
+        x_second image,
         /// The adversarial point of a trainer, \[N,D\].
         x_adv image,
         /// The current point, \[N,D\].

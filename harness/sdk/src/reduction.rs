@@ -23,7 +23,7 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// How many samples.
     pub fn samples(&self) -> usize {
-        if self.width == 0 { 0 } else { self.data.len() / self.width }
+        self.data.len().checked_div(self.width).unwrap_or(0)
     }
 
     /// The numbers of a sample.

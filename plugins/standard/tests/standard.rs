@@ -79,7 +79,7 @@ fn the_table_of_components() {
             "metric clever batches:int=50 points:int=100 radius:float=auto rivals:text=all",
             "metric smoothing sigma:float=0.25 n:int=1000 n0:int=100 alpha:float=0.001",
             "metric neural-collapse",
-            "metric likelihood-landscape directions:text=random grid:int=41 extent:float=auto",
+            "metric likelihood-landscape directions:text=random height:text=likelihood grid:int=41 extent:float=auto",
             "metric ssim preset:text=wang2004",
             "trainer standard",
             "trainer adversarial bn-attack:text=eval",

@@ -33,7 +33,7 @@ pub struct Part<'a> {
 }
 
 /// Columns that hold points or files: rows do not need them.
-const HEAVY: &[&str] = &["witness_", "surface_", "onnx_", "vec_", "curve_", "grid_"];
+const HEAVY: &[&str] = &["witness_", "surface_", "onnx_", "vec_", "grid_"];
 
 /// The parts of a model, in the order of the plan.
 ///

@@ -1,8 +1,11 @@
 //! A metric along the path of an attack: by step, and aligned to the step at which the prediction leaves the label.
 
+use std::collections::BTreeMap;
+
 use flatscape_measure::findings::FindingsError;
+use flatscape_measure::request::Request;
 use flatscape_measure::statistics::{Interval, Mean};
-use flatscape_report::Record;
+use flatscape_report::{PathCurve, PathPoint, Record};
 
 use super::{Part, Rows, Summary};
 
@@ -37,10 +40,54 @@ impl Paths {
     }
 }
 
+impl Paths {
+    /// A quantity by step, or by step after the flip of each sample that flips; of samples that begin right.
+    fn points(&self, samples: &[Vec<f64>], aligned: bool) -> Vec<PathPoint> {
+        let mut by_step: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for (row, values) in samples.iter().enumerate().filter(|(row, _)| self.right[*row]) {
+            let first = match (aligned, self.flips[row]) {
+                (false, _) => 0,
+                (true, Some(flip)) => -(flip as i64),
+                (true, None) => continue,
+            };
+            for (step, &value) in (first..).zip(values).filter(|(_, v)| v.is_finite()) {
+                by_step.entry(step).or_default().push(value);
+            }
+        }
+        let point = |(step, mut values): (i64, Vec<f64>)| {
+            values.sort_by(f64::total_cmp);
+            let n = values.len();
+            // the nearest rank
+            let quartile = |share: f64| values[((share * n as f64).ceil() as usize).clamp(1, n) - 1];
+            PathPoint {
+                step,
+                n: n as u64,
+                mean: values.iter().sum::<f64>() / n as f64,
+                low: quartile(0.25),
+                high: quartile(0.75),
+            }
+        };
+        by_step.into_iter().map(point).collect()
+    }
+}
+
 impl Rows<'_> {
+    fn curve(&self, part: &Part, request: &Request, quantity: &str, points: &[PathPoint], aligned: bool) -> PathCurve {
+        let Record { model, component, threat, .. } = self.record(part);
+        PathCurve {
+            model,
+            threat,
+            attack: request.attack().map(ToString::to_string).unwrap_or_default(),
+            metric: component,
+            quantity: quantity.to_owned(),
+            aligned,
+            points: points.to_vec(),
+        }
+    }
+
     /// Per quantity its mean at the image, at the flip and at the end over the samples that flip, and by how many steps its
     /// largest value comes after the flip (Walter et al. 2024, arXiv:2405.16918, figure 2).
-    pub(super) fn path(&self, part: &Part, summary: &mut Summary) -> Result<(), FindingsError> {
+    pub(super) fn path(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
         let paths = Paths::read(part)?;
         let flipped: Vec<(usize, usize)> = paths
             .flips
@@ -49,6 +96,10 @@ impl Rows<'_> {
             .filter(|(row, _)| paths.right[*row])
             .filter_map(|(row, flip)| Some((row, (*flip)?)))
             .collect();
+        for (name, samples) in &paths.quantities {
+            let curves = [false, true].map(|aligned| self.curve(part, request, name, &paths.points(samples, aligned), aligned));
+            summary.paths.extend(curves);
+        }
         let record = Record { forwards: part.total("forwards")?, backwards: part.total("backwards")?, ..self.record(part) };
         let mut push = |metric: String, values: Vec<f64>| {
             let mean = Mean::of(&values);

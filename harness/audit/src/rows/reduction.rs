@@ -1,14 +1,14 @@
 //! What a metric says about all samples together.
 
 use flatscape_measure::findings::FindingsError;
-use flatscape_measure::reduction::VALUE;
+use flatscape_measure::reduction::{CURVE, VALUE};
 use flatscape_measure::request::Request;
-use flatscape_report::Record;
+use flatscape_report::{DataCurve, Record};
 
 use super::{Part, Rows, Summary};
 
 impl Rows<'_> {
-    /// A row per value of the whole data set. Columns become rows and samples like those of the metric itself.
+    /// A row per value of the whole data set, and its curves. Columns become rows and samples like those of the metric itself.
     pub(super) fn reduction(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
         self.values(part, summary)?;
         self.columns(part, request, (0, 0), summary)
@@ -28,6 +28,13 @@ impl Rows<'_> {
                 ci_high: known(high),
                 ..self.record(part)
             });
+        }
+        for (name, tensor) in part.findings.with_prefix(CURVE) {
+            let values = tensor.to_f64();
+            let (x, y) = values.split_at(values.len() / 2);
+            let Record { model, component, args, threat, .. } = self.record(part);
+            let points = x.iter().copied().zip(y.iter().copied()).collect();
+            summary.curves.push(DataCurve { model, threat, component, args, name: name.to_owned(), points });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use flatscape_audit::audit::{Execution, run};
-use flatscape_audit::landscape::{self, Directions, Landscapes, Samples};
+use flatscape_audit::landscape::{self, Directions, Height, Landscapes, Samples};
 use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
 use flatscape_intake::model::ModelRequest;
@@ -32,15 +32,20 @@ pub struct Landscape {
     #[command(flatten)]
     intake: IntakeOptions,
     /// The image, by its position in the data set; landscapes over weights are over all images
-    #[arg(long, value_name = "I", required_if_eq("kind", "likelihood"))]
+    #[arg(long, value_name = "I")]
     sample: Option<usize>,
-    /// What is drawn: likelihood (around an image) or loss-weights (the loss around the weights)
+    /// likelihood (log p, with the loss beside it), loss-input (the loss, which every model has) or loss-weights (the loss around the
+    /// weights)
     #[arg(long, default_value = "likelihood", value_name = "KIND")]
     kind: String,
-    /// Around an image random (two orthogonal sign vectors) or fgsm (the FGSM direction and an orthogonal random one); of weights
-    /// random (normal, scaled filter by filter), to:MODEL[:line|bezier|chain] or trajectory:FILE,FILE (the files before the model)
+    /// random (two orthogonal sign vectors), fgsm (the FGSM direction and an orthogonal random one), attack:ATTACK (from the image to
+    /// the attack's point) or attack:ATTACK,ATTACK; of weights random (normal, scaled filter by filter), to:MODEL[:line|bezier|chain] or
+    /// trajectory:FILE,FILE (the files before the model)
     #[arg(long, default_value = "random", value_name = "DIRECTIONS")]
     directions: String,
+    /// The threat model of attacks, whose radius is the usual half width of the grid
+    #[arg(long, value_name = "THREAT")]
+    threat: Option<String>,
     /// From:to:points along each direction: -8/255:8/255:41 around an image, where points must be odd, -1:1:51 of weights
     #[arg(long, value_name = "A:B:G", allow_hyphen_values = true)]
     grid: Option<String>,
@@ -59,32 +64,31 @@ pub struct Landscape {
 impl Landscape {
     /// The threat model and the landscapes around an image.
     fn around_an_image(&self) -> Result<(ThreatModel, Landscapes), Failure> {
+        let heights = [Height::Likelihood, Height::LossInput];
+        let Some(height) = heights.into_iter().find(|height| height.name() == self.kind) else {
+            let names = heights.map(Height::name).join(", ");
+            return Err(Failure::usage(format!("there are no {:?} landscapes; there are {names}, loss-weights", self.kind)));
+        };
         let sample = self.sample.ok_or_else(|| Failure::usage("name the image: --sample I"))?;
         let directions = Directions::parse(&self.directions)?;
-        let threat = match &self.grid {
-            None => profiles::default_threat(&self.data.data)?,
-            Some(_) => ThreatModel::parse("linf:0", false)?,
+        let threat = match (&self.threat, &self.grid) {
+            (Some(threat), _) => ThreatModel::parse(threat, false)?,
+            (None, Some(_)) if !directions.follow_attacks() => ThreatModel::parse("linf:0", false)?,
+            (None, _) => profiles::default_threat(&self.data.data)?,
         };
         let grid =
             self.grid.as_deref().map(landscape::Grid::parse).transpose()?.unwrap_or_else(|| landscape::Grid::around(threat.eps));
-        Ok((threat, Landscapes { samples: Samples::One(sample), directions: vec![directions], grid }))
+        Ok((threat, Landscapes { height, samples: Samples::One(sample), directions: vec![directions], grid }))
     }
 
     /// Draws the landscapes; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
-        let (threat, landscapes, metrics) = match self.kind.as_str() {
-            "likelihood" => {
-                let (threat, landscapes) = self.around_an_image()?;
-                (threat, Some(landscapes), Vec::new())
-            }
-            "loss-weights" => {
-                let request = landscape_weights::request(&self.directions, self.grid.as_deref())?;
-                (ThreatModel::parse("linf:0", false)?, None, vec![request])
-            }
-            other => {
-                let what = format!("there are no {other:?} landscapes; there are likelihood and loss-weights");
-                return Err(Failure::usage(what));
-            }
+        let (threat, landscapes, metrics) = if self.kind == landscape_weights::KIND {
+            let request = landscape_weights::request(&self.directions, self.grid.as_deref())?;
+            (ThreatModel::parse("linf:0", false)?, None, vec![request])
+        } else {
+            let (threat, landscapes) = self.around_an_image()?;
+            (threat, Some(landscapes), Vec::new())
         };
         let intake = intake(&self.intake)?;
         let plan = Plan {

@@ -4,6 +4,9 @@ use flatscape_measure::request::Request;
 
 use crate::failure::Failure;
 
+/// The word for it.
+pub const KIND: &str = "loss-weights";
+
 /// The request behind `--directions` and `--grid`: `random`; `to:MODEL`, with `:line`, `:bezier` or `:chain` behind it;
 /// `trajectory:FILE,FILE`.
 ///

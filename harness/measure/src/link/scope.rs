@@ -273,7 +273,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         }
         let n = self.batch();
         let ty = match name {
-            "x0" | "x" | "x_clean" | "x_adv" | "delta" | "dx" | "direction" => self.image(),
+            "x0" | "x" | "x_clean" | "x_second" | "x_adv" | "delta" | "dx" | "direction" => self.image(),
             "y" | "target" => ValueType::new(DType::I64, vec![n]),
             "k" | "restart" => ValueType::new(DType::I64, vec![]),
             "eps" | "lr" => ValueType::new(DType::F32, vec![]),
@@ -534,8 +534,24 @@ fn is_of_model(name: &str) -> bool {
 
 /// The names that the host feeds at run time.
 pub(super) fn is_fed(name: &str) -> bool {
-    const NAMES: &[&str] =
-        &["x0", "x", "x_clean", "x_adv", "z", "y", "target", "k", "restart", "i", "broken", "eps", "direction", "delta", "dx"];
+    const NAMES: &[&str] = &[
+        "x0",
+        "x",
+        "x_clean",
+        "x_second",
+        "x_adv",
+        "z",
+        "y",
+        "target",
+        "k",
+        "restart",
+        "i",
+        "broken",
+        "eps",
+        "direction",
+        "delta",
+        "dx",
+    ];
     NAMES.contains(&name) || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum Place<'a> {
     /// At the last points of an attack.
     Last(Box<dyn Moves + 'a>),
     /// At the images and at every iterate of an attack.
-    Path(Programmed),
+    Path(Box<Programmed>),
 }
 
 /// A metric program on a model, and where it is taken.
@@ -31,6 +31,8 @@ pub(crate) struct MetricAt<'a> {
     id: String,
     metric: Metric,
     at: Place<'a>,
+    /// Who moves the images to the second points.
+    second: Option<Box<dyn Moves + 'a>>,
 }
 
 impl<'a> MetricAt<'a> {
@@ -42,13 +44,13 @@ impl<'a> MetricAt<'a> {
         verifier: &Verifier,
         asked: &Asked,
         program: &Program,
-        at: Place<'a>,
+        (at, second): (Place<'a>, Option<Box<dyn Moves + 'a>>),
     ) -> Result<MetricAt<'a>, MeasureError> {
         let id = asked.component.id.clone();
         let size = conditions.settings.batch_size;
         let metric =
             asked.linked(conditions, Some(program), verifier, |link| Metric::compile(engine, link, program, &id, size))?;
-        Ok(MetricAt { id, metric, at })
+        Ok(MetricAt { id, metric, at, second })
     }
 }
 
@@ -66,11 +68,16 @@ impl Measure for MetricAt<'_> {
             Place::Last(moves) => moves,
         };
         let points = moves.points(on, watch)?;
-        let there: Vec<usize> = (0..points.len()).filter(|&i| points[i].is_some()).collect();
+        let others = self.second.as_ref().map(|second| second.points(on, watch)).transpose()?;
+        let both = |i: usize| points[i].is_some() && others.as_ref().is_none_or(|others| others[i].is_some());
+        let there: Vec<usize> = (0..points.len()).filter(|&i| both(i)).collect();
         let part = on.batch.select(&there);
         let clean: Vec<_> = there.iter().map(|&i| on.clean[i].clone()).collect();
-        let x0 = stacked(points.into_iter().flatten().collect(), &part.x0).map_err(failed(&self.id))?;
-        let moved = Batch { x0, clean: Some(part.x0.clone()), ..part.clone() };
+        let chosen = |points: &[Option<Vec<f32>>]| {
+            stacked(there.iter().filter_map(|&i| points[i].clone()).collect(), &part.x0).map_err(failed(&self.id))
+        };
+        let (x0, second) = (chosen(&points)?, others.as_deref().map(chosen).transpose()?);
+        let moved = Batch { x0, clean: Some(part.x0.clone()), second, ..part.clone() };
         let group = Group { batch: &part, clean: &clean, ..*on };
         if part.is_empty() {
             return Ok((group.findings(), None));

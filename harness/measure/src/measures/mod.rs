@@ -276,10 +276,11 @@ pub(crate) fn component<'a>(
         Kind::Metric => {
             let at = match &request.at {
                 Some(At::Adversarial(attack)) => Place::Last(points(engine, conditions, verifier, attack)?),
-                Some(At::Path(attack)) => Place::Path(path(engine, conditions, verifier, attack)?),
+                Some(At::Path(attack)) => Place::Path(Box::new(path(engine, conditions, verifier, attack)?)),
                 Some(At::Clean) | None => Place::Image,
             };
-            Box::new(metric::MetricAt::new(engine, conditions, verifier, &asked, &program, at)?)
+            let second = request.second.as_ref().map(|attack| points(engine, conditions, verifier, attack)).transpose()?;
+            Box::new(metric::MetricAt::new(engine, conditions, verifier, &asked, &program, (at, second))?)
         }
         _ => Box::new(attack::Programmed::new(engine, conditions, verifier, asked, &program, keep)?),
     };

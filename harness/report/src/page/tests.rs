@@ -97,6 +97,7 @@ pub(crate) fn page_of(text: &str) -> Page {
         figures,
         surfaces: vec![surface.clone(), Surface { kind: "loss-weights".to_owned(), loss: surface.z.clone(), ..surface }],
         paths: [false, true].map(|aligned| path(text, aligned)).into(),
+        curves: Vec::new(),
         doubts: vec![Doubt {
             code: own(),
             raised_if: own(),

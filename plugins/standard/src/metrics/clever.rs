@@ -16,7 +16,7 @@ pub(crate) fn component() -> Component {
         .param(Param::int("batches", 50, "batches of points; the paper takes 500").range(2.0, 10_000.0))
         .param(Param::int("points", 100, "points of a batch; the paper takes 1024").range(1.0, 100_000.0))
         .param(Param::float("radius", "auto", "radius of the ball, in the norm of the threat model; auto is twice eps").range(0.0, 1e6))
-        .param(Param::choice("rivals", &["auto", "all", "runner-up"], "classes: auto is all up to 32 classes, beyond them the runner-up"))
+        .param(Param::choice("rivals", &["all", "runner-up"], "every other class, or the most likely one at the image"))
         .build(build)
         .reduce(reduce)
 }

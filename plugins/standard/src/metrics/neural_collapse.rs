@@ -5,6 +5,10 @@ use flatscape_sdk::{Component, Error, Head, Reduction, Rows};
 
 use super::eigen::eigen;
 
+/// The values of every data set.
+const NAMES: &[&str] =
+    &["nc_classes", "nc1", "nc2_equinorm_means", "nc2_equinorm_weights", "nc2_equiangularity", "nc2_maximal_angle", "nc3", "nc4"];
+
 /// Eigenvalues of the covariance of class means below this share of the largest are 0.
 const CUT: f64 = 1e-6;
 
@@ -27,7 +31,8 @@ pub(crate) fn component() -> Component {
                 ask.warn(format!("neural-collapse leaves out {small} classes with fewer than two samples"));
             }
             if own.classes.len() < 2 {
-                return Err(Error::failed("there are fewer than two classes with two samples; take more samples"));
+                ask.warn("neural-collapse: there are fewer than two classes with two samples; take more samples");
+                return NAMES.iter().try_for_each(|name| rows.give(name, f64::NAN, rows.samples()));
             }
             own.give(rows, &here, head)?;
             let moved = (0..rows.samples()).any(|i| here.row(i) != clean.row(i));

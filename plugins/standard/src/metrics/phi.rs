@@ -50,15 +50,15 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             g.give("vec_pairs", every.cast(flatscape_sdk::DType::F64).sum(&[2], false));
             if control {
                 let scaled = g.observed_mean("scaled", &[]);
-                g.give("col_scaled_phi_sum", g.observed_sum("scaled", &[]) / n as f64);
-                g.give("col_scaled_phi_mean", scaled);
+                g.give("vec_scaled", scaled.unsqueeze(&[1]));
                 g.give("vec_temperature", (scaled * 0.0 + g.temperature().cast(scaled.dtype())).unsqueeze(&[1]));
             }
         })
         .probes(n * cells))
 }
 
-/// The standard error of Φ over the pairs of directions, which the interval over images does not have in it.
+/// The standard error of Φ over the pairs of directions, which the interval over images does not have in it, and the Φ of the scores
+/// divided by the temperature.
 fn reduce(ask: &Ask, rows: &Reduction) -> Result<(), Error> {
     let pairs = rows.vector("pairs")?;
     let samples = rows.samples();
@@ -74,6 +74,14 @@ fn reduce(ask: &Ask, rows: &Reduction) -> Result<(), Error> {
         let temperature = rows.vector("temperature")?;
         let value = if samples > 0 { temperature.row(0)[0] } else { f64::NAN };
         rows.give("temperature", value, samples)?;
+        if value.is_nan() {
+            ask.warn("phi: no temperature is best for this model, as without a single error, so its scaled Φ is undefined");
+            return Ok(());
+        }
+        let (scaled, cells) = (rows.vector("scaled")?, (grid::size(ask)? as f64).powi(2));
+        let means: Vec<f64> = (0..samples).map(|i| scaled.row(i)[0]).collect();
+        rows.give_column("scaled_phi_mean", &means)?;
+        rows.give_column("scaled_phi_sum", &means.iter().map(|v| v * cells).collect::<Vec<f64>>())?;
     }
     Ok(())
 }

@@ -39,14 +39,14 @@ fn reduce(ask: &Ask, rows: &Reduction<'_>) -> Result<(), Error> {
     match ask.text("of") {
         "weights" => Ok(()),
         "head" => {
-            let head = Head::of(rows)?;
+            let Some(head) = Head::of(rows)? else { return Ok(()) };
             let steps = usize::try_from(ask.int("steps")).unwrap_or(0);
             let values = match head.eigenvalues()? {
                 Some(values) => values,
                 None => head.lanczos(steps, 0)?.ritz()?.iter().map(|r| r.value).collect(),
             };
             for (place, value) in values.iter().rev().take(count).enumerate() {
-                rows.give(&format!("head_hessian_eigenvalue_{}", place + 1), *value, rows.samples())?;
+                rows.give(&format!("head_hessian_eigenvalue_{}", place + 1), *value, head.samples())?;
             }
             Ok(())
         }

@@ -39,18 +39,21 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// From the rows of [`program`].
-    pub(crate) fn of(rows: &Reduction) -> Result<Head, Error> {
+    /// From the rows of [`program`] that are finite; nothing where none is.
+    pub(crate) fn of(rows: &Reduction) -> Result<Option<Head>, Error> {
         let (f, p) = (rows.vector("head_features")?, rows.vector("head_probabilities")?);
-        let list = |rows: &flatscape_sdk::Rows, n: usize| -> Vec<Vec<f64>> { (0..n).map(|i| rows.row(i).to_vec()).collect() };
-        let n = rows.samples();
-        let (features, probabilities) = (list(&f, n), list(&p, n));
+        let finite = |row: &[f64]| row.iter().all(|v| v.is_finite());
+        let kept: Vec<usize> = (0..rows.samples()).filter(|&i| finite(f.row(i)) && finite(p.row(i))).collect();
+        let features: Vec<Vec<f64>> = kept.iter().map(|&i| f.row(i).to_vec()).collect();
+        let probabilities: Vec<Vec<f64>> = kept.iter().map(|&i| p.row(i).to_vec()).collect();
         let width = features.first().map_or(0, Vec::len);
         let size = width * probabilities.first().map_or(0, Vec::len);
-        if size == 0 || features.iter().chain(&probabilities).flatten().any(|v| !v.is_finite()) {
-            return Err(Error::failed("features or probabilities are not finite: the Hessian of the last layer is not defined"));
-        }
-        Ok(Head { features, probabilities, size, width })
+        Ok((size > 0).then_some(Head { features, probabilities, size, width }))
+    }
+
+    /// Over how many samples.
+    pub(crate) fn samples(&self) -> usize {
+        self.features.len()
     }
 
     /// Hv: with V = v as [K, M] and u = Vφ, the mean of (p∘u − p⟨p,u⟩)φᵀ.

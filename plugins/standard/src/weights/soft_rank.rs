@@ -35,10 +35,11 @@ fn reduce(ask: &Ask, rows: &Reduction<'_>) -> Result<(), Error> {
     if ask.text("of") != "head" {
         return Ok(());
     }
-    let (damping, head) = (damping(ask)?, Head::of(rows)?);
+    let damping = damping(ask)?;
+    let Some(head) = Head::of(rows)? else { return Ok(()) };
     if let Some(values) = head.eigenvalues()? {
         let rank: f64 = values.iter().map(|v| v.max(0.0) / (v.max(0.0) + damping)).sum();
-        return rows.give("head_soft_rank", rank, rows.samples());
+        return rows.give("head_soft_rank", rank, head.samples());
     }
     let number = |name: &str| usize::try_from(ask.int(name)).unwrap_or(0);
     let one = |probe| Ok(rank(&quadrature(&head.lanczos(number("steps"), probe)?)?, head.size, damping));
