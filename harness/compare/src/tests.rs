@@ -65,7 +65,7 @@ fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[Sample])]) -> Run
             samples.set(&SampleKey { threat: String::new(), ..key }, "ams", SampleValue::Number(flat));
         }
     }
-    let component = |id: &str| Component { id: id.into(), written: String::new(), label: id.into(), complete: "steps=5".into() };
+    let component = |id: &str| Component { id: id.into(), label: id.into(), complete: "steps=5".into() };
     RunView {
         name: name.into(),
         manifest,
