@@ -6,7 +6,7 @@ use flatscape_graph::onnx;
 
 use super::{EMBEDDED, Row, Run};
 use crate::formulas::toy::Toy;
-use crate::provision::flatscape;
+use crate::provision::{flatscape, onnx_runtime_library, root};
 
 /// A folder with a model of images \[1,1,D\] as `model.onnx` and these images as `images.npz`.
 fn folder(toy: &Toy, images: &[Vec<f64>], labels: &[i64]) -> tempfile::TempDir {
@@ -161,5 +161,47 @@ fn landscapes_follow_attacks_or_say_why_not() {
     assert!(line.code() == 2 && line.said().contains("along one line"), "{}", line.said());
     for wrong in ["attack:nobody", "attack:", "nowhere", "attack:phi"] {
         assert_eq!(draw(wrong, &[]).code(), 2, "{wrong}");
+    }
+}
+
+/// Narrow networks as PyTorch exports them: Jacobians, spectral norms, curvatures of the last layer and gradients are those of its
+/// autograd in float64, on both engines.
+#[test]
+fn metrics_of_networks_are_those_of_pytorch() {
+    let golden = std::fs::read_to_string(root().join("tests/golden/geometry/nets.json")).expect("golden values");
+    let golden: BTreeMap<String, BTreeMap<String, Vec<f64>>> = serde_json::from_str(&golden).expect("JSON");
+    let library = onnx_runtime_library().display().to_string();
+    for (net, values) in golden {
+        let nets = root().join("tests/golden/nets");
+        let stored = std::fs::File::open(nets.join(format!("{net}.npz"))).expect("images");
+        let mut stored = ndarray_npy::NpzReader::new(stored).expect("an archive");
+        let x: ndarray::Array4<f32> = stored.by_name("image").expect("images");
+        let y: ndarray::Array1<i64> = stored.by_name("label").expect("labels");
+        for engine in [&["--engine", "tract"][..], &["--engine", "ort", "--ort-lib", &library]] {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::copy(nets.join(format!("{net}.onnx")), folder.path().join("model.onnx")).expect("a copy");
+            let file = std::fs::File::create(folder.path().join("images.npz")).expect("a file");
+            let mut archive = ndarray_npy::NpzWriter::new(file);
+            archive.add_array("x", &x).expect("images");
+            archive.add_array("y", &y).expect("labels");
+            archive.finish().expect("an archive");
+            let mut arguments = vec!["audit", "model.onnx", "--data", "images.npz", "--threat", "l2:0.1", "--landscapes", "0"];
+            for metric in ["logp", "jacobian", "input-gradient", "relative-flatness"] {
+                arguments.extend(["--metric", metric]);
+            }
+            arguments.extend(["--out", "run"]);
+            arguments.extend(engine);
+            let output = flatscape(folder.path(), &arguments);
+            let run = Run { folder, output };
+            assert!([0, 9].contains(&run.code()), "{}", run.said());
+            let samples = run.table("samples.csv");
+            for (name, wanted) in &values {
+                let found: Vec<f64> = samples.iter().filter_map(|row| row[name].parse().ok()).collect();
+                assert_eq!(found.len(), wanted.len(), "{net}, {engine:?}: {name} in {samples:#?}");
+                for (a, b) in found.iter().zip(wanted) {
+                    assert!((a - b).abs() <= 1e-4 * b.abs(), "{net}, {engine:?}: {name} is {a}, not {b}");
+                }
+            }
+        }
     }
 }
