@@ -9,8 +9,10 @@ use core::ffi::{c_char, c_void};
 pub mod names;
 mod oracle;
 mod reduce;
+mod weights;
 pub use oracle::*;
 pub use reduce::*;
+pub use weights::*;
 
 /// `FS_ABI_MAJOR`
 pub const ABI_MAJOR: u32 = 0;

@@ -47,6 +47,13 @@ fn layouts() -> Vec<Layout> {
             "prediction" prediction, "rows" rows, "row_count" row_count, "features" features,
             "head_weight" head_weight, "head_bias" head_bias, "value" value, "column" column, "curve" curve),
         layout!("fs_reduce_component" FsReduceComponent: "size" size, "reduce" reduce),
+        layout!("fs_segment" FsSegment: "name" name, "shape" shape, "rank" rank, "role" role, "axis" axis, "layer" layer,
+            "offset" offset, "size" size),
+        layout!("fs_weights" FsWeights: "size" size, "host" host, "parameters" parameters, "theta" theta, "filter" filter,
+            "segments" segments, "segment_count" segment_count, "samples" samples, "normalisation" normalisation,
+            "reserved" reserved, "seed" seed, "loss" loss, "gradient" gradient, "hvp" hvp, "attack" attack,
+            "refresh" refresh, "noise" noise, "other" other, "value" value, "curve" curve, "surface" surface),
+        layout!("fs_weights_component" FsWeightsComponent: "size" size, "measure" measure),
     ]
 }
 
@@ -95,6 +102,13 @@ fn constants() -> Vec<(&'static str, i64)> {
         ("FS_UNIFORM", abi::UNIFORM.into()),
         ("FS_NORMAL", abi::NORMAL.into()),
         ("FS_RADEMACHER", abi::RADEMACHER.into()),
+        ("FS_KERNEL", abi::KERNEL.into()),
+        ("FS_BIAS", abi::BIAS.into()),
+        ("FS_SCALE", abi::SCALE.into()),
+        ("FS_STATISTIC", abi::STATISTIC.into()),
+        ("FS_BN_NONE", abi::BN_NONE.into()),
+        ("FS_BN_PRESENT", abi::BN_PRESENT.into()),
+        ("FS_BN_FOLDED", abi::BN_FOLDED.into()),
     ]
 }
 
@@ -124,9 +138,9 @@ fn layout_is_frozen() {
 
 #[test]
 fn mirror_and_header_agree() {
-    let mut program = String::from(
-        "#include <stdio.h>\n#include \"ext/flatscape_oracle.h\"\n#include \"ext/flatscape_reduce.h\"\nint main(void) {\n",
-    );
+    let mut program = String::from("#include <stdio.h>\n");
+    HEADERS[1..].iter().for_each(|header| _ = writeln!(program, "#include \"{header}\""));
+    program.push_str("int main(void) {\n");
     for (name, _, fields) in layouts() {
         let _ = writeln!(program, "printf(\"{name} %zu\\n\", sizeof({name}));");
         for (field, _) in fields {
@@ -151,7 +165,7 @@ fn mirror_and_header_agree() {
 }
 
 /// The headers of the interface: the core and its extensions.
-const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h", "ext/flatscape_reduce.h"];
+const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h", "ext/flatscape_reduce.h", "ext/flatscape_weights.h"];
 
 #[test]
 fn every_member_of_the_headers_is_mirrored() {

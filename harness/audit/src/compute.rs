@@ -30,6 +30,7 @@ use crate::result::{put_text, seal};
 use crate::stored::result_in;
 use crate::{bounds, escalation, landscape};
 use flatscape_certificate::{self as certificate, Engines};
+use flatscape_weights::measure::{self as weights, Asked};
 
 /// Everything that jobs of one run share.
 pub struct Workshop<'a> {
@@ -245,6 +246,7 @@ impl<'a> Workshop<'a> {
             Work::Limits => put_text(&mut computed.findings, "limits", &pretty(&self.limits(job, stop)?)?),
             Work::Bounds => computed.findings = self.bounds(job, progress, stop)?,
             Work::Reduction(request) => computed.findings = self.reduction(job, request)?,
+            Work::Weights(request) => computed.findings = self.weigh(job, request, progress, stop)?,
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
@@ -258,6 +260,22 @@ impl<'a> Workshop<'a> {
         }
         computed.findings = seal(computed.findings, &job.hash()?);
         Ok(computed)
+    }
+
+    /// What a metric finds in the loss around the weights.
+    fn weigh(&self, job: &Job, request: &Request, progress: Progress, stop: &AtomicBool) -> Result<Findings, Unfinished> {
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let asked = Asked {
+            engine: self.engine.as_ref(),
+            plugins: self.plugins,
+            model: (self.model(job)?, &job.model),
+            dataset: self.dataset(job)?,
+            range: job.start..job.end,
+            request,
+            threat: &threat,
+            settings: job.settings,
+        };
+        Ok(weights::measure(&asked, progress, stop)?)
     }
 
     /// What a metric makes of the rows of its jobs. A job that has no result is missing in the numbers of samples, and is told by itself.

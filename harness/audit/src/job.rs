@@ -83,6 +83,8 @@ pub enum Work {
     Metric(Request),
     /// What a metric says about all samples together (reads its jobs, in `after`).
     Reduction(Request),
+    /// A metric that looks at the loss around the weights, over all samples of its range.
+    Weights(Request),
     /// Surfaces around images that all models of the run classify correctly (of the jobs in `after`).
     Landscape(LandscapeRequest),
 }
@@ -100,7 +102,7 @@ impl Work {
             Work::Limits => "limits".to_owned(),
             Work::Canary(request) => format!("canary-{}", request.id.replace('/', ".")),
             Work::Reduction(request) => format!("reduction-{}", request.id.replace('/', ".")),
-            Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
+            Work::Attack(request) | Work::Metric(request) | Work::Weights(request) => request.id.replace('/', "."),
             Work::Landscape(request) => format!("landscape-{}", request.directions.name()),
         }
     }
@@ -108,7 +110,8 @@ impl Work {
     /// The component that it runs.
     pub fn component(&self) -> Option<&Request> {
         match self {
-            Work::Attack(request) | Work::Metric(request) | Work::Canary(request) | Work::Reduction(request) => Some(request),
+            Work::Attack(request) | Work::Metric(request) | Work::Canary(request) => Some(request),
+            Work::Reduction(request) | Work::Weights(request) => Some(request),
             _ => None,
         }
     }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::directory::Directory;
 use crate::job::{Job, Work};
 use crate::stored::{Stored, result_in};
+use crate::weight_surfaces;
 
 /// The metric that computes landscapes.
 const COMPONENT: &str = "likelihood-landscape";
@@ -403,6 +404,7 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Surface>, Refusal> {
             all.extend(models.iter().filter_map(|own| own.get(place).cloned()));
         }
     }
+    all.extend(weight_surfaces::surfaces(stored)?.into_iter().map(|drawn| drawn.surface));
     Ok(all)
 }
 

@@ -29,4 +29,5 @@ mod sources;
 pub mod stored;
 pub mod verify;
 pub mod violations;
+mod weight_surfaces;
 pub mod witness;

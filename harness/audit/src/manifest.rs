@@ -219,6 +219,9 @@ pub struct Component {
     /// Whether it says something about all samples together, after the others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reduces: bool,
+    /// Whether it looks at the loss around the weights, with these arguments.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weighs: bool,
     /// The argument `alpha`, in pixel units: by convention the length of a step.
     pub step_length: Option<f64>,
     /// Whether it is an escalation: an attack of a profile that runs only on models whose gradient is masked.

@@ -11,7 +11,7 @@ use flatscape_intake::remedies;
 use flatscape_measure::canary;
 use flatscape_measure::losses;
 use flatscape_measure::prepared::{Settings, check, of_host, task, undecoded};
-use flatscape_measure::request::Request;
+use flatscape_measure::request::{At, Request};
 use flatscape_measure::threats::ThreatModel;
 
 use crate::bounds;
@@ -171,6 +171,8 @@ struct Answer {
     program_steps: Option<u32>,
     program_restarts: Option<u32>,
     reads_grad: bool,
+    /// An extension does the work on weights.
+    weighs: bool,
 }
 
 /// What plugins are asked while a run is planned.
@@ -214,7 +216,11 @@ impl Asked<'_> {
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
-        let Answer { serves, program_steps, program_restarts, reads_grad } = self.served(component, request, columns)?;
+        let Answer { serves, program_steps, program_restarts, reads_grad, weighs } = self.served(component, request, columns)?;
+        if weighs && request.at.as_ref().is_some_and(|at| *at != At::Clean) {
+            let what = format!("{request}: the loss around the weights is taken over the images, and at= asks for other points");
+            return Err(Refusal::usage(91, what).help("leave at= out; robust-flatness attacks the images itself"));
+        }
         Ok(manifest::Component {
             serves,
             request: request.clone(),
@@ -228,7 +234,8 @@ impl Asked<'_> {
             program_restarts,
             step_length: find("alpha"),
             escalation: self.escalates(request),
-            reduces: component.reduces() && !request.follows_path(),
+            reduces: component.reduces() && !request.follows_path() && !weighs,
+            weighs,
             plugin: PluginFacts {
                 id: component.plugin.id.clone(),
                 version: component.plugin.version.clone(),
@@ -274,7 +281,7 @@ impl Asked<'_> {
         }
         let Some(model) = self.model.filter(|_| component.builds) else {
             let serves = threats.iter().map(ThreatModel::text).collect();
-            return Ok(Answer { serves, reads_grad: true, ..Answer::default() });
+            return Ok(Answer { serves, reads_grad: true, weighs: component.is_weights(), ..Answer::default() });
         };
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let mut answer = Answer::default();
@@ -282,6 +289,7 @@ impl Asked<'_> {
         for threat in threats {
             match self.plugins.build(component, &arguments, &task(model, request, threat)) {
                 Ok(program) => {
+                    answer.weighs |= program.graphs.is_empty() && component.is_weights();
                     let outputs = program.graph(Role::Emit).map(|g| g.outputs().to_vec()).unwrap_or_default();
                     columns.extend(outputs.iter().filter_map(|o| o.name.strip_prefix("col_").map(str::to_owned)));
                     answer.program_steps = Some(program.steps);
@@ -336,6 +344,9 @@ pub fn jobs(manifest: &Manifest) -> Result<Vec<Job>, Refusal> {
         for model in models.clone() {
             planner.measurements(model, &mut jobs)?;
         }
+    } else {
+        let weighed = manifest.metrics.iter().filter(|metric| metric.weighs);
+        jobs.extend(weighed.flat_map(|metric| models.clone().map(|model| planner.weighing(model, metric))));
     }
     let looked = |job: &&Job| job.work == Work::Clean && job.start < LOOKED;
     let clean: Vec<String> = jobs.iter().filter(looked).map(|job| job.name.clone()).collect();
@@ -383,8 +394,12 @@ impl Planner<'_> {
         self.bounds(model, jobs)?;
         let (facts, sources) = (&self.manifest.models[model], &self.manifest.sources);
         for metric in self.manifest.metrics.iter().filter(|metric| metric.applies_to(facts, sources)) {
-            let work = Work::Metric(metric.request.clone());
             let threat = metric.serves.first().unwrap_or(&self.first);
+            if metric.weighs {
+                jobs.push(self.weighing(model, metric));
+                continue;
+            }
+            let work = Work::Metric(metric.request.clone());
             let own: Vec<Job> = ranges.iter().map(|&r| self.job(model, work.clone(), threat, r, Some(&metric.plugin))).collect();
             let mut reduction = self.job(model, Work::Reduction(metric.request.clone()), threat, (0, 0), Some(&metric.plugin));
             reduction.after = own.iter().map(|job| job.name.clone()).collect();
@@ -392,6 +407,12 @@ impl Planner<'_> {
             jobs.extend(metric.reduces.then_some(reduction));
         }
         Ok(())
+    }
+
+    /// The job of a metric that looks at weights: all samples at once.
+    fn weighing(&self, model: usize, metric: &manifest::Component) -> Job {
+        let threat = metric.serves.first().unwrap_or(&self.first);
+        self.job(model, Work::Weights(metric.request.clone()), threat, (0, self.manifest.data.n), Some(&metric.plugin))
     }
 
     /// The attacks that run on a model: what they see of it exists.

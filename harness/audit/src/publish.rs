@@ -12,6 +12,7 @@ use crate::manifest::ModelFacts;
 use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
+use crate::weight_surfaces;
 use crate::witness;
 use flatscape_certificate::{self as certificate, Certificate};
 
@@ -112,7 +113,9 @@ pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<Vec<(St
             _ => {}
         }
     }
-    files.extend(landscape::files(surfaces));
+    let own: Vec<report::Surface> = surfaces.iter().filter(|s| s.kind != weight_surfaces::KIND).cloned().collect();
+    files.extend(landscape::files(&own));
+    files.extend(weight_surfaces::files(stored)?);
     Ok(files)
 }
 

@@ -102,7 +102,7 @@ pub struct Component {
     pub iterates: Iterates,
     /// Whether it answers a program.
     pub builds: bool,
-    /// The extensions that it implements, of those this host knows: `oracle/1`, `reduce/1`.
+    /// The extensions that it implements, of those this host knows: `oracle/1`, `reduce/1`, `weights/1`.
     pub extensions: Vec<String>,
     /// Where it comes from.
     #[serde(skip)]
@@ -123,6 +123,12 @@ impl Component {
     /// Whether it runs through the extension `oracle/1`.
     pub fn is_oracle(&self) -> bool {
         self.extensions.iter().any(|e| e == flatscape_abi::ORACLE_1)
+    }
+
+    /// Whether it implements the extension `weights/1`. If it builds, too, its program says which of the two does the work: a program
+    /// without graphs leaves it to the extension.
+    pub fn is_weights(&self) -> bool {
+        self.extensions.iter().any(|e| e == flatscape_abi::WEIGHTS_1)
     }
 
     /// Whether it says something about all samples together, through the extension `reduce/1`.
@@ -207,6 +213,15 @@ pub const RESERVED: &[&str] = &[
     "soft-rank",
     "robust-flatness",
     "ssim",
+    "weight-landscape",
+    "interpolation",
+    "mode-connection",
+    "trajectory",
+    "hessian-trace",
+    "hessian-eigenvalues",
+    "hessian-density",
+    "soft-rank",
+    "robust-flatness",
     "standard",
     "adversarial",
     "trades",
@@ -285,6 +300,9 @@ fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Compone
     let has = |extension: &str| described.extensions.iter().any(|e| e == extension);
     if has(flatscape_abi::REDUCE_1) && (kind != Kind::Metric || !described.builds) {
         return Err("it implements reduce/1, and is not a metric with `build`".into());
+    }
+    if has(flatscape_abi::WEIGHTS_1) && kind != Kind::Metric {
+        return Err(format!("it is of kind {} and implements weights/1, which is for metrics", kind.name()));
     }
     if described.params.len() > MOST_PARAMS {
         return Err(format!("it declares {} parameters; at most {MOST_PARAMS} are possible", described.params.len()));

@@ -2,7 +2,8 @@
 //!
 //! [`Plugins::discover`] finds them; [`Component::arguments`] reads what a user wrote; [`Plugins::build`] gives a [`Program`] of
 //! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`];
-//! [`Plugins::reduce`] lets a metric reduce the rows of all samples. This crate knows the
+//! [`Plugins::reduce`] lets a metric reduce the rows of all samples, and [`Plugins::run_weights`] lets
+//! one look at the loss around the weights of a model ([`Weights`]). This crate knows the
 //! plugin interface and graphs. It knows no models, engines or reports, and it runs no graph.
 
 pub mod builtin;
@@ -24,6 +25,8 @@ mod task;
 mod template;
 #[cfg(test)]
 mod training_tests;
+mod weighing;
+mod weights;
 mod wire;
 mod worker;
 
@@ -41,4 +44,5 @@ pub use search::{PLUGIN_PATH, Search};
 pub use session::{Limits, Note, PLUGIN_MEMORY, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;
 pub use template::{Language, Template, new_plugin};
+pub use weights::{Ascent, Given, Normalisation, Segment, SegmentRole, WeightFacts, Weights};
 pub use worker::worker_main;

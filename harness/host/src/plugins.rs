@@ -20,13 +20,13 @@ use crate::search::Search;
 use crate::service::{DirectPort, Service, Shared};
 use crate::session::{Limits, Note, Session, WorkerCommand};
 use crate::task::Task;
-use crate::wire::{self, Fault, Refusal, Reply, Request};
+use crate::wire::{self, Answer, Ask, Fault, Refusal, Reply, Request};
 use crate::worker::Loaded;
 
 /// The plugins of a run.
 #[derive(Debug)]
 pub struct Plugins {
-    worker: WorkerCommand,
+    pub(crate) worker: WorkerCommand,
     plugins: Vec<Arc<Plugin>>,
     components: Vec<Component>,
     refused: Vec<HostError>,
@@ -198,7 +198,7 @@ impl Plugins {
 
     pub(crate) fn build_raw(&self, component: &Component, arguments: &Arguments, task: &Task) -> Result<RawProgram, HostError> {
         if !component.builds {
-            return Err(self.at_fault(component, "P12", "it answers no program; it runs through oracle/1"));
+            return Err(self.at_fault(component, "P12", "it answers no program; it runs through an extension"));
         }
         let stage = format!("build of {}", component.id);
         let Some(program) = &self.worker.program else {
@@ -268,7 +268,7 @@ impl Plugins {
         let begun = session
             .send(&request, limits.run, &stage)
             .and_then(|()| session.share(&shared.inward, &shared.outward, &stage))
-            .and_then(|()| converse(&mut session, &mut shared, &mut service, limits, &stage));
+            .and_then(|()| converse(&mut session, &mut |ask| shared.answer(&mut service, ask), limits, &stage));
         let ended = begun.map_err(|e| e.of_component(&component.id))?;
         self.keep_said(&component.plugin.path, session.finish());
         match ended {
@@ -379,14 +379,14 @@ impl Plugins {
     }
 
     /// A child with the plugin loaded.
-    fn session(&self, program: &Path, plugin: &Plugin) -> Result<Session, HostError> {
+    pub(crate) fn session(&self, program: &Path, plugin: &Plugin) -> Result<Session, HostError> {
         let mut session = Session::start(&self.worker, program, &plugin.path)?;
         load(&mut session, &plugin.path, &plugin.sha256, &self.worker)?;
         Ok(session)
     }
 
     /// Calls a plugin in this process, loading it the first time.
-    fn here<T>(&self, plugin: &Plugin, call: impl FnOnce(&Loaded) -> T) -> Result<T, HostError> {
+    pub(crate) fn here<T>(&self, plugin: &Plugin, call: impl FnOnce(&Loaded) -> T) -> Result<T, HostError> {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = match here.entry(plugin.path.clone()) {
             Entry::Occupied(there) => there.into_mut(),
@@ -398,7 +398,7 @@ impl Plugins {
         Ok(call(loaded))
     }
 
-    fn keep_said(&self, path: &Path, notes: Vec<Note>) {
+    pub(crate) fn keep_said(&self, path: &Path, notes: Vec<Note>) {
         if let Ok(mut said) = self.said.lock() {
             said.extend(notes.into_iter().map(|note| (path.to_owned(), note)));
         }
@@ -410,12 +410,12 @@ impl Plugins {
         HostError::plugin(id, &component.plugin.path, what).of_component(&component.id)
     }
 
-    fn nonsense(&self, component: &Component) -> HostError {
+    pub(crate) fn nonsense(&self, component: &Component) -> HostError {
         self.at_fault(component, "P11", "its process answered something else than was asked")
     }
 
     /// A status that is not 0 as a sentence: whose turn it is follows from the status.
-    fn fault(&self, component: &Component, fault: &Fault) -> HostError {
+    pub(crate) fn fault(&self, component: &Component, fault: &Fault) -> HostError {
         let words = if fault.words.is_empty() { "(no reason given)".to_owned() } else { shown_up_to(&fault.words, 500) };
         let id = &component.id;
         match fault.status {
@@ -435,10 +435,9 @@ impl Plugins {
 const FREE: u64 = 10_000;
 
 /// Answers a plugin until it is finished, within the limits. `None`: it answered something else than was asked.
-fn converse(
+pub(crate) fn converse(
     session: &mut Session,
-    shared: &mut Shared,
-    service: &mut Service,
+    answer: &mut dyn FnMut(&Ask) -> Answer,
     limits: &Limits,
     stage: &str,
 ) -> Result<Option<Result<(), Fault>>, HostError> {
@@ -462,7 +461,7 @@ fn converse(
             let clause = format!("took more than {} s between its questions", limits.total.as_secs_f64());
             return Err(session.stop(&clause, stage));
         }
-        let answer = shared.answer(service, &ask);
+        let answer = answer(&ask);
         if answer.cancelled && told.get_or_insert_with(Instant::now).elapsed() > limits.run.min(PATIENCE) {
             return Err(session.stop("asked on after it was told to stop", stage));
         }
@@ -511,7 +510,7 @@ fn refusal(path: &Path, id: Refusal, clause: &str) -> HostError {
     }
 }
 
-fn keep(said: &Mutex<Vec<Note>>, level: i32, words: &str) {
+pub(crate) fn keep(said: &Mutex<Vec<Note>>, level: i32, words: &str) {
     if let Ok(mut said) = said.lock() {
         said.push(Note { level, words: shown_up_to(words, 1000) });
     }

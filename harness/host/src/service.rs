@@ -252,6 +252,7 @@ impl Shared {
                 let x = self.question(0, n * d)?;
                 Some(service.offer(&x, rows))
             }),
+            Ask::Weights(_) => None,
         };
         Answer { status: status.unwrap_or(abi::INVALID), words: String::new(), active, cancelled: service.is_cancelled() }
     }

@@ -12,6 +12,7 @@ use crate::params::Arguments;
 use crate::program::RawProgram;
 use crate::reduction::{ReducedShape, TableShape};
 use crate::task::Task;
+use crate::weights::WeightFacts;
 
 /// From host to worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub(crate) enum Request {
     Run { kind: Kind, component: String, arguments: Arguments, task: Task, memory: Memory },
     /// Let a component reduce a table, whose numbers follow as bytes.
     Reduce { kind: Kind, component: String, arguments: Arguments, task: Task, table: TableShape },
+    /// Let a component measure a model as a function of its weights. The files of the memory follow: `inward`, then `outward`.
+    Measure { kind: Kind, component: String, arguments: Arguments, task: Task, facts: WeightFacts },
     /// To [`Reply::Ask`].
     Answer(Answer),
 }
@@ -105,11 +108,25 @@ impl Memory {
 /// after them; what is answered lies at the start of the area for answers, losses after gradients.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Ask {
-    Logits { rows: Vec<i64> },
-    Gradient { rows: Vec<i64>, cotangents: bool },
-    Noise { law: i32, stream: u32, rows: Vec<i64>, shape: Vec<usize> },
+    Logits {
+        rows: Vec<i64>,
+    },
+    Gradient {
+        rows: Vec<i64>,
+        cotangents: bool,
+    },
+    Noise {
+        law: i32,
+        stream: u32,
+        rows: Vec<i64>,
+        shape: Vec<usize>,
+    },
     Active,
-    Offer { rows: Vec<i64> },
+    Offer {
+        rows: Vec<i64>,
+    },
+    /// Of a `weights/1` component.
+    Weights(WeightsAsk),
 }
 
 impl Ask {
@@ -118,6 +135,44 @@ impl Ask {
         match self {
             Ask::Logits { rows } | Ask::Gradient { rows, .. } | Ask::Offer { rows } => rows.is_empty(),
             Ask::Noise { .. } | Ask::Active => true,
+            Ask::Weights(ask) => ask.is_free(),
+        }
+    }
+}
+
+/// A question of a `weights/1` component. θ lies at the start of `outward`, a direction after it, doubles behind both. The numbers of
+/// an attack and of a value are the bits of doubles, so that NaN survives.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum WeightsAsk {
+    Loss,
+    Gradient,
+    Hvp,
+    Attack { eps: u64, alpha: u64, steps: u32, go_on: bool },
+    Refresh { at: bool },
+    Noise { law: i32, stream: u32, index: u32 },
+    Other { file: String },
+    Value { name: String, value: u64, low: u64, high: u64, n: u64 },
+    Curve { name: String, length: usize },
+    Surface { name: String, columns: usize, rows: usize },
+}
+
+impl WeightsAsk {
+    /// Whether it asks the model nothing.
+    pub(crate) fn is_free(&self) -> bool {
+        !matches!(self, WeightsAsk::Loss | WeightsAsk::Gradient | WeightsAsk::Hvp | WeightsAsk::Attack { .. })
+    }
+
+    /// Whether θ belongs to it.
+    pub(crate) fn reads_theta(&self) -> bool {
+        !self.is_free() || matches!(self, WeightsAsk::Refresh { at: true })
+    }
+
+    /// How many doubles belong to it; `None`: too many to count.
+    pub(crate) fn doubles(&self) -> Option<usize> {
+        match self {
+            WeightsAsk::Curve { length, .. } => length.checked_mul(2),
+            WeightsAsk::Surface { columns, rows, .. } => columns.checked_mul(*rows)?.checked_add(columns.checked_add(*rows)?),
+            _ => Some(0),
         }
     }
 }

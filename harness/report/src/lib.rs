@@ -44,7 +44,7 @@ pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Pa
 pub use paths::{PathCurve, PathPoint, path_csv, paths_svg};
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
-pub use surface::{Axis, Surface, shared_range, surface_csv};
+pub use surface::{Axis, Surface, loss_csv, points_csv, shared_range, surface_csv};
 pub use table::{Table, TableCell, TableRow, tables};
 pub use text::{eps_text, percent, quantity, rate, shown, shown_to};
 pub use times::{Time, read_times, times_csv};

@@ -133,6 +133,29 @@ pub fn surface_csv(surface: &Surface) -> Vec<u8> {
     csv_bytes(header, lines)
 }
 
+/// A surface of losses as CSV: `x, y, loss, accuracy`, one line per cell, row by row. Cells that are not finite are empty.
+pub fn loss_csv(surface: &Surface, accuracy: &[f64]) -> Vec<u8> {
+    let header = ["x", "y", "loss", "accuracy"].into_iter().map(|name| Cell::Text(name.into()));
+    let columns = surface.x_axis.values.len().max(1);
+    let number = |value: Option<&f64>| value.filter(|v| v.is_finite()).map_or(Cell::Missing, |&v| Cell::Number(v));
+    let lines = surface.loss.iter().enumerate().map(|(place, loss)| {
+        vec![
+            number(surface.x_axis.values.get(place % columns)),
+            number(surface.y_axis.values.get(place / columns)),
+            number(Some(loss)),
+            number(accuracy.get(place)),
+        ]
+    });
+    csv_bytes(header, lines)
+}
+
+/// A curve as CSV: `x, y`, one line per point. Ordinates that are not finite are empty.
+pub fn points_csv(x: &[f64], y: &[f64]) -> Vec<u8> {
+    let header = ["x", "y"].into_iter().map(|name| Cell::Text(name.into()));
+    let number = |&value: &f64| if value.is_finite() { Cell::Number(value) } else { Cell::Missing };
+    csv_bytes(header, x.iter().zip(y).map(|(x, y)| vec![number(x), number(y)]))
+}
+
 /// One range of heights for all `surfaces`: it holds every finite height, every proposed range and 0, and is widened to round
 /// numbers. `(-1, 1)` where nothing is finite.
 pub fn shared_range(surfaces: &[Surface]) -> (f64, f64) {

@@ -11,6 +11,7 @@ use crate::component::Component;
 use crate::oracle::Oracle;
 use crate::program::{BnAttack, Data, Encoded};
 use crate::reduction::Reduction;
+use crate::weights::Weights;
 
 /// What the exported symbol returns.
 pub type Exported = *const abi::FsPlugin;
@@ -70,6 +71,7 @@ fn component_table(component: Component) -> *const abi::FsComponent {
             }
         })
         .collect();
+    let extends = component.run.is_some() || component.reduce.is_some() || component.measure.is_some();
     leak(abi::FsComponent {
         size: size_of::<abi::FsComponent>(),
         kind: component.kind,
@@ -83,7 +85,7 @@ fn component_table(component: Component) -> *const abi::FsComponent {
         params: params.leak().as_ptr(),
         owner: std::ptr::from_ref(component).cast_mut().cast(),
         build: component.build.is_some().then_some(build as abi::Build),
-        extension: (component.run.is_some() || component.reduce.is_some()).then_some(extension as abi::Extension),
+        extension: extends.then_some(extension as abi::Extension),
     })
 }
 
@@ -93,6 +95,10 @@ fn leak<T>(value: T) -> *const T {
 
 /// The table of `oracle/1`, the same for every component of this SDK.
 static ORACLE: abi::FsOracleComponent = abi::FsOracleComponent { size: size_of::<abi::FsOracleComponent>(), run: Some(run) };
+
+/// The table of `weights/1`, the same for every component of this SDK.
+static WEIGHTS: abi::FsWeightsComponent =
+    abi::FsWeightsComponent { size: size_of::<abi::FsWeightsComponent>(), measure: Some(measure) };
 
 /// The table of `reduce/1`.
 static REDUCTION: abi::FsReduceComponent =
@@ -104,6 +110,7 @@ unsafe extern "C" fn extension(component: *const abi::FsComponent, id: abi::FsSt
     match id {
         abi::ORACLE_1 if component.run.is_some() => std::ptr::from_ref(&ORACLE).cast(),
         abi::REDUCE_1 if component.reduce.is_some() => std::ptr::from_ref(&REDUCTION).cast(),
+        abi::WEIGHTS_1 if component.measure.is_some() => std::ptr::from_ref(&WEIGHTS).cast(),
         _ => std::ptr::null(),
     }
 }
@@ -195,6 +202,24 @@ unsafe extern "C" fn reduce(
     })
 }
 
+unsafe extern "C" fn measure(
+    component: *const abi::FsComponent,
+    call: *const abi::FsCall,
+    task: *const abi::FsTask,
+    weights: *const abi::FsWeights,
+) -> abi::Status {
+    guarded(call, || {
+        // SAFETY: the host passes a component of this plugin, and tables that live until this function returns.
+        let (component, ask) = unsafe { asked(component, call, task)? };
+        let measure = component.measure.as_ref().ok_or_else(|| Error::failed("this component does not measure weights"))?;
+        // SAFETY: as above; the component stays in this thread, since the weights hold raw pointers.
+        let weights = unsafe { Weights::new(&*call, &*weights) };
+        let measured = measure(&ask, &weights);
+        warn(call, &ask);
+        measured
+    })
+}
+
 /// Runs a component's code. What it says and a panic go to the host in words; the status says which it was.
 fn guarded(call: *const abi::FsCall, code: impl FnOnce() -> Result<(), Error>) -> abi::Status {
     let (status, words) = match catch_unwind(AssertUnwindSafe(code)) {
@@ -277,7 +302,7 @@ unsafe fn value(value: &abi::FsValue) -> Value {
 
 /// # Safety
 /// `text.data` points to `text.length` bytes of UTF-8 that outlive the result.
-unsafe fn text<'a>(text: abi::FsString) -> &'a str {
+pub(crate) unsafe fn text<'a>(text: abi::FsString) -> &'a str {
     if text.data.is_null() || text.length == 0 {
         return "";
     }

@@ -8,6 +8,7 @@ use crate::ask::{Ask, Error};
 use crate::oracle::Oracle;
 use crate::program::Program;
 use crate::reduction::Reduction;
+use crate::weights::Weights;
 
 /// A declared parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +61,7 @@ impl Param {
 }
 
 type BuildFn = Box<dyn Fn(&Ask) -> Result<Program, Error> + Send + Sync>;
+type MeasureFn = Box<dyn Fn(&Ask, &Weights<'_>) -> Result<(), Error> + Send + Sync>;
 type ReduceFn = Box<dyn Fn(&Ask, &Reduction<'_>) -> Result<(), Error> + Send + Sync>;
 type RunFn = Box<dyn Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync>;
 
@@ -75,6 +77,7 @@ pub struct Component {
     pub(crate) build: Option<BuildFn>,
     pub(crate) run: Option<RunFn>,
     pub(crate) reduce: Option<ReduceFn>,
+    pub(crate) measure: Option<MeasureFn>,
 }
 
 impl Component {
@@ -90,6 +93,7 @@ impl Component {
             build: None,
             run: None,
             reduce: None,
+            measure: None,
         }
     }
 
@@ -159,6 +163,14 @@ impl Component {
     #[must_use]
     pub fn reduce(mut self, reduce: impl Fn(&Ask, &Reduction<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
         self.reduce = Some(Box::new(reduce));
+        self
+    }
+
+    /// For metrics that look at the loss around the weights (`weights/1`): how a model is measured. Where the component also builds,
+    /// this does the work if the program has no graphs.
+    #[must_use]
+    pub fn weights(mut self, measure: impl Fn(&Ask, &Weights<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
+        self.measure = Some(Box::new(measure));
         self
     }
 

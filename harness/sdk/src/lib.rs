@@ -31,6 +31,7 @@ mod component;
 mod oracle;
 mod program;
 mod reduction;
+mod weights;
 
 pub use ask::{Ask, Error, Task};
 pub use component::{Component, Param};
@@ -38,6 +39,7 @@ pub use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, Operand,
 pub use oracle::{Law, Oracle};
 pub use program::{BnAttack, Data, Names, Program};
 pub use reduction::{Head, Reduction, Rows};
+pub use weights::{Normalisation, Role, Segment, Weights};
 
 #[doc(hidden)]
 pub use border::{Exported, export};

@@ -24,7 +24,7 @@ impl Law {
         }
     }
 
-    fn code(self) -> i32 {
+    pub(crate) fn code(self) -> i32 {
         match self {
             Law::Uniform => abi::UNIFORM,
             Law::Normal => abi::NORMAL,
@@ -198,8 +198,8 @@ impl<'a> Oracle<'a> {
 }
 
 /// Owned numbers with a shape that a tensor view can point to.
-struct Values {
-    data: Vec<f32>,
+pub(crate) struct Values {
+    pub(crate) data: Vec<f32>,
     shape: Vec<i64>,
 }
 
@@ -208,13 +208,18 @@ impl Values {
         Values { data, shape: [rows].iter().chain(rest).map(|&n| n as i64).collect() }
     }
 
+    /// One extent.
+    pub(crate) fn whole(data: Vec<f32>) -> Values {
+        Values { shape: vec![data.len() as i64], data }
+    }
+
     /// To be read.
-    fn view(&self) -> abi::FsTensor {
+    pub(crate) fn view(&self) -> abi::FsTensor {
         self.tensor(self.data.as_ptr().cast_mut())
     }
 
     /// To be written to.
-    fn view_mut(&mut self) -> abi::FsTensor {
+    pub(crate) fn view_mut(&mut self) -> abi::FsTensor {
         let data = self.data.as_mut_ptr();
         self.tensor(data)
     }

@@ -7,7 +7,6 @@ pub mod augment;
 pub mod checkpoint;
 mod directory;
 pub mod evaluate;
-pub mod form;
 pub mod learner;
 pub mod manifest;
 pub mod plan;
@@ -21,6 +20,8 @@ pub mod store;
 mod sums;
 pub mod update;
 pub mod watch;
+
+pub use flatscape_weights::form;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use flatscape_measure::stage::{Draw, Stage, Step};
 use flatscape_measure::threats::ThreatModel;
 
 use crate::evaluate::Evaluation;
-use crate::form::{self, Form, last_layer, values_of};
+use crate::form::{self, EXPORT_AGAIN, Form, batch_statistics, last_layer, values_of};
 use crate::learner::{Inner, LearnError, Learner, Recipe, weights_of};
 use crate::plan::{Average, Plan};
 use crate::replay::Replays;
@@ -188,8 +188,6 @@ impl Prepared {
     }
 }
 
-const EXPORT_AGAIN: &str = "export the model with its weights as they are trained, one initializer each";
-
 /// The model, and the training half of the data. Nothing here asks for the test half.
 fn model_and_data(plan: &Plan, start: &ModelRequest, engine: &dyn Engine) -> Result<(Model, Dataset), Refusal> {
     if !start.intake.remedies.is_empty() {
@@ -345,9 +343,7 @@ fn refresh(engine: &dyn Engine, form: &Form) -> Result<Option<Stage>, Refusal> {
     if form.statistics.is_empty() {
         return Ok(None);
     }
-    let mut graph = form.training.clone();
-    graph.set_outputs(graph.outputs().iter().filter(|o| o.name.starts_with("batch_")).cloned().collect());
-    let linked = Linked { graph: graph.without_dead(), forwards: 1, backwards: 0, batch: None };
+    let linked = Linked { graph: batch_statistics(form), forwards: 1, backwards: 0, batch: None };
     let stage = Stage::compile(engine, &linked).map_err(LearnError::from);
     stage.map(Some).map_err(of("refreshed statistics"))
 }

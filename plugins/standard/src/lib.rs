@@ -5,6 +5,7 @@ mod attacks;
 mod metrics;
 mod optimizers;
 mod trainers;
+mod weights;
 
 flatscape_sdk::export!(
     "standard",
@@ -45,6 +46,15 @@ flatscape_sdk::export!(
         metrics::neural_collapse::component(),
         metrics::landscape::component(),
         metrics::ssim::component(),
+        weights::landscape::component(),
+        weights::interpolation::component(),
+        weights::connection::component(),
+        weights::trajectory::component(),
+        weights::trace::component(),
+        weights::eigenvalues::component(),
+        weights::density::component(),
+        weights::soft_rank::component(),
+        weights::robust::component(),
         trainers::standard::component(),
         trainers::adversarial::component(),
         trainers::trades::component(),

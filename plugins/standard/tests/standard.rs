@@ -81,6 +81,15 @@ fn the_table_of_components() {
             "metric neural-collapse",
             "metric likelihood-landscape directions:text=random height:text=likelihood grid:int=41 extent:float=auto",
             "metric ssim preset:text=wang2004",
+            "metric weight-landscape grid:text=-1:1:51 norm:text=filter ignore:text=biasbn refresh:bool=false",
+            "metric interpolation to:text=none grid:text=-0.5:1.5:41 refresh:bool=false",
+            "metric mode-connection to:text=none path:text=bezier iterations:int=200 lr:float=0.015 decay:float=5e-4",
+            "metric trajectory files:text=none ignore:text=biasbn points:int=21",
+            "metric hessian-trace of:text=weights probes:int=100",
+            "metric hessian-eigenvalues of:text=weights count:int=5 steps:int=40 layers:bool=false",
+            "metric hessian-density probes:int=10 steps:int=40",
+            "metric soft-rank of:text=weights damping:float=0.01 probes:int=10 steps:int=40",
+            "metric robust-flatness case:text=average xi:float=auto draws:int=10 clean:bool=false steps:int=20 alpha:float=auto",
             "trainer standard",
             "trainer adversarial bn-attack:text=eval",
             "trainer trades beta:float=6 bn-attack:text=eval",
@@ -103,7 +112,10 @@ fn the_table_of_components() {
     );
     assert_eq!(plugins.plugins()[0].id, "standard");
     assert!(
-        plugins.components().iter().all(|c| !c.source.is_empty() && !c.summary.is_empty() && (c.builds || c.id == "hopskipjump"))
+        plugins
+            .components()
+            .iter()
+            .all(|c| !c.source.is_empty() && !c.summary.is_empty() && (c.builds || c.is_oracle() || c.is_weights()))
     );
 }
 

@@ -33,7 +33,7 @@ pub struct Part<'a> {
 }
 
 /// Columns that hold points or files: rows do not need them.
-const HEAVY: &[&str] = &["witness_", "surface_", "onnx_", "vec_"];
+const HEAVY: &[&str] = &["witness_", "surface_", "onnx_", "vec_", "grid_"];
 
 /// The parts of a model, in the order of the plan.
 ///
@@ -61,7 +61,9 @@ impl<'a> Part<'a> {
         let manifest = &stored.manifest;
         let component = match work {
             Work::Attack(request) | Work::Canary(request) => manifest.attacks.iter().find(|c| c.request == *request),
-            Work::Metric(request) | Work::Reduction(request) => manifest.metrics.iter().find(|c| c.request == *request),
+            Work::Metric(request) | Work::Reduction(request) | Work::Weights(request) => {
+                manifest.metrics.iter().find(|c| c.request == *request)
+            }
             _ => None,
         };
         let threat = ThreatModel::parse(&jobs[0].threat, true)?;

@@ -10,6 +10,12 @@ use super::{Part, Rows, Summary};
 impl Rows<'_> {
     /// A row per value of the whole data set, and its curves. Columns become rows and samples like those of the metric itself.
     pub(super) fn reduction(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
+        self.values(part, summary)?;
+        self.columns(part, request, (0, 0), summary)
+    }
+
+    /// A row per value of the whole data set.
+    pub(super) fn values(&self, part: &Part, summary: &mut Summary) -> Result<(), FindingsError> {
         for (name, tensor) in part.findings.with_prefix(VALUE) {
             let wrong = || FindingsError::Column(format!("{VALUE}{name}"));
             let [value, low, high, n] = <[f64; 4]>::try_from(tensor.to_f64()).map_err(|_| wrong())?;
@@ -30,6 +36,6 @@ impl Rows<'_> {
             let points = x.iter().copied().zip(y.iter().copied()).collect();
             summary.curves.push(DataCurve { model, threat, component, args, name: name.to_owned(), points });
         }
-        self.columns(part, request, (0, 0), summary)
+        Ok(())
     }
 }

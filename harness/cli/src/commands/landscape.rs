@@ -14,13 +14,14 @@ use flatscape_measure::threats::ThreatModel;
 use serde_json::json;
 
 use super::audit::{command_line, intake};
+use super::landscape_weights;
 use crate::failure::Failure;
 use crate::options::{DataOptions, EngineOptions, IntakeOptions, PluginOptions};
 use crate::output::say;
 use crate::progress::Bar;
 use crate::signals::Interruption;
 
-/// Draw the landscape around one image for several models.
+/// Draw the landscape around one image, or around the weights, for several models.
 #[derive(Args, Debug)]
 pub struct Landscape {
     /// ONNX files, or names of models that come with the program
@@ -30,20 +31,22 @@ pub struct Landscape {
     data: DataOptions,
     #[command(flatten)]
     intake: IntakeOptions,
-    /// The image, by its position in the data set
+    /// The image, by its position in the data set; landscapes over weights are over all images
     #[arg(long, value_name = "I")]
-    sample: usize,
-    /// likelihood (log p, with the loss beside it) or loss-input (the loss, which every model has)
+    sample: Option<usize>,
+    /// likelihood (log p, with the loss beside it), loss-input (the loss, which every model has) or loss-weights (the loss around the
+    /// weights)
     #[arg(long, default_value = "likelihood", value_name = "KIND")]
     kind: String,
     /// random (two orthogonal sign vectors), fgsm (the FGSM direction and an orthogonal random one), attack:ATTACK (from the image to
-    /// the attack's point) or attack:ATTACK,ATTACK
+    /// the attack's point) or attack:ATTACK,ATTACK; of weights random (normal, scaled filter by filter), to:MODEL[:line|bezier|chain] or
+    /// trajectory:FILE,FILE (the files before the model)
     #[arg(long, default_value = "random", value_name = "DIRECTIONS")]
     directions: String,
     /// The threat model of attacks, whose radius is the usual half width of the grid
     #[arg(long, value_name = "THREAT")]
     threat: Option<String>,
-    /// From:to:points along each direction, for example -8/255:8/255:41; points must be odd
+    /// From:to:points along each direction: -8/255:8/255:41 around an image, where points must be odd, -1:1:51 of weights
     #[arg(long, value_name = "A:B:G", allow_hyphen_values = true)]
     grid: Option<String>,
     /// Seed of the directions
@@ -59,13 +62,14 @@ pub struct Landscape {
 }
 
 impl Landscape {
-    /// Draws the landscapes; returns the exit code.
-    pub fn run(self) -> Result<u8, Failure> {
+    /// The threat model and the landscapes around an image.
+    fn around_an_image(&self) -> Result<(ThreatModel, Landscapes), Failure> {
         let heights = [Height::Likelihood, Height::LossInput];
         let Some(height) = heights.into_iter().find(|height| height.name() == self.kind) else {
-            let names = heights.map(Height::name).join(" and ");
-            return Err(Failure::usage(format!("there are no {:?} landscapes; there are {names}", self.kind)));
+            let names = heights.map(Height::name).join(", ");
+            return Err(Failure::usage(format!("there are no {:?} landscapes; there are {names}, loss-weights", self.kind)));
         };
+        let sample = self.sample.ok_or_else(|| Failure::usage("name the image: --sample I"))?;
         let directions = Directions::parse(&self.directions)?;
         let threat = match (&self.threat, &self.grid) {
             (Some(threat), _) => ThreatModel::parse(threat, false)?,
@@ -74,14 +78,26 @@ impl Landscape {
         };
         let grid =
             self.grid.as_deref().map(landscape::Grid::parse).transpose()?.unwrap_or_else(|| landscape::Grid::around(threat.eps));
+        Ok((threat, Landscapes { height, samples: Samples::One(sample), directions: vec![directions], grid }))
+    }
+
+    /// Draws the landscapes; returns the exit code.
+    pub fn run(self) -> Result<u8, Failure> {
+        let (threat, landscapes, metrics) = if self.kind == landscape_weights::KIND {
+            let request = landscape_weights::request(&self.directions, self.grid.as_deref())?;
+            (ThreatModel::parse("linf:0", false)?, None, vec![request])
+        } else {
+            let (threat, landscapes) = self.around_an_image()?;
+            (threat, Some(landscapes), Vec::new())
+        };
         let intake = intake(&self.intake)?;
         let plan = Plan {
             models: self.models.iter().map(|m| ModelRequest { source: m.clone(), intake: intake.clone() }).collect(),
             data: self.data.request()?,
             threats: vec![threat],
             attacks: Vec::new(),
-            metrics: Vec::new(),
-            landscapes: Some(Landscapes { height, samples: Samples::One(self.sample), directions: vec![directions], grid }),
+            metrics,
+            landscapes,
             only_landscapes: true,
             settings: Settings { seed: self.seed, batch_size: Settings::BATCH_SIZE as usize },
             shard_size: 1,

@@ -9,6 +9,7 @@ mod engine_worker;
 mod grad;
 mod inspect;
 mod landscape;
+mod landscape_weights;
 mod models;
 mod plugin_worker;
 mod plugins;

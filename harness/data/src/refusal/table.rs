@@ -70,6 +70,7 @@ pub const REFUSALS: &[Kind] = &[
     ("M160", Class::Model, "nothing in the model can be trained", "train a model whose layers have weights of their own"),
     ("M161", Class::Model, "the weights are quantised or in half precision", "train the float32 model that it was made from"),
     ("M162", Class::Model, "the weights of the model cannot be followed through its graph", "export the model with its weights as they are trained, one initializer each"),
+    ("M163", Class::Model, "two model files have different architectures", "name files of one architecture, exported in the same way"),
     ("D001", Class::Data, "the data cannot be read", "check the path and the permissions"),
     ("D002", Class::Data, "a file of the data set is empty", "download it again"),
     ("D004", Class::Data, "the data are in a format that is not read", "store them as .npz with x and y, or as a folder of images by class"),

@@ -4,13 +4,14 @@
 
 mod linear;
 mod reducing;
+mod softmax;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::component::{Component, Goal, Kind};
-use crate::error::{HostError, file_name};
+use crate::error::{Blame, HostError, file_name};
 use crate::params::{Arguments, ParamType};
 use crate::plugins::Plugins;
 use crate::program::{self, Program};
@@ -89,6 +90,9 @@ pub fn check(file: &Path, worker: &WorkerCommand, insecure_permissions: bool) ->
         }
         if component.reduces() {
             reducing::reduces(&plugins, component, &mut report);
+        }
+        if component.is_weights() {
+            measures(&plugins, component, &mut report);
         }
     }
     report
@@ -196,6 +200,10 @@ impl Answered {
                 }
                 let program = program::read(component, &arguments, &task, &raw);
                 let program = program.map_err(|clause| ("graphs", format!("{place}: {clause}")))?;
+                if program.graphs.is_empty() {
+                    self.questions += 1;
+                    continue; // an extension does the work
+                }
                 self.graphs += program.graphs.len();
                 self.questions += 1;
                 let checked = CheckedProgram { component: component.clone(), arguments: arguments.clone(), task, program };
@@ -272,5 +280,44 @@ fn runs(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
     let inside = outside.first().cloned().unwrap_or_else(|| "what it offers is finite, in the box and where it may be".into());
     report.add("offers", id, outside.is_empty(), inside);
     let sentence = if same { "two runs offer the same" } else { "two runs offer different points" };
+    report.add("pure", id, same, sentence);
+}
+
+/// Lets a component of `weights/1` measure softmax regression, for the defaults and every choice and flag. What it refuses as the
+/// user's mistake (a file that the defaults do not name) is no fault of it, as long as it measures something.
+fn measures(plugins: &Plugins, component: &Component, report: &mut CheckReport) {
+    let id = Some(component.id.as_str());
+    let task = Task::new([1, 1, 3], 4, "linf", 8.0 / 255.0);
+    let (mut ran, mut refused, mut same, mut holes) = (0, Vec::new(), true, Vec::new());
+    for pairs in variants(component) {
+        let place = place(component, &pairs, &task);
+        let measured = || -> Result<softmax::Softmax, HostError> {
+            let arguments = component.arguments(&pairs)?;
+            let mut model = softmax::Softmax::new();
+            if component.builds && !plugins.build(component, &arguments, &task)?.graphs.is_empty() {
+                return Ok(model);
+            }
+            plugins.run_weights(component, &arguments, &task, &mut model).map(|()| model)
+        };
+        match (measured(), measured()) {
+            (Ok(first), Ok(second)) => {
+                ran += usize::from(!first.given.is_empty());
+                same &= first.given == second.given;
+                holes.extend(first.holes);
+            }
+            (Err(error), _) | (_, Err(error)) if error.is_unsupported() || error.blame == Blame::User => {
+                refused.push(error.sentence);
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                return report.add("measures", id, false, format!("{place}: {}", error.sentence));
+            }
+        }
+    }
+    let not = refused.first().map_or_else(String::new, |why| format!("; it refused {}: {why}", refused.len()));
+    report.add("measures", id, ran > 0 || !refused.is_empty(), format!("it measures softmax regression in {ran} ways{not}"));
+    let whole =
+        holes.first().map_or_else(|| "its curves and surfaces have no holes".to_owned(), |name| format!("{name} has holes"));
+    report.add("finite", id, holes.is_empty(), whole);
+    let sentence = if same { "two runs give the same" } else { "two runs give different values" };
     report.add("pure", id, same, sentence);
 }

@@ -5,6 +5,7 @@ mod native;
 mod port;
 mod reading;
 mod reduction;
+mod weights;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -17,6 +18,7 @@ use flatscape_contain::{Most, ReadOnly, Writable, limit_this_process, receive, r
 
 pub(crate) use native::Loaded;
 pub(crate) use port::{Port, Samples};
+pub(crate) use weights::WeightsPort;
 
 use crate::reduction::Table;
 use crate::wire::{self, Reply, Request};
@@ -88,6 +90,15 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
                         let (shape, numbers) = reduced.encode();
                         send(&mut socket, &Reply::Reduced(shape), &[&numbers])?;
                     }
+                    Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
+                }
+            }
+            Request::Measure { kind, component, arguments, task, facts } => {
+                let inward = ReadOnly::map(&receive_file(&socket)?)?;
+                let outward = Writable::map(&receive_file(&socket)?)?;
+                let mut port = weights::SharedPort::new(inward, outward, facts, socket.try_clone()?);
+                match loaded.measure(kind, &component, &arguments, &task, &mut port, &logger) {
+                    Ok(()) => send(&mut socket, &Reply::Finished, &[])?,
                     Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
                 }
             }

@@ -10,6 +10,7 @@ use flatscape_graph::hash;
 use super::port::{self, Port};
 use super::reading;
 use super::reduction::Reduction;
+use super::weights::{Model, WeightsPort};
 use crate::builtin;
 use crate::component::{Description, Kind};
 use crate::params::{Arguments, Value};
@@ -133,7 +134,8 @@ impl Loaded {
         // SAFETY: `describe` read this table and found `run`; it is static.
         let run = unsafe { (*table).run }.ok_or_else(|| failed(format!("component {id} has no `run`")))?;
         let oracle = port::Oracle::new(port, task);
-        let call = Call::new(arguments, log, Some(&oracle));
+        let stop = || oracle.is_cancelled();
+        let call = Call::new(arguments, log, Some(&stop));
         let (c_call, c_task) = (call.c_call(), c_task(task));
         let c_oracle = oracle.table();
         // SAFETY: everything passed lives until the call returns; the component is static.
@@ -168,6 +170,34 @@ impl Loaded {
         Ok(reduction.into_given())
     }
 
+    /// Lets a component of `weights/1` measure the model behind a port.
+    pub(crate) fn measure(
+        &self,
+        kind: Kind,
+        id: &str,
+        arguments: &Arguments,
+        task: &Task,
+        port: &mut dyn WeightsPort,
+        log: Logger<'_>,
+    ) -> Result<(), Fault> {
+        let component = self.component(kind, id)?;
+        // SAFETY: the component is static and of this version.
+        let table = unsafe { reading::extension(component, abi::WEIGHTS_1) }.cast::<abi::FsWeightsComponent>();
+        if table.is_null() {
+            return Err(failed(format!("component {id} does not implement weights/1")));
+        }
+        // SAFETY: `describe` read this table and found `measure`; it is static.
+        let measure = unsafe { (*table).measure }.ok_or_else(|| failed(format!("component {id} has no `measure`")))?;
+        let model = Model::new(port);
+        let stop = || model.is_cancelled();
+        let call = Call::new(arguments, log, Some(&stop));
+        let (c_call, c_task, segments) = (call.c_call(), c_task(task), model.segments());
+        let c_weights = model.table(&segments);
+        // SAFETY: everything passed lives until the call returns; the component is static.
+        let status = unsafe { measure(component, &c_call, &c_task, &c_weights) };
+        call.outcome(status)
+    }
+
     fn component(&self, kind: Kind, id: &str) -> Result<&'static abi::FsComponent, Fault> {
         // SAFETY: the plugin's tables are static, and `describe` has walked them before.
         unsafe {
@@ -180,19 +210,23 @@ impl Loaded {
     }
 }
 
+/// Whether to stop soon.
+type Stop<'a> = &'a dyn Fn() -> bool;
+
 /// What is behind an `fs_call`.
 struct Call<'a> {
     values: Vec<abi::FsValue>,
     words: RefCell<Option<(abi::Status, String)>>,
     log: Logger<'a>,
-    oracle: Option<&'a port::Oracle<'a>>,
+    /// Whether the component should stop; may be asked in any thread.
+    cancelled: Option<Stop<'a>>,
     thread: ThreadId,
 }
 
 impl<'a> Call<'a> {
-    fn new(arguments: &Arguments, log: Logger<'a>, oracle: Option<&'a port::Oracle<'a>>) -> Call<'a> {
+    fn new(arguments: &Arguments, log: Logger<'a>, cancelled: Option<Stop<'a>>) -> Call<'a> {
         let values = arguments.0.iter().map(|a| c_value(&a.value)).collect();
-        Call { values, words: RefCell::new(None), log, oracle, thread: std::thread::current().id() }
+        Call { values, words: RefCell::new(None), log, cancelled, thread: std::thread::current().id() }
     }
 
     /// The table for the plugin; it borrows this call and the arguments.
@@ -245,7 +279,7 @@ unsafe extern "C" fn fail(call: *const abi::FsCall, status: abi::Status, words: 
 unsafe extern "C" fn cancelled(call: *const abi::FsCall) -> i32 {
     // SAFETY: `host` was set by `c_call`; the flag may be read in any thread.
     let call = unsafe { (*call).host.cast::<Call<'_>>().as_ref() };
-    call.and_then(|c| c.oracle).is_some_and(port::Oracle::is_cancelled).into()
+    call.and_then(|c| c.cancelled).is_some_and(|stop| stop()).into()
 }
 
 fn c_task(task: &Task) -> abi::FsTask {

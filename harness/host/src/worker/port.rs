@@ -122,7 +122,7 @@ unsafe fn behind<'a>(oracle: *const abi::FsOracle) -> Option<&'a Oracle<'a>> {
 ///
 /// # Safety
 /// `tensor` is what the ABI says, or null.
-unsafe fn view(tensor: *const abi::FsTensor, width: usize) -> Option<(usize, *mut f32, usize)> {
+pub(super) unsafe fn view(tensor: *const abi::FsTensor, width: usize) -> Option<(usize, *mut f32, usize)> {
     // SAFETY: by the contract of this function.
     let tensor = unsafe { tensor.as_ref()? };
     let plain = tensor.device_type == 1 && (tensor.type_code, tensor.type_bits, tensor.type_lanes) == (2, 32, 1);

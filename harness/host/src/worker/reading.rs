@@ -170,6 +170,11 @@ unsafe fn extensions(component: &abi::FsComponent) -> Result<Vec<String>, String
             sized(reduction, "its table for reduce/1")?.reduce.ok_or("its table for reduce/1 has no `reduce`")?;
             found.push(abi::REDUCE_1.to_owned());
         }
+        let weights = extension(component, abi::WEIGHTS_1).cast::<abi::FsWeightsComponent>();
+        if !weights.is_null() {
+            sized(weights, "its table for weights/1")?.measure.ok_or("its table for weights/1 has no `measure`")?;
+            found.push(abi::WEIGHTS_1.to_owned());
+        }
     }
     Ok(found)
 }

@@ -46,6 +46,9 @@ pub struct Form {
     pub masks: Vec<Mask>,
 }
 
+/// The way out where weights cannot be followed.
+pub const EXPORT_AGAIN: &str = "export the model with its weights as they are trained, one initializer each";
+
 /// The name of the i-th parameter.
 pub fn parameter(i: usize) -> String {
     format!("param_{i}")
@@ -86,6 +89,12 @@ impl Form {
         let evaluation = opening.graph(false)?;
         let Opening { statistics, masks, .. } = opening;
         Ok(Form { evaluation, training, trained, statistics, masks })
+    }
+
+    /// A mask of the training form that drops nothing, by the name of its input; ones of no extent where there is no such mask.
+    pub fn open_mask(&self, name: &str, rows: usize) -> Tensor {
+        let shape = (0..self.masks.len()).find(|&i| name.starts_with(&mask(i))).map_or(&[][..], |i| &self.masks[i].shape[..]);
+        Tensor::full(DType::F32, &[&[rows], shape].concat(), 1.0)
     }
 
     /// Whether a row of the training form depends on the same row of the batch alone.
@@ -369,6 +378,55 @@ fn with_batch(
     let (mean, variance) = statistics?;
     extras.extend([(batch_mean(j), mean), (batch_variance(j), variance)]);
     Some(y)
+}
+
+/// The part of the training form that gives the statistics of a batch.
+pub fn batch_statistics(form: &Form) -> Graph {
+    let mut graph = form.training.clone();
+    graph.set_outputs(graph.outputs().iter().filter(|o| o.name.starts_with("batch_")).cloned().collect());
+    graph.without_dead()
+}
+
+/// The means over batches of the statistics of each, the variance unbiased. Source: Izmailov et al. 2018 (arXiv:1803.05407), section
+/// 3.2.
+#[derive(Clone, Debug)]
+pub struct Averages {
+    spatial: Vec<usize>,
+    sums: Vec<Vec<f64>>,
+    batches: f64,
+}
+
+impl Averages {
+    /// Before the first batch.
+    pub fn new(form: &Form) -> Averages {
+        let spatial: Vec<usize> = form.statistics.iter().map(|s| s.spatial).collect();
+        Averages { sums: vec![Vec::new(); 2 * spatial.len()], spatial, batches: 0.0 }
+    }
+
+    /// Adds a batch of this many rows; `read` gives the outputs of [`batch_statistics`] by name.
+    ///
+    /// # Errors
+    /// The name of one that is missing.
+    pub fn add(&mut self, rows: usize, read: impl Fn(&str) -> Option<Vec<f64>>) -> Result<(), String> {
+        for (j, &spatial) in self.spatial.iter().enumerate() {
+            let n = (rows * spatial) as f64;
+            let unbiased = n / (n - 1.0).max(1.0);
+            for (place, name, factor) in [(2 * j, batch_mean(j), 1.0), (2 * j + 1, batch_variance(j), unbiased)] {
+                let found = read(&name).ok_or(name)?;
+                let sums = &mut self.sums[place];
+                sums.resize(found.len(), 0.0);
+                sums.iter_mut().zip(found).for_each(|(sum, v)| *sum += factor * v);
+            }
+        }
+        self.batches += 1.0;
+        Ok(())
+    }
+
+    /// Mean and variance of every normalisation, in the order of its inputs.
+    pub fn means(self) -> Vec<Tensor> {
+        let batches = self.batches.max(1.0);
+        self.sums.into_iter().map(|sum| Tensor::floats(sum.iter().map(|v| (v / batches) as f32).collect())).collect()
+    }
 }
 
 /// The weights of the last layer of a graph with marks: those of the first matrix product or convolution on the way back from the
