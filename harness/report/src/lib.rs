@@ -38,7 +38,10 @@ pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
 pub use formats::{SCHEMA_VERSION, junit_xml, results_json, results_md, results_sarif};
 pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
-pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Requirement, html};
+pub use page::{
+    Certificate, CheckRow, ClassRow, ClassTable, CloseUp, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Pictures, Requirement,
+    html,
+};
 pub use paths::{PathCurve, PathPoint, path_csv, paths_svg};
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
