@@ -7,12 +7,12 @@ use flatscape_measure::statistics::{half_width, samples_to_separate};
 use flatscape_report as report;
 
 use crate::job::Work;
-use crate::landscape;
 use crate::manifest::ModelFacts;
 use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
 use crate::witness;
+use crate::{exhibits, landscape};
 use flatscape_certificate::{self as certificate, Certificate};
 
 /// A form in which a run can be reported.
@@ -33,8 +33,15 @@ pub const FORMATS: &[Format] = &[
     Format { name: "html", summary: "report.html, one page", make: |p| Ok(vec![("report.html", report::html(p)?.into_bytes())]) },
     Format {
         name: "csv",
-        summary: "results.csv and samples.csv",
-        make: |p| Ok(vec![("results.csv", report::results_csv(&p.records)), ("samples.csv", report::samples_csv(&p.samples))]),
+        summary: "results.csv, samples.csv and, where paths of attacks were measured, paths.csv",
+        make: |p| {
+            let mut files =
+                vec![("results.csv", report::results_csv(&p.records)), ("samples.csv", report::samples_csv(&p.samples))];
+            if !p.paths.is_empty() {
+                files.push(("paths.csv", report::path_csv(&p.paths)));
+            }
+            Ok(files)
+        },
     },
     Format {
         name: "json",
@@ -130,6 +137,9 @@ pub fn witnesses(stored: &Stored, dataset: &Dataset) -> Result<(), Refusal> {
 /// `O102`: the manifest cannot be written as JSON. `R098`: it holds a requirement that cannot be read.
 pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) -> Result<report::Page, Refusal> {
     let manifest = &stored.manifest;
+    let exhibits = exhibits::exhibits(stored, &summary.samples)?;
+    let radii = radii(stored);
+    let surfaces = surfaces.into_iter().map(|surface| report::Surface { radii: radii.clone(), ..surface }).collect();
     let names: Vec<&str> = manifest.models.iter().map(|m| m.name.as_str()).collect();
     Ok(report::Page {
         title: format!("{} under attack, on {}", names.join(", "), manifest.data.name),
@@ -142,6 +152,11 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         records: summary.records.clone(),
         samples: summary.samples.clone(),
         surfaces,
+        class_names: manifest.models.iter().map(|m| &m.class_names).find(|names| !names.is_empty()).cloned().unwrap_or_default(),
+        classes: flatscape_views::classes(&summary.samples, &exhibits.examples),
+        closeups: exhibits.closeups,
+        closeups_missing: exhibits.missing,
+        histograms: flatscape_views::histograms(&summary.samples),
         paths: Vec::new(),
         doubts: summary.doubts.clone(),
         requirements: judged(stored, summary)?,
@@ -152,6 +167,14 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         certificates: summary.certificates.iter().flatten().map(rows_of).collect(),
         manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
     })
+}
+
+/// The radii of the run's balls of `linf`, ascending.
+fn radii(stored: &Stored) -> Vec<f64> {
+    let mut radii: Vec<f64> = stored.manifest.threats.iter().filter(|t| t.written.starts_with("linf:")).map(|t| t.eps).collect();
+    radii.sort_by(f64::total_cmp);
+    radii.dedup();
+    radii
 }
 
 /// The requirements of the run, judged on every model.

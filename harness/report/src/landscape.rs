@@ -190,7 +190,7 @@ fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64
     hills(&mut scene, surface, range, share)?;
     rings(&mut scene, surface, share)?;
     clean_sample(&mut scene, surface, share)?;
-    let left_out = points_without_height(surface);
+    let left_out = surface.points_without_height();
     if headed && left_out > 0 {
         let note = format!("{left_out} points without a finite value are left out");
         label(canvas, (middle, corner.1 + CELL.1 - 12.0), Anchor::Middle, 11.0, Ink::Quiet, &note, 80)?;
@@ -351,12 +351,6 @@ pub(crate) fn ticks(range: (f64, f64)) -> Vec<f64> {
     let first = (range.0 / step - 1e-9).ceil() as i64;
     let last = (range.1 / step + 1e-9).floor() as i64;
     if last.saturating_sub(first) > 50 { Vec::new() } else { (first..=last).map(|k| k as f64 * step).collect() }
-}
-
-/// How many grid points have no finite height.
-pub(crate) fn points_without_height(surface: &Surface) -> usize {
-    let (columns, rows) = (surface.x_axis.values.len(), surface.y_axis.values.len());
-    (0..rows).map(|j| (0..columns).filter(|&i| !surface.height(i, j).is_finite()).count()).sum()
 }
 
 /// The grid point that is the clean sample: where both axes are zero.

@@ -47,6 +47,6 @@ pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
 pub use surface::{Axis, Surface, shared_range, surface_csv};
 pub use table::{Table, TableCell, TableRow, tables};
-pub use text::{eps_text, percent, quantity, rate, shown, shown_to};
+pub use text::{eps_text, percent, quantity, rate, shown, shown_to, significant};
 pub use times::{Time, read_times, times_csv};
 pub use verdict::{Rate, Verdict, verdicts};

@@ -53,14 +53,14 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Height of a cell; NaN if there is none.
-    pub(crate) fn height(&self, i: usize, j: usize) -> f64 {
+    /// Height of a cell, `i` along the first and `j` along the second direction; NaN if there is none.
+    pub fn height(&self, i: usize, j: usize) -> f64 {
         let heights = if self.is_likelihood() { &self.z } else { &self.loss };
         heights.get(j * self.x_axis.values.len() + i).copied().unwrap_or(f64::NAN)
     }
 
-    /// Predicted class of a cell.
-    pub(crate) fn class(&self, i: usize, j: usize) -> Option<i64> {
+    /// Predicted class of a cell; `None` if there is none.
+    pub fn class(&self, i: usize, j: usize) -> Option<i64> {
         self.predicted.get(j * self.x_axis.values.len() + i).copied()
     }
 
@@ -70,7 +70,7 @@ impl Surface {
     }
 
     /// What the height is, with its unit.
-    pub(crate) fn height_name(&self) -> &'static str {
+    pub fn height_name(&self) -> &'static str {
         if self.is_likelihood() { "Δ log p (nats)" } else { "cross-entropy (nats)" }
     }
 
@@ -144,8 +144,14 @@ impl Surface {
             + part(i + 1, j + 1, u * v)
     }
 
+    /// How many grid points have no finite height.
+    pub fn points_without_height(&self) -> usize {
+        let (columns, rows) = (self.x_axis.values.len(), self.y_axis.values.len());
+        (0..rows).map(|j| (0..columns).filter(|&i| !self.height(i, j).is_finite()).count()).sum()
+    }
+
     /// The title, or the model's name.
-    pub(crate) fn heading(&self) -> &str {
+    pub fn heading(&self) -> &str {
         if self.title.is_empty() { &self.model } else { &self.title }
     }
 }

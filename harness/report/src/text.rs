@@ -99,7 +99,7 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
 }
 
 /// `digits` significant digits, without trailing zeros; exponents only for the very large and very small.
-pub(crate) fn significant(value: f64, digits: usize) -> String {
+pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }

@@ -9,9 +9,7 @@ use serde::Serialize;
 use super::Page;
 use super::classes::class_words;
 use crate::error::ReportError;
-use crate::landscape::{
-    BOX_HEIGHT, EYE, axes_in_words, bare_svg, centre, colour_bar_svg, points_without_height, radii_in_words, spelled, ticks,
-};
+use crate::landscape::{BOX_HEIGHT, EYE, axes_in_words, bare_svg, centre, colour_bar_svg, radii_in_words, spelled, ticks};
 use crate::palette::{ALARM, height_colour};
 use crate::surface::{Surface, range_of};
 use crate::text::{shown, shown_to, significant};
@@ -113,7 +111,7 @@ pub(super) fn landscapes(page: &Page, most: usize, grid: usize) -> Result<(Vec<L
         let drawn = surface.thinned(grid);
         group.thinned |=
             drawn.x_axis.values.len() < surface.x_axis.values.len() || drawn.y_axis.values.len() < surface.y_axis.values.len();
-        let left_out = points_without_height(surface);
+        let left_out = surface.points_without_height();
         let about = if left_out > 0 { format!("{left_out} points without a finite value are left out") } else { String::new() };
         let picture = Value::from_safe_string(bare_svg(&drawn, range));
         group.landscapes.push(Landscape { index, heading: shown_to(surface.heading(), 60), about, picture });
