@@ -18,6 +18,7 @@ mod kills;
 mod linear;
 mod masked;
 mod named;
+mod page;
 mod partly;
 mod pipes;
 mod published;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use flatscape_certificate::Certificate;
 use flatscape_report::compare::{Comparison, Grid, GridCell, difference_headings, difference_line, grids};
-use flatscape_report::{Record, shown, shown_to, tables};
+use flatscape_report::{Record, TableCell, TableRow, shown, shown_to, tables};
 
 /// One table per data set and threat model, as text.
 pub fn results(records: &[Record]) -> String {
@@ -120,20 +120,29 @@ fn blank() -> Table {
 fn text(table: &flatscape_report::Table) -> String {
     let mut drawn = Table::new();
     drawn.load_preset(if std::io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::ASCII_MARKDOWN });
-    let headings = table.columns.iter().map(|(heading, _)| heading.as_str());
-    drawn.set_header(std::iter::once("model").chain(headings));
-    for row in &table.rows {
-        let mut line = vec![Cell::new(shown(&row.model))];
-        line.extend(row.cells.iter().map(|cell| {
-            let words = cell.as_ref().map_or_else(String::new, |c| format!("{} {}", c.value, c.interval).trim().to_owned());
-            Cell::new(words).set_alignment(CellAlignment::Right)
-        }));
-        if row.cells.iter().all(Option::is_none) {
-            line.truncate(1);
-            line.push(Cell::new(format!("not measured: {}", row.flags.join(", "))));
+    let words = |cell: &Option<TableCell>| {
+        let words = cell.as_ref().map_or_else(String::new, |c| format!("{} {}", c.value, c.interval).trim().to_owned());
+        Cell::new(words).set_alignment(CellAlignment::Right)
+    };
+    if table.is_turned() {
+        drawn.set_header(std::iter::once("measure".to_owned()).chain(table.rows.iter().map(|row| shown(&row.model))));
+        for (place, (heading, _)) in table.columns.iter().enumerate() {
+            let cells = table.rows.iter().map(|row| row.cells.get(place).map_or_else(|| Cell::new(""), words));
+            drawn.add_row(std::iter::once(Cell::new(heading)).chain(cells).collect::<Vec<_>>());
         }
-        drawn.add_row(line);
+    } else {
+        let headings = table.columns.iter().map(|(heading, _)| heading.as_str());
+        drawn.set_header(std::iter::once("model").chain(headings));
+        for row in table.rows.iter().filter(|row| is_measured(row)) {
+            drawn.add_row(std::iter::once(Cell::new(shown(&row.model))).chain(row.cells.iter().map(words)).collect::<Vec<_>>());
+        }
     }
+    let missing = table.rows.iter().filter(|row| !is_measured(row));
+    let missing = missing.map(|row| format!("\n{}: not measured: {}", shown(&row.model), row.flags.join(", ")));
     let samples = table.rows.iter().flat_map(|r| r.cells.iter().flatten()).map(|c| c.n).max().unwrap_or(0);
-    format!("{} (n = {samples})\n{drawn}", table.title)
+    format!("{} (n = {samples})\n{drawn}{}", table.title, missing.collect::<String>())
+}
+
+fn is_measured(row: &TableRow) -> bool {
+    row.cells.iter().any(Option::is_some)
 }
