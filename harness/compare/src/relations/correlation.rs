@@ -197,7 +197,7 @@ mod tests {
         let mut y = x.clone();
         y.swap(0, 1);
         let p = permutation_p(&x, &y).unwrap();
-        assert!(p < 1e-4 && p >= 1.0 / 100_001.0, "{p}");
+        assert!((1.0 / 100_001.0..1e-4).contains(&p), "{p}");
         assert_eq!(permutation_p(&x, &y), Some(p));
         // without a relation the share is near one half of what is symmetric around it
         let y = [4.0, 9.0, 0.0, 7.0, 2.0, 5.0, 8.0, 1.0, 6.0, 3.0];

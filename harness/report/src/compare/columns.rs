@@ -58,6 +58,7 @@ pub const COMPARE_COLUMNS: &[CompareColumn] = &[
     column("mcnemar_p",       "two-sided p-value of McNemar's exact test",                                      |l| l.reference(|d| number(d.flips.as_ref().map(|f| f.p)))),
     column("gained",          "ids of the samples that are right for the model alone, joined by `;`",           |l| l.reference(|d| ids(d.flips.as_ref().map(|f| &f.gained)))),
     column("lost",            "ids of the samples that are right for the reference alone, joined by `;`",       |l| l.reference(|d| ids(d.flips.as_ref().map(|f| &f.lost)))),
+    column("samples_needed",  "samples after which a difference like this is found in four of five comparisons (Connor 1987)", |l| l.reference(|d| d.needed.map_or(Cell::Missing, |n| Cell::Integer(n.into())))),
     column("rank_first",      "best possible rank among the values of the same samples and measure",            |l| l.own(|v| place(v.rank.map(|r| r.first)))),
     column("rank_last",       "worst possible rank; ranks that overlap cannot be distinguished",                |l| l.own(|v| place(v.rank.map(|r| r.last)))),
     column("ranked",          "how many values are ranked together",                                            |l| l.own(|v| place(v.rank.map(|r| r.of)))),

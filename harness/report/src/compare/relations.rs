@@ -94,8 +94,22 @@ pub struct SweepPoint {
 /// `correlations.csv`: one line per [`Relation`]. The rules of [`crate::results_csv`] hold.
 pub fn correlations_csv(comparison: &Comparison) -> Vec<u8> {
     const HEADER: [&str; 16] = [
-        "over", "scope", "ground", "x", "y", "n", "spearman", "ci_low", "ci_high", "interval", "permutation_p", "given", "partial",
-        "partial_ci_low", "partial_ci_high", "note",
+        "over",
+        "scope",
+        "ground",
+        "x",
+        "y",
+        "n",
+        "spearman",
+        "ci_low",
+        "ci_high",
+        "interval",
+        "permutation_p",
+        "given",
+        "partial",
+        "partial_ci_low",
+        "partial_ci_high",
+        "note",
     ];
     let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
     let text = |text: &str| Cell::Text(text.to_owned().into());

@@ -29,7 +29,15 @@ pub fn sweep_svg(sweep: &Sweep) -> String {
 
 fn paint(canvas: &Canvas, sweep: &Sweep, models: &[SweepPoint], width: f64) -> Painted {
     label(canvas, (2.0, 18.0), Anchor::Start, 14.0, Ink::Bold, &sweep.title, 70)?;
-    label(canvas, (2.0, 35.0), Anchor::Start, 11.0, Ink::Quiet, "accuracy: filled under attack, ring clean; bars: 95 % intervals", 90)?;
+    label(
+        canvas,
+        (2.0, 35.0),
+        Anchor::Start,
+        11.0,
+        Ink::Quiet,
+        "accuracy: filled under attack, ring clean; bars: 95 % intervals",
+        90,
+    )?;
     label(canvas, (2.0, BELOW.0 - 10.0), Anchor::Start, 11.0, Ink::Plain, &sweep.quantity, 60)?;
     let ends = models.iter().flat_map(|m| [Some(m.value), m.interval.map(|i| i.0), m.interval.map(|i| i.1)]).flatten();
     let (low, high) = ends.filter(|v| v.is_finite()).fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));

@@ -56,6 +56,7 @@ fn comparison() -> Comparison {
             why: "Paired: the same 100 samples of the same data.".into(),
             n: 100,
             reference_n: 100,
+            needed: Some(59),
             flips: Some(Flips { gained: (0..21).collect(), lost: vec![77], p: 1.1e-5 }),
         }],
         ranking: "Ranks: as far as intervals allow.".into(),
