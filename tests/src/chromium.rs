@@ -145,10 +145,12 @@ impl Browser {
         }
     }
 
-    /// What two frames later stands in a rectangle of the page, as a PNG file in base64.
+    /// What two frames later stands in a rectangle of the window, as a PNG file in base64.
     pub fn picture(&mut self, x: f64, y: f64, width: f64, height: f64) -> String {
         self.text("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done('drawn'))))");
-        let clip = json!({ "x": x, "y": y, "width": width, "height": height, "scale": 1 });
+        // the protocol counts from the corner of the page
+        let (left, top) = (self.number("window.scrollX"), self.number("window.scrollY"));
+        let clip = json!({ "x": x + left, "y": y + top, "width": width, "height": height, "scale": 1 });
         let taken = self.call("Page.captureScreenshot", json!({ "format": "png", "clip": clip, "captureBeyondViewport": false }));
         taken["data"].as_str().expect("a picture").to_owned()
     }

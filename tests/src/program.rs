@@ -23,6 +23,7 @@ mod partly;
 mod pipes;
 mod published;
 mod repeat;
+mod sample;
 mod scores;
 mod similar;
 mod survivors;

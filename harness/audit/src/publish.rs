@@ -139,7 +139,11 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
     let manifest = &stored.manifest;
     let exhibits = exhibits::exhibits(stored, &summary.samples)?;
     let radii = radii(stored);
-    let surfaces = surfaces.into_iter().map(|surface| report::Surface { radii: radii.clone(), ..surface }).collect();
+    let marked = |surface: report::Surface| {
+        let radii = if SIGNS.contains(&surface.x_axis.name.as_str()) { radii.clone() } else { Vec::new() };
+        report::Surface { radii, ..surface }
+    };
+    let surfaces = surfaces.into_iter().map(marked).collect();
     let names: Vec<&str> = manifest.models.iter().map(|m| m.name.as_str()).collect();
     Ok(report::Page {
         title: format!("{} under attack, on {}", names.join(", "), manifest.data.name),
@@ -168,6 +172,9 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
     })
 }
+
+/// The first directions whose entries, like those of the second, are ±1: in their plane the ball of a radius is a square.
+const SIGNS: [&str; 2] = ["random direction d", "FGSM direction"];
 
 /// The radii of the run's balls of `linf`, ascending.
 fn radii(stored: &Stored) -> Vec<f64> {
