@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// A browser with one page. It is killed after five minutes, whatever a test waits for.
+/// A browser with one page. It is killed after fifteen minutes, whatever a test waits for.
 pub struct Browser {
     child: Child,
     to: File,
@@ -46,7 +46,7 @@ impl Browser {
         let made = Command::new("mkfifo").args([&commands, &answers]).status().expect("mkfifo runs");
         assert!(made.success(), "mkfifo failed");
         // the protocol is spoken on the descriptors 3 and 4, which a shell opens
-        let script = "exec timeout -s KILL 300 \"$0\" --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --disable-background-networking \
+        let script = "exec timeout -s KILL 900 \"$0\" --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --disable-background-networking \
                       --user-data-dir=\"$3\" --remote-debugging-pipe about:blank 3<\"$1\" 4>\"$2\"";
         let child = Command::new("sh")
             .args(["-c", script, program])

@@ -7,6 +7,7 @@ use flatscape_report::{
     Surface, html,
 };
 
+use super::Run;
 use super::demo::demo;
 use crate::chromium::{Browser, found};
 
@@ -91,6 +92,25 @@ fn readers_of_screens_are_told_what_pictures_and_tables_are() {
         assert_eq!(browser.number(&format!("{nameless}.length")), 0.0, "{what} without a name");
     }
     assert_eq!(browser.text("document.documentElement.lang"), "en");
+}
+
+/// Without a terminal there are no colours, and NO_COLOR changes nothing; the scale and the classes stand below.
+#[test]
+fn landscapes_are_printed_as_characters() {
+    let command =
+        "landscape digits-standard digits-amsreg --data digits --sample 3 --grid -0.3:0.3:13 --engine tract --terminal --out run";
+    let run = Run::new(&command.split_whitespace().collect::<Vec<_>>()).expect(0);
+    let said = String::from_utf8(run.output.stdout.clone()).expect("UTF-8");
+    assert!(!said.contains('\u{1b}'), "{said}");
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("digits-standard")).collect();
+    assert!(lines[0].ends_with("digits-amsreg"), "{said}");
+    // thirteen rows of two panels of thirteen cells, two characters each
+    let heights = &lines[1..14];
+    assert!(heights.iter().all(|line| line.len() == 26 + 3 + 26 && line.bytes().all(|c| b" .:-=+*#%@()".contains(&c))), "{said}");
+    assert_eq!(heights[6].match_indices("()").map(|(at, _)| at).collect::<Vec<_>>(), [12, 41], "the image is in the middle");
+    assert!(said.contains("Δ log p (nats) around sample 3") && said.contains("up: orthogonal direction d⊥"), "{said}");
+    let surface = run.text("landscapes/m0001-s000003-random.csv");
+    assert_eq!(surface.lines().count(), 1 + 13 * 13);
 }
 
 /// Names that would act in a page that did not escape them, or in a spreadsheet, or in a terminal.
