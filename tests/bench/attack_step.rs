@@ -91,7 +91,7 @@ fn right(engine: &dyn Engine, model: &Model, data: &Dataset, threat: &ThreatMode
     let all = data.batch(0..data.len());
     let scores = verifier.logits(&all.x)?;
     let chosen: Vec<usize> = (0..scores.len()).filter(|&i| argmax(&scores[i]) == Some(all.y[i] as usize)).collect();
-    Ok(Batch { ids: all.ids, x0: all.x, target: all.y.clone(), y: all.y, clean: None }.select(&chosen))
+    Ok(Batch { ids: all.ids, x0: all.x, target: all.y.clone(), y: all.y, clean: None, second: None }.select(&chosen))
 }
 
 fn line(

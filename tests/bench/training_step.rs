@@ -201,7 +201,7 @@ impl Trained {
         let pixels = (0..shape.iter().product::<usize>()).map(|i| ((7919 * i) % 251) as f32 / 251.0).collect();
         let x0 = Tensor::new(&shape, pixels).ok_or("an impossible shape")?;
         let y: Vec<i64> = (0..batch).map(|i| (i % CLASSES) as i64).collect();
-        Ok(Batch { ids: (0..batch as u64).collect(), x0, target: y.clone(), y, clean: None })
+        Ok(Batch { ids: (0..batch as u64).collect(), x0, target: y.clone(), y, clean: None, second: None })
     }
 
     /// One step; gives the mean cost.

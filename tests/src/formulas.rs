@@ -6,6 +6,7 @@ mod budget;
 mod corruptions;
 mod costs;
 mod enumeration;
+mod geometry;
 mod keeping;
 mod landscapes;
 mod metrics;

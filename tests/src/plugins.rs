@@ -327,6 +327,24 @@ fn a_metric_without_numbers_is_said_to_have_none() {
     assert!(row["value"].parse::<f64>().map_or(true, f64::is_nan), "{row:?}");
 }
 
+/// A metric may say something about all samples together; where that goes wrong, its columns stay.
+#[test]
+fn reductions_are_rows_columns_and_curves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = misbehaving("reduce", folder.path());
+    let path = file.to_str().expect("a path");
+    let run = Run::new(&beside_good(&["--plugin", path, "--metric", "bad-reduction", "--shard-size", "7"])).expect(0);
+    let row = |metric: &str| run.table("results.csv").into_iter().find(|r| r["metric"] == metric);
+    let (of_rows, of_all) = (row("bad_middle").expect("a value"), row("doubled_mean").expect("a column"));
+    let number = |row: &crate::program::Row| row["value"].parse::<f64>().expect("a number");
+    assert!((2.0 * number(&of_rows) - number(&of_all)).abs() < 1e-12);
+    assert_eq!(of_all["n"], "30");
+    assert_eq!(run.table("curves.csv").len(), 3);
+    assert!(run.table("samples.csv").iter().all(|r| r["doubled"].parse::<f64>().is_ok()));
+    the_others_are_not_touched(&file, &["--metric", "bad-reduction:how=crash"], "died (SIGSEGV)");
+    the_others_are_not_touched(&file, &["--metric", "bad-reduction:how=name"], "not an identifier");
+}
+
 /// An attack that hands over the image itself, one that leaves the ball and one that dies: none raises or lowers the verdict.
 #[test]
 fn an_attack_that_lies_changes_no_verdict() {

@@ -8,7 +8,9 @@ use core::ffi::{c_char, c_void};
 
 pub mod names;
 mod oracle;
+mod reduce;
 pub use oracle::*;
+pub use reduce::*;
 
 /// `FS_ABI_MAJOR`
 pub const ABI_MAJOR: u32 = 0;

@@ -126,6 +126,7 @@ const fn input(name: &'static str, form: Form, roles: &'static [i32], since: &'s
 pub const INPUTS: &[InputName] = &[
     input("x0", Form::Pixels, ALL, FIRST),
     input("x_clean", Form::Pixels, NO_TRAINER, SECOND),
+    input("x_second", Form::Pixels, NO_TRAINER, THIRD),
     input("x_adv", Form::Pixels, AT_ADV, THIRD),
     input("y", Form::Label, ALL, FIRST),
     input("target", Form::Label, AIMED, FIRST),
@@ -172,6 +173,7 @@ pub const INPUTS: &[InputName] = &[
     input("eps", Form::Number, ALL, FIRST),
     input("lo", Form::Number, ALL, FIRST),
     input("hi", Form::Number, ALL, FIRST),
+    input("temperature", Form::Number, &[COTANGENT, OBSERVE, EMIT], THIRD),
     input("delta", Form::Pixels, &[REPLAY], THIRD),
     input("dx", Form::Pixels, &[REPLAY], THIRD),
     input("param", Form::AnyRank, OF_PARAMETERS, THIRD),

@@ -42,6 +42,11 @@ fn layouts() -> Vec<Layout> {
         layout!("fs_oracle" FsOracle: "size" size, "host" host, "samples" samples, "x0" x0, "y" y, "target" target,
             "logits" logits, "gradient" gradient, "noise" noise, "active" active, "offer" offer),
         layout!("fs_oracle_component" FsOracleComponent: "size" size, "run" run),
+        layout!("fs_rows" FsRows: "name" name, "width" width, "data" data),
+        layout!("fs_reduction" FsReduction: "size" size, "host" host, "samples" samples, "id" id, "y" y,
+            "prediction" prediction, "rows" rows, "row_count" row_count, "features" features,
+            "head_weight" head_weight, "head_bias" head_bias, "value" value, "column" column, "curve" curve),
+        layout!("fs_reduce_component" FsReduceComponent: "size" size, "reduce" reduce),
     ]
 }
 
@@ -119,7 +124,9 @@ fn layout_is_frozen() {
 
 #[test]
 fn mirror_and_header_agree() {
-    let mut program = String::from("#include <stdio.h>\n#include \"ext/flatscape_oracle.h\"\nint main(void) {\n");
+    let mut program = String::from(
+        "#include <stdio.h>\n#include \"ext/flatscape_oracle.h\"\n#include \"ext/flatscape_reduce.h\"\nint main(void) {\n",
+    );
     for (name, _, fields) in layouts() {
         let _ = writeln!(program, "printf(\"{name} %zu\\n\", sizeof({name}));");
         for (field, _) in fields {
@@ -144,7 +151,7 @@ fn mirror_and_header_agree() {
 }
 
 /// The headers of the interface: the core and its extensions.
-const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h"];
+const HEADERS: &[&str] = &["flatscape_plugin.h", "ext/flatscape_oracle.h", "ext/flatscape_reduce.h"];
 
 #[test]
 fn every_member_of_the_headers_is_mirrored() {

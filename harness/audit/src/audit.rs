@@ -87,7 +87,8 @@ pub fn run(
 ) -> Result<Ending, Refusal> {
     let intaken = intake(plan, engine.as_ref(), plugins, observer, stop)?;
     let corrupted = intaken.manifest.threats.iter().any(|threat| threat.norm == "corruption");
-    known(&execution.required, &intaken.columns, corrupted)?;
+    let open = intaken.manifest.metrics.iter().any(|metric| metric.reduces || metric.request.follows_path());
+    known(&execution.required, &intaken.columns, corrupted, open)?;
     landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
     let stored = begin(&intaken.manifest, execution, observer)?;
     let results = examine(&stored, observer)?;
@@ -177,11 +178,15 @@ fn intake(
     }
 }
 
-/// Refuses names of metrics that no row will have.
-fn known(required: &[String], columns: &[String], corrupted: bool) -> Result<(), Refusal> {
+/// Refuses names of metrics that no row will have. Where metrics say something about all samples together (`open`), further rows have names
+/// that are not known before, and only what looks like a mistake in writing is refused.
+fn known(required: &[String], columns: &[String], corrupted: bool, open: bool) -> Result<(), Refusal> {
     let mut names: Vec<String> = METRICS.iter().map(|m| (*m).to_owned()).chain(columns.iter().map(|c| metric_name(c))).collect();
     names.extend(corruption_metrics().filter(|_| corrupted));
     let Some(unknown) = required.iter().find(|name| !names.contains(name)) else { return Ok(()) };
+    if open && nearest(unknown, names.iter().map(String::as_str)).is_none() {
+        return Ok(());
+    }
     let begins = || names.iter().find(|name| name.starts_with(unknown.as_str())).map(String::as_str);
     let meant = nearest(unknown, names.iter().map(String::as_str)).or_else(begins);
     let meant = meant.map_or(String::new(), |n| format!("did you mean {n}? "));

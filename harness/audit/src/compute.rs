@@ -21,7 +21,7 @@ use flatscape_measure::prepared::{self, MeasureError, Prepared};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
-use flatscape_measure::{limits, losses};
+use flatscape_measure::{limits, losses, reduction};
 
 use crate::directory::Directory;
 use crate::job::{Job, Source, Work};
@@ -244,6 +244,7 @@ impl<'a> Workshop<'a> {
             }
             Work::Limits => put_text(&mut computed.findings, "limits", &pretty(&self.limits(job, stop)?)?),
             Work::Bounds => computed.findings = self.bounds(job, progress, stop)?,
+            Work::Reduction(request) => computed.findings = self.reduction(job, request)?,
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
@@ -252,11 +253,30 @@ impl<'a> Workshop<'a> {
                 let work = prepared::Work::Component(component);
                 let threat = ThreatModel::parse(&job.threat, true)?;
                 let prepared = self.prepare(job, &work, &threat)?;
-                computed.findings = landscape::compute(&prepared, &samples, progress, stop)?;
+                computed.findings = landscape::compute(request, &prepared, &samples, progress, stop)?;
             }
         }
         computed.findings = seal(computed.findings, &job.hash()?);
         Ok(computed)
+    }
+
+    /// What a metric makes of the rows of its jobs. A job that has no result is missing in the numbers of samples, and is told by itself.
+    fn reduction(&self, job: &Job, request: &Request) -> Result<Findings, Unfinished> {
+        let mut parts = Vec::new();
+        for earlier in self.all(job)? {
+            match result_in(self.directory, &earlier)? {
+                Some(Ok(findings)) => parts.push(findings),
+                Some(Err(why)) => return Err(Refusal::state(106, format!("{} {why}", earlier.result())).into()),
+                None => {}
+            }
+        }
+        if parts.is_empty() {
+            let what = format!("{request}: there are no rows to reduce, because none of its jobs has a result");
+            return Err(Refusal::state(105, what).into());
+        }
+        let threat = ThreatModel::parse(&job.threat, true)?;
+        let found = Findings::concat(parts).map_err(MeasureError::from)?;
+        Ok(reduction::reduce(self.plugins, self.model(job)?, &threat, request, &found)?)
     }
 
     fn limits(&self, job: &Job, stop: &AtomicBool) -> Result<limits::Limits, Unfinished> {

@@ -81,6 +81,8 @@ pub enum Work {
     Attack(Request),
     /// A metric.
     Metric(Request),
+    /// What a metric says about all samples together (reads its jobs, in `after`).
+    Reduction(Request),
     /// Surfaces around images that all models of the run classify correctly (of the jobs in `after`).
     Landscape(LandscapeRequest),
 }
@@ -97,6 +99,7 @@ impl Work {
             Work::Bounds => "bounds".to_owned(),
             Work::Limits => "limits".to_owned(),
             Work::Canary(request) => format!("canary-{}", request.id.replace('/', ".")),
+            Work::Reduction(request) => format!("reduction-{}", request.id.replace('/', ".")),
             Work::Attack(request) | Work::Metric(request) => request.id.replace('/', "."),
             Work::Landscape(request) => format!("landscape-{}", request.directions.name()),
         }
@@ -105,7 +108,7 @@ impl Work {
     /// The component that it runs.
     pub fn component(&self) -> Option<&Request> {
         match self {
-            Work::Attack(request) | Work::Metric(request) | Work::Canary(request) => Some(request),
+            Work::Attack(request) | Work::Metric(request) | Work::Canary(request) | Work::Reduction(request) => Some(request),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use flatscape_intake::number::number;
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_measure::findings::{Findings, FindingsError};
 use flatscape_measure::prepared::{MeasureError, Prepared};
-use flatscape_measure::request::Request;
+use flatscape_measure::request::{self, At, Request};
 use flatscape_measure::threats::ThreatModel;
 use flatscape_report::{Axis, Surface, shared_range, surface_csv, surface_svg, surfaces_svg};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ const COMPONENT: &str = "likelihood-landscape";
 /// Which landscapes are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Landscapes {
+    /// What is drawn.
+    #[serde(default, skip_serializing_if = "Height::is_usual")]
+    pub height: Height,
     /// Around which images.
     pub samples: Samples,
     /// Along which directions, one surface each.
@@ -42,42 +45,100 @@ pub enum Samples {
     FirstCorrect(usize),
 }
 
+/// What is drawn over the two directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Height {
+    /// Δlog p, with the loss beside it.
+    #[default]
+    Likelihood,
+    /// The loss, which every model has.
+    LossInput,
+}
+
+impl Height {
+    /// Its word on the command line, and in the files of surfaces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Height::Likelihood => "likelihood",
+            Height::LossInput => "loss-input",
+        }
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == Height::Likelihood
+    }
+}
+
 /// The two directions of a landscape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Directions {
     /// Two orthogonal random sign vectors (Lin et al. 2020, Fig. 1).
     Random,
     /// The FGSM direction and an orthogonal random sign vector (Fig. 5).
     Fgsm,
+    /// From the image to the point of an attack, and an orthogonal random direction.
+    Attack(Request),
+    /// From the image to the points of two attacks.
+    Attacks(Request, Request),
 }
 
-/// The directions: their word on the command line, the names of the first and of the second axis.
-const DIRECTIONS: &[(Directions, &str, &str, &str)] = &[
-    (Directions::Random, "random", "random direction d", "orthogonal direction d⊥"),
-    (Directions::Fgsm, "fgsm", "FGSM direction", "orthogonal random direction"),
-];
-
 impl Directions {
-    /// Reads `random` or `fgsm`.
+    /// Reads `random`, `fgsm`, `attack:ATTACK` or `attack:ATTACK,ATTACK`; an attack with arguments stands in brackets.
     ///
     /// # Errors
     /// A usage error that names those there are.
     pub fn parse(text: &str) -> Result<Directions, Refusal> {
-        DIRECTIONS.iter().find(|d| d.1 == text).map(|d| d.0).ok_or_else(|| {
-            let names: Vec<&str> = DIRECTIONS.iter().map(|d| d.1).collect();
-            Refusal::usage(91, format!("{:?} is not a kind of directions", escape(text)))
-                .help(format!("there are {}", names.join(" and ")))
-        })
+        let unknown = || {
+            Refusal::usage(91, format!("{:?} is not a kind of directions", escape(text))).help(
+                "there are random, fgsm, attack:ATTACK and attack:ATTACK,ATTACK; write attack:(pgd:steps=5,alpha=1/255),fgsm",
+            )
+        };
+        match (text, text.strip_prefix("attack:")) {
+            ("random", _) => Ok(Directions::Random),
+            ("fgsm", _) => Ok(Directions::Fgsm),
+            (_, Some(attacks)) => {
+                let parts = request::arguments(attacks).map_err(|_| unknown())?;
+                let read = |part: &str| {
+                    let inner = part.strip_prefix('(').and_then(|p| p.strip_suffix(')')).unwrap_or(part);
+                    Request::parse(inner)
+                };
+                match parts[..] {
+                    [one] => Ok(Directions::Attack(read(one)?)),
+                    [one, two] => Ok(Directions::Attacks(read(one)?, read(two)?)),
+                    _ => Err(unknown()),
+                }
+            }
+            _ => Err(unknown()),
+        }
     }
 
-    /// The word on the command line.
-    pub fn name(self) -> &'static str {
-        self.row().1
+    /// A word for names of files.
+    pub fn name(&self) -> String {
+        let of = |attack: &Request| attack.id.replace('/', ".");
+        match self {
+            Directions::Random => "random".to_owned(),
+            Directions::Fgsm => "fgsm".to_owned(),
+            Directions::Attack(one) => format!("attack-{}", of(one)),
+            Directions::Attacks(one, two) => format!("attack-{}-{}", of(one), of(two)),
+        }
     }
 
-    fn row(self) -> &'static (Directions, &'static str, &'static str, &'static str) {
-        DIRECTIONS.iter().find(|d| d.0 == self).unwrap_or(&DIRECTIONS[0])
+    /// Whether attacks lead the way.
+    pub fn follow_attacks(&self) -> bool {
+        matches!(self, Directions::Attack(_) | Directions::Attacks(..))
+    }
+
+    /// What one moves along.
+    fn axes(&self) -> [String; 2] {
+        let of = |attack: &Request| format!("direction of {attack}");
+        match self {
+            Directions::Random => ["random direction d".to_owned(), "orthogonal direction d⊥".to_owned()],
+            Directions::Fgsm => ["FGSM direction".to_owned(), "orthogonal random direction".to_owned()],
+            Directions::Attack(one) => [of(one), "orthogonal random direction".to_owned()],
+            Directions::Attacks(one, two) => [of(one), of(two)],
+        }
     }
 }
 
@@ -123,6 +184,9 @@ impl Grid {
 /// The landscapes of one model along two directions: what one job computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LandscapeRequest {
+    /// What is drawn.
+    #[serde(default, skip_serializing_if = "Height::is_usual")]
+    pub height: Height,
     /// The directions.
     pub directions: Directions,
     /// Half the width of the grid, in pixel units.
@@ -136,13 +200,24 @@ pub struct LandscapeRequest {
 impl LandscapeRequest {
     /// The metric with its arguments.
     pub fn component(&self) -> Request {
+        let (kind, at, second) = match &self.directions {
+            Directions::Random => ("random", None, None),
+            Directions::Fgsm => ("fgsm", None, None),
+            Directions::Attack(one) => ("attack", Some(one), None),
+            Directions::Attacks(one, two) => ("attacks", Some(one), Some(two)),
+        };
+        let height = if self.height == Height::Likelihood { "likelihood" } else { "loss" };
+        let pairs = [
+            ("directions", kind.to_owned()),
+            ("height", height.to_owned()),
+            ("grid", self.points.to_string()),
+            ("extent", self.extent.to_string()),
+        ];
         Request {
             id: COMPONENT.to_owned(),
-            arguments: vec![
-                ("directions".into(), self.directions.name().into()),
-                ("grid".into(), self.points.to_string()),
-                ("extent".into(), self.extent.to_string()),
-            ],
+            arguments: pairs.map(|(key, value)| (key.to_owned(), value)).into(),
+            at: at.map(|attack| At::Adversarial(Box::new(attack.clone()))),
+            second: second.map(|attack| Box::new(attack.clone())),
             ..Request::default()
         }
     }
@@ -161,13 +236,20 @@ impl Landscapes {
             return Vec::new();
         }
         let extent = self.grid.extent.unwrap_or(threat.eps);
-        let one = |&directions| LandscapeRequest { directions, extent, points: self.grid.points, samples: self.samples };
+        let one = |directions: &Directions| LandscapeRequest {
+            height: self.height,
+            directions: directions.clone(),
+            extent,
+            points: self.grid.points,
+            samples: self.samples,
+        };
         self.directions.iter().map(one).collect()
     }
 
     /// What an audit draws: both kinds of directions around the first images that all models get right.
     pub fn of_audit(count: usize) -> Landscapes {
         Landscapes {
+            height: Height::Likelihood,
             samples: Samples::FirstCorrect(count),
             directions: vec![Directions::Random, Directions::Fgsm],
             grid: Grid { extent: None, points: 41 },
@@ -228,12 +310,18 @@ pub fn within(landscapes: Option<&Landscapes>, dataset: &Dataset) -> Result<(), 
 /// The columns of a landscape's findings that hold a surface each.
 const SURFACES: [&str; 3] = ["surface_delta_logp", "surface_loss", "surface_predicted"];
 
+/// The names of a request's surfaces.
+fn surfaces_of(request: &LandscapeRequest) -> &'static [&'static str] {
+    if request.height == Height::Likelihood { &SURFACES } else { &SURFACES[1..] }
+}
+
 #[expect(clippy::result_large_err, reason = "the error is that of the crate measure")]
 /// Computes the surfaces around images: columns `id` and `label` [k], and `surface_…` [k, points²].
 ///
 /// # Errors
 /// The metric fails, or the run was asked to stop.
 pub fn compute(
+    request: &LandscapeRequest,
     prepared: &Prepared,
     samples: &[usize],
     progress: &mut dyn FnMut(usize, usize),
@@ -241,25 +329,55 @@ pub fn compute(
 ) -> Result<Findings, MeasureError> {
     let mut result = Findings::default();
     let mut labels: Vec<i64> = Vec::new();
-    let mut surfaces: Vec<Vec<f64>> = vec![Vec::new(); SURFACES.len()];
+    let names = surfaces_of(request);
+    let mut surfaces: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     for (done, &sample) in samples.iter().enumerate() {
         let found = prepared.compute(sample..sample + 1, None, None, &mut |_, _| {}, stop)?;
         if let Some(fault) = found.fault {
             return Err(fault);
         }
+        spanned(request, &found.findings, sample)?;
         labels.extend(found.findings.get::<i64>("label")?);
-        for (name, all) in SURFACES.iter().zip(&mut surfaces) {
+        for (name, all) in names.iter().zip(&mut surfaces) {
             all.extend(grid(&found.findings, name)?);
         }
         progress(done + 1, samples.len());
     }
     result.column("id", samples.iter().map(|&s| s as i64).collect());
     result.column("label", labels);
-    for (name, all) in SURFACES.iter().zip(surfaces) {
+    for (name, all) in names.iter().zip(surfaces) {
         let width = all.len() / samples.len().max(1);
         result.array(name, &[samples.len(), width], all)?;
     }
     Ok(result)
+}
+
+/// Refuses directions that span nothing: an attack that does not move the image, or two that move it along one line.
+#[expect(clippy::result_large_err, reason = "the error is that of the crate measure")]
+fn spanned(request: &LandscapeRequest, found: &Findings, sample: usize) -> Result<(), MeasureError> {
+    if !request.directions.follow_attacks() {
+        return Ok(());
+    }
+    let refused = |what: String| -> Result<(), MeasureError> {
+        Err(Refusal::usage(92, what).help("name another attack, another image with --sample, or --directions random").into())
+    };
+    let of = |name: &str| found.get::<f64>(name);
+    let [first, second] = [of("col_first_length")?, of("col_second_length")?].map(|v| v.first().copied());
+    for (axis, length) in request.directions.axes().into_iter().zip([first, second]) {
+        match length {
+            None => return refused(format!("there is no landscape: an attack gives no point for image {sample}")),
+            Some(length) if length.is_nan() || length <= 0.0 => {
+                return refused(format!("there is no landscape: the {axis} vanishes at image {sample}"));
+            }
+            Some(_) => {}
+        }
+    }
+    match of("col_cosine")?.first() {
+        Some(cosine) if cosine.abs() > 1.0 - 1e-6 => {
+            refused(format!("there is no landscape: both attacks move image {sample} along one line"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The surfaces of a run, image by image, the models of one image side by side.
@@ -289,27 +407,28 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Surface>, Refusal> {
 }
 
 fn of_model(stored: &Stored, model: usize, request: &LandscapeRequest, found: &Findings) -> Result<Vec<Surface>, FindingsError> {
-    let (_, name, first, second) = request.directions.row();
+    let (name, [first, second]) = (request.directions.name(), request.directions.axes());
+    let height = if request.height == Height::Likelihood { String::new() } else { format!("{}-", request.height.name()) };
     let facts = &stored.manifest.models[model];
     let values = request.values();
     let ids = found.get::<i64>("id")?;
     let labels = found.get::<i64>("label")?;
-    let [z, loss, predicted] = SURFACES.map(|name| grid(found, name));
-    let (z, loss, predicted) = (z?, loss?, predicted?);
+    let z = if request.height == Height::Likelihood { grid(found, SURFACES[0])? } else { Vec::new() };
+    let (loss, predicted) = (grid(found, SURFACES[1])?, grid(found, SURFACES[2])?);
     let width = values.len() * values.len();
     let surface = |(place, (id, label)): (usize, (i64, i64))| {
         let own = place * width..(place + 1) * width;
         let short = || FindingsError::Column("surface".to_owned());
         Ok(Surface {
-            id: format!("m{:04}-s{id:06}-{name}", model + 1),
+            id: format!("m{:04}-s{id:06}-{height}{name}", model + 1),
             model: facts.name.clone(),
             title: facts.name.clone(),
-            kind: "likelihood".into(),
+            kind: request.height.name().into(),
             sample_id: id as u64,
             label,
-            x_axis: Axis { name: (*first).into(), values: values.clone() },
-            y_axis: Axis { name: (*second).into(), values: values.clone() },
-            z: z.get(own.clone()).ok_or_else(short)?.to_vec(),
+            x_axis: Axis { name: first.clone(), values: values.clone() },
+            y_axis: Axis { name: second.clone(), values: values.clone() },
+            z: if z.is_empty() { Vec::new() } else { z.get(own.clone()).ok_or_else(short)?.to_vec() },
             loss: loss.get(own.clone()).ok_or_else(short)?.to_vec(),
             predicted: predicted.get(own).ok_or_else(short)?.iter().map(|&c| c as i64).collect(),
             ..Surface::default()
@@ -322,7 +441,9 @@ fn of_model(stored: &Stored, model: usize, request: &LandscapeRequest, found: &F
 /// name and content of the files.
 pub fn files(surfaces: &[Surface]) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
-    for group in surfaces.chunk_by(|a, b| (a.sample_id, &a.x_axis.name) == (b.sample_id, &b.x_axis.name)) {
+    for group in surfaces.chunk_by(|a, b| {
+        (a.sample_id, &a.kind, &a.x_axis.name, &a.y_axis.name) == (b.sample_id, &b.kind, &b.x_axis.name, &b.y_axis.name)
+    }) {
         let range = shared_range(group);
         for surface in group {
             files.push((format!("landscapes/{}.csv", surface.id), surface_csv(surface)));
@@ -349,10 +470,23 @@ mod tests {
         let grid = Grid::parse("-8/255:8/255:41").expect("a grid");
         assert_eq!(grid, Grid { extent: Some(8.0 / 255.0), points: 41 });
         let threat = ThreatModel::parse("linf:0.1", false).expect("a threat model");
-        let wanted = Landscapes { samples: Samples::One(0), directions: vec![Directions::Random], grid };
+        let wanted =
+            Landscapes { height: Height::Likelihood, samples: Samples::One(0), directions: vec![Directions::Random], grid };
         assert_eq!(wanted.requests(&threat)[0].values()[20], 0.0);
         for bad in ["", "-1:1", "-1:2:11", "-1:1:10", "1:-1:11", "-0.1:0.1:x"] {
             assert_eq!(Grid::parse(bad).expect_err(bad).class.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn directions_may_be_those_of_attacks() {
+        let two = Directions::parse("attack:(pgd:steps=5,alpha=1/255),fgsm").expect("two attacks");
+        let request = |text: &str| Request::parse(text).expect(text);
+        assert_eq!(two, Directions::Attacks(request("pgd:steps=5,alpha=1/255"), request("fgsm")));
+        assert_eq!((two.name().as_str(), two.follow_attacks()), ("attack-pgd-fgsm", true));
+        assert_eq!(Directions::parse("attack:pgd").expect("one"), Directions::Attack(request("pgd")));
+        for bad in ["", "attack:", "attack:a,b,c", "pgd", "attack:(pgd"] {
+            assert_eq!(Directions::parse(bad).expect_err(bad).class.exit_code(), 2);
         }
     }
 }

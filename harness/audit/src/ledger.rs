@@ -204,8 +204,10 @@ fn describe(stored: &Stored, model: usize, job: &Job) -> String {
             let planted = if matches!(job.work, Work::Canary(_)) { "canaries for " } else { "" };
             format!("{planted}{label} under {}", job.threat)
         }
-        Work::Metric(request) => {
-            manifest.metrics.iter().find(|c| c.request == *request).map_or_else(|| request.id.clone(), |c| c.label.clone())
+        Work::Metric(request) | Work::Reduction(request) => {
+            let label = manifest.metrics.iter().find(|c| c.request == *request).map_or(&request.id, |c| &c.label);
+            let over = if matches!(job.work, Work::Reduction(_)) { " over all samples" } else { "" };
+            format!("{label}{over}")
         }
         Work::Landscape(request) => format!("landscapes along {} directions", request.directions.name()),
     };

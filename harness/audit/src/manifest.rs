@@ -216,6 +216,9 @@ pub struct Component {
     /// Number of restarts of its program, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program_restarts: Option<u32>,
+    /// Whether it says something about all samples together, after the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reduces: bool,
     /// The argument `alpha`, in pixel units: by convention the length of a step.
     pub step_length: Option<f64>,
     /// Whether it is an escalation: an attack of a profile that runs only on models whose gradient is masked.

@@ -11,7 +11,7 @@ use flatscape_intake::remedies;
 use flatscape_measure::canary;
 use flatscape_measure::losses;
 use flatscape_measure::prepared::{Settings, check, of_host, task, undecoded};
-use flatscape_measure::request::{At, Request};
+use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 
 use crate::bounds;
@@ -228,6 +228,7 @@ impl Asked<'_> {
             program_restarts,
             step_length: find("alpha"),
             escalation: self.escalates(request),
+            reduces: component.reduces() && !request.follows_path(),
             plugin: PluginFacts {
                 id: component.plugin.id.clone(),
                 version: component.plugin.version.clone(),
@@ -303,7 +304,7 @@ impl Asked<'_> {
     /// The threat model at which a metric is taken: the first one, or the first that the attack serves at whose points it looks.
     fn looked_at(&self, request: &Request) -> Result<&[ThreatModel], Refusal> {
         let all = &self.plan.threats;
-        let (Some(At::Adversarial(attack)), Some(model)) = (&request.at, self.model) else { return Ok(&all[..1]) };
+        let (Some(attack), Some(model)) = (request.attack(), self.model) else { return Ok(&all[..1]) };
         let component = self.plugins.component(Kind::Attack, &attack.id).map_err(of_host)?;
         let arguments = component.arguments(&attack.arguments).map_err(of_host)?;
         let serves = |threat: &ThreatModel| match component.is_oracle() || !component.builds {
@@ -397,7 +398,11 @@ impl Planner<'_> {
         for metric in self.manifest.metrics.iter().filter(|metric| metric.applies_to(facts, sources)) {
             let work = Work::Metric(metric.request.clone());
             let threat = metric.serves.first().unwrap_or(&self.first);
-            jobs.extend(ranges.iter().map(|&r| self.job(model, work.clone(), threat, r, Some(&metric.plugin))));
+            let own: Vec<Job> = ranges.iter().map(|&r| self.job(model, work.clone(), threat, r, Some(&metric.plugin))).collect();
+            let mut reduction = self.job(model, Work::Reduction(metric.request.clone()), threat, (0, 0), Some(&metric.plugin));
+            reduction.after = own.iter().map(|job| job.name.clone()).collect();
+            jobs.extend(own);
+            jobs.extend(metric.reduces.then_some(reduction));
         }
         Ok(())
     }

@@ -33,15 +33,8 @@ pub const FORMATS: &[Format] = &[
     Format { name: "html", summary: "report.html, one page", make: |p| Ok(vec![("report.html", report::html(p)?.into_bytes())]) },
     Format {
         name: "csv",
-        summary: "results.csv, samples.csv and, where paths of attacks were measured, paths.csv",
-        make: |p| {
-            let mut files =
-                vec![("results.csv", report::results_csv(&p.records)), ("samples.csv", report::samples_csv(&p.samples))];
-            if !p.paths.is_empty() {
-                files.push(("paths.csv", report::path_csv(&p.paths)));
-            }
-            Ok(files)
-        },
+        summary: "results.csv and samples.csv; paths.csv and curves.csv, where metrics give any",
+        make: |p| Ok(csv(p)),
     },
     Format {
         name: "json",
@@ -64,6 +57,14 @@ pub const FORMATS: &[Format] = &[
         make: |p| Ok(vec![("results.md", report::results_md(p).into_bytes())]),
     },
 ];
+
+fn csv(page: &report::Page) -> Files {
+    let mut files =
+        vec![("results.csv", report::results_csv(&page.records)), ("samples.csv", report::samples_csv(&page.samples))];
+    files.extend((!page.paths.is_empty()).then(|| ("paths.csv", report::path_csv(&page.paths))));
+    files.extend((!page.curves.is_empty()).then(|| ("curves.csv", report::curve_csv(&page.curves))));
+    files
+}
 
 /// The forms that an audit writes by itself.
 pub const USUAL: &[&str] = &["csv", "html"];
@@ -161,7 +162,8 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         closeups: exhibits.closeups,
         closeups_missing: exhibits.missing,
         histograms: flatscape_views::histograms(&summary.samples),
-        paths: Vec::new(),
+        paths: summary.paths.clone(),
+        curves: summary.curves.clone(),
         doubts: summary.doubts.clone(),
         requirements: judged(stored, summary)?,
         failures: summary.failures.clone(),

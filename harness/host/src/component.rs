@@ -102,7 +102,7 @@ pub struct Component {
     pub iterates: Iterates,
     /// Whether it answers a program.
     pub builds: bool,
-    /// The extensions that it implements, of those this host knows: `oracle/1`.
+    /// The extensions that it implements, of those this host knows: `oracle/1`, `reduce/1`.
     pub extensions: Vec<String>,
     /// Where it comes from.
     #[serde(skip)]
@@ -122,7 +122,12 @@ impl Component {
 
     /// Whether it runs through the extension `oracle/1`.
     pub fn is_oracle(&self) -> bool {
-        self.extensions.iter().any(|e| e == "oracle/1")
+        self.extensions.iter().any(|e| e == flatscape_abi::ORACLE_1)
+    }
+
+    /// Whether it says something about all samples together, through the extension `reduce/1`.
+    pub fn reduces(&self) -> bool {
+        self.extensions.iter().any(|e| e == flatscape_abi::REDUCE_1)
     }
 }
 
@@ -191,6 +196,16 @@ pub const RESERVED: &[&str] = &[
     "ams",
     "phi",
     "likelihood-landscape",
+    "relative-flatness",
+    "lipschitz",
+    "clever",
+    "smoothing",
+    "neural-collapse",
+    "hessian-trace",
+    "hessian-eigenvalues",
+    "hessian-density",
+    "soft-rank",
+    "robust-flatness",
     "ssim",
     "standard",
     "adversarial",
@@ -266,6 +281,10 @@ fn admit_component(described: Described, plugin: &Arc<Plugin>) -> Result<Compone
     }
     if matches!(kind, Kind::Trainer | Kind::Optimizer) && (!described.builds || !described.extensions.is_empty()) {
         return Err(format!("it is of kind {} and must have `build` and no extension", kind.name()));
+    }
+    let has = |extension: &str| described.extensions.iter().any(|e| e == extension);
+    if has(flatscape_abi::REDUCE_1) && (kind != Kind::Metric || !described.builds) {
+        return Err("it implements reduce/1, and is not a metric with `build`".into());
     }
     if described.params.len() > MOST_PARAMS {
         return Err(format!("it declares {} parameters; at most {MOST_PARAMS} are possible", described.params.len()));

@@ -1,7 +1,8 @@
 //! Plugins, isolated: finds and checks their files, loads them in a child process, asks them, and checks every answer.
 //!
 //! [`Plugins::discover`] finds them; [`Component::arguments`] reads what a user wrote; [`Plugins::build`] gives a [`Program`] of
-//! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`]. This crate knows the
+//! checked graphs; [`Plugins::run_oracle`] lets a component with control flow of its own ask an [`Oracle`];
+//! [`Plugins::reduce`] lets a metric reduce the rows of all samples. This crate knows the
 //! plugin interface and graphs. It knows no models, engines or reports, and it runs no graph.
 
 pub mod builtin;
@@ -15,6 +16,7 @@ mod oracle;
 mod params;
 mod plugins;
 mod program;
+mod reduction;
 mod search;
 mod service;
 mod session;
@@ -34,6 +36,7 @@ pub use oracle::{Batch, Law, Oracle, OracleError};
 pub use params::{Argument, Arguments, Param, ParamType, Value, parse_float};
 pub use plugins::Plugins;
 pub use program::{AttackStatistics, Program, Role, TrainingData};
+pub use reduction::{Curve, Reduced, ReducedValue, Table};
 pub use search::{PLUGIN_PATH, Search};
 pub use session::{Limits, Note, PLUGIN_MEMORY, PLUGIN_SECONDS, WorkerCommand};
 pub use task::Task;

@@ -15,6 +15,7 @@ use crate::guard;
 use crate::oracle::Oracle;
 use crate::params::Arguments;
 use crate::program::{self, Program, RawProgram};
+use crate::reduction::{Reduced, Table};
 use crate::search::Search;
 use crate::service::{DirectPort, Service, Shared};
 use crate::session::{Limits, Note, Session, WorkerCommand};
@@ -274,6 +275,47 @@ impl Plugins {
             Some(result) => self.run_ends(component, &service, result),
             None => Err(self.nonsense(component)),
         }
+    }
+
+    /// Lets a metric of `reduce/1` reduce the rows of all samples.
+    ///
+    /// # Errors
+    /// As for [`Plugins::build`].
+    pub fn reduce(&self, component: &Component, arguments: &Arguments, task: &Task, table: &Table) -> Result<Reduced, HostError> {
+        let stage = format!("reduction of {}", component.id);
+        let reduced = match &self.worker.program {
+            None => {
+                let said = Mutex::new(Vec::new());
+                let log = |level: i32, words: &str| keep(&said, level, words);
+                let result = self.here(&component.plugin, |loaded| {
+                    loaded.reduce(component.kind, &component.id, arguments, task, table, &log)
+                })?;
+                self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
+                result.map_err(|fault| self.fault(component, &fault))?
+            }
+            Some(program) => {
+                let mut session = self.session(program, &component.plugin)?;
+                let (shape, bytes) = table.encode();
+                let (kind, id) = (component.kind, component.id.clone());
+                let request =
+                    Request::Reduce { kind, component: id, arguments: arguments.clone(), task: task.clone(), table: shape };
+                let limit = self.worker.limits.run;
+                let answered = session
+                    .send_with(&request, &bytes, limit, &stage)
+                    .and_then(|()| session.receive(wire::REDUCED, limit, &stage));
+                let (reply, numbers) = answered.map_err(|e| e.of_component(&component.id))?;
+                self.keep_said(&component.plugin.path, session.finish());
+                match reply {
+                    Reply::Reduced(shape) => {
+                        Reduced::decode(&shape, table.samples(), &numbers).ok_or_else(|| self.nonsense(component))?
+                    }
+                    Reply::Fault(fault) => return Err(self.fault(component, &fault)),
+                    _ => return Err(self.nonsense(component)),
+                }
+            }
+        };
+        reduced.check(table.samples()).map_err(|clause| self.at_fault(component, "P12", &clause))?;
+        Ok(reduced)
     }
 
     /// The oracle's own failure takes precedence over the plugin's answer to it; a request to stop is not a failure.

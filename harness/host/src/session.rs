@@ -130,7 +130,13 @@ impl Session {
 
     /// Sends a request. A child that is gone is noticed here or when it is listened to.
     pub(crate) fn send(&mut self, request: &Request, limit: Duration, stage: &str) -> Result<(), HostError> {
-        self.worker.send(request, &[], &Patience { limit, idle: None }).map_err(|lost| self.lost(lost, stage))
+        self.send_with(request, &[], limit, stage)
+    }
+
+    /// Sends a request and the bytes that belong to it.
+    pub(crate) fn send_with(&mut self, request: &Request, bytes: &[u8], limit: Duration, stage: &str) -> Result<(), HostError> {
+        let parts: &[&[u8]] = if bytes.is_empty() { &[] } else { &[bytes] };
+        self.worker.send(request, parts, &Patience { limit, idle: None }).map_err(|lost| self.lost(lost, stage))
     }
 
     /// Sends the two shared memories of a run.

@@ -89,6 +89,7 @@ const C: &[(&str, &str)] = &[
     ("Makefile", include_str!("../../../plugins/templates/c/Makefile")),
     ("flatscape_plugin.h", include_str!("../../../plugins/include/flatscape_plugin.h")),
     ("ext/flatscape_oracle.h", include_str!("../../../plugins/include/ext/flatscape_oracle.h")),
+    ("ext/flatscape_reduce.h", include_str!("../../../plugins/include/ext/flatscape_reduce.h")),
     (".gitignore", include_str!("../../../plugins/templates/c/.gitignore")),
 ];
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Description, Kind};
 use crate::params::Arguments;
 use crate::program::RawProgram;
+use crate::reduction::{ReducedShape, TableShape};
 use crate::task::Task;
 
 /// From host to worker.
@@ -21,6 +22,8 @@ pub(crate) enum Request {
     Build { kind: Kind, component: String, arguments: Arguments, task: Task },
     /// Let a component attack a batch. The files of the memory follow: `inward`, then `outward`.
     Run { kind: Kind, component: String, arguments: Arguments, task: Task, memory: Memory },
+    /// Let a component reduce a table, whose numbers follow as bytes.
+    Reduce { kind: Kind, component: String, arguments: Arguments, task: Task, table: TableShape },
     /// To [`Reply::Ask`].
     Answer(Answer),
 }
@@ -43,6 +46,8 @@ pub(crate) enum Reply {
         program: RawProgram,
         lengths: Vec<u64>,
     },
+    /// What a component made of a table; the numbers follow as bytes.
+    Reduced(ReducedShape),
     /// The component answered a status other than 0.
     Fault(Fault),
     Ask(Ask),
@@ -129,6 +134,8 @@ pub(crate) struct Answer {
 /// The most that a worker may say at once: lists of rows, descriptions and log lines. The graphs of a program come as raw bytes.
 pub(crate) const WORDS: Most = Most { words: 8 << 20, bytes: 0 };
 pub(crate) const PROGRAM: Most = Most { bytes: 256 << 20, ..WORDS };
+/// Numbers of a reduction.
+pub(crate) const REDUCED: Most = PROGRAM;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use flatscape_graph::Tensor;
 use flatscape_host::{
-    Batch, Blame, Component, HostError, Kind, Law, Limits, Oracle, OracleError, Plugins, Search, Task, WorkerCommand, worker_main,
+    Batch, Blame, Component, HostError, Kind, Law, Limits, Oracle, OracleError, Plugins, Reduced, Search, Table, Task,
+    WorkerCommand, check, worker_main,
 };
 
 /// The child process of these tests: this executable, told to run only this.
@@ -505,4 +506,61 @@ fn the_template_in_c_builds_and_passes_the_check() {
             "true 8 graphs parse, type-check and use the names they may",
         ]
     );
+}
+
+/// Two samples with the columns of the plugin `reduce`.
+fn rows() -> Table {
+    let rows = vec![("col_bad".to_owned(), 1, vec![1.0, 4.0])];
+    Table { id: vec![0, 1], y: vec![0, 1], prediction: vec![0, 1], rows, head: None }
+}
+
+fn reduce(worker: &WorkerCommand, how: &str, table: &Table) -> Result<Reduced, HostError> {
+    let plugins = Plugins::discover(&Search::only(&[library("reduce")]), worker);
+    let bad = plugins.component(Kind::Metric, "bad-reduction").expect("it loads");
+    assert!(bad.reduces() && bad.builds);
+    let arguments = bad.arguments(&[("how".into(), how.into())]).expect("a good argument");
+    plugins.reduce(bad, &arguments, &task(), table)
+}
+
+#[test]
+fn a_reduction_says_something_about_all_samples() {
+    for worker in [worker_command(), WorkerCommand::in_process()] {
+        let found = reduce(&worker, "good", &rows()).expect("it reduces");
+        let values: Vec<(&str, f64, u64)> = found.values.iter().map(|v| (v.name.as_str(), v.value, v.n)).collect();
+        assert_eq!(values, [("bad_middle", 2.5, 2)]);
+        assert_eq!(found.columns, [("doubled".to_owned(), vec![2.0, 8.0])]);
+        assert_eq!(found.curves, [("line".to_owned(), vec![0.0, 1.0, 2.0], vec![0.0, 1.0, 2.0])]);
+    }
+}
+
+#[test]
+fn reductions_that_misbehave() {
+    for (how, says) in [
+        ("name", "\"No Name!\", which is not an identifier of C"),
+        ("twice", "gives bad_middle twice among its values"),
+        ("interval", "the interval of bad_middle is the wrong way round"),
+        ("many", "bad_middle is taken over 3 of 2 samples"),
+        ("null", "was refused what cannot be"),
+        ("long", "was refused what cannot be"),
+        ("endless", "values; at most 1000 are possible"),
+        ("crash", "died (SIGSEGV)"),
+        ("exit", "ended its process"),
+        ("loop", "gave no answer within 2 s in reduction of bad-reduction"),
+        ("fails", "it failed: not today"),
+        ("thread", "gave in vain"),
+    ] {
+        let error = reduce(&worker_command(), how, &rows()).expect_err(how);
+        assert!(error.sentence.contains(says), "{how}: {error}");
+        assert_eq!(error.exit_code(), 5, "{how}: {error}");
+    }
+    // what it writes into its rows is its own copy
+    let table = rows();
+    reduce(&worker_command(), "writes", &table).expect("an answer");
+    assert_eq!(table, rows());
+}
+
+#[test]
+fn a_good_reduction_passes_the_check() {
+    let report = check(&library("reduce"), &worker_command(), false);
+    assert!(report.passed(), "{:?}", report.items);
 }

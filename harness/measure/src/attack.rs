@@ -34,6 +34,8 @@ pub struct Batch {
     pub target: Vec<i64>,
     /// The clean points, where `x0` are others: a metric that is taken at adversarial points. `None`: `x0` are clean.
     pub clean: Option<Tensor>,
+    /// The points of a second attack, for a metric that looks at two. `None`: the clean points.
+    pub second: Option<Tensor>,
 }
 
 impl Batch {
@@ -56,6 +58,7 @@ impl Batch {
             y: pick(&self.y),
             target: pick(&self.target),
             clean: self.clean.as_ref().map(|clean| rows(clean, chosen)),
+            second: self.second.as_ref().map(|second| rows(second, chosen)),
         }
     }
 

@@ -81,6 +81,7 @@ fn linked(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Attac
         cotangent: program.graph(Role::Cotangent),
         given: None,
         no_likelihood: None,
+        temperature: 1.0,
         threat: &threat,
         targeted: task.targeted,
         arguments: &numbers,
@@ -154,7 +155,7 @@ fn batch(task: &Task) -> Result<Batch, AttackError> {
     let x0 = images(task, pixels)?;
     let y: Vec<i64> = (0..SAMPLES as i64).map(|i| i % task.classes as i64).collect();
     let target = y.iter().map(|label| (label + 1) % task.classes as i64).collect();
-    Ok(Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target, clean: None })
+    Ok(Batch { ids: (0..SAMPLES as u64).collect(), x0, y, target, clean: None, second: None })
 }
 
 fn wrong(name: &str) -> AttackError {

@@ -32,6 +32,7 @@ pub mod metric;
 pub mod oracle;
 pub mod pace;
 pub mod prepared;
+pub mod reduction;
 pub mod request;
 pub mod stage;
 pub mod statistics;

@@ -54,7 +54,7 @@ pub fn try_limits(
             return Ok((0, 0));
         }
         let part = dataset.gather(ids);
-        let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
+        let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None, second: None };
         let trial = Trial { engine, model, threat, batch: &batch, settings, stop, steps };
         let seen = model.remedied.twin.as_ref().or(model.drawn.as_ref()).unwrap_or(&model.graph);
         let found = |by_margin| trial.broken(seen, by_margin).map_err(failed("the trial of limits"));

@@ -104,7 +104,7 @@ pub fn try_others(
         return Ok(Losses::default());
     }
     let part = dataset.gather(&ids);
-    let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
+    let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None, second: None };
     let threat = threat.on(model.shape);
     let steps = (STEPS, 2.5 / f64::from(STEPS));
     let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop, steps };

@@ -96,7 +96,9 @@ impl Metric {
         let draw = |step| Draw { seed, component: &self.component, restart: 0, step };
         let mut values = Values::default();
         values.put("x0", self.emit.upload(&batch.x0)?);
-        values.put("x_clean", self.emit.upload(batch.clean.as_ref().unwrap_or(&batch.x0))?);
+        let clean = batch.clean.as_ref().unwrap_or(&batch.x0);
+        values.put("x_clean", self.emit.upload(clean)?);
+        values.put("x_second", self.emit.upload(batch.second.as_ref().unwrap_or(clean))?);
         values.put("y", self.emit.upload(&Tensor::ints(&batch.y))?);
         values.put("eps", self.emit.upload(&Tensor::scalar(eps as f32))?);
         let mut readings = Readings::default();

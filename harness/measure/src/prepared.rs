@@ -149,7 +149,7 @@ impl<'a> Prepared<'a> {
         watch: &mut Watch,
     ) -> Result<Findings, MeasureError> {
         let part = self.conditions.dataset.gather(ids);
-        let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None };
+        let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None, second: None };
         let clean = match clean.filter(|_| !self.reads_scores && !self.measure.doubts_batches()) {
             Some(findings) => CleanAnswer::read(findings, ids)?,
             None => self.clean(&batch)?,
@@ -175,7 +175,7 @@ impl Prepared<'_> {
 }
 
 /// Whether a request can be served at all: the component exists and is of that kind, its arguments are right, and what it names
-/// inside (`at=adv:ATTACK`) is an attack that exists. For planners: it reads tables and runs nothing.
+/// inside (`at=adv:ATTACK`, `at=path:ATTACK`) is an attack that exists. For planners: it reads tables and runs nothing.
 ///
 /// # Errors
 /// A usage error.
@@ -195,10 +195,19 @@ pub fn check(plugins: &Plugins, kind: Kind, request: &Request) -> Result<(), Ref
         let what = format!("{}: when=masked goes with on=survivors", request.id);
         return Err(Refusal::usage(91, what).help("add on=survivors"));
     }
-    match &request.at {
-        Some(At::Adversarial(attack)) => check(plugins, Kind::Attack, attack),
-        Some(At::Clean) | None => Ok(()),
+    if let Some(second) = &request.second {
+        if kind != Kind::Metric || !matches!(request.at, Some(At::Adversarial(_))) {
+            let what = format!("{}: and= belongs to metrics with at=adv:ATTACK", request.id);
+            return Err(Refusal::usage(91, what).help("write METRIC:at=adv:ATTACK,and=adv:ATTACK"));
+        }
+        check(plugins, Kind::Attack, second)?;
     }
+    let Some(attack) = request.attack() else { return Ok(()) };
+    if request.follows_path() && plugins.component(Kind::Attack, &attack.id).is_ok_and(Component::is_oracle) {
+        let what = format!("{} runs through oracle/1, and its path is not known", attack.id);
+        return Err(Refusal::usage(91, what).help(format!("write at=adv:{} instead", attack.id)));
+    }
+    check(plugins, Kind::Attack, attack)
 }
 
 /// The attack or metric of that name.

@@ -4,7 +4,8 @@
 //! ```text
 //! request  = id [":" argument {"," argument}]       id       = [plugin "/"] component
 //! argument = key "=" value                          value    = text without a comma, or with it inside brackets
-//! at       = "clean" | "adv:" attack                attack   = "(" request ")", or a request of one argument at most
+//! and      = "adv:" attack
+//! at       = "clean" | ("adv:" | "path:") attack    attack   = "(" request ")", or a request of one argument at most
 //! ```
 
 use std::fmt;
@@ -26,6 +27,9 @@ pub struct Request {
     pub target: Option<Target>,
     /// `at=…`, an argument of the host: the points at which a metric is taken.
     pub at: Option<At>,
+    /// `and=adv:…`, an argument of the host: a second attack for a metric that looks at the points of two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Box<Request>>,
     /// `on=survivors`, an argument of the host: an attack runs on the samples that no attack before it has broken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survivors: bool,
@@ -65,20 +69,22 @@ pub enum At {
     Clean,
     /// The last iterates of an attack.
     Adversarial(Box<Request>),
+    /// The images and every iterate of an attack.
+    Path(Box<Request>),
 }
 
 impl Request {
     /// Whether targets are chosen by the scores of the clean points, here or where a metric's images are moved.
     pub fn reads_scores(&self) -> bool {
         let own = !matches!(self.target, None | Some(Target::None));
-        own || matches!(&self.at, Some(At::Adversarial(attack)) if attack.reads_scores())
+        own || self.attack().is_some_and(Request::reads_scores)
     }
 
     /// Reads `[PLUGIN/]ID[:k=v,...]`.
     ///
     /// # Errors
     /// Usage errors: no id, brackets that do not match, an argument without `=` or given twice, an unknown target, an `at` that is
-    /// neither `clean` nor `adv:ATTACK`.
+    /// none of `clean`, `adv:ATTACK` and `path:ATTACK`.
     pub fn parse(text: &str) -> Result<Request, Refusal> {
         Request::read(text, 0)
     }
@@ -105,8 +111,8 @@ impl Request {
             keys.push(key);
             match key {
                 "target" => request.target = Some(value.parse()?),
-                "at" | "on" | "when" if depth > 0 => {
-                    return Err(malformed(text, &format!("the attack of at=adv: takes no {key}= of its own")));
+                "at" | "and" | "on" | "when" if depth > 0 => {
+                    return Err(malformed(text, &format!("the attack of a metric takes no {key}= of its own")));
                 }
                 "on" if value == "all" => {}
                 "on" if value == "survivors" => request.survivors = true,
@@ -121,6 +127,10 @@ impl Request {
                     return Err(Refusal::usage(91, why).help("write when=masked"));
                 }
                 "at" => request.at = Some(At::read(value, depth)?),
+                "and" => match At::read(value, depth)? {
+                    At::Adversarial(attack) => request.second = Some(attack),
+                    _ => return Err(malformed(text, "and= takes adv:ATTACK")),
+                },
                 _ => request.arguments.push((key.to_owned(), value.to_owned())),
             }
         }
@@ -142,6 +152,8 @@ impl Request {
         pairs.extend(self.when_masked.then(|| ("when", "masked".to_owned())));
         pairs.extend(self.target.map(|target| ("target", target.to_string())));
         pairs.extend(self.at.as_ref().map(|at| ("at", at.to_string())));
+        let second = self.second.as_ref().map(|attack| At::Adversarial(attack.clone()).to_string());
+        pairs.extend(second.map(|second| ("and", second)));
         pairs
     }
 
@@ -151,11 +163,16 @@ impl Request {
     }
 
     /// The attack at whose points a metric is taken.
-    fn attack(&self) -> Option<&Request> {
+    pub fn attack(&self) -> Option<&Request> {
         match &self.at {
-            Some(At::Adversarial(attack)) => Some(attack),
-            _ => None,
+            Some(At::Adversarial(attack) | At::Path(attack)) => Some(attack),
+            Some(At::Clean) | None => None,
         }
+    }
+
+    /// Whether a metric is taken along the path of an attack.
+    pub fn follows_path(&self) -> bool {
+        matches!(self.at, Some(At::Path(_)))
     }
 
     /// How a column of `samples.csv` calls a quantity of this component, from the label of the request in its plan ([`labels`]):
@@ -204,24 +221,30 @@ fn short(request: &Request, all: &[Request]) -> String {
     let arguments = if differing.is_empty() { String::new() } else { format!(":{}", differing.join(";")) };
     let attack = request.attack().map_or(String::new(), |attack| {
         let attacks: Vec<Request> = same.iter().filter_map(|other| other.attack()).cloned().collect();
-        format!("@adv:{}", short(attack, &attacks))
+        format!("@{}:{}", if request.follows_path() { "path" } else { "adv" }, short(attack, &attacks))
     });
     format!("{}{arguments}{attack}", request.id)
 }
 
 impl At {
     fn read(value: &str, depth: usize) -> Result<At, Refusal> {
-        let attack = value.split_once(':').filter(|(place, _)| place.trim() == "adv").map(|(_, attack)| attack.trim());
-        match attack {
-            None if value == "clean" => Ok(At::Clean),
-            Some(attack) => {
+        let (place, attack) = value.split_once(':').map_or((value, None), |(place, attack)| (place.trim(), Some(attack.trim())));
+        let along: Option<fn(Box<Request>) -> At> = match place {
+            "adv" => Some(At::Adversarial),
+            "path" => Some(At::Path),
+            _ => None,
+        };
+        match (along, attack) {
+            (None, None) if value == "clean" => Ok(At::Clean),
+            (Some(along), Some(attack)) => {
                 let inner = attack.strip_prefix('(').and_then(|a| a.strip_suffix(')')).unwrap_or(attack);
-                Ok(At::Adversarial(Box::new(Request::read(inner, depth + 1)?)))
+                Ok(along(Box::new(Request::read(inner, depth + 1)?)))
             }
-            None => {
+            _ => {
                 let why = format!("a metric cannot be taken at \"{}\"", escape(value));
-                Err(Refusal::usage(91, why)
-                    .help("write at=clean or at=adv:ATTACK, for example at=adv:pgd or at=adv:(pgd:steps=5,alpha=1/255)"))
+                Err(Refusal::usage(91, why).help(
+                    "write at=clean, at=adv:ATTACK or at=path:ATTACK, for example at=adv:pgd or at=adv:(pgd:steps=5,alpha=1/255)",
+                ))
             }
         }
     }
@@ -231,8 +254,11 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             At::Clean => f.write_str("clean"),
-            At::Adversarial(attack) if attack.spelled().is_empty() => write!(f, "adv:{}", attack.id),
-            At::Adversarial(attack) => write!(f, "adv:({attack})"),
+            At::Adversarial(attack) | At::Path(attack) => {
+                let place = if matches!(self, At::Path(_)) { "path" } else { "adv" };
+                let plain = attack.spelled().is_empty();
+                if plain { write!(f, "{place}:{}", attack.id) } else { write!(f, "{place}:({attack})") }
+            }
         }
     }
 }
@@ -252,8 +278,12 @@ fn is_id(id: &str) -> bool {
     }
 }
 
-/// The parts between the commas that stand outside all brackets, without blanks around them and without empty ones.
-fn arguments(text: &str) -> Result<Vec<&str>, &'static str> {
+/// The parts between the commas that stand outside all brackets, without blanks around them and without empty ones. The error is a
+/// clause.
+///
+/// # Errors
+/// Brackets do not match, or there is a control character.
+pub fn arguments(text: &str) -> Result<Vec<&str>, &'static str> {
     let (mut parts, mut depth, mut from) = (Vec::new(), 0usize, 0);
     for (at, c) in text.char_indices() {
         match c {
@@ -385,7 +415,7 @@ mod tests {
             ("ams:at=adv:pgd)", "in \"ams:at=adv:pgd)\": a bracket is closed that was not opened"),
             ("ams:at=adv:", "\"\" does not begin with the id of a component"),
             ("ams:at=adv:(pgd)(fgsm)", "\"pgd)(fgsm\" does not begin with the id of a component"),
-            ("ams:at=adv:(pgd:at=clean)", "in \"pgd:at=clean\": the attack of at=adv: takes no at= of its own"),
+            ("ams:at=adv:(pgd:at=clean)", "in \"pgd:at=clean\": the attack of a metric takes no at= of its own"),
             ("", "\"\" does not begin with the id of a component"),
             ("../pgd/x", "\"../pgd/x\" does not begin with the id of a component"),
         ] {
@@ -404,6 +434,7 @@ mod tests {
             labelled(&["ams", "ams:at=adv:pgd:steps=1", "ams:at=adv:(pgd:steps=50,restarts=1)", "ams:at=adv:fgsm"]),
             ["ams", "ams@adv:pgd:steps=1", "ams@adv:pgd:steps=50;restarts=1", "ams@adv:fgsm"]
         );
+        assert_eq!(labelled(&["ams:at=path:pgd", "ams:at=adv:pgd"]), ["ams@path:pgd", "ams@adv:pgd"]);
         assert_eq!(labelled(&["pgd:target=3", "pgd:target=second"]), ["pgd:target=3", "pgd:target=second"]);
         // the same arguments in another order
         assert_eq!(labelled(&["pgd:a=1,b=2", "pgd:b=2,a=1"]), ["pgd", "pgd:b=2;a=1"]);
@@ -442,7 +473,8 @@ mod tests {
         };
         let mut request = one(0);
         if number.is_multiple_of(3) {
-            request.at = Some(At::Adversarial(Box::new(one(1))));
+            let attack = Box::new(one(1));
+            request.at = Some(if number.is_multiple_of(2) { At::Path(attack) } else { At::Adversarial(attack) });
         }
         request
     }
@@ -476,6 +508,7 @@ mod tests {
             y: vec![2, 0],
             target: vec![2, 0],
             clean: None,
+            second: None,
         };
         let logits = [vec![0.0, 1.0, 2.0], vec![2.0, 0.0, 1.0]];
         assert_eq!(Target::Class(2).aim(&batch, &logits, 0, "pgd").target, [1, 2]);

@@ -8,6 +8,7 @@
 mod cell;
 mod columns;
 pub mod compare;
+mod curves;
 mod error;
 mod failure;
 mod figure;
@@ -32,6 +33,7 @@ mod verdict;
 
 pub use cell::Cell;
 pub use columns::{COLUMNS, Column, read_results, results_csv};
+pub use curves::{DataCurve, curve_csv};
 pub use error::ReportError;
 pub use failure::{Failure, UNSUPPORTED};
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};

@@ -10,6 +10,7 @@ use crate::ask::{Ask, Error, Task, Value};
 use crate::component::Component;
 use crate::oracle::Oracle;
 use crate::program::{BnAttack, Data, Encoded};
+use crate::reduction::Reduction;
 
 /// What the exported symbol returns.
 pub type Exported = *const abi::FsPlugin;
@@ -82,7 +83,7 @@ fn component_table(component: Component) -> *const abi::FsComponent {
         params: params.leak().as_ptr(),
         owner: std::ptr::from_ref(component).cast_mut().cast(),
         build: component.build.is_some().then_some(build as abi::Build),
-        extension: component.run.is_some().then_some(extension as abi::Extension),
+        extension: (component.run.is_some() || component.reduce.is_some()).then_some(extension as abi::Extension),
     })
 }
 
@@ -93,9 +94,18 @@ fn leak<T>(value: T) -> *const T {
 /// The table of `oracle/1`, the same for every component of this SDK.
 static ORACLE: abi::FsOracleComponent = abi::FsOracleComponent { size: size_of::<abi::FsOracleComponent>(), run: Some(run) };
 
-unsafe extern "C" fn extension(_component: *const abi::FsComponent, id: abi::FsString) -> *const c_void {
-    // SAFETY: the host passes a valid string.
-    if unsafe { text(id) } == abi::ORACLE_1 { std::ptr::from_ref(&ORACLE).cast() } else { std::ptr::null() }
+/// The table of `reduce/1`.
+static REDUCTION: abi::FsReduceComponent =
+    abi::FsReduceComponent { size: size_of::<abi::FsReduceComponent>(), reduce: Some(reduce) };
+
+unsafe extern "C" fn extension(component: *const abi::FsComponent, id: abi::FsString) -> *const c_void {
+    // SAFETY: the host passes a component of this plugin and a valid string.
+    let (component, id) = unsafe { (&*(*component).owner.cast::<Component>(), text(id)) };
+    match id {
+        abi::ORACLE_1 if component.run.is_some() => std::ptr::from_ref(&ORACLE).cast(),
+        abi::REDUCE_1 if component.reduce.is_some() => std::ptr::from_ref(&REDUCTION).cast(),
+        _ => std::ptr::null(),
+    }
 }
 
 /// What a program points to until the host releases it.
@@ -164,6 +174,24 @@ unsafe extern "C" fn run(
         // SAFETY: as above; the attack stays in this thread, since the oracle holds raw pointers.
         let oracle = unsafe { Oracle::new(&*call, &*oracle, &ask.task) };
         attack(&ask, &oracle)
+    })
+}
+
+unsafe extern "C" fn reduce(
+    component: *const abi::FsComponent,
+    call: *const abi::FsCall,
+    task: *const abi::FsTask,
+    reduction: *const abi::FsReduction,
+) -> abi::Status {
+    guarded(call, || {
+        // SAFETY: the host passes a component of this plugin, and tables that live until this function returns.
+        let (component, ask) = unsafe { asked(component, call, task)? };
+        let make = component.reduce.as_ref().ok_or_else(|| Error::failed("this component does not reduce"))?;
+        // SAFETY: as above.
+        let reduction = unsafe { Reduction::new(&*reduction, &ask.task) };
+        let made = make(&ask, &reduction);
+        warn(call, &ask);
+        made
     })
 }
 

@@ -7,6 +7,7 @@ use flatscape_abi as abi;
 use crate::ask::{Ask, Error};
 use crate::oracle::Oracle;
 use crate::program::Program;
+use crate::reduction::Reduction;
 
 /// A declared parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,7 @@ impl Param {
 }
 
 type BuildFn = Box<dyn Fn(&Ask) -> Result<Program, Error> + Send + Sync>;
+type ReduceFn = Box<dyn Fn(&Ask, &Reduction<'_>) -> Result<(), Error> + Send + Sync>;
 type RunFn = Box<dyn Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync>;
 
 /// An attack, a metric, a trainer or an optimizer.
@@ -72,6 +74,7 @@ pub struct Component {
     pub(crate) iterates: i32,
     pub(crate) build: Option<BuildFn>,
     pub(crate) run: Option<RunFn>,
+    pub(crate) reduce: Option<ReduceFn>,
 }
 
 impl Component {
@@ -86,6 +89,7 @@ impl Component {
             iterates: abi::INSIDE,
             build: None,
             run: None,
+            reduce: None,
         }
     }
 
@@ -148,6 +152,13 @@ impl Component {
     #[must_use]
     pub fn oracle(mut self, run: impl Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
         self.run = Some(Box::new(run));
+        self
+    }
+
+    /// For metrics that say something about all samples together (`reduce/1`): what is made of the rows of the program.
+    #[must_use]
+    pub fn reduce(mut self, reduce: impl Fn(&Ask, &Reduction<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
+        self.reduce = Some(Box::new(reduce));
         self
     }
 

@@ -30,12 +30,14 @@ mod border;
 mod component;
 mod oracle;
 mod program;
+mod reduction;
 
 pub use ask::{Ask, Error, Task};
 pub use component::{Component, Param};
 pub use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, Operand, Tensor, ValueType};
 pub use oracle::{Law, Oracle};
 pub use program::{BnAttack, Data, Names, Program};
+pub use reduction::{Head, Reduction, Rows};
 
 #[doc(hidden)]
 pub use border::{Exported, export};

@@ -217,6 +217,8 @@ impl<'b> Names<'b> {
         x0 image,
         /// The clean point, \[N,D\], also where a metric is taken at adversarial points; elsewhere it is `x0`.
         x_clean image,
+        /// The point of the second attack of a metric (`and=adv:ATTACK`), \[N,D\]; without one it is `x_clean`.
+        x_second image,
         /// The adversarial point of a trainer, \[N,D\].
         x_adv image,
         /// The current point, \[N,D\].
@@ -300,6 +302,9 @@ impl<'b> Names<'b> {
         lo number,
         /// Upper face of the box.
         hi number,
+        /// The temperature of the model: the T that minimises the mean cross-entropy of its scores divided by T over the first 1,000
+        /// images; NaN where it is undetermined.
+        temperature number,
         /// Number of the step, from 0, int64.
         k count,
         /// The perturbation of the slot, \[N,D\]; 0 at first.

@@ -182,7 +182,7 @@ impl Evaluation {
 /// Samples of a data set.
 pub fn batch(data: &Dataset, ids: &[u64]) -> Batch {
     let part = data.gather(ids);
-    Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None }
+    Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None, second: None }
 }
 
 /// The rows whose products with the Jacobian are squared and summed: every unit vector, or unit vectors in random directions, scaled so

@@ -513,7 +513,7 @@ fn beside(samples: &Batch, points: &Tensor, behind: u64) -> Result<Batch, Refusa
     let x0 = joined.and_then(|data| Tensor::new(&shape, data)).ok_or_else(misshapen)?;
     let y = [&samples.y[..], &samples.y].concat();
     let ids = samples.ids.iter().copied().chain(samples.ids.iter().map(|id| id + behind)).collect();
-    Ok(Batch { ids, x0, target: y.clone(), y, clean: None })
+    Ok(Batch { ids, x0, target: y.clone(), y, clean: None, second: None })
 }
 
 /// a + share · (b − a), in double, rounded once.

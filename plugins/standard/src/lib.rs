@@ -1,15 +1,9 @@
 //! The standard attacks, metrics, trainers and optimizers. One file and one row each; formulas over the names of the plugin
 //! interface, no model, no engine, no loop: those are the host's.
 
-mod ams;
 mod attacks;
-mod directions;
-mod grid;
-mod landscape;
-mod logp;
+mod metrics;
 mod optimizers;
-mod phi;
-mod ssim;
 mod trainers;
 
 flatscape_sdk::export!(
@@ -39,11 +33,18 @@ flatscape_sdk::export!(
         attacks::hopskipjump::component(),
         attacks::noise::component(),
         attacks::random_search::component(),
-        logp::component(),
-        ams::component(),
-        phi::component(),
-        landscape::component(),
-        ssim::component(),
+        metrics::logp::component(),
+        metrics::ams::component(),
+        metrics::phi::component(),
+        metrics::input_gradient::component(),
+        metrics::jacobian::component(),
+        metrics::relative_flatness::component(),
+        metrics::lipschitz::component(),
+        metrics::clever::component(),
+        metrics::smoothing::component(),
+        metrics::neural_collapse::component(),
+        metrics::landscape::component(),
+        metrics::ssim::component(),
         trainers::standard::component(),
         trainers::adversarial::component(),
         trainers::trades::component(),

@@ -146,3 +146,34 @@ fn loss_and_class_are_those_of_the_point() {
         close("the loss in the middle", &[loss[GRID * GRID / 2]], &[expected], 1e-5);
     }
 }
+
+/// Along the directions of attacks the coordinate is the largest change of a pixel: at the radius lies the attack's point. Two attacks
+/// span their own plane, and one is completed by an orthogonal direction.
+#[test]
+fn the_directions_of_attacks_lead_to_their_points() {
+    let w: [f64; D] = std::array::from_fn(|i| f64::from(1 << i));
+    let toy = Toy::affine(&[w], &[0.0]);
+    let mut batch = toy.batch(&[vec![0.5; D]], &[0]);
+    batch.clean = Some(batch.x0.clone());
+    let moved = |by: &dyn Fn(usize) -> f64| toy.batch(&[(0..D).map(|i| 0.5 + by(i)).collect()], &[0]).x0;
+    let (one, two) = (|i: usize| if i < 4 { 0.1 } else { 0.0 }, |i: usize| if i == 7 { -0.1 } else { 0.05 });
+    batch.x0 = moved(&one);
+    batch.second = Some(moved(&two));
+    for engine in engines() {
+        let of = |kind: &str| {
+            let written = format!("likelihood-landscape:grid={GRID},extent={EXTENT},directions={kind}");
+            toy.measure(&*engine, &written, &threat("linf:0.1"), &batch)
+        };
+        let both = of("attacks");
+        let (first, second) = slopes(&both.surfaces["delta_logp"][0]);
+        close("first", &[first], &[dot(&w, &std::array::from_fn::<f64, D, _>(|i| one(i) / 0.1))], 1e-3);
+        close("second", &[second], &[dot(&w, &std::array::from_fn::<f64, D, _>(|i| two(i) / 0.1))], 1e-3);
+        close("lengths", &[both.columns["first_length"][0], both.columns["second_length"][0]], &[0.1, 0.1], 1e-6);
+        let alone = of("attack");
+        close("the same first", &[slopes(&alone.surfaces["delta_logp"][0]).0], &[first], 1e-3);
+        close("orthogonal", &[alone.columns["cosine"][0]], &[0.0], 1e-6);
+        assert!(both.columns["cosine"][0] > 0.0);
+        let loss = toy.measure(&*engine, &format!("likelihood-landscape:grid={GRID},height=loss"), &threat("linf:0.1"), &batch);
+        assert_eq!(loss.surfaces.keys().collect::<Vec<_>>(), ["loss", "predicted"]);
+    }
+}

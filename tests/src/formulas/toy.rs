@@ -65,7 +65,7 @@ impl Toy {
         let [c, h, w] = self.shape;
         let pixels: Vec<f32> = images.iter().flatten().map(|&v| v as f32).collect();
         let x0 = Tensor::new(&[images.len(), c, h, w], pixels).expect("images of this shape");
-        Batch { ids: (0..images.len() as u64).collect(), x0, y: y.to_vec(), target: y.to_vec(), clean: None }
+        Batch { ids: (0..images.len() as u64).collect(), x0, y: y.to_vec(), target: y.to_vec(), clean: None, second: None }
     }
 
     /// The same image of one grey value.
@@ -155,6 +155,7 @@ impl Toy {
             cotangent,
             given: None,
             no_likelihood: None,
+            temperature: 2.0,
             threat,
             targeted,
             arguments,

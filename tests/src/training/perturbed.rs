@@ -69,7 +69,7 @@ fn step(engine: &dyn Engine, trainer: &str) -> (Vec<f64>, Vec<f64>) {
     let (parameters, statistics) = values_of(&form, &weights);
     let mut state = learner.start(&parameters, &statistics).expect("a state");
     let x0 = Tensor::new(&[1, 1, 1, 3], IMAGE.map(|v| v as f32).to_vec()).expect("an image");
-    let batch = Batch { ids: vec![0], x0: x0.clone(), y: vec![0], target: vec![0], clean: None };
+    let batch = Batch { ids: vec![0], x0: x0.clone(), y: vec![0], target: vec![0], clean: None, second: None };
     let when = When { seed: 0, epoch: 0, step: 0, k: 0, lr: LR, eps: 0.1 };
     // the adversarial point is the image here: what is tested is the move of the weights
     learner.step(&mut state, Samples { batch: &batch, adversarial: Some(&x0) }, &when).expect("a step");

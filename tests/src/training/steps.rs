@@ -99,6 +99,7 @@ fn ten_steps_are_those_of_pytorch() {
                     target: y.clone(),
                     y,
                     clean: None,
+                    second: None,
                 };
                 let when = When { seed: 0, epoch: 0, step: step as u32, k: step as u64, lr: 0.05, eps: 0.0 };
                 let costs = learner

@@ -17,8 +17,18 @@ pub const OF_BROKEN: &str = "_of_broken";
 
 impl Rows<'_> {
     pub(super) fn metric(&self, part: &Part, request: &Request, summary: &mut Summary) -> Result<(), FindingsError> {
+        self.columns(part, request, (part.total("forwards")?, part.total("backwards")?), summary)
+    }
+
+    /// The mean of every column, and its values by sample.
+    pub(super) fn columns(
+        &self,
+        part: &Part,
+        request: &Request,
+        (forwards, backwards): (u64, u64),
+        summary: &mut Summary,
+    ) -> Result<(), FindingsError> {
         let keys = part.keys(self.model, "")?;
-        let (forwards, backwards) = (part.total("forwards")?, part.total("backwards")?);
         for (name, tensor) in part.findings.with_prefix("col_") {
             let values = tensor.to_f64();
             let counts = |value: &f64| !(value.is_nan() && name.ends_with(OF_BROKEN));

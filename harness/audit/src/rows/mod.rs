@@ -10,11 +10,13 @@ mod corruptions;
 mod doubts;
 mod metric;
 mod part;
+mod path;
+mod reduction;
 mod union;
 
 use flatscape_intake::refusal::{Class, Refusal};
 use flatscape_measure::findings::FindingsError;
-use flatscape_report::{Doubt, Failure, Record, Samples};
+use flatscape_report::{DataCurve, Doubt, Failure, PathCurve, Record, Samples};
 
 use crate::job::Work;
 use crate::manifest::{Component, Manifest, ModelFacts, PluginFacts};
@@ -36,6 +38,10 @@ pub struct Summary {
     pub records: Vec<Record>,
     /// Rows of `samples.csv`.
     pub samples: Samples,
+    /// Quantities along the paths of attacks.
+    pub paths: Vec<PathCurve>,
+    /// Curves that metrics give for a whole data set.
+    pub curves: Vec<DataCurve>,
     /// Justified doubts.
     pub doubts: Vec<Doubt>,
     /// Whether a doubt says that a number should not be trusted.
@@ -162,7 +168,9 @@ impl<'a> Rows<'a> {
             Work::Attack(_) => self.attack(part, doubts, summary),
             Work::Canary(_) => self.canary(part, doubts, summary),
             Work::Bounds => self.bounds(part, doubts, summary),
+            Work::Metric(request) if request.follows_path() => self.path(part, request, summary),
             Work::Metric(request) => self.metric(part, request, summary),
+            Work::Reduction(request) => self.reduction(part, request, summary),
             _ => Ok(()),
         }
     }

@@ -61,7 +61,7 @@ impl<'a> Part<'a> {
         let manifest = &stored.manifest;
         let component = match work {
             Work::Attack(request) | Work::Canary(request) => manifest.attacks.iter().find(|c| c.request == *request),
-            Work::Metric(request) => manifest.metrics.iter().find(|c| c.request == *request),
+            Work::Metric(request) | Work::Reduction(request) => manifest.metrics.iter().find(|c| c.request == *request),
             _ => None,
         };
         let threat = ThreatModel::parse(&jobs[0].threat, true)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use flatscape_audit::audit::{Execution, run};
-use flatscape_audit::landscape::{self, Directions, Landscapes, Samples};
+use flatscape_audit::landscape::{self, Directions, Height, Landscapes, Samples};
 use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
 use flatscape_audit::stored::Stored;
@@ -36,12 +36,16 @@ pub struct Landscape {
     /// The image, by its position in the data set
     #[arg(long, value_name = "I")]
     sample: usize,
-    /// What is drawn; this version draws likelihood landscapes
+    /// likelihood (log p, with the loss beside it) or loss-input (the loss, which every model has)
     #[arg(long, default_value = "likelihood", value_name = "KIND")]
     kind: String,
-    /// random (two orthogonal sign vectors) or fgsm (the FGSM direction and an orthogonal random one)
+    /// random (two orthogonal sign vectors), fgsm (the FGSM direction and an orthogonal random one), attack:ATTACK (from the image to
+    /// the attack's point) or attack:ATTACK,ATTACK
     #[arg(long, default_value = "random", value_name = "DIRECTIONS")]
     directions: String,
+    /// The threat model of attacks, whose radius is the usual half width of the grid
+    #[arg(long, value_name = "THREAT")]
+    threat: Option<String>,
     /// From:to:points along each direction, for example -8/255:8/255:41; points must be odd
     #[arg(long, value_name = "A:B:G", allow_hyphen_values = true)]
     grid: Option<String>,
@@ -63,16 +67,16 @@ pub struct Landscape {
 impl Landscape {
     /// Draws the landscapes; returns the exit code.
     pub fn run(self) -> Result<u8, Failure> {
-        if self.kind != "likelihood" {
-            return Err(Failure::usage(format!(
-                "this version draws no {:?} landscapes; it draws likelihood landscapes",
-                self.kind
-            )));
-        }
+        let heights = [Height::Likelihood, Height::LossInput];
+        let Some(height) = heights.into_iter().find(|height| height.name() == self.kind) else {
+            let names = heights.map(Height::name).join(" and ");
+            return Err(Failure::usage(format!("there are no {:?} landscapes; there are {names}", self.kind)));
+        };
         let directions = Directions::parse(&self.directions)?;
-        let threat = match &self.grid {
-            None => profiles::default_threat(&self.data.data)?,
-            Some(_) => ThreatModel::parse("linf:0", false)?,
+        let threat = match (&self.threat, &self.grid) {
+            (Some(threat), _) => ThreatModel::parse(threat, false)?,
+            (None, Some(_)) if !directions.follow_attacks() => ThreatModel::parse("linf:0", false)?,
+            (None, _) => profiles::default_threat(&self.data.data)?,
         };
         let grid =
             self.grid.as_deref().map(landscape::Grid::parse).transpose()?.unwrap_or_else(|| landscape::Grid::around(threat.eps));
@@ -83,7 +87,7 @@ impl Landscape {
             threats: vec![threat],
             attacks: Vec::new(),
             metrics: Vec::new(),
-            landscapes: Some(Landscapes { samples: Samples::One(self.sample), directions: vec![directions], grid }),
+            landscapes: Some(Landscapes { height, samples: Samples::One(self.sample), directions: vec![directions], grid }),
             only_landscapes: true,
             settings: Settings { seed: self.seed, batch_size: Settings::BATCH_SIZE as usize },
             shard_size: 1,

@@ -3,6 +3,7 @@
 //! classifier. It also returns the programs, so that a caller with engines can run them.
 
 mod linear;
+mod reducing;
 
 use std::path::{Path, PathBuf};
 
@@ -85,6 +86,9 @@ pub fn check(file: &Path, worker: &WorkerCommand, insecure_permissions: bool) ->
         }
         if component.is_oracle() {
             runs(&plugins, component, &mut report);
+        }
+        if component.reduces() {
+            reducing::reduces(&plugins, component, &mut report);
         }
     }
     report

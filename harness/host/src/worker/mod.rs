@@ -4,6 +4,7 @@
 mod native;
 mod port;
 mod reading;
+mod reduction;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -17,6 +18,7 @@ use flatscape_contain::{Most, ReadOnly, Writable, limit_this_process, receive, r
 pub(crate) use native::Loaded;
 pub(crate) use port::{Port, Samples};
 
+use crate::reduction::Table;
 use crate::wire::{self, Reply, Request};
 
 /// The whole life of a worker. The hidden command `plugin-worker` calls it and nothing else.
@@ -57,7 +59,8 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
         }
     }
     loop {
-        match receive::<Request>(&mut socket, Most::TRUSTED)?.0 {
+        let (request, bytes) = receive::<Request>(&mut socket, Most::TRUSTED)?;
+        match request {
             Request::Build { kind, component, arguments, task } => {
                 match loaded.build(kind, &component, &arguments, &task, &logger) {
                     Ok(program) => {
@@ -74,6 +77,17 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
                 let mut port = port::SharedPort::new(inward, outward, &memory, &task, socket.try_clone()?);
                 match loaded.run(kind, &component, &arguments, &task, &mut port, &logger) {
                     Ok(()) => send(&mut socket, &Reply::Finished, &[])?,
+                    Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
+                }
+            }
+            Request::Reduce { kind, component, arguments, task, table } => {
+                let table = Table::decode(&table, &bytes)
+                    .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a table without its numbers"))?;
+                match loaded.reduce(kind, &component, &arguments, &task, &table, &logger) {
+                    Ok(reduced) => {
+                        let (shape, numbers) = reduced.encode();
+                        send(&mut socket, &Reply::Reduced(shape), &[&numbers])?;
+                    }
                     Err(fault) => send(&mut socket, &Reply::Fault(fault), &[])?,
                 }
             }

@@ -9,10 +9,12 @@ use flatscape_graph::hash;
 
 use super::port::{self, Port};
 use super::reading;
+use super::reduction::Reduction;
 use crate::builtin;
 use crate::component::{Description, Kind};
 use crate::params::{Arguments, Value};
 use crate::program::RawProgram;
+use crate::reduction::{Reduced, Table};
 use crate::task::Task;
 use crate::wire::{Fault, Refusal};
 
@@ -137,6 +139,33 @@ impl Loaded {
         // SAFETY: everything passed lives until the call returns; the component is static.
         let status = unsafe { run(component, &c_call, &c_task, &c_oracle) };
         call.outcome(status)
+    }
+
+    /// Lets a component of `reduce/1` reduce the rows of all samples.
+    pub(crate) fn reduce(
+        &self,
+        kind: Kind,
+        id: &str,
+        arguments: &Arguments,
+        task: &Task,
+        table: &Table,
+        log: Logger<'_>,
+    ) -> Result<Reduced, Fault> {
+        let component = self.component(kind, id)?;
+        // SAFETY: the component is static and of this version.
+        let found = unsafe { reading::extension(component, abi::REDUCE_1) }.cast::<abi::FsReduceComponent>();
+        if found.is_null() {
+            return Err(failed(format!("component {id} does not implement reduce/1")));
+        }
+        // SAFETY: `describe` read this table and found `reduce`; it is static.
+        let reduce = unsafe { (*found).reduce }.ok_or_else(|| failed(format!("component {id} has no `reduce`")))?;
+        let reduction = Reduction::new(table);
+        let call = Call::new(arguments, log, None);
+        let (c_call, c_task, c_table) = (call.c_call(), c_task(task), reduction.table());
+        // SAFETY: everything passed lives until the call returns; the component is static.
+        let status = unsafe { reduce(component, &c_call, &c_task, &c_table) };
+        call.outcome(status)?;
+        Ok(reduction.into_given())
     }
 
     fn component(&self, kind: Kind, id: &str) -> Result<&'static abi::FsComponent, Fault> {

@@ -157,17 +157,21 @@ unsafe fn param_of(param: &abi::FsParam) -> Result<DescribedParam, String> {
 /// # Safety
 /// As for [`description`].
 unsafe fn extensions(component: &abi::FsComponent) -> Result<Vec<String>, String> {
-    // SAFETY: by the contract of this function.
-    let table = unsafe { extension(component, abi::ORACLE_1) };
-    if table.is_null() {
-        return Ok(Vec::new());
+    let mut found = Vec::new();
+    // SAFETY: by the contract of this function; the table behind an id has the type of that id.
+    unsafe {
+        let oracle = extension(component, abi::ORACLE_1).cast::<abi::FsOracleComponent>();
+        if !oracle.is_null() {
+            sized(oracle, "its table for oracle/1")?.run.ok_or("its table for oracle/1 has no `run`")?;
+            found.push(abi::ORACLE_1.to_owned());
+        }
+        let reduction = extension(component, abi::REDUCE_1).cast::<abi::FsReduceComponent>();
+        if !reduction.is_null() {
+            sized(reduction, "its table for reduce/1")?.reduce.ok_or("its table for reduce/1 has no `reduce`")?;
+            found.push(abi::REDUCE_1.to_owned());
+        }
     }
-    // SAFETY: a table of oracle/1 is an `FsOracleComponent`.
-    let table = unsafe { sized(table.cast::<abi::FsOracleComponent>(), "its table for oracle/1")? };
-    if table.run.is_none() {
-        return Err("its table for oracle/1 has no `run`".into());
-    }
-    Ok(vec![abi::ORACLE_1.to_owned()])
+    Ok(found)
 }
 
 /// The table of an extension, or null.

@@ -233,6 +233,7 @@ impl Planted {
             y: vec![0; places.len()],
             target: vec![1; places.len()],
             clean: None,
+            second: None,
         }
     }
 }

@@ -25,6 +25,12 @@ pub(crate) fn head_of(model: &Graph) -> Result<(ValueId, usize, usize), String> 
     Ok((head.input, head.width(), head.weight.shape()[0]))
 }
 
+/// The last linear layer of a model with constant weights: F, weights \[classes, F\] and biases \[classes\]; `None` where there is none.
+pub(crate) fn head_weights(model: &Graph) -> Option<(usize, Vec<f32>, Vec<f32>)> {
+    let head = head::Head::of(model).ok()?;
+    Some((head.width(), head.weight.to_vec()?, head.bias.to_vec()?))
+}
+
 /// What a program is linked against.
 #[derive(Clone, Copy)]
 pub struct Link<'a> {
@@ -40,6 +46,8 @@ pub struct Link<'a> {
     pub given: Option<&'a Graph>,
     /// Why the model has no log p(x), as a clause, where it has none: its scores are normalised.
     pub no_likelihood: Option<&'a str>,
+    /// The temperature of the model ([`INPUTS`](flatscape_host::protocol::INPUTS)): NaN where it is undetermined, or not named.
+    pub temperature: f64,
     /// Norm and box. The radius is an input of what is linked, `eps`, so that another radius compiles nothing.
     pub threat: &'a ThreatModel,
     /// Whether the loss leads towards `target` instead of away from `y`.
@@ -150,6 +158,7 @@ impl<'a> Link<'a> {
             cotangent: None,
             given: None,
             no_likelihood: None,
+            temperature: f64::NAN,
             threat,
             targeted: false,
             arguments: &[],

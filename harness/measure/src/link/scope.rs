@@ -240,6 +240,7 @@ impl<'b, 'a> Scope<'b, 'a> {
     /// The value of a name, in the rank that the program declares: x-like names may be `[N,D]`.
     fn bind(&mut self, name: &str, declared: &ValueType) -> Result<Expr<'b>, LinkError> {
         let value = match name {
+            "temperature" => self.number(self.link.temperature, declared),
             "lo" => self.number(f64::from(self.link.threat.lo), declared),
             "hi" => self.number(f64::from(self.link.threat.hi), declared),
             "steps" => self.number(f64::from(self.link.steps), declared),
@@ -272,7 +273,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         }
         let n = self.batch();
         let ty = match name {
-            "x0" | "x" | "x_clean" | "x_adv" | "delta" | "dx" | "direction" => self.image(),
+            "x0" | "x" | "x_clean" | "x_second" | "x_adv" | "delta" | "dx" | "direction" => self.image(),
             "y" | "target" => ValueType::new(DType::I64, vec![n]),
             "k" | "restart" => ValueType::new(DType::I64, vec![]),
             "eps" | "lr" => ValueType::new(DType::F32, vec![]),
@@ -533,8 +534,24 @@ fn is_of_model(name: &str) -> bool {
 
 /// The names that the host feeds at run time.
 pub(super) fn is_fed(name: &str) -> bool {
-    const NAMES: &[&str] =
-        &["x0", "x", "x_clean", "x_adv", "z", "y", "target", "k", "restart", "i", "broken", "eps", "direction", "delta", "dx"];
+    const NAMES: &[&str] = &[
+        "x0",
+        "x",
+        "x_clean",
+        "x_second",
+        "x_adv",
+        "z",
+        "y",
+        "target",
+        "k",
+        "restart",
+        "i",
+        "broken",
+        "eps",
+        "direction",
+        "delta",
+        "dx",
+    ];
     NAMES.contains(&name) || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
 }
 

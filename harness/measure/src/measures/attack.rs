@@ -92,6 +92,31 @@ impl Measure for Programmed {
     }
 }
 
+impl Programmed {
+    /// Per sample the image and every iterate of the first restart; `None` where one of them is no image.
+    ///
+    /// # Errors
+    /// The attack failed, or [`MeasureError::Interrupted`].
+    pub fn path(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<Vec<f32>>>>, MeasureError> {
+        let batch = on.aimed(self.target, &self.id);
+        let wrong = || failed(&self.id)(StageError::Result { name: "x0".into() }.into());
+        let clean = on.batch.x0.to_vec::<f32>().ok_or_else(wrong)?;
+        let width = (clean.len() / batch.len().max(1)).max(1);
+        let mut paths: Vec<Vec<Vec<f32>>> = clean.chunks(width).map(|image| vec![image.to_vec()]).collect();
+        let threat = &on.conditions.threat;
+        let mut judge = |rows: &[usize], points: &[Vec<f32>]| {
+            for (&row, point) in rows.iter().zip(points) {
+                let image = threat.candidate(&clean[row * width..(row + 1) * width], point.clone(), batch.ids[row]).x;
+                paths[row].push(image);
+            }
+            Ok(vec![Ruling::Rejected; rows.len()])
+        };
+        self.attack.run(&batch, &self.restart(on, 0, watch), &mut judge, &mut |_| {}).map_err(failed(&self.id))?;
+        let sound = |path: &Vec<Vec<f32>>| path.iter().all(|x| x.len() == width && x.iter().all(|v| v.is_finite()));
+        Ok(paths.into_iter().map(|path| Some(path).filter(sound)).collect())
+    }
+}
+
 impl Moves for Programmed {
     /// The last iterates of the first restart.
     fn points(&self, on: &Group, watch: &mut Watch) -> Result<Vec<Option<Vec<f32>>>, MeasureError> {

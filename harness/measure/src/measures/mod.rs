@@ -6,6 +6,7 @@ pub(crate) mod clean;
 mod likelihood;
 pub(crate) mod metric;
 pub(crate) mod oracle;
+mod temperature;
 mod verdicts;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,7 @@ use crate::prepared::{Settings, check, numbers, offered};
 use crate::request::{At, Request, Target};
 use crate::threats::ThreatModel;
 use crate::verify::{Answer, Others, Verifier};
+use metric::Place;
 
 /// A kind of measurement, linked to a model and compiled.
 pub(crate) trait Measure {
@@ -212,6 +214,11 @@ impl<'a> Asked<'a> {
             cotangent: program.and_then(|p| p.graph(Role::Cotangent)),
             given: followed(model),
             no_likelihood: missing.as_deref(),
+            temperature: if program.is_some_and(|p| p.names("temperature")) {
+                temperature::of(conditions, verifier).map_err(failed(&self.component.id))?
+            } else {
+                f64::NAN
+            },
             threat: &conditions.threat,
             targeted: self.task.targeted,
             arguments: &numbers,
@@ -268,10 +275,12 @@ pub(crate) fn component<'a>(
     let measure: Box<dyn Measure + 'a> = match asked.component.kind {
         Kind::Metric => {
             let at = match &request.at {
-                Some(At::Adversarial(attack)) => Some(points(engine, conditions, verifier, attack)?),
-                Some(At::Clean) | None => None,
+                Some(At::Adversarial(attack)) => Place::Last(points(engine, conditions, verifier, attack)?),
+                Some(At::Path(attack)) => Place::Path(Box::new(path(engine, conditions, verifier, attack)?)),
+                Some(At::Clean) | None => Place::Image,
             };
-            Box::new(metric::MetricAt::new(engine, conditions, verifier, &asked, &program, at)?)
+            let second = request.second.as_ref().map(|attack| points(engine, conditions, verifier, attack)).transpose()?;
+            Box::new(metric::MetricAt::new(engine, conditions, verifier, &asked, &program, (at, second))?)
         }
         _ => Box::new(attack::Programmed::new(engine, conditions, verifier, asked, &program, keep)?),
     };
@@ -301,6 +310,19 @@ fn points<'a>(
     }
     let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
     Ok(Box::new(attack::Programmed::new(engine, conditions, verifier, asked, &program, Keep::Last)?))
+}
+
+/// An attack along whose path a metric is taken.
+fn path(
+    engine: &dyn Engine,
+    conditions: &Conditions,
+    verifier: &Verifier,
+    request: &Request,
+) -> Result<attack::Programmed, MeasureError> {
+    check(conditions.plugins, Kind::Attack, request)?;
+    let asked = Asked::of(conditions, request)?;
+    let program = conditions.plugins.build(asked.component, &asked.arguments, &asked.task)?;
+    attack::Programmed::new(engine, conditions, verifier, asked, &program, Keep::Every)
 }
 
 /// Whether an attack's iterates may leave the ball on the way.

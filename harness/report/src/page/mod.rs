@@ -10,6 +10,7 @@ mod policy;
 
 use minijinja::{Environment, context};
 
+use crate::curves::DataCurve;
 use crate::error::ReportError;
 use crate::failure::Failure;
 use crate::figure::Figure;
@@ -59,6 +60,8 @@ pub struct Page {
     pub histograms: Vec<Histogram>,
     /// Quantities along the paths of attacks.
     pub paths: Vec<PathCurve>,
+    /// Curves that metrics give for a whole data set.
+    pub curves: Vec<DataCurve>,
     /// Doubts that were raised.
     pub doubts: Vec<Doubt>,
     /// Conditions on the results, one entry per condition and model.

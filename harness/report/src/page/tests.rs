@@ -130,6 +130,7 @@ pub(crate) fn page_of(text: &str) -> Page {
         closeups_missing: own(),
         histograms: vec![Histogram { title: own(), x_label: own(), samples: vec![(own(), vec![0.0, 1.0])], span: None }],
         paths: [false, true].map(|aligned| path(text, aligned)).into(),
+        curves: Vec::new(),
         doubts: vec![Doubt {
             code: own(),
             raised_if: own(),

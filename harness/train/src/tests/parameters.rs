@@ -175,7 +175,7 @@ fn many_normalisations_keep_their_statistics_apart() {
     let x0 = Tensor::new(&[4, 3], (0..12).map(|i| ((i * i) % 7) as f32 - 2.0).collect()).expect("twelve numbers");
     let mean: f64 = x0.to_f64().iter().step_by(3).sum::<f64>() / 4.0;
     let y = vec![0, 1, 1, 0];
-    let batch = Batch { ids: (0..4).collect(), x0, target: y.clone(), y, clean: None };
+    let batch = Batch { ids: (0..4).collect(), x0, target: y.clone(), y, clean: None, second: None };
     let when = When { seed: 0, epoch: 0, step: 0, k: 0, lr: 0.1, eps: 0.0 };
     learner.step(&mut state, Samples { batch: &batch, adversarial: None }, &when).expect("a step");
     for (j, pair) in state.statistics.chunks(2).enumerate() {

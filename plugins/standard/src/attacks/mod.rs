@@ -28,3 +28,13 @@ pub(crate) mod square;
 mod square_l2;
 pub(crate) mod stadv;
 pub(crate) mod starts;
+
+/// A random point of the unit ball of a norm around 0, uniform, float \[N,D\].
+pub(crate) fn ball(norm: &str) -> Result<starts::Start, flatscape_sdk::Error> {
+    match starts::named(norm)? {
+        starts::Moved::Image(start) => Ok(start),
+        starts::Moved::Parameter => {
+            Err(flatscape_sdk::Error::unsupported(format!("the threat model is {norm}, which is not a ball of images")))
+        }
+    }
+}

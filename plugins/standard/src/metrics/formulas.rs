@@ -1,0 +1,47 @@
+//! Formulas that several metrics share. Logits are \[N,classes\].
+
+use flatscape_sdk::{DType, Error, Expr, Names, Tensor};
+
+/// ‖v‖₂² of rows: \[N,D\] → \[N\]
+pub(crate) fn square(v: Expr<'_>) -> Expr<'_> {
+    (v * v).sum(&[1], false)
+}
+
+/// The norm of a gradient \[N,D\] that bounds growth per radius of the threat model: l1 for linf, l2 for l2, linf for l1. \[N\]
+pub(crate) fn dual_norm<'b>(g: &Names<'b>, v: Expr<'b>) -> Result<Expr<'b>, Error> {
+    match g.task().norm.as_str() {
+        "linf" => Ok(v.abs().sum(&[1], false)),
+        "l2" => Ok(square(v).sqrt()),
+        "l1" => Ok(v.abs().reduce("ReduceMax", &[1], false)),
+        other => Err(unserved(other)),
+    }
+}
+
+/// Refuses a threat model whose radius has no dual norm.
+pub(crate) fn unserved(norm: &str) -> Error {
+    Error::unsupported(format!("the threat model is {norm}; it serves linf, l2, l1"))
+}
+
+/// A class number \[N\] as a row with one 1: float \[N,classes\].
+pub(crate) fn one_hot<'b>(g: &Names<'b>, class: Expr<'b>) -> Expr<'b> {
+    let every: Vec<i64> = (0..g.task().classes as i64).collect();
+    let every = g.constant(Tensor::ints(&every)).unsqueeze(&[0]);
+    class.unsqueeze(&[1]).equal(every).cast(DType::F32)
+}
+
+/// The largest entry of every row, int64 \[N\].
+pub(crate) fn argmax<'b>(g: &Names<'b>, rows: Expr<'b>) -> Expr<'b> {
+    g.builder().op("ArgMax", &[rows], [("axis", 1.into()), ("keepdims", 0.into())])
+}
+
+/// The most likely class other than the label, int64 \[N\].
+pub(crate) fn rival<'b>(g: &Names<'b>, logits: Expr<'b>) -> Expr<'b> {
+    let at_label = one_hot(g, g.y()).greater(0.5);
+    argmax(g, at_label.select(logits.scalar(f64::from(f32::MIN)), logits))
+}
+
+/// The sum over the classes other than each: Σ_{t≠s} p_t, without 1 − p_s. \[N,classes\] of any float type.
+pub(crate) fn others<'b>(g: &Names<'b>, p: Expr<'b>) -> Expr<'b> {
+    let beside = -g.constant(Tensor::identity(g.task().classes)) + 1.0;
+    p.matmul(beside.cast(p.dtype()))
+}

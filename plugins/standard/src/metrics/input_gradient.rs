@@ -1,0 +1,22 @@
+//! Norms of the gradient of cross-entropy in the pixels, and the growth of the loss over the radius to first order.
+
+use flatscape_sdk::Component;
+
+use super::formulas::{dual_norm, square};
+
+pub(crate) fn component() -> Component {
+    Component::metric("input-gradient", "norms of the gradient of cross-entropy, per pixel unit")
+        .source("Simon-Gabriel et al. 2019, First-order adversarial vulnerability (arXiv:1802.01421), equation 2; Drucker and Le Cun 1992")
+        .build(|ask| {
+            Ok(ask.program().emit(|g| {
+                let grad = g.grad();
+                g.give("col_gradient_l1", grad.abs().sum(&[1], false));
+                g.give("col_gradient_l2", square(grad).sqrt());
+                g.give("col_gradient_linf", grad.abs().reduce("ReduceMax", &[1], false));
+                // the loss gains ε·‖∇‖ in the dual norm, where the threat model has one
+                if let Ok(dual) = dual_norm(g, grad) {
+                    g.give("col_first_order_increase", dual * g.eps());
+                }
+            }))
+        })
+}
