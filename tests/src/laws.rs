@@ -20,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("comfy-table", &["flatscape-cli"]),
     ("csv", &["flatscape-data", "flatscape-report"]),
     ("plotters", &["flatscape-report"]),
-    ("minijinja", &["flatscape-report"]),
+    ("minijinja", &["flatscape-comparison", "flatscape-report"]),
     ("prost", &["flatscape-graph"]),
     ("statrs", &["flatscape-intake", "flatscape-measure"]),
     ("signal-hook", &["flatscape-cli"]),
@@ -69,7 +69,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "flatscape-views",
         ],
     ),
-    ("flatscape-compare", &["flatscape-audit", "flatscape-intake", "flatscape-measure", "flatscape-report"]),
+    ("flatscape-comparison", &["flatscape-report"]),
+    (
+        "flatscape-compare",
+        &["flatscape-audit", "flatscape-comparison", "flatscape-intake", "flatscape-measure", "flatscape-report"],
+    ),
     (
         "flatscape-train",
         &[
@@ -90,6 +94,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "flatscape-autodiff",
             "flatscape-certificate",
             "flatscape-compare",
+            "flatscape-comparison",
             "flatscape-contain",
             "flatscape-engine",
             "flatscape-graph",
@@ -112,6 +117,7 @@ const PURE: &[&str] = &[
     "harness/corruptions/src",
     "harness/threats/src",
     "harness/bounds/src",
+    "harness/comparison/src",
     "harness/report/src",
     "harness/views/src",
 ];
@@ -385,6 +391,7 @@ const SHORT_FUNCTIONS: &[&str] = &[
     "harness/bounds/src",
     "harness/audit/src",
     "harness/compare/src",
+    "harness/comparison/src",
     "harness/report/src",
     "harness/views/src",
     "harness/train/src",

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use flatscape_certificate::Certificate;
-use flatscape_report::compare::{
+use flatscape_comparison::{
     Across, Comparison, Grid, GridCell, across_headings, across_line, difference_headings, difference_line, grids,
     relation_headings, relation_line,
 };

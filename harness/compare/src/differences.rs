@@ -1,6 +1,6 @@
 //! The difference of two values: paired where both rest on the same samples of the same data, else of two samples.
 
-use flatscape_report::compare::{Difference, Flips, Pairing};
+use flatscape_comparison::{Difference, Flips, Pairing};
 
 use super::metrics::{Kind, kind};
 use super::points::Points;

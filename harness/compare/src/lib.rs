@@ -13,8 +13,8 @@ mod relations;
 mod run;
 mod values;
 
+use flatscape_comparison::{Comparison, Difference};
 use flatscape_intake::refusal::Refusal;
-use flatscape_report::compare::{Comparison, Difference};
 
 use differences::difference;
 use flatscape_audit::requirement::Requirement;

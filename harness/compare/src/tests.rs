@@ -1,6 +1,6 @@
 //! Comparisons of runs that are made up sample by sample, so that every number is known.
 
-use flatscape_report::compare::{Pairing, compare_csv, compare_html, compare_markdown};
+use flatscape_comparison::{Pairing, compare_csv, compare_html, compare_markdown};
 use flatscape_report::{Record, SampleKey, SampleValue, Samples};
 use serde_json::{Value, json};
 

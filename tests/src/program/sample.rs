@@ -9,7 +9,7 @@ use crate::provision::root;
 
 /// The command, as the page of the sample states it. `FLATSCAPE_WRITE_PAGES=1` writes the sample again.
 const COMMAND: &str = "audit digits-standard digits-adversarial digits-amsreg --data digits -n 200 --threat linf:0.05,0.1 --threat l2:1 \
-    --attack fgsm --attack pgd:steps=10 --attack deepfool --metric phi:grid=5,directions=1 --metric ams --metric logp --engine tract \
+    --attack fgsm --attack pgd:steps=10 --attack fmn:steps=30 --metric phi:grid=5,directions=1 --metric ams --metric logp --engine tract \
     --threads 1 --out run";
 
 fn sample() -> &'static Run {
@@ -85,7 +85,7 @@ fn the_sample_shows_what_a_page_can_show() {
     // distances of an attack that goes to the border say nothing, those of one that looks for the nearest example do
     assert!(page.contains("<td>the radius</td>"));
     let nearest: Vec<Row> = sample().table("samples.csv").into_iter().filter(|row| row["threat"] == "l2:1").collect();
-    assert!(nearest.iter().any(|row| row["deepfool.distance"].parse::<f64>().is_ok_and(|d| d > 0.0 && d < 0.9)));
+    assert!(nearest.iter().any(|row| row["fmn.distance"].parse::<f64>().is_ok_and(|d| d > 0.0 && d < 0.9)));
     // budgets of l2 are numbers
     assert!(!page.contains(">255/255<"));
 }

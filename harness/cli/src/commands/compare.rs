@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use flatscape_audit::requirement::Requirement;
 use flatscape_compare::{Question, RunView, compare};
+use flatscape_comparison::{Comparison, compare_csv, compare_html, compare_markdown, correlations_csv};
 use flatscape_intake::files::{publish, show};
 use flatscape_intake::refusal::Refusal;
-use flatscape_report::compare::{Comparison, compare_csv, compare_html, compare_markdown, correlations_csv};
 
 use super::audit::command_line;
 use crate::failure::Failure;

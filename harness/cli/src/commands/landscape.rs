@@ -117,6 +117,14 @@ impl Landscape {
         if let Some(fault) = ending.faults.first() {
             return Err(fault.clone().into());
         }
+        self.say()?;
+        Ok(0)
+    }
+}
+
+impl Landscape {
+    /// Names the files, and prints the landscapes where that was asked for.
+    fn say(&self) -> Result<(), Failure> {
         let folder = self.out.join("landscapes");
         let entries = std::fs::read_dir(&folder).map_err(Failure::output)?;
         let mut paths: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(Failure::output)?;
@@ -126,7 +134,7 @@ impl Landscape {
             let surfaces = landscape::surfaces(&Stored::open(&self.out)?)?;
             say!("{}", terminal(&surfaces, columns(), look()).trim_end());
         }
-        Ok(0)
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The accuracies of several models across attacks, with the mean distance of each attack's examples from their images as 1 − SSIM
 //! (Xu et al. 2019, Tables 1 and 2).
 
-use flatscape_report::compare::{Across, AcrossRow, Rated};
+use flatscape_comparison::{Across, AcrossRow, Rated};
 
 use crate::values::Values;
 

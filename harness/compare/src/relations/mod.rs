@@ -11,7 +11,7 @@ pub(super) use models::{over_models, sweeps};
 pub(super) use samples::over_samples;
 
 use correlation::Correlation;
-use flatscape_report::compare::Relation;
+use flatscape_comparison::Relation;
 
 /// Fewer models than this are described and not tested: the smallest p-value of four is 2/4! = 0.083.
 const TESTED: usize = 5;

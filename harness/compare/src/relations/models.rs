@@ -1,7 +1,8 @@
 //! Correlations over models: every mean of a metric against the accuracy under all attacks, over all models and within families, and the
 //! sweep over a family.
 
-use flatscape_report::compare::{Relation, Sweep, SweepPoint, Value};
+use flatscape_comparison::{Relation, Value};
+use flatscape_report::{Sweep, SweepPoint};
 
 use super::correlation::{midranks, partial, permutation_p, spearman};
 use super::{TESTED, family};

@@ -1,8 +1,8 @@
 //! Correlations over the samples of one model: every metric of `samples.csv` against what the attacks did to the sample, given how sure
 //! the model was of its class.
 
+use flatscape_comparison::{Entry, Relation};
 use flatscape_report::SampleLine;
-use flatscape_report::compare::{Entry, Relation};
 use serde_json::Value;
 
 use super::correlation::{partial, spearman};

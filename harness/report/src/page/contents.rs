@@ -193,11 +193,6 @@ impl Contents {
         let (tables, tables_left_out) = shown_tables(page, limits);
         let (rows, rows_in_all) = (rows(page, limits), page.records.len());
         let (landscapes, data) = landscapes(page, limits.surfaces, limits.grid)?;
-        let figures = page.figures.iter().take(limits.figures).map(|figure| {
-            let mut figure = figure.clone();
-            figure.curves.truncate(limits.curves);
-            Value::from_safe_string(figure_svg(&figure))
-        });
         let (paths, paths_left_out) = shown_paths(page, limits);
         let histograms = page.histograms.iter().take(limits.figures).map(|h| Value::from_safe_string(histogram_svg(h)));
         let (classes, classes_left_out) = shown_classes(page, limits.classes, limits.labels);
@@ -205,6 +200,7 @@ impl Contents {
         let (manifest, manifest_cut) = shown_manifest(page, limits)?;
         let (gaps, gaps_left_out) = shown_gaps(page, limits.outcomes);
         let outcomes = page.samples.outcomes();
+        let outcomes = outcomes.iter().take(limits.outcomes).map(|count| shown_outcome(count, page));
         let interval = if page.interval.is_empty() { String::new() } else { format!(" (of rates: {})", shown(&page.interval)) };
         Ok(Contents {
             title: if page.title.is_empty() { "Robustness report".to_owned() } else { shown(&page.title) },
@@ -223,7 +219,7 @@ impl Contents {
             certificates_left_out: page.certificates.len().saturating_sub(limits.certificates),
             tables,
             tables_left_out,
-            figures: figures.collect(),
+            figures: shown_figures(page, limits),
             figures_left_out: page.figures.len().saturating_sub(limits.figures),
             histograms: histograms.collect(),
             histograms_left_out: page.histograms.len().saturating_sub(limits.figures),
@@ -240,7 +236,7 @@ impl Contents {
                 .iter()
                 .map(|column| Heading { heading: column.name.to_owned(), help: column.help.replace('`', "") })
                 .collect(),
-            outcomes: outcomes.iter().take(limits.outcomes).map(|count| shown_outcome(count, page)).collect(),
+            outcomes: outcomes.collect(),
             samples: page.samples.len(),
             rows,
             rows_in_all,
@@ -249,6 +245,16 @@ impl Contents {
             data,
         })
     }
+}
+
+/// The pictures of the curves.
+fn shown_figures(page: &Page, limits: &Limits) -> Vec<Value> {
+    let figures = page.figures.iter().take(limits.figures).map(|figure| {
+        let mut figure = figure.clone();
+        figure.curves.truncate(limits.curves);
+        Value::from_safe_string(figure_svg(&figure))
+    });
+    figures.collect()
 }
 
 /// The pictures of quantities along paths, and how many were left out.

@@ -22,7 +22,7 @@ use crate::surface::Surface;
 pub use classes::{ClassRow, ClassTable};
 pub use closeups::{CloseUp, Pictures};
 use contents::{Contents, LIMITS};
-pub(crate) use policy::without_script;
+pub use policy::without_script;
 
 /// Largest page, in bytes. What does not fit is left out, and the page says so.
 pub const MAX_PAGE_BYTES: usize = 5_000_000;
@@ -192,7 +192,7 @@ fn filled(contents: &Contents) -> Result<String, ReportError> {
 }
 
 /// The style of every page.
-pub(crate) const STYLE: &str = include_str!("page.css");
+pub const STYLE: &str = include_str!("page.css");
 
 /// The page's own and only script.
 const SCRIPT: &str = include_str!("page.js");

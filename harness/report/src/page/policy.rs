@@ -12,7 +12,7 @@ pub(crate) fn allowing(script: &str) -> String {
 }
 
 /// A policy that allows inline styles and no script.
-pub(crate) fn without_script() -> String {
+pub fn without_script() -> String {
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'".to_owned()
 }
 

@@ -1,9 +1,8 @@
-//! What a comparison says of several models together: rank correlations, accuracies across attacks, and sweeps over a family. It spells
-//! numbers that it is given.
+//! What a comparison says of several models together: rank correlations and accuracies across attacks. It spells numbers that it is given.
+
+use flatscape_report::{Cell, csv_bytes, fixed, rate_parts, shown, shown_to, significant};
 
 use super::Comparison;
-use crate::cell::{Cell, csv_bytes};
-use crate::text::{fixed, rate_parts, shown, shown_to, significant};
 
 /// A rank correlation of two quantities, over models or over the samples of one model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,35 +62,7 @@ pub struct AcrossRow {
 /// An accuracy, its interval and n.
 pub type Rated = (f64, Option<(f64, f64)>, u64);
 
-/// Φ and accuracy over the models of a family (Lin et al. 2020, Fig. 4).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sweep {
-    /// Family and threat model, in words.
-    pub title: String,
-    /// What is drawn below the accuracies, such as `phi_mean`.
-    pub quantity: String,
-    /// The models in the order in which the runs were named.
-    pub models: Vec<SweepPoint>,
-}
-
-/// One model of a [`Sweep`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SweepPoint {
-    /// Its name.
-    pub name: String,
-    /// Clean accuracy.
-    pub clean: Option<f64>,
-    /// Accuracy under attack.
-    pub robust: f64,
-    /// Its interval.
-    pub robust_interval: Option<(f64, f64)>,
-    /// The quantity.
-    pub value: f64,
-    /// Its interval.
-    pub interval: Option<(f64, f64)>,
-}
-
-/// `correlations.csv`: one line per [`Relation`]. The rules of [`crate::results_csv`] hold.
+/// `correlations.csv`: one line per [`Relation`]. The rules of [`flatscape_report::results_csv`] hold.
 pub fn correlations_csv(comparison: &Comparison) -> Vec<u8> {
     const HEADER: [&str; 16] = [
         "over",

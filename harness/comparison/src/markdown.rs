@@ -4,7 +4,7 @@
 use super::{
     Comparison, across_headings, across_line, difference_headings, difference_line, grids, relation_headings, relation_line,
 };
-use crate::text::{markdown, shown, shown_to};
+use flatscape_report::{markdown, shown, shown_to};
 
 /// Most differences that the block holds; `compare.csv` has all.
 const MOST: usize = 60;

@@ -5,11 +5,9 @@ use serde::Serialize;
 
 use super::{
     Across, Comparison, Difference, Relation, across_headings, across_line, difference_headings, difference_line, grids,
-    relation_headings, relation_line, sweep_svg,
+    relation_headings, relation_line,
 };
-use crate::error::ReportError;
-use crate::page::{MAX_PAGE_BYTES, STYLE, without_script};
-use crate::text::{shown, shown_to};
+use flatscape_report::{MAX_PAGE_BYTES, ReportError, STYLE, shown, shown_to, sweep_svg, without_script};
 
 /// How much of a comparison the page shows: differences, and ids of flipped samples for each.
 struct Limits {

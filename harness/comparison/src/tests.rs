@@ -143,5 +143,5 @@ fn many_differences_keep_the_page_small() {
     one.flips = Some(Flips { gained: (0..5_000).collect(), lost: (5_000..10_000).collect(), p: 1.0 });
     all.differences = vec![one; 3_000];
     let html = compare_html(&all).unwrap();
-    assert!(html.len() <= crate::MAX_PAGE_BYTES && html.contains("further differences are left out here"));
+    assert!(html.len() <= flatscape_report::MAX_PAGE_BYTES && html.contains("further differences are left out here"));
 }

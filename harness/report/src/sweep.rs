@@ -3,11 +3,38 @@
 
 use plotters::element::Circle;
 
-use super::relations::{Sweep, SweepPoint};
 use crate::landscape::ticks;
 use crate::palette::{CURVES, Colour};
 use crate::svg::{Anchor, Canvas, Ink, Painted, at, fill, label, line, picture, rule, stroke};
 use crate::text::significant;
+
+/// Φ and accuracy over the models of a family (Lin et al. 2020, Fig. 4).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sweep {
+    /// Family and threat model, in words.
+    pub title: String,
+    /// What is drawn below the accuracies, such as `phi_mean`.
+    pub quantity: String,
+    /// The models in the order in which the runs were named.
+    pub models: Vec<SweepPoint>,
+}
+
+/// One model of a [`Sweep`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SweepPoint {
+    /// Its name.
+    pub name: String,
+    /// Clean accuracy.
+    pub clean: Option<f64>,
+    /// Accuracy under attack.
+    pub robust: f64,
+    /// Its interval.
+    pub robust_interval: Option<(f64, f64)>,
+    /// The quantity.
+    pub value: f64,
+    /// Its interval.
+    pub interval: Option<(f64, f64)>,
+}
 
 /// Left and right of the plots, and width per model.
 const LEFT: f64 = 62.0;

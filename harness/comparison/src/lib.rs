@@ -6,17 +6,16 @@ mod grid;
 mod markdown;
 mod page;
 mod relations;
-mod sweep;
 
 pub use columns::{COMPARE_COLUMNS, CompareColumn, compare_csv};
 pub use grid::{Grid, GridCell, GridRow, difference_headings, difference_line, grids};
 pub use markdown::compare_markdown;
 pub use page::compare_html;
 pub use relations::{
-    Across, AcrossRow, Rated, Relation, Sweep, SweepPoint, across_headings, across_line, correlations_csv, relation_headings,
-    relation_line,
+    Across, AcrossRow, Rated, Relation, across_headings, across_line, correlations_csv, relation_headings, relation_line,
 };
-pub use sweep::sweep_svg;
+
+use flatscape_report::{Sweep, percent, shown};
 
 /// Runs side by side.
 #[derive(Clone, Debug, Default)]
@@ -234,8 +233,8 @@ impl Comparison {
     pub fn entry_name(&self, entry: usize) -> String {
         let Entry { run, model, .. } = &self.entries[entry];
         match self.runs.len() {
-            1 => crate::text::shown(model),
-            _ => format!("{} · {}", crate::text::shown(model), crate::text::shown(&self.runs[*run])),
+            1 => shown(model),
+            _ => format!("{} · {}", shown(model), shown(&self.runs[*run])),
         }
     }
 }
@@ -253,7 +252,7 @@ impl Measure {
             (metric, component) if metric.starts_with(component) => format!("{metric}{}", arguments(" ")),
             (metric, component) => format!("{metric} of {component}{}", arguments(" ")),
         };
-        crate::text::shown(&name)
+        shown(&name)
     }
 }
 
@@ -266,9 +265,9 @@ impl Difference {
             "{}: they disagree on {} of {} images and differ by {}; a difference like this one is found in four of five comparisons of {needed} \
              images.",
             comparison.measures[self.measure].name(),
-            crate::text::percent(apart, None),
+            percent(apart, None),
             self.n,
-            crate::text::percent(self.difference.abs(), None),
+            percent(self.difference.abs(), None),
         ))
     }
 }

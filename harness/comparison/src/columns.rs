@@ -1,8 +1,9 @@
 //! The columns of `compare.csv`: one table from which the header, the bytes and the documentation come. A row is a value of one
 //! model in one run, or the difference of two.
 
+use flatscape_report::{Cell, csv_bytes};
+
 use super::{Comparison, Difference, Ground, Measure, Value};
-use crate::cell::{Cell, csv_bytes};
 
 /// A row of `compare.csv`.
 #[derive(Clone, Copy)]
@@ -65,7 +66,7 @@ pub const COMPARE_COLUMNS: &[CompareColumn] = &[
     column("flags",           "codes of the doubts and errors raised for the value, joined by `;`",             |l| l.own(|v| Cell::Text(v.flags.join(";").into()))),
 ];
 
-/// `compare.csv`: the header, one line per value, one line per difference. The rules of [`crate::results_csv`] hold.
+/// `compare.csv`: the header, one line per value, one line per difference. The rules of [`flatscape_report::results_csv`] hold.
 pub fn compare_csv(comparison: &Comparison) -> Vec<u8> {
     let header = COMPARE_COLUMNS.iter().map(|column| Cell::Text(column.name.into()));
     let values = comparison.values.iter().map(Line::Value);
