@@ -17,7 +17,7 @@ pub fn histograms(samples: &Samples) -> Vec<Histogram> {
         .filter_map(|(place, name)| Some((place, named(name.strip_prefix(LOGP)?)?)))
         .collect();
     let mut all: Vec<Histogram> = Vec::new();
-    let mut models: Vec<&str> = Vec::new();
+    let mut models: Vec<(&str, &str)> = Vec::new();
     for Group { model, threat, lines } in groups(samples) {
         let values = |place: usize| {
             let numbers = lines.iter().filter_map(|line| match line.value(place) {
@@ -32,23 +32,32 @@ pub fn histograms(samples: &Samples) -> Vec<Histogram> {
             .filter(|(_, v)| v.iter().any(|v| v.is_finite()))
             .collect();
         // what does not depend on the threat model is drawn once
-        if drawn.is_empty() || all.iter().zip(&models).any(|(other, of)| *of == model && other.samples == drawn) {
+        if drawn.is_empty() || all.iter().zip(&models).any(|(other, (of, _))| *of == model && other.samples == drawn) {
             continue;
         }
-        let about = if threat.is_empty() { shown(model) } else { format!("{}, {}", shown(model), shown(threat)) };
         all.push(Histogram {
-            title: format!("log p, {about}"),
+            title: format!("log p, {}", shown(model)),
             x_label: "LSE(f(x)) = log p(x) + log Z (nats)".to_owned(),
             samples: drawn,
             span: None,
         });
-        models.push(model);
+        models.push((model, threat));
     }
+    name_threats(&mut all, &models);
     let widest = all.iter().map(Histogram::width).fold(0.0, f64::max);
     if widest > 0.0 {
         all.iter_mut().for_each(|histogram| histogram.span = Some(widest));
     }
     all
+}
+
+/// Adds the threat model to the titles of a model that has several pictures.
+fn name_threats(all: &mut [Histogram], about: &[(&str, &str)]) {
+    for (histogram, (model, threat)) in all.iter_mut().zip(about) {
+        if about.iter().filter(|(other, _)| other == model).count() > 1 {
+            histogram.title += &format!(", {}", shown(threat));
+        }
+    }
 }
 
 /// What a column is called by the rest of its name: `` is clean, `_perturbed` is perturbed, `@adv:pgd` is at pgd; `None` for the column of
@@ -88,7 +97,7 @@ mod tests {
         }
         let drawn = histograms(&samples);
         let titles: Vec<(&str, usize)> = drawn.iter().map(|h| (h.title.as_str(), h.samples.len())).collect();
-        assert_eq!(titles, [("log p, a, linf:1", 2), ("log p, b, linf:1", 2), ("log p, b, linf:2", 3)]);
+        assert_eq!(titles, [("log p, a", 2), ("log p, b, linf:1", 2), ("log p, b, linf:2", 3)]);
         assert_eq!(drawn[2].samples.iter().map(|s| s.0.as_str()).collect::<Vec<_>>(), ["clean", "perturbed", "at pgd"]);
         assert!(drawn.iter().all(|h| h.span == Some(22.0)));
         assert!(histograms(&Samples::default()).is_empty());
