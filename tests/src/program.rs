@@ -11,6 +11,7 @@ mod directories;
 mod elsewhere;
 mod endings;
 mod estimates;
+mod geometry;
 mod hazards;
 mod headline;
 mod interruption;

@@ -42,7 +42,8 @@ fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[Sample])]) -> Run
                 ..Record::default()
             }
         };
-        let under = |record: Record| Record { threat: "linf:8/255".into(), eps: Some(8.0 / 255.0), ..record };
+        let under =
+            |record: Record| Record { args: "steps=5".into(), threat: "linf:8/255".into(), eps: Some(8.0 / 255.0), ..record };
         let held = points.iter().filter(|p| p.1).count();
         records.push(row("clean", "clean_accuracy", points.iter().filter(|p| p.0).count()));
         records.push(under(row("pgd", "robust_accuracy", held)));
@@ -65,7 +66,7 @@ fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[Sample])]) -> Run
             samples.set(&SampleKey { threat: String::new(), ..key }, "ams", SampleValue::Number(flat));
         }
     }
-    let component = |id: &str| Component { id: id.into(), written: String::new(), label: id.into(), complete: "steps=5".into() };
+    let component = |id: &str| Component { id: id.into(), label: id.into(), complete: "steps=5".into() };
     RunView {
         name: name.into(),
         manifest,
@@ -226,6 +227,7 @@ fn another_threat_model_or_argument_is_another_column() {
     assert_eq!(columns(rename(&one, "linf:0.03137254901960784", 8.0 / 255.0)), 1, "another spelling of one radius");
     let mut stronger = one.clone();
     stronger.attacks[0].complete = "steps=50".into();
+    stronger.records.iter_mut().filter(|r| r.component == "pgd").for_each(|r| r.args = "steps=50".into());
     assert_eq!(columns(stronger), 2);
 }
 

@@ -41,7 +41,7 @@ pub const COMPARE_COLUMNS: &[CompareColumn] = &[
     column("data_sha256",     "SHA-256 of the split as read",                                                   |l| text(&l.ground().data_sha256)),
     column("samples",         "which samples, in words",                                                        |l| text(&l.ground().samples)),
     column("component",       "attack or metric",                                                               |l| text(&l.measure().component)),
-    column("args",            "its arguments as written; for a union the attacks",                              |l| text(&l.measure().args)),
+    column("args",            "its arguments, defaults included; for a union the attacks",                              |l| text(&l.measure().args)),
     column("threat",          "threat model as written",                                                        |l| text(&l.measure().threat)),
     column("metric",          "what was measured",                                                              |l| text(&l.measure().metric)),
     column("n",               "samples behind the value, or of the model in a difference",                      |l| l.either(|v| count(v.n), |d| count(d.n))),
