@@ -14,7 +14,7 @@ mod moving;
 mod names;
 mod nearest;
 mod optimizers;
-mod toy;
+pub mod toy;
 mod traces;
 mod trainers;
 mod verdicts;

@@ -20,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("comfy-table", &["flatscape-cli"]),
     ("csv", &["flatscape-data", "flatscape-report"]),
     ("plotters", &["flatscape-report"]),
-    ("minijinja", &["flatscape-report"]),
+    ("minijinja", &["flatscape-comparison", "flatscape-report"]),
     ("prost", &["flatscape-graph"]),
     ("statrs", &["flatscape-intake", "flatscape-measure"]),
     ("signal-hook", &["flatscape-cli"]),
@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "flatscape-certificate",
         &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-intake", "flatscape-measure"],
     ),
+    ("flatscape-views", &["flatscape-measure", "flatscape-report"]),
     (
         "flatscape-audit",
         &[
@@ -65,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "flatscape-intake",
             "flatscape-measure",
             "flatscape-report",
+            "flatscape-views",
             "flatscape-weights",
         ],
     ),
@@ -72,7 +74,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "flatscape-weights",
         &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake", "flatscape-measure"],
     ),
-    ("flatscape-compare", &["flatscape-audit", "flatscape-intake", "flatscape-measure", "flatscape-report"]),
+    ("flatscape-comparison", &["flatscape-report"]),
+    (
+        "flatscape-compare",
+        &["flatscape-audit", "flatscape-comparison", "flatscape-intake", "flatscape-measure", "flatscape-report"],
+    ),
     (
         "flatscape-train",
         &[
@@ -94,6 +100,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "flatscape-autodiff",
             "flatscape-certificate",
             "flatscape-compare",
+            "flatscape-comparison",
             "flatscape-contain",
             "flatscape-engine",
             "flatscape-graph",
@@ -103,6 +110,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "flatscape-report",
             "flatscape-standard",
             "flatscape-train",
+            "flatscape-views",
         ],
     ),
 ];
@@ -115,7 +123,9 @@ const PURE: &[&str] = &[
     "harness/corruptions/src",
     "harness/threats/src",
     "harness/bounds/src",
+    "harness/comparison/src",
     "harness/report/src",
+    "harness/views/src",
 ];
 /// Where lines are printed: `output.rs` alone, so that a closed pipe or a full disk is met in one place.
 const PRINTS: &[&str] = &["println!", "eprintln!", "print!(", "eprint!("];
@@ -316,7 +326,7 @@ fn graph_autodiff_and_report_do_no_input_or_output() {
 #[test]
 fn one_place_prints() {
     let found: Vec<String> =
-        ["cli", "data", "intake", "threats", "bounds", "measure", "certificate", "weights", "audit", "compare", "train"]
+        ["cli", "data", "intake", "threats", "bounds", "measure", "certificate", "weights", "audit", "views", "compare", "train"]
             .map(|name| format!("harness/{name}/src"))
             .iter()
             .flat_map(|folder| violations(folder, PRINTS, |_| false))
@@ -388,7 +398,9 @@ const SHORT_FUNCTIONS: &[&str] = &[
     "harness/bounds/src",
     "harness/audit/src",
     "harness/compare/src",
+    "harness/comparison/src",
     "harness/report/src",
+    "harness/views/src",
     "harness/train/src",
     "harness/weights/src",
     "harness/cli/src",

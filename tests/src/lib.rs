@@ -14,6 +14,8 @@ mod cases;
 #[cfg(test)]
 mod certificate;
 #[cfg(test)]
+mod chromium;
+#[cfg(test)]
 mod contained;
 #[cfg(test)]
 mod exporters;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use flatscape_engine::Engine;
-use flatscape_host::{
-    Ascent, Given, Kind, Law, Normalisation, OracleError, Segment, SegmentRole, Task, WeightFacts, Weights,
-};
+use flatscape_host::{Ascent, Given, Kind, Law, Normalisation, OracleError, Segment, SegmentRole, Task, WeightFacts, Weights};
 use flatscape_intake::card::Preprocessing;
 use flatscape_intake::data::{Dataset, Request as Data};
 use flatscape_intake::model::{Intake, Model, ModelRequest};
@@ -106,7 +104,8 @@ fn hessians_are_those_of_pyhessian() {
         let found = net.measured(engine, "hessian-trace:probes=200").unwrap_or_else(|e| panic!("{e}"));
         let error = value(&found, "hessian_trace_se")[0];
         assert!((value(&found, "hessian_trace")[0] - number(&golden["trace"])).abs() < 4.0 * error, "{error}");
-        let layers: f64 = found.with_prefix("reduced_hessian_trace_").filter(|(name, _)| *name != "se").map(|(_, t)| t.to_f64()[0]).sum();
+        let layers: f64 =
+            found.with_prefix("reduced_hessian_trace_").filter(|(name, _)| *name != "se").map(|(_, t)| t.to_f64()[0]).sum();
         near(layers, value(&found, "hessian_trace")[0], 1e-6);
         let by_parameter = |names: &[&str]| names.iter().map(|name| number(&golden["trace_by_parameter"][name])).sum::<f64>();
         let fc = value(&found, "hessian_trace_4_fc_weight");

@@ -433,7 +433,7 @@ fn of_model(stored: &Stored, model: usize, request: &LandscapeRequest, found: &F
             z: if z.is_empty() { Vec::new() } else { z.get(own.clone()).ok_or_else(short)?.to_vec() },
             loss: loss.get(own.clone()).ok_or_else(short)?.to_vec(),
             predicted: predicted.get(own).ok_or_else(short)?.iter().map(|&c| c as i64).collect(),
-            range: None,
+            ..Surface::default()
         })
     };
     ids.into_iter().zip(labels).enumerate().map(surface).collect()

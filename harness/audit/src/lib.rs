@@ -14,6 +14,7 @@ pub mod directory;
 mod escalation;
 mod estimate;
 pub mod execute;
+mod exhibits;
 pub mod flags;
 pub mod job;
 pub mod landscape;

@@ -312,6 +312,12 @@ impl Manifest {
 }
 
 impl Component {
+    /// Every argument, defaults and those of the host included: the column `args`, and what makes two requests the same.
+    pub fn whole(&self) -> String {
+        let host = Request { arguments: Vec::new(), ..self.request.clone() }.spelled();
+        [self.complete.as_str(), &host].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
+    }
+
     /// Whether it runs on a model: what it sees of it must exist.
     pub fn applies_to(&self, model: &ModelFacts, sources: &[Source]) -> bool {
         self.request.seen().is_none_or(|via| model.views.iter().any(|view| view == via) || sources.iter().any(|s| s.name == via))

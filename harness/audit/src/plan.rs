@@ -350,7 +350,7 @@ pub fn jobs(manifest: &Manifest) -> Result<Vec<Job>, Refusal> {
     }
     let looked = |job: &&Job| job.work == Work::Clean && job.start < LOOKED;
     let clean: Vec<String> = jobs.iter().filter(looked).map(|job| job.name.clone()).collect();
-    for request in manifest.landscapes.iter().flat_map(|l| l.requests(&first)) {
+    for request in manifest.landscapes.iter().flat_map(|l| l.requests(&drawn(manifest, &first))) {
         for model in models.clone() {
             let mut job = planner.job(model, Work::Landscape(request.clone()), &planner.first, (0, 0), None);
             job.after.clone_from(&clean);
@@ -358,6 +358,19 @@ pub fn jobs(manifest: &Manifest) -> Result<Vec<Job>, Refusal> {
         }
     }
     Ok(jobs)
+}
+
+/// The threat model whose radius landscapes reach where no grid is stated: the largest ball of `linf`, so that every smaller one can be
+/// marked in it. Without one, the ball in which the points of the grid along a direction of ±1 are as far away as the first radius.
+fn drawn(manifest: &Manifest, first: &ThreatModel) -> ThreatModel {
+    let pixels = manifest.data.shape.iter().product::<usize>() as f64;
+    let balls = manifest.threats.iter().filter(|t| t.written.starts_with("linf:")).map(|t| t.eps);
+    let eps = balls.max_by(f64::total_cmp).unwrap_or_else(|| match first.norm.name {
+        "l2" => first.eps / pixels.sqrt(),
+        "l1" => first.eps / pixels,
+        _ => first.eps,
+    });
+    ThreatModel { eps, ..first.clone() }
 }
 
 /// Whether a job is that of an attack that runs only where gradients are masked.

@@ -7,13 +7,13 @@ use flatscape_measure::statistics::{half_width, samples_to_separate};
 use flatscape_report as report;
 
 use crate::job::Work;
-use crate::landscape;
 use crate::manifest::ModelFacts;
 use crate::requirement::Requirement;
 use crate::rows::Summary;
 use crate::stored::Stored;
 use crate::weight_surfaces;
 use crate::witness;
+use crate::{exhibits, landscape};
 use flatscape_certificate::{self as certificate, Certificate};
 
 /// A form in which a run can be reported.
@@ -141,6 +141,13 @@ pub fn witnesses(stored: &Stored, dataset: &Dataset) -> Result<(), Refusal> {
 /// `O102`: the manifest cannot be written as JSON. `R098`: it holds a requirement that cannot be read.
 pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) -> Result<report::Page, Refusal> {
     let manifest = &stored.manifest;
+    let exhibits = exhibits::exhibits(stored, &summary.samples)?;
+    let radii = radii(stored);
+    let marked = |surface: report::Surface| {
+        let radii = if SIGNS.contains(&surface.x_axis.name.as_str()) { radii.clone() } else { Vec::new() };
+        report::Surface { radii, ..surface }
+    };
+    let surfaces = surfaces.into_iter().map(marked).collect();
     let names: Vec<&str> = manifest.models.iter().map(|m| m.name.as_str()).collect();
     Ok(report::Page {
         title: format!("{} under attack, on {}", names.join(", "), manifest.data.name),
@@ -153,6 +160,11 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         records: summary.records.clone(),
         samples: summary.samples.clone(),
         surfaces,
+        class_names: manifest.models.iter().map(|m| &m.class_names).find(|names| !names.is_empty()).cloned().unwrap_or_default(),
+        classes: flatscape_views::classes(&summary.samples, &exhibits.examples),
+        closeups: exhibits.closeups,
+        closeups_missing: exhibits.missing,
+        histograms: flatscape_views::histograms(&summary.samples),
         paths: summary.paths.clone(),
         curves: summary.curves.clone(),
         doubts: summary.doubts.clone(),
@@ -164,6 +176,17 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         certificates: summary.certificates.iter().flatten().map(rows_of).collect(),
         manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
     })
+}
+
+/// The first directions whose entries, like those of the second, are ±1: in their plane the ball of a radius is a square.
+const SIGNS: [&str; 2] = ["random direction d", "FGSM direction"];
+
+/// The radii of the run's balls of `linf`, ascending.
+fn radii(stored: &Stored) -> Vec<f64> {
+    let mut radii: Vec<f64> = stored.manifest.threats.iter().filter(|t| t.written.starts_with("linf:")).map(|t| t.eps).collect();
+    radii.sort_by(f64::total_cmp);
+    radii.dedup();
+    radii
 }
 
 /// The requirements of the run, judged on every model.

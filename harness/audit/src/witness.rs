@@ -24,21 +24,34 @@ const TAKEN: [(&str, &str); 4] = [
 /// # Errors
 /// `R103` to `R106`: results are missing or do not fit their jobs.
 pub fn files(stored: &Stored, dataset: &Dataset) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
-    let attacks: Vec<&Job> = stored.jobs.iter().filter(|job| matches!(job.work, Work::Attack(_))).collect();
     let mut files = Vec::new();
-    for group in attacks.chunk_by(|a, b| a.part() == b.part() && a.model == b.model) {
-        let mut found = Vec::new();
-        for job in group {
-            if let Some(findings) = stored.sound(job)?.filter(|findings| !was_skipped(findings)) {
-                found.push(witnesses(&findings).map_err(|e| Refusal::state(106, e.to_string()))?);
-            }
-        }
-        let joined = Findings::concat(found).map_err(|e| Refusal::state(106, e.to_string()))?;
+    for group in groups(stored) {
+        let joined = joined(stored, &group)?;
         if let Some(bytes) = file(&stored.manifest, group[0], joined, dataset).map_err(|e| Refusal::output(102, e.to_string()))? {
             files.push((name(group[0]), bytes));
         }
     }
     Ok(files)
+}
+
+/// The jobs of every attack on every model under every threat model.
+pub fn groups(stored: &Stored) -> Vec<Vec<&Job>> {
+    let attacks: Vec<&Job> = stored.jobs.iter().filter(|job| matches!(job.work, Work::Attack(_))).collect();
+    attacks.chunk_by(|a, b| a.part() == b.part() && a.model == b.model).map(<[&Job]>::to_vec).collect()
+}
+
+/// What the jobs of one attack found: a row per example, without the clean images.
+///
+/// # Errors
+/// `R103` to `R106`: results are missing or do not fit their jobs.
+pub fn joined(stored: &Stored, group: &[&Job]) -> Result<Findings, Refusal> {
+    let mut found = Vec::new();
+    for job in group {
+        if let Some(findings) = stored.sound(job)?.filter(|findings| !was_skipped(findings)) {
+            found.push(witnesses(&findings).map_err(|e| Refusal::state(106, e.to_string()))?);
+        }
+    }
+    Findings::concat(found).map_err(|e| Refusal::state(106, e.to_string()))
 }
 
 /// The file of an attack's witnesses: the name of its jobs without the range.

@@ -4,8 +4,11 @@ use std::io::IsTerminal;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use flatscape_certificate::Certificate;
-use flatscape_report::compare::{Comparison, Grid, GridCell, difference_headings, difference_line, grids};
-use flatscape_report::{Record, shown, shown_to, tables};
+use flatscape_comparison::{
+    Across, Comparison, Grid, GridCell, across_headings, across_line, difference_headings, difference_line, grids,
+    relation_headings, relation_line,
+};
+use flatscape_report::{Record, TableCell, TableRow, shown, shown_to, tables};
 
 /// One table per data set and threat model, as text.
 pub fn results(records: &[Record]) -> String {
@@ -43,6 +46,8 @@ pub fn comparison(comparison: &Comparison) -> String {
         parts.push(comparison.ranking.clone());
     }
     parts.extend(differences(comparison));
+    parts.extend(across(comparison));
+    parts.extend(relations(comparison));
     for condition in &comparison.conditions {
         let verdict = if condition.holds { "holds" } else { "does not hold" };
         parts.push(format!("{} {verdict}: {}", shown(&condition.text), shown_to(&condition.sentence, SENTENCE)));
@@ -102,13 +107,52 @@ fn differences(comparison: &Comparison) -> Vec<String> {
         let [entry, reference] = [pair[0].entry, pair[0].reference].map(|entry| comparison.entry_name(entry));
         let mut why: Vec<&str> = pair.iter().map(|difference| difference.why.as_str()).collect();
         why.dedup();
-        parts.push(format!("{entry} minus {reference}\n{}\n{drawn}", why.join("\n")));
+        let advice: String =
+            pair.iter().filter_map(|d| d.advice(comparison)).take(MOST_ADVICE).map(|a| format!("\n{a}")).collect();
+        parts.push(format!("{entry} minus {reference}\n{}\n{drawn}{advice}", why.join("\n")));
     }
     let left_out = comparison.differences.len() - shown_ones.len();
     if left_out > 0 {
         parts.push(format!("{left_out} further differences are in compare.csv."));
     }
     parts
+}
+
+/// Most sentences about sample sizes for one pair.
+const MOST_ADVICE: usize = 2;
+
+/// The accuracies across attacks, where models differ in them.
+fn across(comparison: &Comparison) -> Vec<String> {
+    let one = |across: &Across| {
+        let mut drawn = blank();
+        drawn.set_header(across_headings(comparison, across));
+        across.rows.iter().for_each(|row| {
+            drawn.add_row(across_line(row));
+        });
+        format!("Across attacks: {}\n{drawn}", shown_to(&across.ground, SENTENCE))
+    };
+    comparison.across.iter().map(one).collect()
+}
+
+/// The correlations over models; those over samples are in `correlations.csv`.
+fn relations(comparison: &Comparison) -> Option<String> {
+    let models: Vec<_> = comparison.relations.iter().filter(|r| r.over == "models").take(MOST_DIFFERENCES).collect();
+    let mut drawn = blank();
+    drawn.set_header(relation_headings());
+    models.iter().for_each(|relation| {
+        drawn.add_row(relation_line(relation));
+    });
+    let left_out = comparison.relations.len() - models.len();
+    let notes = models.iter().map(|relation| relation.note.as_str()).filter(|note| !note.is_empty());
+    let mut notes: Vec<&str> = notes.collect();
+    notes.dedup();
+    let more = format!("{left_out} further correlations, those over samples among them, are in correlations.csv.");
+    match (models.is_empty(), left_out) {
+        (true, 0) => None,
+        (true, _) => Some(more),
+        (false, 0) => Some(format!("Rank correlations over models\n{drawn}\n{}", notes.join("\n")).trim_end().to_owned()),
+        (false, _) => Some(format!("Rank correlations over models\n{drawn}\n{}\n{more}", notes.join("\n"))),
+    }
 }
 
 fn blank() -> Table {
@@ -120,20 +164,29 @@ fn blank() -> Table {
 fn text(table: &flatscape_report::Table) -> String {
     let mut drawn = Table::new();
     drawn.load_preset(if std::io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::ASCII_MARKDOWN });
-    let headings = table.columns.iter().map(|(heading, _)| heading.as_str());
-    drawn.set_header(std::iter::once("model").chain(headings));
-    for row in &table.rows {
-        let mut line = vec![Cell::new(shown(&row.model))];
-        line.extend(row.cells.iter().map(|cell| {
-            let words = cell.as_ref().map_or_else(String::new, |c| format!("{} {}", c.value, c.interval).trim().to_owned());
-            Cell::new(words).set_alignment(CellAlignment::Right)
-        }));
-        if row.cells.iter().all(Option::is_none) {
-            line.truncate(1);
-            line.push(Cell::new(format!("not measured: {}", row.flags.join(", "))));
+    let words = |cell: &Option<TableCell>| {
+        let words = cell.as_ref().map_or_else(String::new, |c| format!("{} {}", c.value, c.interval).trim().to_owned());
+        Cell::new(words).set_alignment(CellAlignment::Right)
+    };
+    if table.is_turned() {
+        drawn.set_header(std::iter::once("measure".to_owned()).chain(table.rows.iter().map(|row| shown(&row.model))));
+        for (place, (heading, _)) in table.columns.iter().enumerate() {
+            let cells = table.rows.iter().map(|row| row.cells.get(place).map_or_else(|| Cell::new(""), words));
+            drawn.add_row(std::iter::once(Cell::new(heading)).chain(cells).collect::<Vec<_>>());
         }
-        drawn.add_row(line);
+    } else {
+        let headings = table.columns.iter().map(|(heading, _)| heading.as_str());
+        drawn.set_header(std::iter::once("model").chain(headings));
+        for row in table.rows.iter().filter(|row| is_measured(row)) {
+            drawn.add_row(std::iter::once(Cell::new(shown(&row.model))).chain(row.cells.iter().map(words)).collect::<Vec<_>>());
+        }
     }
+    let missing = table.rows.iter().filter(|row| !is_measured(row));
+    let missing = missing.map(|row| format!("\n{}: not measured: {}", shown(&row.model), row.flags.join(", ")));
     let samples = table.rows.iter().flat_map(|r| r.cells.iter().flatten()).map(|c| c.n).max().unwrap_or(0);
-    format!("{} (n = {samples})\n{drawn}", table.title)
+    format!("{} (n = {samples})\n{drawn}{}", table.title, missing.collect::<String>())
+}
+
+fn is_measured(row: &TableRow) -> bool {
+    row.cells.iter().any(Option::is_some)
 }

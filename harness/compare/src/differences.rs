@@ -1,11 +1,11 @@
 //! The difference of two values: paired where both rest on the same samples of the same data, else of two samples.
 
-use flatscape_report::compare::{Difference, Flips, Pairing};
+use flatscape_comparison::{Difference, Flips, Pairing};
 
 use super::metrics::{Kind, kind};
 use super::points::Points;
 use super::values::Values;
-use flatscape_measure::statistics::{Interval, Level, mcnemar, newcombe, paired_t, tango, welch};
+use flatscape_measure::statistics::{Interval, Level, mcnemar, newcombe, paired_t, samples_to_separate, tango, welch};
 
 /// What a difference rests on.
 struct Basis {
@@ -60,6 +60,7 @@ pub(super) fn difference(all: &Values, value: usize, reference: usize, level: Le
         why,
         n,
         reference_n,
+        needed: flips.as_ref().and_then(|flips| needed(flips, n)),
         flips,
     })
 }
@@ -97,6 +98,12 @@ fn basis(all: &Values, value: usize, reference: usize) -> Basis {
         two.ids.len()
     );
     Basis { pairing: Pairing::Common, why, pairs: Some((one_common, two_common)) }
+}
+
+/// Samples that separate the two (`samples_to_separate`), from how many flipped; `None` where gains and losses are even.
+fn needed(flips: &Flips, n: u64) -> Option<u64> {
+    let (gained, lost) = (flips.gained.len() as f64, flips.lost.len() as f64);
+    samples_to_separate((gained - lost) / n as f64, (gained + lost) / n as f64)
 }
 
 fn flips(one: &Points, two: &Points) -> Flips {

@@ -1,7 +1,7 @@
 //! Two runs of one model by the same measure on two engines: where they differ by more than chance, one of them is wrong.
 
 use flatscape_audit::flags::ENGINES_DISAGREE as DOUBT;
-use flatscape_report::compare::Difference;
+use flatscape_comparison::Difference;
 
 use super::facts;
 use super::run::RunView;

@@ -1,6 +1,6 @@
 //! In what runs differ. One row per fact; what is not a row here changes no value.
 
-use flatscape_report::compare::Fact;
+use flatscape_comparison::Fact;
 use serde_json::Value;
 
 use super::run::RunView;

@@ -1,7 +1,7 @@
 //! Conditions on the difference to a baseline. What cannot be compared does not hold.
 
+use flatscape_comparison::{Condition, Difference};
 use flatscape_intake::refusal::{Refusal, nearest};
-use flatscape_report::compare::{Condition, Difference};
 use flatscape_report::shown;
 
 use super::differences::difference;

@@ -9,11 +9,12 @@ mod metrics;
 mod open;
 mod points;
 mod ranks;
+mod relations;
 mod run;
 mod values;
 
+use flatscape_comparison::{Comparison, Difference};
 use flatscape_intake::refusal::Refusal;
-use flatscape_report::compare::{Comparison, Difference};
 
 use differences::difference;
 use flatscape_audit::requirement::Requirement;
@@ -28,6 +29,8 @@ pub struct Question {
     pub baseline: Option<usize>,
     /// Conditions on the difference to it.
     pub requirements: Vec<Requirement>,
+    /// How the names of the models of a family begin; empty: families are read off the names.
+    pub families: Vec<String>,
     /// The command as typed.
     pub command: String,
 }
@@ -49,6 +52,13 @@ pub fn compare(runs: &[RunView], question: &Question) -> Result<Comparison, Refu
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     nothing_in_common(&all, &names)?;
     let ranked = ranks::rank(&mut all);
+    let named = |entry: usize| match names.len() {
+        1 => all.entries[entry].model.clone(),
+        _ => format!("{} · {}", all.entries[entry].model, names[all.entries[entry].run]),
+    };
+    let mut relations = relations::over_models(&all, &question.families);
+    relations.extend(relations::over_samples(runs, &all.entries, &named));
+    let (across, sweeps) = (relations::across(&all), relations::sweeps(&all, &question.families));
     let conditions = question.baseline.map(|baseline| gate::judge(&all, baseline, &question.requirements, &names));
     let told = |run: &RunView, sentences: &[String]| sentences.iter().map(|s| format!("{}: {s}", run.name)).collect::<Vec<_>>();
     let mut warnings: Vec<String> = runs.iter().flat_map(|run| told(run, &run.warnings)).collect();
@@ -64,6 +74,9 @@ pub fn compare(runs: &[RunView], question: &Question) -> Result<Comparison, Refu
         grounds: all.grounds,
         measures: all.measures,
         values: all.values,
+        relations,
+        across,
+        sweeps,
         differences,
         ranking: if ranked { ranks::SENTENCE.to_owned() } else { String::new() },
         notes,

@@ -54,14 +54,8 @@ impl RunView {
 }
 
 fn component(component: &manifest::Component) -> Component {
-    let manifest::Component { request, label, written, complete, .. } = component;
-    let mut all = vec![complete.clone()];
-    // the arguments of the host are not declared by the component
-    all.extend(request.target.map(|target| format!("target={target}")));
-    all.extend(request.at.as_ref().map(|at| format!("at={at}")));
-    all.extend(request.survivors.then(|| "on=survivors".to_owned()));
-    all.retain(|argument| !argument.is_empty());
-    Component { id: request.id.clone(), written: written.clone(), label: label.clone(), complete: all.join(",") }
+    let manifest::Component { request, label, .. } = component;
+    Component { id: request.id.clone(), label: label.clone(), complete: component.whole() }
 }
 
 fn same(stored: &Stored, path: &Path, table: &str, bytes: &[u8]) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use flatscape_report::compare::Rank;
+use flatscape_comparison::Rank;
 
 use super::differences::difference;
 use super::metrics::better;

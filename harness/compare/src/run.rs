@@ -53,11 +53,9 @@ impl Data {
 pub struct Component {
     /// Its id.
     pub id: String,
-    /// The arguments as written, the column `args`.
-    pub written: String,
     /// In columns of `samples.csv`: the id and what tells it apart.
     pub label: String,
-    /// Every argument, defaults and those of the host included: what makes two requests the same.
+    /// Every argument, defaults and those of the host included: the column `args`, and what makes two requests the same.
     pub complete: String,
 }
 
@@ -80,7 +78,7 @@ impl<'a> Facts<'a> {
 
     /// The component that a row is about.
     pub fn component(&self, record: &Record) -> Option<&Component> {
-        self.run.attacks.iter().chain(&self.run.metrics).find(|c| c.id == record.component && c.written == record.args)
+        self.run.attacks.iter().chain(&self.run.metrics).find(|c| c.id == record.component && c.complete == record.args)
     }
 
     /// The lines of a model under a threat model, or, where there are none, its lines under any: by id.

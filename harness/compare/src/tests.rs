@@ -1,6 +1,6 @@
 //! Comparisons of runs that are made up sample by sample, so that every number is known.
 
-use flatscape_report::compare::{Pairing, compare_csv, compare_html, compare_markdown};
+use flatscape_comparison::{Pairing, compare_csv, compare_html, compare_markdown};
 use flatscape_report::{Record, SampleKey, SampleValue, Samples};
 use serde_json::{Value, json};
 
@@ -42,7 +42,8 @@ fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[Sample])]) -> Run
                 ..Record::default()
             }
         };
-        let under = |record: Record| Record { threat: "linf:8/255".into(), eps: Some(8.0 / 255.0), ..record };
+        let under =
+            |record: Record| Record { args: "steps=5".into(), threat: "linf:8/255".into(), eps: Some(8.0 / 255.0), ..record };
         let held = points.iter().filter(|p| p.1).count();
         records.push(row("clean", "clean_accuracy", points.iter().filter(|p| p.0).count()));
         records.push(under(row("pgd", "robust_accuracy", held)));
@@ -65,7 +66,7 @@ fn run(name: &str, data: &str, ids: &[u64], models: &[(&str, &[Sample])]) -> Run
             samples.set(&SampleKey { threat: String::new(), ..key }, "ams", SampleValue::Number(flat));
         }
     }
-    let component = |id: &str| Component { id: id.into(), written: String::new(), label: id.into(), complete: "steps=5".into() };
+    let component = |id: &str| Component { id: id.into(), label: id.into(), complete: "steps=5".into() };
     RunView {
         name: name.into(),
         manifest,
@@ -98,7 +99,7 @@ fn of<'a>(comparison: &'a Comparison, metric: &str, component: &str) -> Vec<&'a 
 
 fn gate(runs: &[RunView], requirement: &str) -> Comparison {
     let requirements = vec![requirement.parse().expect("a requirement")];
-    compare(runs, &Question { baseline: Some(0), requirements, command: String::new() }).expect(requirement)
+    compare(runs, &Question { baseline: Some(0), requirements, ..Question::default() }).expect(requirement)
 }
 
 #[test]
@@ -226,6 +227,7 @@ fn another_threat_model_or_argument_is_another_column() {
     assert_eq!(columns(rename(&one, "linf:0.03137254901960784", 8.0 / 255.0)), 1, "another spelling of one radius");
     let mut stronger = one.clone();
     stronger.attacks[0].complete = "steps=50".into();
+    stronger.records.iter_mut().filter(|r| r.component == "pgd").for_each(|r| r.args = "steps=50".into());
     assert_eq!(columns(stronger), 2);
 }
 
@@ -353,4 +355,104 @@ fn engines_that_disagree_beyond_chance_are_a_doubt() {
     let mut other = on("onnxruntime", 80);
     other.manifest["seed"] = json!(1);
     assert!(warnings(&tract, &other).is_empty(), "another seed");
+}
+
+/// `count` models of 40 samples; the later a model, the more samples stand and the smaller its flatness, but where `exchanged` says so.
+fn series(count: u64, exchanged: bool) -> Vec<(String, Vec<Sample>)> {
+    let model = |k: u64| {
+        let flat = if exchanged && k < 2 { 1 - k } else { k };
+        let sample = |id: u64| (true, id < 4 * (k + 1), -(((7 * id) % 40) as f64) - 100.0 * (10 - flat) as f64);
+        (format!("net-{k}"), (0..40).map(sample).collect())
+    };
+    (0..count).map(model).collect()
+}
+
+fn compared(models: &[(String, Vec<Sample>)], families: &[&str]) -> Comparison {
+    let models: Vec<(&str, &[Sample])> = models.iter().map(|(name, points)| (name.as_str(), points.as_slice())).collect();
+    let families = families.iter().map(|family| (*family).to_owned()).collect();
+    compare(&[run("a", "digits", &ids(40), &models)], &Question { families, ..Question::default() }).expect("a comparison")
+}
+
+#[test]
+fn flatness_and_accuracy_are_correlated_over_models_and_few_models_are_only_described() {
+    let comparison = compared(&series(7, true), &[]);
+    let over: Vec<_> = comparison.relations.iter().filter(|r| r.over == "models").collect();
+    // one family, which is all models; the order of two neighbours is exchanged: ρ = 1 − 6 · 2/(7 · 48)
+    assert_eq!(over.len(), 1);
+    let rho = over[0].rho.expect("a coefficient");
+    assert!((rho - (1.0 - 12.0 / 336.0)).abs() < 1e-12 && over[0].n == 7, "{rho}");
+    assert!(over[0].interval.is_some_and(|(low, high)| low > 0.0 && high < 1.0) && over[0].p.is_some_and(|p| p < 0.01));
+    // every sample is right, so clean accuracy explains nothing and is said to be of no use
+    assert_eq!((over[0].partial, over[0].given.as_slice()), (None, &["clean accuracy".to_owned()][..]));
+    assert!(over[0].note.contains("undefined"), "{}", over[0].note);
+    let few = compared(&series(4, false), &[]);
+    let over: Vec<_> = few.relations.iter().filter(|r| r.over == "models").collect();
+    assert_eq!((over[0].rho, over[0].interval, over[0].p), (Some(1.0), None, None));
+    assert!(over[0].note.contains("4 models are described and not tested"), "{}", over[0].note);
+    assert!(compared(&series(2, false), &[]).relations.iter().all(|r| r.over == "samples"));
+}
+
+#[test]
+fn a_family_is_compared_within_itself() {
+    let mut models = series(6, false);
+    // three models of another family, whose order is the opposite
+    for (k, (_, points)) in series(3, false).into_iter().enumerate() {
+        models.push((
+            format!("other-{k}"),
+            points.into_iter().map(|(right, stands, _)| (right, stands, -1.0 - k as f64)).collect(),
+        ));
+    }
+    let scopes = |families: &[&str]| -> Vec<(String, u64, f64)> {
+        let comparison = compared(&models, families);
+        let over = comparison.relations.iter().filter(|r| r.over == "models");
+        over.map(|r| (r.scope.clone(), r.n, (r.rho.expect("a coefficient") * 1e6).round() / 1e6)).collect()
+    };
+    let found = scopes(&[]);
+    assert_eq!(
+        found.iter().map(|(scope, n, _)| (scope.as_str(), *n)).collect::<Vec<_>>(),
+        [("all models", 9), ("family net", 6), ("family other", 3)]
+    );
+    assert_eq!((found[1].2, found[2].2), (1.0, -1.0));
+    assert!(found[0].2 < 0.5, "the families hide each other: {}", found[0].2);
+    assert_eq!(scopes(&["other-"]).len(), 2);
+    assert_eq!(scopes(&["nothing"]).len(), 1);
+}
+
+#[test]
+fn samples_are_correlated_one_by_one_and_attacks_stand_beside_each_other() {
+    let comparison = compared(&series(3, false), &[]);
+    let over: Vec<_> = comparison.relations.iter().filter(|r| r.over == "samples").collect();
+    assert_eq!(
+        over.iter().map(|r| (r.scope.as_str(), r.x.as_str(), r.y.as_str(), r.n)).collect::<Vec<_>>(),
+        [("net-0", "ams", "broken", 40), ("net-1", "ams", "broken", 40), ("net-2", "ams", "broken", 40),]
+    );
+    assert!(over.iter().all(|r| r.interval.is_some() && r.p.is_none() && r.partial.is_none()));
+    assert_eq!(comparison.across.len(), 1);
+    let across = &comparison.across[0];
+    assert_eq!(across.entries, [0, 1, 2]);
+    assert_eq!(across.rows.iter().map(|row| row.attack.as_str()).collect::<Vec<_>>(), ["clean", "pgd", "union"]);
+    let accuracy: Vec<f64> = across.rows[1].cells.iter().map(|cell| cell.expect("an accuracy").0).collect();
+    assert_eq!(accuracy, [0.1, 0.2, 0.3]);
+    let text = compare_html(&comparison).expect("a page") + &compare_markdown(&comparison);
+    assert!(text.contains("Across attacks") && text.contains("Over the samples of net-0, linf:8"));
+}
+
+#[test]
+fn a_pair_is_told_how_many_samples_separate_it() {
+    // 30 gained and 12 lost of 1,000: d = 0.018, disagreement on 4.2 %
+    let one = points(1000, |_| true, |id| id >= 12);
+    let two = points(1000, |_| true, |id| !(12..42).contains(&id));
+    let comparison =
+        compare(&[run("a", "digits", &ids(1000), &[("m", &two), ("n", &one)])], &Question::default()).expect("a comparison");
+    let found = of(&comparison, "robust_accuracy", "pgd");
+    assert!((found[0].difference - 0.018).abs() < 1e-12, "{found:?}");
+    assert_eq!(found[0].needed, flatscape_measure::statistics::samples_to_separate(0.018, 0.042));
+    let said = found[0].advice(&comparison).expect("advice");
+    assert!(
+        said.contains("disagree on 4.2 % of 1000 images and differ by 1.8 %")
+            && said.contains(&format!("{} images", found[0].needed.expect("a number"))),
+        "{said}"
+    );
+    let clean = of(&comparison, "clean_accuracy", "clean");
+    assert_eq!((clean[0].needed, clean[0].advice(&comparison)), (None, None));
 }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use flatscape_comparison::{Entry, Ground, Measure, Value};
 use flatscape_intake::files::sha256;
 use flatscape_intake::refusal::Refusal;
 use flatscape_report::Record;
-use flatscape_report::compare::{Entry, Ground, Measure, Value};
 
 use super::metrics::{Kind, kind, shown};
 use super::points::{Points, points};

@@ -174,6 +174,7 @@ fn histogram() -> Histogram {
         title: "Log-likelihood on digits (test), synthetic-standard".to_owned(),
         x_label: "LSE(f(x)) = log p(x) + log Z (nats)".to_owned(),
         samples: vec![("clean".to_owned(), bell(12.0, 0.1)), ("random ±8/255".to_owned(), bell(9.5, 0.4))],
+        span: None,
     }
 }
 
@@ -204,6 +205,7 @@ fn surface(model: &str, depth: f64) -> Surface {
         z,
         loss,
         predicted,
+        radii: vec![8.0 / 255.0],
         range: None,
     }
 }

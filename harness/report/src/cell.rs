@@ -45,7 +45,7 @@ pub(crate) fn unguard(written: &str) -> &str {
 }
 
 /// Writes a header and rows; every row must be as long as the header.
-pub(crate) fn csv_bytes<'a>(header: impl Iterator<Item = Cell<'a>>, rows: impl Iterator<Item = Vec<Cell<'a>>>) -> Vec<u8> {
+pub fn csv_bytes<'a>(header: impl Iterator<Item = Cell<'a>>, rows: impl Iterator<Item = Vec<Cell<'a>>>) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     let mut line = |cells: &[Cell]| {
         // Writing into a vector cannot fail, and `flexible` accepts every length.

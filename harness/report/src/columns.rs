@@ -27,7 +27,7 @@ pub const COLUMNS: &[Column] = &[
     column("n",                 "number of samples that the value is about",                             |r| integer(r.n),               |r, s| whole(&mut r.n, s)),
     column("component",         "id of the attack or metric; `union` is all attacks together",           |r| text(&r.component),         |r, s| put(&mut r.component, s)),
     column("component_version", "version that the component's plugin states",                            |r| text(&r.component_version), |r, s| put(&mut r.component_version, s)),
-    column("args",              "arguments of the component as spelled, `k=v` separated by commas",      |r| text(&r.args),              |r, s| put(&mut r.args, s)),
+    column("args",              "every argument of the component, defaults included, `k=v` separated by commas",      |r| text(&r.args),              |r, s| put(&mut r.args, s)),
     column("threat",            "threat model as spelled, such as `linf:8/255`; empty without one",      |r| text(&r.threat),            |r, s| put(&mut r.threat, s)),
     column("eps",               "budget of the threat model as a number, pixel units in [0,1]",          |r| number(r.eps),              |r, s| maybe(&mut r.eps, s)),
     column("metric",            "what was measured, a C identifier such as `robust_accuracy`",           |r| text(&r.metric),            |r, s| put(&mut r.metric, s)),

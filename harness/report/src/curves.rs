@@ -47,7 +47,7 @@ mod tests {
         };
         let text = String::from_utf8(curve_csv(&[curve])).expect("text");
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[..2], ["model,threat,component,args,curve,x,y", "\"a,b\",,logp,,logp_clean,0.5,2.0"], "{text}");
+        assert_eq!(lines[..2], ["model,threat,component,args,curve,x,y", "\"a,b\",,logp,,logp_clean,0.5,2"], "{text}");
         assert_eq!(lines.len(), 3);
     }
 }

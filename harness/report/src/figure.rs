@@ -9,7 +9,7 @@ use crate::palette::{CURVES, RULE};
 use crate::record::Record;
 use crate::surface::round_step;
 use crate::svg::{Anchor, Canvas, Ink, Painted, fill, label, line, picture, stroke, tenths, text_style};
-use crate::text::{shown, shown_to};
+use crate::text::{shown, shown_to, significant};
 use crate::ticks::Ticks;
 
 /// One point of a curve.
@@ -43,6 +43,8 @@ pub struct Figure {
     pub x_label: String,
     /// What the vertical axis is; its range is [0, 1].
     pub y_label: String,
+    /// Whether budgets bound every pixel value, so that they are spelled in grey levels: `8/255`.
+    pub grey_levels: bool,
     /// The lines.
     pub curves: Vec<Curve>,
 }
@@ -83,7 +85,7 @@ fn paint(canvas: &Canvas, figure: &Figure) -> Painted {
         .bold_line_style(stroke(RULE, 10))
         .set_all_tick_mark_size(40)
         .label_style(text_style(11.0, Ink::Quiet))
-        .x_label_formatter(&|&eps| level(eps))
+        .x_label_formatter(&|&eps| if figure.grey_levels { level(eps) } else { significant(eps, 3) })
         .y_label_formatter(&|rate| format!("{rate:.1}"))
         .axis_desc_style(text_style(11.0, Ink::Plain))
         .x_desc(shown_to(&figure.x_label, 80))
@@ -187,9 +189,21 @@ pub fn robust_accuracy_figures(records: &[Record]) -> Vec<Figure> {
 fn empty_figure((dataset, split, norm): (&str, &str, &str)) -> Figure {
     Figure {
         title: format!("Robust accuracy on {} ({}), {}", shown(dataset), shown(split), shown(norm)),
-        x_label: "ε (pixel units, images in [0, 1])".to_owned(),
+        x_label: unit(norm).to_owned(),
+        grey_levels: norm == "linf",
         y_label: "upper bound on robust accuracy, with 95 % intervals; ε = 0 is clean accuracy".to_owned(),
         curves: Vec::new(),
+    }
+}
+
+/// What the budget of a threat model is, with its unit.
+fn unit(norm: &str) -> &'static str {
+    match norm {
+        "linf" => "ε (pixel units, images in [0, 1])",
+        "l2" | "l1" => "ε (norm of the whole perturbation, images in [0, 1])",
+        "l0" => "changed pixels",
+        "corruption" => "severity",
+        _ => "radius, in the unit of the threat model",
     }
 }
 
@@ -289,8 +303,12 @@ mod tests {
     #[test]
     fn a_point_is_drawn_at_its_height_with_its_interval() {
         let point = Point { eps: 8.0 / 255.0, value: 0.5, interval: Some((0.25, 0.75)), n: 10 };
-        let figure =
-            Figure { title: "t".into(), curves: vec![Curve { name: "<m>".into(), points: vec![point] }], ..Figure::default() };
+        let figure = Figure {
+            title: "t".into(),
+            grey_levels: true,
+            curves: vec![Curve { name: "<m>".into(), points: vec![point] }],
+            ..Figure::default()
+        };
         let svg = figure_svg(&figure);
         let (_, top, right, bottom) = PLOT;
         let height = |rate: f64| bottom - rate * (bottom - top);
@@ -306,6 +324,15 @@ mod tests {
         near(numbers_of("<circle", &["cx", "cy", "r"]), &[right, height(0.5), 2.8]);
         near(numbers_of("<line", &["x1", "y1", "x2", "y2"]), &[right, height(0.25), right, height(0.75)]);
         assert!(svg.contains(">8/255<") && svg.contains(">&lt;m&gt;<"));
+    }
+
+    #[test]
+    fn budgets_of_other_norms_are_numbers_and_not_grey_levels() {
+        let figure = |threat: &str| {
+            let records = [Record { threat: threat.into(), ..row("a", "pgd", 1.0, 0.8) }];
+            figure_svg(&robust_accuracy_figures(&records)[0])
+        };
+        assert!(figure("l2:1").contains(">1<") && !figure("l2:1").contains("/255") && figure("linf:1").contains(">255/255<"));
     }
 
     #[test]

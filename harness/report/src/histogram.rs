@@ -17,9 +17,11 @@ pub struct Histogram {
     pub x_label: String,
     /// Name and values of each sample; the first is the one that the others are compared with.
     pub samples: Vec<(String, Vec<f64>)>,
+    /// Width of the axis, where several pictures share it; the range of the samples lies in its middle. `None` takes that range.
+    pub span: Option<f64>,
 }
 
-/// Bins over the range of all samples together.
+/// Bins over the range of all samples together, or over the shared width.
 const BINS: usize = 100;
 
 impl Histogram {
@@ -39,10 +41,25 @@ impl Histogram {
         Some((overlap, steps.fold(0.0, f64::max)))
     }
 
+    /// How wide the range of the finite values is; 0 where there are none.
+    pub fn width(&self) -> f64 {
+        let (low, high) = self.range();
+        if low < high { high - low } else { 0.0 }
+    }
+
+    fn range(&self) -> (f64, f64) {
+        (self.samples.iter().flat_map(|(_, values)| finite(values)))
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
+    }
+
     /// Where the first bin begins, and the width of all.
     fn bins(&self) -> (f64, f64) {
-        let (low, high) = (self.samples.iter().flat_map(|(_, values)| finite(values)))
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = self.range();
+        if let Some(span) = self.span.filter(|span| span.is_finite() && *span >= self.width() && low <= high)
+            && span > 1e-9 * low.abs().max(high.abs())
+        {
+            return ((low + high - span) / 2.0, span / BINS as f64);
+        }
         let span = high - low;
         let wide = span.is_finite() && span > 1e-9 * low.abs().max(high.abs());
         if wide { (low, span / BINS as f64) } else { (if low.is_finite() { low - 0.5 } else { 0.0 }, 1.0 / BINS as f64) }
@@ -129,7 +146,7 @@ mod tests {
 
     fn of(samples: &[&[f64]]) -> Histogram {
         let samples = samples.iter().enumerate().map(|(k, values)| (format!("<{k}>"), values.to_vec())).collect();
-        Histogram { title: "t".into(), x_label: "log p".into(), samples }
+        Histogram { title: "t".into(), x_label: "log p".into(), samples, span: None }
     }
 
     #[test]
@@ -154,6 +171,15 @@ mod tests {
         assert_eq!((mean, deviation), (0.25, variance.sqrt()));
         assert!((skewness - 0.5 / variance.sqrt()).abs() < 1e-12);
         assert_eq!(moments(&[-3.0, -1.0, 1.0, 3.0]).2, 0.0);
+    }
+
+    #[test]
+    fn pictures_of_one_width_have_bins_of_one_width_and_their_range_in_the_middle() {
+        let wide = of(&[&[0.0, 10.0]]);
+        let shared = Histogram { span: Some(wide.width()), ..of(&[&[3.0, 4.0]]) };
+        assert_eq!((wide.bins(), shared.bins()), ((0.0, 0.1), (-1.5, 0.1)));
+        let narrow = Histogram { span: Some(0.5), ..of(&[&[3.0, 4.0]]) };
+        assert_eq!(narrow.bins(), (3.0, 0.01), "a width that does not hold the range is not used");
     }
 
     #[test]

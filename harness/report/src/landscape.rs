@@ -102,7 +102,8 @@ fn description(surfaces: &[Surface], range: (f64, f64)) -> String {
 fn caption(surfaces: &[Surface], columns: usize) -> Vec<String> {
     let Some(surface) = surfaces.first() else { return Vec::new() };
     let axes = axes_in_words(surface);
-    let marks = "ring: the clean sample · red: the predicted class changes".to_owned();
+    let dashes = radii_in_words(surface).map(|radii| format!(" · dashes: {radii}")).unwrap_or_default();
+    let marks = format!("ring: the clean sample · red: the predicted class changes{dashes}");
     if columns > 2 { vec![format!("{axes} · {marks}")] } else { vec![axes, marks] }
 }
 
@@ -126,6 +127,16 @@ pub(crate) fn axes_in_words(surface: &Surface) -> String {
         }
     }
     words
+}
+
+/// The marked radii that are drawn: `the ball of linf:8/255`; `None` where none is.
+pub(crate) fn radii_in_words(surface: &Surface) -> Option<String> {
+    let reach = surface.x_axis.values.last().copied().unwrap_or(0.0).min(surface.y_axis.values.last().copied().unwrap_or(0.0));
+    let drawn: Vec<f64> =
+        surface.radii.iter().copied().filter(|&radius| radius > 0.0 && radius <= reach * (1.0 + 1e-9)).collect();
+    let words: Vec<String> = drawn.iter().map(|&radius| level(radius)).collect();
+    let balls = if words.len() == 1 { "the ball" } else { "the balls" };
+    (!words.is_empty() && !surface.rings().is_empty()).then(|| format!("{balls} of linf:{}", words.join(", ")))
 }
 
 /// A budget spelled short: `8/255` where it is a whole number of grey levels.
@@ -167,7 +178,9 @@ fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64
     };
     let share = |height: f64| if range.1 > range.0 { (height - range.0) / (range.1 - range.0) } else { 0.5 };
     let heights: Vec<(f64, f64)> = ticks(range).into_iter().map(|tick| (tick, share(tick))).collect();
-    for &(tick, share) in &heights {
+    let high = see(-1.0, 1.0, 0.0).1 - see(-1.0, 1.0, 1.0).1;
+    let with_words = ticks_with_words(range, high);
+    for &(tick, share) in heights.iter().filter(|(tick, _)| with_words.contains(tick)) {
         let (x, y) = see(-1.0, 1.0, share);
         label(canvas, (x - 5.0, y + 4.0), Anchor::End, 11.0, Ink::Quiet, &significant(tick, 3), 10)?;
     }
@@ -175,8 +188,9 @@ fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64
     walls(&mut scene, &heights)?;
     floor(&mut scene, surface)?;
     hills(&mut scene, surface, range, share)?;
+    rings(&mut scene, surface, share)?;
     clean_sample(&mut scene, surface, share)?;
-    let left_out = points_without_height(surface);
+    let left_out = surface.points_without_height();
     if headed && left_out > 0 {
         let note = format!("{left_out} points without a finite value are left out");
         label(canvas, (middle, corner.1 + CELL.1 - 12.0), Anchor::Middle, 11.0, Ink::Quiet, &note, 80)?;
@@ -196,9 +210,20 @@ fn zoom(surface: &Surface, range: (f64, f64)) -> f64 {
     ((CELL.0 / 2.0 - widest - 9.0) / 1.43).clamp(LARGEST / 2.0, LARGEST)
 }
 
-/// The end of an axis in words.
-fn spelled(surface: &Surface, value: f64) -> String {
-    if surface.in_pixels() { level(value) } else { significant(value, 3) }
+/// A place on an axis in few characters: `8/255` where grey levels are short, else two digits.
+pub(crate) fn spelled(surface: &Surface, value: f64) -> String {
+    let levels = level(value);
+    if surface.in_pixels() && levels.trim_start_matches('−').len() <= 5 { levels } else { significant(value, 2) }
+}
+
+/// The ticks of the heights that have words: so many that they do not touch where the box is `high` units high.
+fn ticks_with_words(range: (f64, f64), high: f64) -> Vec<f64> {
+    const APART: f64 = 12.0;
+    let all = ticks(range);
+    let apart = all.get(1).zip(all.first()).map_or(high, |(second, first)| high * (second - first) / (range.1 - range.0));
+    let step = (APART / apart).ceil().max(1.0) as i64;
+    let unit = round_step(range.1 - range.0, 5);
+    all.into_iter().filter(|tick| (tick / unit).round() as i64 % step == 0).collect()
 }
 
 /// The floor, and the two far walls with a line per tick of the height.
@@ -251,6 +276,17 @@ fn hills(scene: &mut Scene, surface: &Surface, range: (f64, f64), share: impl Fn
             scene.draw_series([Polygon::new(tile, fill(colour))])?;
             scene
                 .draw_series([PathElement::new([tile.as_slice(), &tile[..1]].concat(), stroke(colour.mixed(INK, WIRE), THIN))])?;
+        }
+    }
+    Ok(())
+}
+
+/// The balls of the marked radii as dashed lines on the surface: every second part of a line that has finite heights.
+fn rings(scene: &mut Scene, surface: &Surface, share: impl Fn(f64) -> f64) -> Painted {
+    for ring in surface.rings() {
+        for dash in ring.windows(2).step_by(2).filter(|dash| dash.iter().all(|point| point.2.is_finite())) {
+            let ends = [dash[0], dash[1]].map(|(x, y, height)| place(x, y, share(height)));
+            scene.draw_series([PathElement::new(ends, stroke(PAPER, 30)), PathElement::new(ends, stroke(OUTLINE, 13))])?;
         }
     }
     Ok(())
@@ -315,12 +351,6 @@ pub(crate) fn ticks(range: (f64, f64)) -> Vec<f64> {
     let first = (range.0 / step - 1e-9).ceil() as i64;
     let last = (range.1 / step + 1e-9).floor() as i64;
     if last.saturating_sub(first) > 50 { Vec::new() } else { (first..=last).map(|k| k as f64 * step).collect() }
-}
-
-/// How many grid points have no finite height.
-pub(crate) fn points_without_height(surface: &Surface) -> usize {
-    let (columns, rows) = (surface.x_axis.values.len(), surface.y_axis.values.len());
-    (0..rows).map(|j| (0..columns).filter(|&i| !surface.height(i, j).is_finite()).count()).sum()
 }
 
 /// The grid point that is the clean sample: where both axes are zero.

@@ -7,7 +7,6 @@
 
 mod cell;
 mod columns;
-pub mod compare;
 mod curves;
 mod error;
 mod failure;
@@ -24,6 +23,7 @@ mod record;
 mod samples;
 mod surface;
 mod svg;
+mod sweep;
 mod table;
 mod text;
 mod ticks;
@@ -31,7 +31,7 @@ mod times;
 pub mod training;
 mod verdict;
 
-pub use cell::Cell;
+pub use cell::{Cell, csv_bytes};
 pub use columns::{COLUMNS, Column, read_results, results_csv};
 pub use curves::{DataCurve, curve_csv};
 pub use error::ReportError;
@@ -40,12 +40,16 @@ pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};
 pub use formats::{SCHEMA_VERSION, junit_xml, results_json, results_md, results_sarif};
 pub use histogram::{Histogram, histogram_svg, moments};
 pub use landscape::{surface_svg, surfaces_svg};
-pub use page::{Certificate, CheckRow, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Requirement, html};
+pub use page::{
+    Certificate, CheckRow, ClassRow, ClassTable, CloseUp, Doubt, MAX_PAGE_BYTES, ModelFile, Page, Partial, Pictures, Requirement,
+    STYLE, html, without_script,
+};
 pub use paths::{PathCurve, PathPoint, path_csv, paths_svg};
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
 pub use surface::{Axis, Surface, loss_csv, points_csv, shared_range, surface_csv};
+pub use sweep::{Sweep, SweepPoint, sweep_svg};
 pub use table::{Table, TableCell, TableRow, tables};
-pub use text::{eps_text, percent, quantity, rate, shown, shown_to};
+pub use text::{eps_text, fixed, markdown, percent, quantity, quantity_parts, rate, rate_parts, shown, shown_to, significant};
 pub use times::{Time, read_times, times_csv};
 pub use verdict::{Rate, Verdict, verdicts};

@@ -109,4 +109,37 @@ mod tests {
         assert!(contrast(INK) > 7.0 && contrast(QUIET) > 4.5 && contrast(ALARM) > 4.5);
         assert!(CURVES.iter().all(|&colour| contrast(colour) > 2.0));
     }
+
+    /// What people without one kind of cone see of a colour (Machado, Oliveira and Fernandes 2009, severity 1), as CIE L*a*b*.
+    fn seen(colour: Colour, matrix: [[f64; 3]; 3]) -> [f64; 3] {
+        let linear = [colour.0, colour.1, colour.2].map(|level| {
+            let share = f64::from(level) / 255.0;
+            if share <= 0.040_45 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        });
+        let times = |m: [[f64; 3]; 3], v: [f64; 3]| m.map(|row| row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
+        let rgb = times(matrix, linear).map(|share| share.clamp(0.0, 1.0));
+        let xyz = times([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], rgb);
+        let f = |share: f64| if share > 216.0 / 24389.0 { share.cbrt() } else { (24389.0 / 27.0 * share + 16.0) / 116.0 };
+        let [x, y, z] = [f(xyz[0] / 0.9505), f(xyz[1]), f(xyz[2] / 1.089)];
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    #[test]
+    fn curves_are_told_apart_without_one_kind_of_cone() {
+        let kinds = [
+            ("protanopia", [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+            ("deuteranopia", [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+            ("tritanopia", [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+        ];
+        for (kind, matrix) in kinds {
+            for (place, &one) in CURVES.iter().enumerate() {
+                for &other in &CURVES[..place] {
+                    let (a, b) = (seen(one, matrix), seen(other, matrix));
+                    let apart = (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt();
+                    // a difference of 2.3 is just noticed (Mahy, Van Eycken and Oosterlinck 1994)
+                    assert!(apart > 15.0, "{kind}: {} and {} are {apart} apart", one.hex(), other.hex());
+                }
+            }
+        }
+    }
 }

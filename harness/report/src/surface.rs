@@ -44,19 +44,23 @@ pub struct Surface {
     pub loss: Vec<f64>,
     /// Predicted class per cell.
     pub predicted: Vec<i64>,
+    /// Radii of `linf` threat models, in pixel units, that are marked. Both directions have the entries ±1, so that the ball of a radius is
+    /// the square |ε₁| + |ε₂| ≤ radius of this plane.
+    #[serde(default)]
+    pub radii: Vec<f64>,
     /// Range of heights that the maker of the surface proposes for the scale; computed where absent.
     pub range: Option<(f64, f64)>,
 }
 
 impl Surface {
-    /// Height of a cell; NaN if there is none.
-    pub(crate) fn height(&self, i: usize, j: usize) -> f64 {
+    /// Height of a cell, `i` along the first and `j` along the second direction; NaN if there is none.
+    pub fn height(&self, i: usize, j: usize) -> f64 {
         let heights = if self.is_likelihood() { &self.z } else { &self.loss };
         heights.get(j * self.x_axis.values.len() + i).copied().unwrap_or(f64::NAN)
     }
 
-    /// Predicted class of a cell.
-    pub(crate) fn class(&self, i: usize, j: usize) -> Option<i64> {
+    /// Predicted class of a cell; `None` if there is none.
+    pub fn class(&self, i: usize, j: usize) -> Option<i64> {
         self.predicted.get(j * self.x_axis.values.len() + i).copied()
     }
 
@@ -66,7 +70,7 @@ impl Surface {
     }
 
     /// What the height is, with its unit.
-    pub(crate) fn height_name(&self) -> &'static str {
+    pub fn height_name(&self) -> &'static str {
         if self.is_likelihood() { "Δ log p (nats)" } else { "cross-entropy (nats)" }
     }
 
@@ -100,14 +104,62 @@ impl Surface {
             model: self.model.clone(),
             title: self.title.clone(),
             kind: self.kind.clone(),
+            radii: self.radii.clone(),
             ..*self
         }
     }
 
+    /// The ball of every marked radius that the grid reaches: a closed line of places along the axes in [-1, 1] with their heights, which
+    /// are NaN beside a point without one.
+    pub(crate) fn rings(&self) -> Vec<Vec<(f64, f64, f64)>> {
+        const SIDE: usize = 24;
+        let (Some(reach_x), Some(reach_y)) = (reach(&self.x_axis.values), reach(&self.y_axis.values)) else { return Vec::new() };
+        let drawn = self.radii.iter().filter(|&&radius| radius > 0.0 && radius <= reach_x.min(reach_y) * (1.0 + 1e-9));
+        let corners = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0), (1.0, 0.0)];
+        let ring = |radius: &f64| {
+            let point = |k: usize| {
+                let (from, to) = (corners[k / SIDE], corners[(k / SIDE + 1).min(4)]);
+                let part = (k % SIDE) as f64 / SIDE as f64;
+                let along = |a: f64, b: f64, reach: f64| (a + (b - a) * part) * radius / reach;
+                let (x, y) = (along(from.0, to.0, reach_x), along(from.1, to.1, reach_y));
+                (x, y, self.between(x, y))
+            };
+            (0..=4 * SIDE).map(point).collect()
+        };
+        drawn.map(ring).collect()
+    }
+
+    /// The height between four grid points, bilinear; `x` and `y` in [-1, 1]. NaN beside a point without a height.
+    fn between(&self, x: f64, y: f64) -> f64 {
+        let place = |share: f64, count: usize| {
+            let at = ((share.clamp(-1.0, 1.0) + 1.0) / 2.0) * (count.max(2) - 1) as f64;
+            let below = (at.floor() as usize).min(count.max(2) - 2);
+            (below, at - below as f64)
+        };
+        let ((i, u), (j, v)) = (place(x, self.x_axis.values.len()), place(y, self.y_axis.values.len()));
+        let part = |i: usize, j: usize, weight: f64| if weight == 0.0 { 0.0 } else { weight * self.height(i, j) };
+        part(i, j, (1.0 - u) * (1.0 - v))
+            + part(i + 1, j, u * (1.0 - v))
+            + part(i, j + 1, (1.0 - u) * v)
+            + part(i + 1, j + 1, u * v)
+    }
+
+    /// How many grid points have no finite height.
+    pub fn points_without_height(&self) -> usize {
+        let (columns, rows) = (self.x_axis.values.len(), self.y_axis.values.len());
+        (0..rows).map(|j| (0..columns).filter(|&i| !self.height(i, j).is_finite()).count()).sum()
+    }
+
     /// The title, or the model's name.
-    pub(crate) fn heading(&self) -> &str {
+    pub fn heading(&self) -> &str {
         if self.title.is_empty() { &self.model } else { &self.title }
     }
+}
+
+/// Half the width of an axis that is symmetric around 0; `None` for any other.
+fn reach(values: &[f64]) -> Option<f64> {
+    let (first, last) = (*values.first()?, *values.last()?);
+    (last > 0.0 && (first + last).abs() <= 1e-9 * last).then_some(last)
 }
 
 /// A surface as CSV: `x, y, delta_log_p, loss, predicted`, one line per cell, row by row.
@@ -254,6 +306,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_ring_is_the_ball_of_its_radius_at_the_height_of_the_surface() {
+        let axis = Axis { name: String::new(), values: vec![-0.2, -0.1, 0.0, 0.1, 0.2] };
+        // a plane, so that bilinear heights are exact
+        let z = axis.values.iter().flat_map(|y| axis.values.iter().map(move |x| 3.0 * x - 2.0 * y)).collect();
+        let surface = Surface { x_axis: axis.clone(), y_axis: axis, z, radii: vec![0.1, 0.2, 0.3, -1.0], ..Surface::default() };
+        let rings = surface.rings();
+        assert_eq!(rings.len(), 2, "a radius beyond the grid is not drawn");
+        for (ring, radius) in rings.iter().zip([0.1, 0.2]) {
+            for &(x, y, height) in ring {
+                let (x, y) = (0.2 * x, 0.2 * y);
+                assert!((x.abs() + y.abs() - radius).abs() < 1e-12 && (height - (3.0 * x - 2.0 * y)).abs() < 1e-12);
+            }
+        }
+        let hole = Surface { z: [vec![f64::NAN; 13], vec![0.0; 12]].concat(), ..surface };
+        assert!(hole.rings()[1].iter().any(|point| point.2.is_nan()) && hole.rings()[1].iter().any(|point| point.2 == 0.0));
     }
 
     #[test]

@@ -85,6 +85,14 @@ pub struct Table {
     pub rows: Vec<TableRow>,
 }
 
+impl Table {
+    /// Whether it is to be read with the models as columns: it has more measures than fit beside each other, and fewer models.
+    pub fn is_turned(&self) -> bool {
+        const BESIDE: usize = 9;
+        self.columns.len() > BESIDE && self.rows.len() < self.columns.len()
+    }
+}
+
 /// One model's row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableRow {
@@ -254,11 +262,16 @@ type ColumnKey<'a> = (usize, &'a str, &'a str);
 /// always goes to the border of the ball says nothing by it.
 fn column_key(record: &Record) -> Option<ColumnKey<'_>> {
     let headline = HEADLINES.iter().position(|headline| headline.metric == record.metric)?;
-    let at_border = record.value.zip(record.eps).is_some_and(|(value, eps)| (value - eps).abs() <= 1e-4 * eps);
+    let at_border = record.value.zip(record.eps).is_some_and(|(value, eps)| is_border(value, eps));
     if record.metric == "distance_median" && at_border {
         return None;
     }
     Some((headline, &record.component, &record.args))
+}
+
+/// Whether a distance is the radius.
+pub(crate) fn is_border(distance: f64, radius: f64) -> bool {
+    (distance - radius).abs() <= 1e-4 * radius
 }
 
 fn heading(heading: &Heading, record: &Record, alone: bool, labels: &Labels) -> String {

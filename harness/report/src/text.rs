@@ -71,12 +71,12 @@ pub(crate) fn threat_text(threat: &str, eps: Option<f64>) -> String {
 }
 
 /// `0.473` and `[0.463, 0.483]`.
-pub(crate) fn rate_parts(value: f64, interval: Option<(f64, f64)>) -> (String, String) {
+pub fn rate_parts(value: f64, interval: Option<(f64, f64)>) -> (String, String) {
     (fixed(value, 3), interval.map(|(low, high)| format!("[{}, {}]", fixed(low, 3), fixed(high, 3))).unwrap_or_default())
 }
 
 /// A value and its interval, rounded so that the interval's width has two digits.
-pub(crate) fn quantity_parts(value: f64, interval: Option<(f64, f64)>) -> (String, String) {
+pub fn quantity_parts(value: f64, interval: Option<(f64, f64)>) -> (String, String) {
     match interval {
         Some((low, high)) if (high - low).is_finite() && high > low => {
             let decimals = (1 - (high - low).log10().floor() as i64).clamp(0, 6) as usize;
@@ -89,7 +89,7 @@ pub(crate) fn quantity_parts(value: f64, interval: Option<(f64, f64)>) -> (Strin
 }
 
 /// Fixed decimals, without a minus before zero.
-pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+pub fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return crate::float::shortest(value);
     }
@@ -99,7 +99,7 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
 }
 
 /// `digits` significant digits, without trailing zeros; exponents only for the very large and very small.
-pub(crate) fn significant(value: f64, digits: usize) -> String {
+pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }

@@ -113,10 +113,6 @@ fn note(known: &mut HashMap<usize, Found>, trainable: &Trainable, elements: &[(u
     }
 }
 
-fn is_layer(node: &Node) -> bool {
-    ["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"].contains(&&*node.op)
-}
-
 /// Whether what is behind an operator is still the result of the layer before it, element by element.
 fn moves(node: &Node) -> bool {
     ["Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"].contains(&&*node.op)

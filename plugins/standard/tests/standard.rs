@@ -138,6 +138,8 @@ const SERVED: &[(&str, &[&str])] = &[
     ("rotation-translation", &["rigid"]),
     ("corruptions", &["corruption"]),
     ("random-search", &["linf"]),
+    ("lipschitz", &["linf", "l2", "l1"]),
+    ("clever", &["linf", "l2", "l1"]),
 ];
 
 #[test]

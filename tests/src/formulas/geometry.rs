@@ -222,7 +222,7 @@ fn the_smoothed_radius_approaches_the_distance_of_a_plane() {
     // on the plane itself it abstains
     let on = toy.batch(&[vec![0.0; 3]], &[0]);
     let found = reduced(&toy, &*engine, "smoothing:sigma=0.5,n=1000,n0=50", "l2:0.1", &on);
-    close("abstains", &[value(&found, "smoothing_abstained"), given(&found, "smoothed_class")[0]], &[1.0, -1.0], 0.0);
+    close("abstains", &[value(&found, "smoothing_abstained"), given(&found, "smoothing_radius")[0]], &[1.0, 0.0], 0.0);
 }
 
 /// The class means of a simplex, W its transpose: all is collapsed. Isotropic noise σ gives NC1 = σ²(C−1)²/(Cρ²).

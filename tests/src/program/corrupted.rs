@@ -69,7 +69,7 @@ fn the_mean_says_what_is_in_it() {
         let mean = standard.iter().map(|name| of(name)).sum::<f64>() / 13.0;
         let row = &rows(&threat, "corruption_accuracy_mean")[0];
         assert!((row["value"].parse::<f64>().expect("a value") - mean).abs() < 1e-9, "{row:?}");
-        let said = format!("draws=2,mean={},severities=1-{severity},missing=snow+frost", standard.join("+"));
+        let said = format!("draws=2,types=all,mean={},severities=1-{severity},missing=snow+frost", standard.join("+"));
         assert_eq!((row["args"].as_str(), row["n"].as_str()), (said.as_str(), "40"));
         assert!(!row["ci_low"].is_empty() && !row["ci_high"].is_empty());
         TYPES.iter().for_each(|row| assert!((0.0..=1.0).contains(&of(row.name)), "{}", row.name));

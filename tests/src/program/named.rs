@@ -25,9 +25,9 @@ fn requests_that_differ_in_arguments_have_columns_and_lines_of_their_own() {
     // other arguments, other values, in rows and in columns
     let rows = run.table("results.csv");
     for (metric, args) in
-        [("robust_accuracy", ["steps=2", "steps=3,alpha=0.02"]), ("phi_mean", ["grid=3,directions=1", "grid=5,directions=1"])]
+        [("robust_accuracy", ["steps=2,", "steps=3,alpha=0.02,"]), ("phi_mean", ["directions=1,grid=3,", "directions=1,grid=5,"])]
     {
-        let of = |args: &str| rows.iter().filter(|r| r["metric"] == metric && r["args"] == args).count();
+        let of = |args: &str| rows.iter().filter(|r| r["metric"] == metric && r["args"].starts_with(args)).count();
         assert_eq!(args.map(of), [1, 1], "{metric}: {rows:#?}");
     }
     let samples = run.table("samples.csv");

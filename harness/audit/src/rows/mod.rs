@@ -245,7 +245,7 @@ impl<'a> Rows<'a> {
         Record {
             component: component.request.id.clone(),
             component_version: version.clone(),
-            args: component.written.clone(),
+            args: component.whole(),
             plugin: id.clone(),
             plugin_sha256: sha256.clone(),
             ..self.of_model()

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use flatscape_audit::requirement::Requirement;
 use flatscape_compare::{Question, RunView, compare};
+use flatscape_comparison::{Comparison, compare_csv, compare_html, compare_markdown, correlations_csv};
 use flatscape_intake::files::{publish, show};
 use flatscape_intake::refusal::Refusal;
-use flatscape_report::compare::{Comparison, compare_csv, compare_html, compare_markdown};
 
 use super::audit::command_line;
 use crate::failure::Failure;
@@ -27,7 +27,11 @@ pub struct Compare {
     /// the exit code is 1 if it does not hold
     #[arg(long = "require", value_name = "METRIC>=VALUE")]
     requirements: Vec<Requirement>,
-    /// Where compare.csv, compare.html and compare.md go
+    /// How the names of the models of a family begin, for correlations within it; may be repeated. Without it a family is what stands
+    /// before the first -, _, . or : of a name
+    #[arg(long = "family", value_name = "PREFIX")]
+    families: Vec<String>,
+    /// Where compare.csv, correlations.csv, compare.html and compare.md go
     #[arg(long, default_value = "flatscape-compare", value_name = "DIR")]
     out: PathBuf,
 }
@@ -37,7 +41,12 @@ impl Compare {
     pub fn run(self) -> Result<u8, Failure> {
         let runs = self.paths().iter().map(|path| RunView::open(path)).collect::<Result<Vec<_>, _>>()?;
         let baseline = self.baseline.as_ref().map(|_| 0);
-        let question = Question { baseline, requirements: self.requirements.clone(), command: command_line() };
+        let question = Question {
+            baseline,
+            requirements: self.requirements.clone(),
+            families: self.families.clone(),
+            command: command_line(),
+        };
         let comparison = compare(&runs, &question)?;
         self.write(&comparison)?;
         say!("{}", table::comparison(&comparison));
@@ -63,9 +72,9 @@ impl Compare {
         std::iter::once(baseline.clone()).chain(others).collect()
     }
 
-    /// Writes the three files into a directory that is new, empty, or holds a comparison.
+    /// Writes the files into a directory that is new, empty, or holds a comparison.
     fn write(&self, comparison: &Comparison) -> Result<(), Failure> {
-        const FILES: [&str; 3] = ["compare.csv", "compare.html", "compare.md"];
+        const FILES: [&str; 4] = ["compare.csv", "correlations.csv", "compare.html", "compare.md"];
         let cannot = |error: std::io::Error| {
             Refusal::output(95, format!("the output directory {} cannot be written: {error}", show(&self.out)))
                 .help("choose another place with --out")
@@ -79,7 +88,8 @@ impl Compare {
             return Err(Refusal::state(96, why).help("nothing was touched; choose another place with --out").into());
         }
         let html = compare_html(comparison).map_err(Failure::output)?;
-        let contents = [compare_csv(comparison), html.into_bytes(), compare_markdown(comparison).into_bytes()];
+        let contents =
+            [compare_csv(comparison), correlations_csv(comparison), html.into_bytes(), compare_markdown(comparison).into_bytes()];
         for (file, bytes) in FILES.iter().zip(contents) {
             publish(&self.out.join(file), &bytes)?;
         }

@@ -1,5 +1,6 @@
 //! `flatscape landscape`: the landscape around one image, for several models on one scale.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,9 +9,11 @@ use flatscape_audit::audit::{Execution, run};
 use flatscape_audit::landscape::{self, Directions, Height, Landscapes, Samples};
 use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
+use flatscape_audit::stored::Stored;
 use flatscape_intake::model::ModelRequest;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::threats::ThreatModel;
+use flatscape_views::{Look, terminal};
 use serde_json::json;
 
 use super::audit::{command_line, intake};
@@ -56,6 +59,9 @@ pub struct Landscape {
     engine: EngineOptions,
     #[command(flatten)]
     plugins: PluginOptions,
+    /// Print the landscapes as characters, too; in colours on a terminal, unless NO_COLOR is set
+    #[arg(long)]
+    terminal: bool,
     /// The directory for surfaces and pictures
     #[arg(long, default_value = "flatscape-landscape", value_name = "DIR")]
     out: PathBuf,
@@ -127,11 +133,34 @@ impl Landscape {
         if let Some(fault) = ending.faults.first() {
             return Err(fault.clone().into());
         }
+        self.say()?;
+        Ok(0)
+    }
+}
+
+impl Landscape {
+    /// Names the files, and prints the landscapes where that was asked for.
+    fn say(&self) -> Result<(), Failure> {
         let folder = self.out.join("landscapes");
         let entries = std::fs::read_dir(&folder).map_err(Failure::output)?;
         let mut paths: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(Failure::output)?;
         paths.sort();
         paths.iter().for_each(|path| say!("{}", path.display()));
-        Ok(0)
+        if self.terminal {
+            let surfaces = landscape::surfaces(&Stored::open(&self.out)?)?;
+            say!("{}", terminal(&surfaces, columns(), look()).trim_end());
+        }
+        Ok(())
     }
+}
+
+/// Colours where a terminal shows them and NO_COLOR (no-color.org) is not set.
+fn look() -> Look {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if std::io::stdout().is_terminal() && !unwanted { Look::Coloured } else { Look::Plain }
+}
+
+/// Characters per line: what `COLUMNS` says, else 120.
+fn columns() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0).unwrap_or(120)
 }

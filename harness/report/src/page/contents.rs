@@ -1,22 +1,21 @@
 //! What goes into the page's template: everything cut to a bounded size, spelled and counted. It knows the page's limits and
 //! nothing about HTML.
 
-use std::collections::BTreeMap;
-
 use minijinja::Value;
 use serde::Serialize;
 
+use super::classes::{ShownClasses, shown_classes};
+use super::closeups::{ShownCloseUps, shown_closeups};
 use super::gaps::{ShownGap, ShownRequirement, shown_gaps, shown_requirements};
+use super::landscapes::{LandscapeGroup, landscapes};
 use super::{Certificate, Doubt, Page};
 use crate::columns::COLUMNS;
 use crate::error::ReportError;
 use crate::figure::figure_svg;
-use crate::landscape::{BOX_HEIGHT, EYE, axes_in_words, bare_svg, centre, colour_bar_svg, level, points_without_height, ticks};
-use crate::palette::{ALARM, height_colour};
+use crate::histogram::histogram_svg;
 use crate::paths::{path_groups, paths_svg};
 use crate::record::Record;
-use crate::surface::{Surface, range_of};
-use crate::table::{TableCell, tables};
+use crate::table::{TableCell, is_border, tables};
 use crate::text::{percent, shown, shown_to, significant, threat_text};
 use crate::verdict::{bar_svg, verdicts};
 
@@ -33,6 +32,10 @@ pub(crate) struct Limits {
     doubts: usize,
     certificates: usize,
     outcomes: usize,
+    classes: usize,
+    /// Rows of a table of classes.
+    labels: usize,
+    closeups: usize,
     /// Bytes of the table of all rows, about.
     row_bytes: usize,
     manifest_bytes: usize,
@@ -41,9 +44,9 @@ pub(crate) struct Limits {
 /// From generous to strict; the first that keeps the page small enough is used.
 #[rustfmt::skip]
 pub(crate) const LIMITS: &[Limits] = &[
-    Limits { verdicts: 60, table_rows: 200, table_columns: 24, figures: 12, curves: 24, surfaces: 16, grid: 41, doubts: 60, certificates: 60, outcomes: 200, row_bytes: 1_200_000, manifest_bytes: 200_000 },
-    Limits { verdicts: 60, table_rows: 100, table_columns: 16, figures: 6,  curves: 14, surfaces: 16, grid: 25, doubts: 60, certificates: 30, outcomes: 60,  row_bytes: 600_000,   manifest_bytes: 60_000 },
-    Limits { verdicts: 20, table_rows: 40,  table_columns: 8,  figures: 2,  curves: 7,  surfaces: 4,  grid: 21, doubts: 20, certificates: 8,  outcomes: 20,  row_bytes: 200_000,   manifest_bytes: 20_000 },
+    Limits { verdicts: 60, table_rows: 200, table_columns: 24, figures: 12, curves: 24, surfaces: 16, grid: 41, doubts: 60, certificates: 60, outcomes: 200, classes: 24, labels: 100, closeups: 144, row_bytes: 1_200_000, manifest_bytes: 200_000 },
+    Limits { verdicts: 60, table_rows: 100, table_columns: 16, figures: 6,  curves: 14, surfaces: 16, grid: 25, doubts: 60, certificates: 30, outcomes: 60, classes: 8, labels: 40, closeups: 40, row_bytes: 600_000,   manifest_bytes: 60_000 },
+    Limits { verdicts: 20, table_rows: 40,  table_columns: 8,  figures: 2,  curves: 7,  surfaces: 4,  grid: 21, doubts: 20, certificates: 8,  outcomes: 20, classes: 2, labels: 20, closeups: 6,  row_bytes: 200_000,   manifest_bytes: 20_000 },
 ];
 
 /// The template's variables.
@@ -67,6 +70,13 @@ pub(crate) struct Contents {
     tables_left_out: usize,
     figures: Vec<Value>,
     figures_left_out: usize,
+    histograms: Vec<Value>,
+    histograms_left_out: usize,
+    classes: Vec<ShownClasses>,
+    classes_left_out: usize,
+    closeups: Vec<ShownCloseUps>,
+    closeups_left_out: usize,
+    closeups_missing: String,
     paths: Vec<Value>,
     paths_left_out: usize,
     landscapes: Vec<LandscapeGroup>,
@@ -133,6 +143,8 @@ struct ShownCheck {
 #[derive(Serialize)]
 struct ShownTable {
     title: String,
+    /// Whether the models are the columns: there are few of them and many measures.
+    turned: bool,
     columns: Vec<Heading>,
     rows: Vec<ShownRow>,
 }
@@ -158,23 +170,6 @@ struct ShownCell {
 }
 
 #[derive(Serialize)]
-struct LandscapeGroup {
-    title: String,
-    landscapes: Vec<Landscape>,
-    bar: Value,
-    axes: String,
-    thinned: bool,
-}
-
-#[derive(Serialize)]
-struct Landscape {
-    index: usize,
-    heading: String,
-    about: String,
-    picture: Value,
-}
-
-#[derive(Serialize)]
 struct Outcome {
     model: String,
     threat: String,
@@ -191,58 +186,21 @@ struct Row {
     flags: String,
 }
 
-/// What the page's script reads.
-#[derive(Serialize)]
-struct ScriptData {
-    eye: (f64, f64),
-    #[serde(rename = "box")]
-    box_height: f64,
-    colours: Vec<String>,
-    alarm: String,
-    scales: Vec<Scale>,
-    surfaces: Vec<ScriptSurface>,
-}
-
-/// One scale of heights, shared by all surfaces of a kind.
-#[derive(Serialize)]
-struct Scale {
-    range: (f64, f64),
-    ticks: Vec<(f64, String)>,
-}
-
-#[derive(Serialize)]
-struct ScriptSurface {
-    scale: usize,
-    pixels: bool,
-    x: Vec<Option<f64>>,
-    y: Vec<Option<f64>>,
-    x_words: [String; 3],
-    y_words: [String; 3],
-    /// Heights by row; `null` where not finite.
-    z: Vec<Option<f64>>,
-    classes: Vec<i64>,
-    /// Place of the clean sample.
-    centre: Option<usize>,
-    /// Runs of cells whose class is not that of the clean sample: row, first column, column after the last.
-    moved: Vec<(usize, usize, usize)>,
-}
-
 impl Contents {
     /// Everything of `page` within `limits`.
     pub(crate) fn of(page: &Page, limits: &Limits) -> Result<Contents, ReportError> {
         let (verdicts, verdicts_left_out) = shown_verdicts(page, limits);
         let (tables, tables_left_out) = shown_tables(page, limits);
         let (rows, rows_in_all) = (rows(page, limits), page.records.len());
-        let (landscapes, data) = landscapes(page, limits)?;
-        let figures = page.figures.iter().take(limits.figures).map(|figure| {
-            let mut figure = figure.clone();
-            figure.curves.truncate(limits.curves);
-            Value::from_safe_string(figure_svg(&figure))
-        });
+        let (landscapes, data) = landscapes(page, limits.surfaces, limits.grid)?;
         let (paths, paths_left_out) = shown_paths(page, limits);
+        let histograms = page.histograms.iter().take(limits.figures).map(|h| Value::from_safe_string(histogram_svg(h)));
+        let (classes, classes_left_out) = shown_classes(page, limits.classes, limits.labels);
+        let (closeups, closeups_left_out) = shown_closeups(page, limits.closeups);
         let (manifest, manifest_cut) = shown_manifest(page, limits)?;
         let (gaps, gaps_left_out) = shown_gaps(page, limits.outcomes);
         let outcomes = page.samples.outcomes();
+        let outcomes = outcomes.iter().take(limits.outcomes).map(|count| shown_outcome(count, page));
         let interval = if page.interval.is_empty() { String::new() } else { format!(" (of rates: {})", shown(&page.interval)) };
         Ok(Contents {
             title: if page.title.is_empty() { "Robustness report".to_owned() } else { shown(&page.title) },
@@ -261,8 +219,15 @@ impl Contents {
             certificates_left_out: page.certificates.len().saturating_sub(limits.certificates),
             tables,
             tables_left_out,
-            figures: figures.collect(),
+            figures: shown_figures(page, limits),
             figures_left_out: page.figures.len().saturating_sub(limits.figures),
+            histograms: histograms.collect(),
+            histograms_left_out: page.histograms.len().saturating_sub(limits.figures),
+            classes,
+            classes_left_out,
+            closeups,
+            closeups_left_out,
+            closeups_missing: shown_to(&page.closeups_missing, 400),
             paths,
             paths_left_out,
             landscapes,
@@ -271,7 +236,7 @@ impl Contents {
                 .iter()
                 .map(|column| Heading { heading: column.name.to_owned(), help: column.help.replace('`', "") })
                 .collect(),
-            outcomes: outcomes.iter().take(limits.outcomes).map(shown_outcome).collect(),
+            outcomes: outcomes.collect(),
             samples: page.samples.len(),
             rows,
             rows_in_all,
@@ -280,6 +245,16 @@ impl Contents {
             data,
         })
     }
+}
+
+/// The pictures of the curves.
+fn shown_figures(page: &Page, limits: &Limits) -> Vec<Value> {
+    let figures = page.figures.iter().take(limits.figures).map(|figure| {
+        let mut figure = figure.clone();
+        figure.curves.truncate(limits.curves);
+        Value::from_safe_string(figure_svg(&figure))
+    });
+    figures.collect()
 }
 
 /// The pictures of quantities along paths, and how many were left out.
@@ -353,6 +328,7 @@ fn shown_tables(page: &Page, limits: &Limits) -> (Vec<ShownTable>, usize) {
         if left == 0 {
             continue;
         }
+        let turned = table.is_turned();
         let rows = table.rows.into_iter().take(left).map(|row| ShownRow {
             model: row.model,
             cells: row
@@ -366,7 +342,7 @@ fn shown_tables(page: &Page, limits: &Limits) -> (Vec<ShownTable>, usize) {
         let rows: Vec<ShownRow> = rows.collect();
         left -= rows.len();
         let columns = table.columns.into_iter().take(limits.table_columns).map(|(heading, help)| Heading { heading, help });
-        shown.push(ShownTable { title: table.title, columns: columns.collect(), rows });
+        shown.push(ShownTable { title: table.title, turned, columns: columns.collect(), rows });
     }
     (shown, left_out)
 }
@@ -423,118 +399,21 @@ fn row(record: &Record) -> Row {
     }
 }
 
-fn shown_outcome(count: &crate::samples::OutcomeCount) -> Outcome {
+fn shown_outcome(count: &crate::samples::OutcomeCount, page: &Page) -> Outcome {
     let outcomes: Vec<String> =
         count.outcomes.iter().take(12).map(|(outcome, n)| format!("{} {n}", shown_to(outcome, 40))).collect();
+    let radius = page.records.iter().find(|record| record.threat == count.threat).and_then(|record| record.eps);
+    let distance = match count.median_distance {
+        None => "–".to_owned(),
+        // the attack always goes to the border of the ball, which says nothing about the model
+        Some(distance) if radius.is_some_and(|radius| is_border(distance, radius)) => "the radius".to_owned(),
+        Some(distance) => significant(distance, 3),
+    };
     Outcome {
         model: shown(&count.model),
         threat: shown(&count.threat),
         attack: shown(&count.attack),
         outcomes: outcomes.join(" · "),
-        distance: count.median_distance.map_or_else(|| "–".to_owned(), |distance| significant(distance, 3)),
+        distance,
     }
-}
-
-/// The landscapes by sample and directions, and what the script needs to turn them.
-fn landscapes(page: &Page, limits: &Limits) -> Result<(Vec<LandscapeGroup>, Value), ReportError> {
-    let surfaces: Vec<&Surface> = page.surfaces.iter().take(limits.surfaces).collect();
-    let mut groups: Vec<(LandscapeGroup, usize)> = Vec::new();
-    let mut group_places: BTreeMap<(&str, u64, &str, &str), usize> = BTreeMap::new();
-    let mut scale_places: BTreeMap<bool, usize> = BTreeMap::new();
-    let mut data = ScriptData {
-        eye: EYE,
-        box_height: BOX_HEIGHT,
-        colours: (0..64).map(|k| height_colour(f64::from(k) / 63.0, (0.0, 1.0)).hex()).collect(),
-        alarm: ALARM.hex(),
-        scales: Vec::new(),
-        surfaces: Vec::new(),
-    };
-    for (index, &surface) in surfaces.iter().enumerate() {
-        let scale = *scale_places.entry(surface.is_likelihood()).or_insert_with(|| {
-            let range = range_of(page.surfaces.iter().filter(|other| other.is_likelihood() == surface.is_likelihood()));
-            data.scales.push(Scale { range, ticks: ticks(range).into_iter().map(|tick| (tick, significant(tick, 3))).collect() });
-            data.scales.len() - 1
-        });
-        let range = data.scales[scale].range;
-        let key = (surface.kind.as_str(), surface.sample_id, surface.x_axis.name.as_str(), surface.y_axis.name.as_str());
-        let group = *group_places.entry(key).or_insert_with(|| {
-            let group = LandscapeGroup {
-                title: format!("{} around sample {}, label {}", surface.height_name(), surface.sample_id, surface.label),
-                landscapes: Vec::new(),
-                bar: Value::from_safe_string(colour_bar_svg(range, surface.height_name())),
-                axes: shown_to(&axes_in_words(surface), 400),
-                thinned: false,
-            };
-            groups.push((group, scale));
-            groups.len() - 1
-        });
-        let group = &mut groups[group].0;
-        let drawn = surface.thinned(limits.grid);
-        group.thinned |=
-            drawn.x_axis.values.len() < surface.x_axis.values.len() || drawn.y_axis.values.len() < surface.y_axis.values.len();
-        let left_out = points_without_height(surface);
-        let about = if left_out > 0 { format!("{left_out} points without a finite value are left out") } else { String::new() };
-        let picture = Value::from_safe_string(bare_svg(&drawn, range));
-        group.landscapes.push(Landscape { index, heading: shown_to(surface.heading(), 60), about, picture });
-        data.surfaces.push(script_surface(&drawn, scale));
-    }
-    let json = serde_json::to_string(&data)?;
-    Ok((groups.into_iter().map(|(group, _)| group).collect(), Value::from_safe_string(inert(&json))))
-}
-
-fn script_surface(surface: &Surface, scale: usize) -> ScriptSurface {
-    let (columns, rows) = (surface.x_axis.values.len(), surface.y_axis.values.len());
-    let at = centre(surface);
-    let clean = at.and_then(|(i, j)| surface.class(i, j));
-    let mut moved = Vec::new();
-    for j in (0..rows).filter(|_| clean.is_some()) {
-        let mut from = None;
-        for i in 0..=columns {
-            let other = i < columns && surface.class(i, j).is_some_and(|class| Some(class) != clean);
-            match (other, from) {
-                (true, None) => from = Some(i),
-                (false, Some(first)) => {
-                    moved.push((j, first, i));
-                    from = None;
-                }
-                _ => {}
-            }
-        }
-    }
-    let words = |values: &[f64]| {
-        let spelled = |value: Option<f64>| {
-            value.map_or_else(String::new, |value| if surface.in_pixels() { level(value) } else { significant(value, 3) })
-        };
-        let (first, last) = (values.first().copied(), values.last().copied());
-        [spelled(first), spelled(first.zip(last).map(|(first, last)| (first + last) / 2.0)), spelled(last)]
-    };
-    ScriptSurface {
-        scale,
-        pixels: surface.in_pixels(),
-        x: surface.x_axis.values.iter().map(|&value| short(value)).collect(),
-        y: surface.y_axis.values.iter().map(|&value| short(value)).collect(),
-        x_words: words(&surface.x_axis.values),
-        y_words: words(&surface.y_axis.values),
-        z: (0..rows).flat_map(|j| (0..columns).map(move |i| short(surface.height(i, j)))).collect(),
-        classes: surface.predicted.iter().copied().take(columns * rows).collect(),
-        centre: at.map(|(i, j)| j * columns + i),
-        moved,
-    }
-}
-
-/// Four significant digits; `None` where not finite.
-fn short(value: f64) -> Option<f64> {
-    if value.is_finite() { format!("{value:.3e}").parse().ok() } else { None }
-}
-
-/// JSON that cannot end or open an HTML element.
-fn inert(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for character in json.chars() {
-        match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out += &format!("\\u{:04x}", u32::from(character)),
-            other => out.push(other),
-        }
-    }
-    out
 }

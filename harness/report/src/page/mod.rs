@@ -1,8 +1,11 @@
 //! The report page: one HTML file that needs no network and runs no script but its own. It lays out what it is given and
 //! computes nothing but the main table and the verdicts; everything it prints may be hostile.
 
+mod classes;
+mod closeups;
 mod contents;
 mod gaps;
+mod landscapes;
 mod policy;
 
 use minijinja::{Environment, context};
@@ -11,12 +14,15 @@ use crate::curves::DataCurve;
 use crate::error::ReportError;
 use crate::failure::Failure;
 use crate::figure::Figure;
+use crate::histogram::Histogram;
 use crate::paths::PathCurve;
 use crate::record::Record;
 use crate::samples::Samples;
 use crate::surface::Surface;
+pub use classes::{ClassRow, ClassTable};
+pub use closeups::{CloseUp, Pictures};
 use contents::{Contents, LIMITS};
-pub(crate) use policy::without_script;
+pub use policy::without_script;
 
 /// Largest page, in bytes. What does not fit is left out, and the page says so.
 pub const MAX_PAGE_BYTES: usize = 5_000_000;
@@ -42,6 +48,16 @@ pub struct Page {
     pub figures: Vec<Figure>,
     /// Landscapes; those of the same kind are drawn on one scale.
     pub surfaces: Vec<Surface>,
+    /// Names of the classes by number; empty where nothing names them.
+    pub class_names: Vec<String>,
+    /// What becomes of each class.
+    pub classes: Vec<ClassTable>,
+    /// Single samples, in the order in which they are shown.
+    pub closeups: Vec<CloseUp>,
+    /// Why samples are missing from `closeups`, as a sentence; empty where none is.
+    pub closeups_missing: String,
+    /// Distributions of a quantity over the samples.
+    pub histograms: Vec<Histogram>,
     /// Quantities along the paths of attacks.
     pub paths: Vec<PathCurve>,
     /// Curves that metrics give for a whole data set.
@@ -176,7 +192,7 @@ fn filled(contents: &Contents) -> Result<String, ReportError> {
 }
 
 /// The style of every page.
-pub(crate) const STYLE: &str = include_str!("page.css");
+pub const STYLE: &str = include_str!("page.css");
 
 /// The page's own and only script.
 const SCRIPT: &str = include_str!("page.js");

@@ -1,6 +1,24 @@
 "use strict";
-// Turns the landscapes. Reads the JSON beside it, draws on canvases, asks nobody for anything.
+// Turns the landscapes, opens everything for print, and says where a table scrolls. Reads the JSON beside it, draws on canvases, asks
+// nobody for anything.
 (() => {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    opened.forEach(details => { details.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach(details => { details.open = false; }));
+
+  // A part that scrolls sideways says so and takes the focus, so that arrow keys move it.
+  const scrolls = new ResizeObserver(entries => {
+    for (const { target } of entries) {
+      const wide = target.scrollWidth > target.clientWidth + 1;
+      target.classList.toggle("wide", wide);
+      if (wide) target.tabIndex = 0; else target.removeAttribute("tabindex");
+    }
+  });
+  document.querySelectorAll(".scroll, .figures figure").forEach(part => scrolls.observe(part));
+
   const data = JSON.parse(document.getElementById("landscapes").textContent);
   const eye = { around: data.eye[0], above: data.eye[1] };
   const views = [];
@@ -10,7 +28,7 @@
     const canvas = document.createElement("canvas");
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", figure.querySelector("title").textContent);
+    canvas.setAttribute("aria-label", figure.querySelector("title").textContent + ". Arrow keys turn it, Home turns it back.");
     figure.querySelector(".picture").append(canvas);
     figure.classList.add("turns");
     views.push({ surface, canvas, says: figure.querySelector("output"), points: [] });
@@ -42,6 +60,7 @@
     canvas.addEventListener("pointerleave", () => { view.says.textContent = ""; view.named = null; redraw(); });
     canvas.addEventListener("dblclick", () => turn(data.eye[0], data.eye[1]));
     canvas.addEventListener("keydown", event => {
+      if (event.key === "Home") { event.preventDefault(); turn(data.eye[0], data.eye[1]); return; }
       const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
       if (step === undefined) return;
       event.preventDefault();
@@ -63,7 +82,7 @@
     const [ca, sa, ce, se] = [Math.cos(eye.around), Math.sin(eye.around), Math.cos(eye.above), Math.sin(eye.above)];
     return (x, y, z) => {
       const up = (z - 0.5) * data.box * ce + (x * sa + y * ca) * se;
-      return [width / 2 + zoom * (x * ca - y * sa), height * 0.47 - zoom * up];
+      return [width / 2 + zoom * (x * ca - y * sa), height * 0.48 - zoom * up];
     };
   }
 
@@ -112,13 +131,18 @@
     const left = corners.sort((a, b) => see(a[0], a[1], 0)[0] - see(b[0], b[1], 0)[0])[0];
     paint.fillStyle = quiet;
     paint.textBaseline = "middle";
-    for (const [value, words] of scale.ticks) {
+    // Ticks whose words would touch have a line and no words; zero keeps its own.
+    const rises = scale.ticks.map(([value]) => see(left[0], left[1], share(value))[1]);
+    const apart = rises.length > 1 ? Math.abs(rises[0] - rises[1]) : 99;
+    const every = Math.max(1, Math.ceil(13 / Math.max(apart, 1)));
+    const zero = Math.max(0, scale.ticks.findIndex(([value]) => value === 0));
+    for (const [k, [value, words]] of scale.ticks.entries()) {
       const z = share(value);
       line([see(-farX, farY, z), see(farX, farY, z), see(farX, -farY, z)]);
       paint.stroke();
       const [x, y] = see(left[0], left[1], z);
       paint.textAlign = "right";
-      paint.fillText(words, x - 5, y);
+      if ((k - zero) % every === 0) paint.fillText(words, x - 5, y);
     }
 
     // Where the class changes, on the floor.
@@ -152,6 +176,19 @@
       paint.fill();
       paint.strokeStyle = "rgba(20, 24, 34, .38)";
       paint.stroke();
+    }
+
+    // The balls of the marked radii, dashed.
+    for (const ball of surface.rings) {
+      for (let k = 0; k + 1 < ball.length; k += 2) {
+        if (ball[k][2] === null || ball[k + 1][2] === null) continue;
+        line([ball[k], ball[k + 1]].map(([x, y, z]) => see(x, y, share(z))));
+        for (const [wide, shade] of [[3, "#fff"], [1.3, "#141820"]]) {
+          paint.lineWidth = wide;
+          paint.strokeStyle = shade;
+          paint.stroke();
+        }
+      }
     }
 
     const ring = (at, radius, fill) => {
@@ -201,7 +238,7 @@
       const columns = surface.x.length, i = best % columns, j = Math.floor(best / columns);
       const spelled = value => (surface.pixels ? (255 * value).toFixed(1) + "/255" : value.toPrecision(3)).replace("-", "−");
       const kind = surface.classes[best] ?? null;
-      view.says.textContent = `ε₁ = ${spelled(surface.x[i])}, ε₂ = ${spelled(surface.y[j])}: ${String(surface.z[best]).replace("-", "−")}` + (kind === null ? "" : `, class ${kind}`);
+      view.says.textContent = `ε₁ = ${spelled(surface.x[i])}, ε₂ = ${spelled(surface.y[j])}: ${String(surface.z[best]).replace("-", "−")}` + (kind === null ? "" : `, class ${data.classes[kind] ?? kind}`);
     }
     redraw();
   }

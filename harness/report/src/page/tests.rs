@@ -23,6 +23,33 @@ pub(crate) const ATTACKS: [&str; 12] = [
     "`${alert(1)}`\\u003cscript\\u003e",
 ];
 
+/// So many classes, one of which becomes the others, with `text` in every place that holds text.
+fn classes(text: &str, count: i64) -> ClassTable {
+    let row = |label| ClassRow {
+        label,
+        n: 9,
+        clean: (0.5, (0.4, 0.6)),
+        robust: Some((0.5, (0.4, 0.6))),
+        becomes: (0..count).map(Some).chain([None]).map(|class| (class, 1)).collect(),
+    };
+    ClassTable { model: text.to_owned(), threat: text.to_owned(), rows: (0..count).map(row).collect() }
+}
+
+/// A sample with `text` in every place that holds text.
+fn closeup(text: &str) -> CloseUp {
+    let own = || text.to_owned();
+    let pictures = Pictures { clean: text.as_bytes().to_vec(), size: (8, 4), note: own(), ..Pictures::default() };
+    CloseUp {
+        model: own(),
+        threat: own(),
+        attack: own(),
+        rule: own(),
+        pictures,
+        measured: vec![(own(), own())],
+        ..CloseUp::default()
+    }
+}
+
 /// A path with `text` in every place that holds text.
 fn path(text: &str, aligned: bool) -> PathCurve {
     let own = || text.to_owned();
@@ -84,6 +111,7 @@ pub(crate) fn page_of(text: &str) -> Page {
         title: own(),
         x_label: own(),
         y_label: own(),
+        grey_levels: true,
         curves: vec![Curve { name: own(), points: vec![Point { eps: f64::NAN, value: f64::INFINITY, interval: None, n: 0 }] }],
     });
     Page {
@@ -96,6 +124,11 @@ pub(crate) fn page_of(text: &str) -> Page {
         samples,
         figures,
         surfaces: vec![surface.clone(), Surface { kind: "loss-weights".to_owned(), loss: surface.z.clone(), ..surface }],
+        class_names: vec![own(), own()],
+        classes: vec![classes(text, 3), classes(text, 30)],
+        closeups: vec![closeup(text)],
+        closeups_missing: own(),
+        histograms: vec![Histogram { title: own(), x_label: own(), samples: vec![(own(), vec![0.0, 1.0])], span: None }],
         paths: [false, true].map(|aligned| path(text, aligned)).into(),
         curves: Vec::new(),
         doubts: vec![Doubt {
@@ -167,6 +200,8 @@ const ELEMENTS: &[&str] = &[
     "figure",
     "figcaption",
     "output",
+    "caption",
+    "img",
     "dl",
     "dt",
     "dd",
@@ -199,6 +234,8 @@ const ATTRIBUTES: &[&str] = &[
     "title",
     "type",
     "data-landscape",
+    "src",
+    "alt",
     "xmlns",
     "viewbox",
     "width",
@@ -224,7 +261,7 @@ const ATTRIBUTES: &[&str] = &[
     "r",
     "text-anchor",
 ];
-const VOID: &[&str] = &["!doctype", "meta", "rect", "line", "polyline", "polygon", "circle"];
+const VOID: &[&str] = &["!doctype", "meta", "img", "rect", "line", "polyline", "polygon", "circle"];
 
 /// Reads the page as a browser's tokenizer does and checks every element, attribute and nesting against the lists above.
 fn check(html: &str) {
@@ -256,6 +293,9 @@ fn check(html: &str) {
                 let end = value.find('"').unwrap();
                 if attribute == "href" {
                     assert_eq!(&value[..end], "#doubts");
+                }
+                if attribute == "src" {
+                    assert!(value[..end].starts_with("data:image/png;base64,") && !value[..end].contains(['<', '>', ' ']));
                 }
                 rest = &value[end + 1..];
             } else {
@@ -329,7 +369,7 @@ fn the_policy_names_the_one_script_that_may_run() {
     assert_eq!(policy::allowing(script), page.split("Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap());
     assert_eq!(sha2::Sha256::digest(script.as_bytes()).len(), 32);
     let without_namespaces = page.replace("http://www.w3.org/2000/svg", "");
-    for forbidden in ["http:", "https:", "src=", "url(", "@import", "<link", "foreignObject", "xlink"] {
+    for forbidden in ["http:", "https:", "src=\"h", "srcset", "url(", "@import", "<link", "foreignObject", "xlink"] {
         assert!(!without_namespaces.contains(forbidden), "{forbidden}");
     }
 }
@@ -357,6 +397,10 @@ fn the_parts_stand_in_order_and_the_verdict_comes_first() {
         "<h2>Results</h2>",
         "<h2>Not measured</h2>",
         "<h2>Robust accuracy over the budget</h2>",
+        "<h2>Classes</h2>",
+        "<h2>Adversarial examples</h2>",
+        "<h2>Distributions</h2>",
+        "<h2>Along the paths of attacks</h2>",
         "<h2>Landscapes</h2>",
         "<h2>How to read this page</h2>",
         "<h2>Doubts</h2>",

@@ -24,9 +24,14 @@ pub(crate) fn unserved(norm: &str) -> Error {
 
 /// A class number \[N\] as a row with one 1: float \[N,classes\].
 pub(crate) fn one_hot<'b>(g: &Names<'b>, class: Expr<'b>) -> Expr<'b> {
-    let every: Vec<i64> = (0..g.task().classes as i64).collect();
+    indicator(g, class, g.task().classes)
+}
+
+/// A number \[N\] below `count` as a row with one 1: float \[N,count\].
+pub(crate) fn indicator<'b>(g: &Names<'b>, number: Expr<'b>, count: usize) -> Expr<'b> {
+    let every: Vec<i64> = (0..count as i64).collect();
     let every = g.constant(Tensor::ints(&every)).unsqueeze(&[0]);
-    class.unsqueeze(&[1]).equal(every).cast(DType::F32)
+    number.unsqueeze(&[1]).equal(every).cast(DType::F32)
 }
 
 /// The largest entry of every row, int64 \[N\].

@@ -8,7 +8,7 @@ use super::formulas::{one_hot, square};
 
 /// Classes, and values of the Jacobian of a sample, up to which spectral norms are computed.
 const CLASSES: usize = 64;
-const VALUES: usize = 500_000;
+const VALUES: usize = 100_000;
 
 pub(crate) fn component() -> Component {
     Component::metric("jacobian", "squared norm of the Jacobian of the logits, its weighted form, spectral norms, per pixel unit")

@@ -13,6 +13,7 @@ pub(crate) mod lipschitz;
 pub(crate) mod logp;
 pub(crate) mod neural_collapse;
 pub(crate) mod phi;
+mod rates;
 pub(crate) mod relative_flatness;
 pub(crate) mod smoothing;
 pub(crate) mod ssim;

@@ -4,6 +4,7 @@
 use flatscape_sdk::{Component, Error, Head, Reduction, Rows};
 
 use super::eigen::eigen;
+use super::rates::give_rate;
 
 /// The values of every data set.
 const NAMES: &[&str] =
@@ -39,7 +40,7 @@ pub(crate) fn component() -> Component {
             if moved {
                 let reference = Means::of(&clean, rows.y(), classes);
                 rows.give("nc1_about_clean_means", reference.nc1(&here, rows.y()), rows.samples())?;
-                rows.give("nc4_about_clean_means", reference.nc4(&here, head), rows.samples())?;
+                give_rate(rows, "nc4_about_clean_means", reference.nc4(&here, head), rows.samples())?;
             }
             Ok(())
         })
@@ -86,7 +87,7 @@ impl Means {
         rows.give("nc2_equiangularity", deviation(&cosines), n)?;
         rows.give("nc2_maximal_angle", cosines.iter().map(|c| (c - wanted).abs()).sum::<f64>() / cosines.len() as f64, n)?;
         rows.give("nc3", self.nc3(&weights), n)?;
-        rows.give("nc4", self.nc4(features, head), n)
+        give_rate(rows, "nc4", self.nc4(features, head), n)
     }
 
     /// tr(Σ_W·Σ_B⁺)/C. With M = [μ_c − μ_G] = U·S·Vᵀ, Σ_B = M·Mᵀ/C, so Σ_B⁺ = C·U·S⁻²·Uᵀ, and U = M·V·S⁻¹.
@@ -135,8 +136,8 @@ impl Means {
         pairs.map(|(a, b)| (a / w - b / m).powi(2)).sum()
     }
 
-    /// The share of samples whose class by the last layer is not that of the nearest class mean; among the classes that have one.
-    fn nc4(&self, features: &Rows, head: Head) -> f64 {
+    /// The number of samples whose class by the last layer is not that of the nearest class mean; among the classes that have one.
+    fn nc4(&self, features: &Rows, head: Head) -> usize {
         let samples = features.samples();
         let differs = (0..samples).filter(|&sample| {
             let h = features.row(sample);
@@ -148,7 +149,7 @@ impl Means {
             let by_layer = first_largest(self.classes.iter().map(|&c| score(c)));
             by_layer != first_largest((0..self.classes.len()).map(far))
         });
-        differs.count() as f64 / samples as f64
+        differs.count()
     }
 }
 

@@ -3,8 +3,9 @@
 //! temperature of the model, which does not know the scale of the scores: a model whose scores are multiplied has another Φ
 //! and the same predictions.
 
-use flatscape_sdk::{Ask, Component, Error, Param, Program, Reduction};
+use flatscape_sdk::{Ask, Component, Error, Param, Program, Reduction, Rows};
 
+use super::formulas::indicator;
 use super::{ams, directions, grid};
 
 pub(crate) fn component() -> Component {
@@ -38,7 +39,12 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             g.give("x", g.x0() + d * (flip * e2 + e1));
         })
         .observe(|g| {
-            g.give("obs_score", ams::score(g.grad_logp()));
+            let score = ams::score(g.grad_logp());
+            g.give("obs_score", score);
+            if n > 1 {
+                // the sum of each pair of directions, which needs no memory for the points of a grid
+                g.give("obs_pair", indicator(g, g.i() / cells as f64, pairs) * score.unsqueeze(&[1]));
+            }
             if control {
                 g.give("obs_scaled", ams::score(g.vjp()));
             }
@@ -46,8 +52,9 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         .emit(|g| {
             g.give("col_phi_sum", g.observed_sum("score", &[]) / n as f64);
             g.give("col_phi_mean", g.observed_mean("score", &[]));
-            let every = g.observed("score", (n * cells) as usize, &[]).reshape(&[0, n, cells]);
-            g.give("vec_pairs", every.cast(flatscape_sdk::DType::F64).sum(&[2], false));
+            if n > 1 {
+                g.give("vec_pairs", g.observed_sum("pair", &[pairs]));
+            }
             if control {
                 let scaled = g.observed_mean("scaled", &[]);
                 g.give("vec_scaled", scaled.unsqueeze(&[1]));
@@ -60,28 +67,36 @@ fn build(ask: &Ask) -> Result<Program, Error> {
 /// The standard error of Φ over the pairs of directions, which the interval over images does not have in it, and the Φ of the scores
 /// divided by the temperature.
 fn reduce(ask: &Ask, rows: &Reduction) -> Result<(), Error> {
-    let pairs = rows.vector("pairs")?;
+    if ask.int("directions") > 1 {
+        error_of_directions(rows, &rows.vector("pairs")?)?;
+    }
+    if ask.flag("control") {
+        scaled(ask, rows)?;
+    }
+    Ok(())
+}
+
+fn error_of_directions(rows: &Reduction, pairs: &Rows) -> Result<(), Error> {
     let samples = rows.samples();
     let mean = |pair: usize| (0..samples).map(|i| pairs.row(i)[pair]).sum::<f64>() / samples as f64;
     let means: Vec<f64> = (0..pairs.width).map(mean).collect();
     let n = means.len() as f64;
     let middle = means.iter().sum::<f64>() / n;
     let squares = means.iter().map(|v| (v - middle).powi(2)).sum::<f64>();
-    if means.len() > 1 {
-        rows.give("phi_sum_error_of_directions", (squares / (n - 1.0) / n).sqrt(), samples)?;
+    rows.give("phi_sum_error_of_directions", (squares / (n - 1.0) / n).sqrt(), samples)
+}
+
+fn scaled(ask: &Ask, rows: &Reduction) -> Result<(), Error> {
+    let samples = rows.samples();
+    let temperature = rows.vector("temperature")?;
+    let value = if samples > 0 { temperature.row(0)[0] } else { f64::NAN };
+    rows.give("temperature", value, samples)?;
+    if value.is_nan() {
+        ask.warn("phi: no temperature is best for this model, as without a single error, so its scaled Φ is undefined");
+        return Ok(());
     }
-    if ask.flag("control") {
-        let temperature = rows.vector("temperature")?;
-        let value = if samples > 0 { temperature.row(0)[0] } else { f64::NAN };
-        rows.give("temperature", value, samples)?;
-        if value.is_nan() {
-            ask.warn("phi: no temperature is best for this model, as without a single error, so its scaled Φ is undefined");
-            return Ok(());
-        }
-        let (scaled, cells) = (rows.vector("scaled")?, (grid::size(ask)? as f64).powi(2));
-        let means: Vec<f64> = (0..samples).map(|i| scaled.row(i)[0]).collect();
-        rows.give_column("scaled_phi_mean", &means)?;
-        rows.give_column("scaled_phi_sum", &means.iter().map(|v| v * cells).collect::<Vec<f64>>())?;
-    }
-    Ok(())
+    let (scaled, cells) = (rows.vector("scaled")?, (grid::size(ask)? as f64).powi(2));
+    let means: Vec<f64> = (0..samples).map(|i| scaled.row(i)[0]).collect();
+    rows.give_column("scaled_phi_mean", &means)?;
+    rows.give_column("scaled_phi_sum", &means.iter().map(|v| v * cells).collect::<Vec<f64>>())
 }

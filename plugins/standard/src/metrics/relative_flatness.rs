@@ -77,7 +77,6 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         }
         g.give("col_head_trace", trace);
         g.give("col_feature_norm", features.sqrt());
-        g.give("col_head_norm", spread * 0.0 + whole.sqrt());
         g.give("col_uncertainty", spread);
         if bounds {
             growth(g, augment);

@@ -5,6 +5,7 @@ use flatscape_sdk::{Ask, Component, DType, Error, Law, Param, Program, Reduction
 use statrs::distribution::{Beta, ContinuousCDF, Normal};
 
 use super::formulas::{argmax, one_hot};
+use super::rates::give_rate;
 
 pub(crate) fn component() -> Component {
     Component::metric("smoothing", "certified l2 radius of the classifier smoothed by normal noise, in pixel units")
@@ -48,25 +49,24 @@ fn radius(count: f64, n: f64, alpha: f64, sigma: f64) -> Option<f64> {
 fn reduce(ask: &Ask, rows: &Reduction) -> Result<(), Error> {
     let (sigma, n, alpha) = (ask.float("sigma"), ask.int("n") as f64, ask.float("alpha"));
     let (chosen, counted) = (rows.vector("chosen")?, rows.vector("counted")?);
-    let (mut classes, mut radii, mut abstained) = (Vec::new(), Vec::new(), 0.0);
+    let (mut radii, mut abstained) = (Vec::new(), 0usize);
     for (sample, &label) in rows.y().iter().enumerate() {
         let votes = chosen.row(sample);
         let class = (0..votes.len()).fold(0, |best, c| if votes[c] > votes[best] { c } else { best });
         let found = radius(counted.row(sample)[class], n, alpha, sigma);
-        abstained += f64::from(u8::from(found.is_none()));
-        classes.push(found.map_or(-1.0, |_| class as f64));
+        abstained += usize::from(found.is_none());
         // the radius of a wrong class protects nothing
         radii.push(found.filter(|_| class as i64 == label).unwrap_or(0.0));
     }
     let samples = rows.samples();
-    rows.give_column("smoothed_class", &classes)?;
     rows.give_column("smoothing_radius", &radii)?;
-    let share = |r: f64| radii.iter().filter(|&&v| v > 0.0 && v >= r).count() as f64 / samples as f64;
-    rows.give("smoothed_accuracy", share(0.0), samples)?;
-    rows.give("smoothing_abstained", abstained / samples as f64, samples)?;
+    let count = |r: f64| radii.iter().filter(|&&v| v > 0.0 && v >= r).count();
+    give_rate(rows, "smoothed_accuracy", count(0.0), samples)?;
+    give_rate(rows, "smoothing_abstained", abstained, samples)?;
     if ask.task.norm == "l2" {
-        rows.give("smoothing_certified_accuracy", share(ask.task.eps), samples)?;
+        give_rate(rows, "smoothing_certified_accuracy", count(ask.task.eps), samples)?;
     }
+    let share = |r: f64| count(r) as f64 / samples as f64;
     let most = radii.iter().copied().fold(0.0, f64::max);
     let points: Vec<(f64, f64)> = (0..=100).map(|k| most * f64::from(k) / 100.0).map(|r| (r, share(r))).collect();
     rows.give_curve("smoothing_certified_accuracy", &points)

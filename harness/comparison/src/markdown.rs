@@ -1,8 +1,10 @@
 //! `compare.md`: the comparison as a block that a pull request or a model card can hold. Names from outside are escaped, so that
 //! they can neither format nor link.
 
-use super::{Comparison, difference_headings, difference_line, grids};
-use crate::text::{markdown, shown, shown_to};
+use super::{
+    Comparison, across_headings, across_line, difference_headings, difference_line, grids, relation_headings, relation_line,
+};
+use flatscape_report::{markdown, shown, shown_to};
 
 /// Most differences that the block holds; `compare.csv` has all.
 const MOST: usize = 60;
@@ -45,6 +47,8 @@ pub fn compare_markdown(comparison: &Comparison) -> String {
         text += &format!("\n{}\n", markdown(&comparison.ranking));
     }
     differences(comparison, &mut text);
+    across(comparison, &mut text);
+    relations(comparison, &mut text);
     for condition in &comparison.conditions {
         let verdict = if condition.holds { "holds" } else { "**does not hold**" };
         text +=
@@ -87,6 +91,27 @@ fn differences(comparison: &Comparison, text: &mut String) {
     if comparison.differences.len() > MOST {
         *text += &format!("\ncompare.csv has {} further differences.\n", comparison.differences.len() - MOST);
     }
+}
+
+fn across(comparison: &Comparison, text: &mut String) {
+    for across in &comparison.across {
+        *text += &format!("\n### Across attacks: {}\n\n", markdown(&shown_to(&across.ground, 300)));
+        *text += &line(across_headings(comparison, across).into_iter());
+        *text += &format!("| --- | --- | ---: |{}\n", " ---: |".repeat(across.entries.len()));
+        *text += &across.rows.iter().map(|row| line(across_line(row).into_iter())).collect::<String>();
+    }
+}
+
+/// The correlations over models; those over samples are in `correlations.csv`.
+fn relations(comparison: &Comparison, text: &mut String) {
+    let models: Vec<_> = comparison.relations.iter().filter(|relation| relation.over == "models").take(MOST).collect();
+    if models.is_empty() {
+        return;
+    }
+    *text += "\n### Rank correlations over models\n\n";
+    *text += &line(relation_headings().map(str::to_owned).into_iter());
+    *text += "| --- | --- | --- | ---: | ---: | ---: | --- |\n";
+    *text += &models.iter().map(|relation| line(relation_line(relation).into_iter())).collect::<String>();
 }
 
 /// A row of a table.

@@ -3,24 +3,30 @@
 use minijinja::{Environment, context};
 use serde::Serialize;
 
-use super::{Comparison, Difference, difference_headings, difference_line, grids};
-use crate::error::ReportError;
-use crate::page::{MAX_PAGE_BYTES, STYLE, without_script};
-use crate::text::{shown, shown_to};
+use super::{
+    Across, Comparison, Difference, Relation, across_headings, across_line, difference_headings, difference_line, grids,
+    relation_headings, relation_line,
+};
+use flatscape_report::{MAX_PAGE_BYTES, ReportError, STYLE, shown, shown_to, sweep_svg, without_script};
 
 /// How much of a comparison the page shows: differences, and ids of flipped samples for each.
 struct Limits {
     differences: usize,
     ids: usize,
     rows: usize,
+    relations: usize,
+    sweeps: usize,
 }
 
 /// From generous to spare; the first that keeps the page small enough is taken.
 const LIMITS: &[Limits] = &[
-    Limits { differences: 2_000, ids: 400, rows: 400 },
-    Limits { differences: 500, ids: 100, rows: 200 },
-    Limits { differences: 100, ids: 20, rows: 60 },
+    Limits { differences: 2_000, ids: 400, rows: 400, relations: 600, sweeps: 24 },
+    Limits { differences: 500, ids: 100, rows: 200, relations: 200, sweeps: 8 },
+    Limits { differences: 100, ids: 20, rows: 60, relations: 60, sweeps: 2 },
 ];
+
+/// Most sentences about sample sizes for one pair.
+const ADVICE: usize = 4;
 
 #[derive(Serialize)]
 struct Contents {
@@ -31,10 +37,33 @@ struct Contents {
     pairs: Vec<ShownPair>,
     headings: [&'static str; 8],
     differences_left_out: usize,
+    relations: Vec<ShownRelations>,
+    relation_headings: [&'static str; 7],
+    relations_left_out: usize,
+    across: Vec<ShownAcross>,
+    sweeps: Vec<minijinja::Value>,
     ranking: String,
     warnings: Vec<String>,
     notes: Vec<String>,
     conditions: Vec<ShownCondition>,
+}
+
+/// The correlations of one kind and one ground.
+#[derive(Serialize)]
+struct ShownRelations {
+    title: String,
+    /// Whether they are over models; otherwise over samples.
+    models: bool,
+    lines: Vec<[String; 7]>,
+    /// What is to be known of some of them, each once.
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ShownAcross {
+    title: String,
+    headings: Vec<String>,
+    lines: Vec<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -79,6 +108,8 @@ struct ShownPair {
     flips: Vec<(String, String, String)>,
     /// What the pairings rest on, each once.
     why: Vec<String>,
+    /// How many images separate the two.
+    advice: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -139,10 +170,44 @@ fn contents(comparison: &Comparison, limits: &Limits) -> Contents {
         pairs: pairs(comparison, limits),
         headings: difference_headings(),
         differences_left_out: comparison.differences.len().saturating_sub(limits.differences),
+        relations: relations(comparison, limits),
+        relation_headings: relation_headings(),
+        relations_left_out: comparison.relations.len().saturating_sub(limits.relations),
+        across: comparison.across.iter().take(limits.sweeps).map(|across| shown_across(comparison, across, limits)).collect(),
+        sweeps: comparison.sweeps.iter().take(limits.sweeps).map(|s| minijinja::Value::from_safe_string(sweep_svg(s))).collect(),
         ranking: comparison.ranking.clone(),
         warnings: sentences(&comparison.warnings),
         notes: sentences(&comparison.notes),
         conditions: comparison.conditions.iter().take(500).map(condition).collect(),
+    }
+}
+
+/// The correlations by kind and ground, in the order of the comparison.
+fn relations(comparison: &Comparison, limits: &Limits) -> Vec<ShownRelations> {
+    let shown_ones = &comparison.relations[..comparison.relations.len().min(limits.relations)];
+    let groups =
+        shown_ones.chunk_by(|a, b| a.over == b.over && a.ground == b.ground && (a.over == "models" || a.scope == b.scope));
+    let group = |group: &[Relation]| {
+        let first = &group[0];
+        let models = first.over == "models";
+        let title =
+            if models { shown_to(&first.ground, 300) } else { format!("{}, {}", shown(&first.scope), shown(&first.ground)) };
+        let mut notes: Vec<String> = Vec::new();
+        for note in group.iter().map(|relation| shown_to(&relation.note, 300)).filter(|note| !note.is_empty()) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        ShownRelations { title, models, lines: group.iter().map(relation_line).collect(), notes }
+    };
+    groups.map(group).collect()
+}
+
+fn shown_across(comparison: &Comparison, across: &Across, limits: &Limits) -> ShownAcross {
+    ShownAcross {
+        title: shown_to(&across.ground, 300),
+        headings: across_headings(comparison, across),
+        lines: across.rows.iter().take(limits.rows).map(across_line).collect(),
     }
 }
 
@@ -189,6 +254,7 @@ fn pairs(comparison: &Comparison, limits: &Limits) -> Vec<ShownPair> {
                 lines: Vec::new(),
                 flips: Vec::new(),
                 why: Vec::new(),
+                advice: Vec::new(),
             });
         }
         if let Some(pair) = pairs.last_mut() {
@@ -203,6 +269,7 @@ fn add(pair: &mut ShownPair, comparison: &Comparison, difference: &Difference, l
     if let Some(flips) = difference.flips.as_ref().filter(|flips| !flips.gained.is_empty() || !flips.lost.is_empty()) {
         pair.flips.push((cells[0].clone(), ids(&flips.gained, limits), ids(&flips.lost, limits)));
     }
+    pair.advice.extend(difference.advice(comparison).map(|advice| shown_to(&advice, 400)).filter(|_| pair.advice.len() < ADVICE));
     let why = shown_to(&difference.why, 400);
     if !pair.why.contains(&why) {
         pair.why.push(why);

@@ -56,6 +56,7 @@ fn comparison() -> Comparison {
             why: "Paired: the same 100 samples of the same data.".into(),
             n: 100,
             reference_n: 100,
+            needed: Some(59),
             flips: Some(Flips { gained: (0..21).collect(), lost: vec![77], p: 1.1e-5 }),
         }],
         ranking: "Ranks: as far as intervals allow.".into(),
@@ -69,18 +70,18 @@ fn a_row_is_a_value_or_a_difference() {
     let lines: Vec<&str> = text.lines().collect();
     let header = "kind,run,model,model_sha256,dataset,split,data_sha256,samples,component,args,threat,metric,n,value,reference_run,\
                   reference_model,reference_n,reference_value,difference,ci_low,ci_high,interval,pairing,why,mcnemar_p,gained,lost,\
-                  rank_first,rank_last,ranked,flags";
+                  samples_needed,rank_first,rank_last,ranked,flags";
     assert_eq!((lines[0], lines.len()), (header, 6));
     assert_eq!(
         lines[3],
         "value,a,m,ab,digits,test,cd,the first 100 samples,pgd,,linf:0.1,robust_accuracy,100,0.4,,,,,,0.30000000000000004,0.5,\
-         Clopper-Pearson,,,,,,2,2,2,Q03"
+         Clopper-Pearson,,,,,,,2,2,2,Q03"
     );
     assert!(
         lines[5].starts_with("difference,b,m,ab,digits")
             && lines[5].contains(",0.6,a,m,100,0.4,0.2,0.1,0.3,Tango's paired score,paired,")
     );
-    assert!(lines[5].contains("1.1e-5,0;1;2;") && lines[5].ends_with(";20,77,,,,"));
+    assert!(lines[5].contains("1.1e-5,0;1;2;") && lines[5].ends_with(";20,77,59,,,,"));
 }
 
 #[test]
@@ -142,5 +143,5 @@ fn many_differences_keep_the_page_small() {
     one.flips = Some(Flips { gained: (0..5_000).collect(), lost: (5_000..10_000).collect(), p: 1.0 });
     all.differences = vec![one; 3_000];
     let html = compare_html(&all).unwrap();
-    assert!(html.len() <= crate::MAX_PAGE_BYTES && html.contains("further differences are left out here"));
+    assert!(html.len() <= flatscape_report::MAX_PAGE_BYTES && html.contains("further differences are left out here"));
 }

@@ -1,8 +1,9 @@
 //! The tables of a comparison: one per set of samples, models down and measures across. A threat model is part of the measure, so
 //! that another one has a column of its own.
 
+use flatscape_report::{fixed, quantity_parts, rate_parts, shown, significant};
+
 use super::{Comparison, Difference};
-use crate::text::{fixed, quantity_parts, rate_parts, shown, significant};
 
 /// The values of one set of samples.
 #[derive(Clone, Debug, PartialEq)]

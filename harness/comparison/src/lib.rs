@@ -5,11 +5,17 @@ mod columns;
 mod grid;
 mod markdown;
 mod page;
+mod relations;
 
 pub use columns::{COMPARE_COLUMNS, CompareColumn, compare_csv};
 pub use grid::{Grid, GridCell, GridRow, difference_headings, difference_line, grids};
 pub use markdown::compare_markdown;
 pub use page::compare_html;
+pub use relations::{
+    Across, AcrossRow, Rated, Relation, across_headings, across_line, correlations_csv, relation_headings, relation_line,
+};
+
+use flatscape_report::{Sweep, percent, shown};
 
 /// Runs side by side.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +38,12 @@ pub struct Comparison {
     pub values: Vec<Value>,
     /// Every difference of two entries.
     pub differences: Vec<Difference>,
+    /// Rank correlations over models and over samples.
+    pub relations: Vec<Relation>,
+    /// Accuracies across attacks, one table per set of samples.
+    pub across: Vec<Across>,
+    /// Sweeps over families of models.
+    pub sweeps: Vec<Sweep>,
     /// How ranks were found, in a sentence; empty where there are none.
     pub ranking: String,
     /// What a reader must know, in sentences.
@@ -165,6 +177,9 @@ pub struct Difference {
     pub n: u64,
     /// Samples of the reference.
     pub reference_n: u64,
+    /// Samples after which a difference like this one is found in four of five comparisons (Connor 1987); `None` where the samples are not
+    /// paired, the values are not rates, or nothing differs.
+    pub needed: Option<u64>,
     /// Samples that flipped; `None` where the samples are not paired or the values are not rates.
     pub flips: Option<Flips>,
 }
@@ -218,8 +233,8 @@ impl Comparison {
     pub fn entry_name(&self, entry: usize) -> String {
         let Entry { run, model, .. } = &self.entries[entry];
         match self.runs.len() {
-            1 => crate::text::shown(model),
-            _ => format!("{} · {}", crate::text::shown(model), crate::text::shown(&self.runs[*run])),
+            1 => shown(model),
+            _ => format!("{} · {}", shown(model), shown(&self.runs[*run])),
         }
     }
 }
@@ -237,7 +252,23 @@ impl Measure {
             (metric, component) if metric.starts_with(component) => format!("{metric}{}", arguments(" ")),
             (metric, component) => format!("{metric} of {component}{}", arguments(" ")),
         };
-        crate::text::shown(&name)
+        shown(&name)
+    }
+}
+
+impl Difference {
+    /// How many samples separate two models that differ like these, as a sentence; `None` where there is no [`Difference::needed`].
+    pub fn advice(&self, comparison: &Comparison) -> Option<String> {
+        let (needed, flips) = (self.needed?, self.flips.as_ref()?);
+        let apart = (flips.gained.len() + flips.lost.len()) as f64 / self.n as f64;
+        Some(format!(
+            "{}: they disagree on {} of {} images and differ by {}; a difference like this one is found in four of five comparisons of {needed} \
+             images.",
+            comparison.measures[self.measure].name(),
+            percent(apart, None),
+            self.n,
+            percent(self.difference.abs(), None),
+        ))
     }
 }
 

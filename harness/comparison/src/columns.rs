@@ -1,8 +1,9 @@
 //! The columns of `compare.csv`: one table from which the header, the bytes and the documentation come. A row is a value of one
 //! model in one run, or the difference of two.
 
+use flatscape_report::{Cell, csv_bytes};
+
 use super::{Comparison, Difference, Ground, Measure, Value};
-use crate::cell::{Cell, csv_bytes};
 
 /// A row of `compare.csv`.
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ pub const COMPARE_COLUMNS: &[CompareColumn] = &[
     column("data_sha256",     "SHA-256 of the split as read",                                                   |l| text(&l.ground().data_sha256)),
     column("samples",         "which samples, in words",                                                        |l| text(&l.ground().samples)),
     column("component",       "attack or metric",                                                               |l| text(&l.measure().component)),
-    column("args",            "its arguments as written; for a union the attacks",                              |l| text(&l.measure().args)),
+    column("args",            "its arguments, defaults included; for a union the attacks",                              |l| text(&l.measure().args)),
     column("threat",          "threat model as written",                                                        |l| text(&l.measure().threat)),
     column("metric",          "what was measured",                                                              |l| text(&l.measure().metric)),
     column("n",               "samples behind the value, or of the model in a difference",                      |l| l.either(|v| count(v.n), |d| count(d.n))),
@@ -58,13 +59,14 @@ pub const COMPARE_COLUMNS: &[CompareColumn] = &[
     column("mcnemar_p",       "two-sided p-value of McNemar's exact test",                                      |l| l.reference(|d| number(d.flips.as_ref().map(|f| f.p)))),
     column("gained",          "ids of the samples that are right for the model alone, joined by `;`",           |l| l.reference(|d| ids(d.flips.as_ref().map(|f| &f.gained)))),
     column("lost",            "ids of the samples that are right for the reference alone, joined by `;`",       |l| l.reference(|d| ids(d.flips.as_ref().map(|f| &f.lost)))),
+    column("samples_needed",  "samples after which a difference like this is found in four of five comparisons (Connor 1987)", |l| l.reference(|d| d.needed.map_or(Cell::Missing, |n| Cell::Integer(n.into())))),
     column("rank_first",      "best possible rank among the values of the same samples and measure",            |l| l.own(|v| place(v.rank.map(|r| r.first)))),
     column("rank_last",       "worst possible rank; ranks that overlap cannot be distinguished",                |l| l.own(|v| place(v.rank.map(|r| r.last)))),
     column("ranked",          "how many values are ranked together",                                            |l| l.own(|v| place(v.rank.map(|r| r.of)))),
     column("flags",           "codes of the doubts and errors raised for the value, joined by `;`",             |l| l.own(|v| Cell::Text(v.flags.join(";").into()))),
 ];
 
-/// `compare.csv`: the header, one line per value, one line per difference. The rules of [`crate::results_csv`] hold.
+/// `compare.csv`: the header, one line per value, one line per difference. The rules of [`flatscape_report::results_csv`] hold.
 pub fn compare_csv(comparison: &Comparison) -> Vec<u8> {
     let header = COMPARE_COLUMNS.iter().map(|column| Cell::Text(column.name.into()));
     let values = comparison.values.iter().map(Line::Value);
