@@ -66,10 +66,6 @@ impl Net {
         measure(&asked, &mut |_, _| {}, &GO_ON).map_err(Refusal::from)
     }
 
-    fn value(&self, engine: &dyn Engine, written: &str, name: &str) -> f64 {
-        value(&self.measured(engine, written).unwrap_or_else(|e| panic!("{written}: {e}")), name)[0]
-    }
-
     /// Columns of the program of a metric.
     fn columns(&self, engine: &dyn Engine, written: &str) -> Findings {
         let threat = ThreatModel::parse("linf:0.1", false).expect("a threat model");
