@@ -368,3 +368,61 @@ fn a_line_of_files_is_a_line_and_a_curve_ends_at_its_files() {
         near(loss[60], 0.5 * square, 1e-6);
     }
 }
+
+/// Runs `flatscape landscape` on the digits; exit code, and what it says.
+fn landscape(folder: &std::path::Path, arguments: &[&str]) -> (i32, String) {
+    let usual = ["landscape", "digits-standard", "digits-adversarial", "--data", "digits", "-n", "40", "--engine", "tract"];
+    let mut command = std::process::Command::new(crate::provision::program());
+    let done =
+        command.args(usual).args(["--kind", "loss-weights"]).args(arguments).current_dir(folder).output().expect("it runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    (done.status.code().unwrap_or(-1), said)
+}
+
+#[test]
+fn landscapes_over_weights_are_data_and_pictures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let drawn = |arguments: &[&str], out: &str| -> BTreeMap<String, Vec<u8>> {
+        let (code, said) = landscape(folder.path(), &[arguments, &["--out", out]].concat());
+        assert_eq!(code, 0, "{said}");
+        let entries = std::fs::read_dir(folder.path().join(out).join("landscapes")).expect("a folder");
+        let read = |entry: std::fs::DirEntry| {
+            (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file"))
+        };
+        entries.map(|entry| read(entry.expect("an entry"))).collect()
+    };
+    let files = drawn(&["--grid", "-1:1:5"], "a");
+    let stem = "weights-weight-landscape";
+    let names =
+        [format!("m0001-{stem}.csv"), format!("m0001-{stem}.svg"), format!("m0002-{stem}.csv"), format!("m0002-{stem}.svg")];
+    assert_eq!(files.keys().cloned().collect::<Vec<_>>(), [&names[..], &[format!("{stem}.svg")]].concat());
+    let text = String::from_utf8(files[&names[0]].clone()).expect("UTF-8");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (26, "x,y,loss,accuracy"));
+    assert!(drawn(&["--grid", "-1:1:5"], "b") == files, "the same command gives the same bytes");
+    assert!(drawn(&["--grid", "-1:1:5", "--seed", "1"], "c")[&names[0]] != files[&names[0]], "another seed, other directions");
+    let line = drawn(&["--directions", "to:digits-amsreg", "--grid", "0:1:3"], "d");
+    let text = String::from_utf8(line["m0001-interpolation-interpolation_loss.csv"].clone()).expect("UTF-8");
+    let centre = lines.iter().find(|line| line.starts_with("0,0,")).expect("the file is a point of the grid");
+    let at = |line: &str, column: usize| line.split(',').nth(column).and_then(|v| v.parse::<f64>().ok()).expect("a number");
+    near(at(text.lines().nth(1).expect("t = 0"), 1), at(centre, 2), 1e-6);
+    assert!(line.contains_key("interpolation-interpolation_loss.svg"));
+}
+
+#[test]
+fn landscapes_over_weights_that_are_not_possible_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--grid", "-1:1:0"], 2, "has 0 points"),
+        (&["--grid", "-1:1:1000000000"], 2, "has 1000000000 points"),
+        (&["--directions", "fgsm"], 2, "are no directions of weights"),
+        (&["--directions", "to:smallnet-standard"], 3, "different architectures"),
+        (&["--directions", "to:"], 2, "names no file"),
+    ];
+    for (place, (arguments, code, words)) in cases.iter().enumerate() {
+        let out = format!("run{place}");
+        let (found, said) = landscape(folder.path(), &[*arguments, &["--out", &out]].concat());
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert_eq!(found, *code, "{arguments:?}: {said}");
+    }
+}
