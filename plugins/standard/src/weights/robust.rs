@@ -44,11 +44,12 @@ fn radius(ask: &Ask) -> Result<f64, Error> {
     if ask.flag("clean") {
         return Ok(0.0);
     }
-    if ask.task.norm != "linf" || ask.task.eps <= 0.0 {
-        let what = "the robust loss is that of a ball of linf with a radius; clean=true asks for the loss at the images";
+    let (norm, eps) = (&ask.task.norm, ask.task.eps);
+    if norm != "linf" || eps <= 0.0 {
+        let what = format!("the threat model is {norm}:{eps}; it serves linf with a radius, and clean=true needs none");
         return Err(Error::unsupported(what));
     }
-    Ok(ask.task.eps)
+    Ok(eps)
 }
 
 fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
