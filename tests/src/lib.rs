@@ -58,6 +58,8 @@ mod training;
 #[cfg(test)]
 mod twins;
 #[cfg(test)]
+mod weights;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod written;

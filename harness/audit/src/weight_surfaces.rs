@@ -5,7 +5,7 @@ use flatscape_graph::Tensor;
 use flatscape_intake::refusal::Refusal;
 use flatscape_measure::findings::Findings;
 use flatscape_measure::reduction::CURVE;
-use flatscape_report::{Axis, Surface, loss_csv, points_csv, shared_range, surface_svg, surfaces_svg};
+use flatscape_report::{Axis, DataCurve, Surface, curves_svg, loss_csv, points_csv, shared_range, surface_svg, surfaces_svg};
 use flatscape_weights::measure::{ALONG_X, ALONG_Y, SURFACE};
 
 use crate::job::{Job, Work};
@@ -61,7 +61,7 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Drawn>, Refusal> {
     Ok(all)
 }
 
-/// Surfaces as data and as pictures, and curves as data: name and content of the files.
+/// Surfaces and curves as data and as pictures: name and content of the files.
 ///
 /// # Errors
 /// As for [`surfaces`].
@@ -85,13 +85,23 @@ pub fn files(stored: &Stored) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
             files.push((format!("landscapes/{kind}.svg"), surfaces_svg(&surfaces).into_bytes()));
         }
     }
+    let mut together: Vec<(String, Vec<DataCurve>)> = Vec::new();
     for (model, job, found) in results(stored)? {
         for (name, points) in found.with_prefix(CURVE) {
             let points = points.to_f64();
             let (x, y) = points.split_at(points.len() / 2);
-            files.push((format!("landscapes/m{:04}-{}-{name}.csv", model + 1, label(stored, job)), points_csv(x, y)));
+            let kind = format!("{}-{name}", label(stored, job));
+            files.push((format!("landscapes/m{:04}-{kind}.csv", model + 1), points_csv(x, y)));
+            let points = x.iter().copied().zip(y.iter().copied()).collect();
+            let model = stored.manifest.models[model].name.clone();
+            let curve = DataCurve { model, name: name.to_owned(), points, ..DataCurve::default() };
+            match together.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, curves)) => curves.push(curve),
+                None => together.push((kind, vec![curve])),
+            }
         }
     }
+    files.extend(together.iter().map(|(kind, curves)| (format!("landscapes/{kind}.svg"), curves_svg(curves).into_bytes())));
     Ok(files)
 }
 

@@ -1,6 +1,13 @@
 //! Curves that a metric gives for a whole data set, as data: a density, an accuracy by radius. What they mean is not known here.
 
+use plotters::prelude::*;
+
 use crate::cell::{Cell, csv_bytes};
+use crate::landscape::ticks;
+use crate::palette::{CURVES, RULE};
+use crate::svg::{Anchor, Canvas, Ink, Painted, fill, label, line, picture, stroke, text_style};
+use crate::text::{shown, significant};
+use crate::ticks::Ticks;
 
 /// A curve of one metric on one model under one threat model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +39,52 @@ pub fn curve_csv(curves: &[DataCurve]) -> Vec<u8> {
     csv_bytes(header.into_iter(), lines)
 }
 
+const SIZE: (f64, f64) = (560.0, 300.0);
+
+/// Curves of one kind over one axis, a line per model. Points that are not finite are gaps. About 2 KB, and 0.02 for every point.
+pub fn curves_svg(curves: &[DataCurve]) -> String {
+    let names: Vec<String> = curves.iter().map(|curve| shown(&curve.model)).collect();
+    let what = curves.first().map_or_else(String::new, |curve| shown(&curve.name));
+    picture(SIZE, &format!("{what}: {}", names.join(", ")), |canvas| paint(canvas, curves, &what))
+}
+
+fn paint(canvas: &Canvas, curves: &[DataCurve], title: &str) -> Painted {
+    let all = || curves.iter().flat_map(|curve| &curve.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+    let (x, y) = (covered(all().map(|p| p.0)), covered(all().map(|p| p.1)));
+    label(canvas, (2.0, 18.0), Anchor::Start, 14.0, Ink::Bold, title, 64)?;
+    let mut chart = ChartBuilder::on(canvas)
+        .margin_top(300 + 160 * curves.len().div_ceil(2) as i32)
+        .margin_right(140)
+        .margin_bottom(60)
+        .x_label_area_size(340)
+        .y_label_area_size(560)
+        .build_cartesian_2d(Ticks::new(x.0..x.1, ticks(x)), Ticks::new(y.0..y.1, ticks(y)))?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_x_mesh().axis_style(stroke(RULE, 10)).bold_line_style(stroke(RULE, 10)).set_all_tick_mark_size(40);
+    mesh.label_style(text_style(11.0, Ink::Quiet)).axis_desc_style(text_style(11.0, Ink::Plain));
+    mesh.x_label_formatter(&|&x| significant(x, 4)).y_label_formatter(&|&y| significant(y, 3)).draw()?;
+    for (place, curve) in curves.iter().enumerate() {
+        let colour = CURVES[place % CURVES.len()];
+        for part in curve.points.split(|(x, y)| !x.is_finite() || !y.is_finite()).filter(|part| !part.is_empty()) {
+            chart.draw_series(LineSeries::new(part.iter().copied(), stroke(colour, 18)))?;
+        }
+        let corner = (58.0 + 250.0 * (place % 2) as f64, 36.0 + 16.0 * (place / 2) as f64);
+        line(canvas, &[(corner.0, corner.1 - 4.0), (corner.0 + 14.0, corner.1 - 4.0)], fill(colour).stroke_width(40))?;
+        label(canvas, (corner.0 + 20.0, corner.1), Anchor::Start, 11.5, Ink::Plain, &curve.model, 34)?;
+    }
+    Ok(())
+}
+
+/// What an axis covers: every number and a little room.
+fn covered(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    match (low.is_finite(), low < high) {
+        (false, _) => (0.0, 1.0),
+        (true, false) => (low - 0.5, low + 0.5),
+        (true, true) => (low - 0.02 * (high - low), high + 0.02 * (high - low)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +102,20 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..2], ["model,threat,component,args,curve,x,y", "\"a,b\",,logp,,logp_clean,0.5,2"], "{text}");
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_picture_has_gaps_where_points_are_not_finite() {
+        let curve = |model: &str, points: &[(f64, f64)]| DataCurve {
+            model: model.into(),
+            name: "loss".into(),
+            points: points.to_vec(),
+            ..DataCurve::default()
+        };
+        let whole = curves_svg(&[curve("<b>a</b>", &[(0.0, 1.0), (0.5, 2.0), (1.0, 1.0)])]);
+        assert!(whole.contains("<svg") && !whole.contains("<b>a") && whole.matches("<polyline").count() >= 1, "{whole}");
+        let torn = curves_svg(&[curve("a", &[(0.0, 1.0), (0.2, 2.0), (0.5, f64::NAN), (0.8, 2.0), (1.0, 1.0)])]);
+        assert!(torn.matches("<polyline").count() > whole.matches("<polyline").count());
+        assert!(curves_svg(&[]).contains("<svg") && curves_svg(&[curve("a", &[(f64::NAN, 1.0)])]).contains("<svg"));
     }
 }

@@ -33,7 +33,7 @@ mod verdict;
 
 pub use cell::{Cell, csv_bytes};
 pub use columns::{COLUMNS, Column, read_results, results_csv};
-pub use curves::{DataCurve, curve_csv};
+pub use curves::{DataCurve, curve_csv, curves_svg};
 pub use error::ReportError;
 pub use failure::{Failure, UNSUPPORTED};
 pub use figure::{Curve, Figure, Point, figure_svg, robust_accuracy_figures};

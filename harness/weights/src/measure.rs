@@ -49,6 +49,7 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// The model cannot be opened, the component fails, or [`MeasureError::Interrupted`].
+#[expect(clippy::result_large_err, reason = "the error is that of the crate measure")]
 pub fn measure(asked: &Asked, progress: &mut dyn FnMut(usize, usize), stop: &AtomicBool) -> Result<Findings, MeasureError> {
     let (model, request) = asked.model;
     let component = asked.plugins.component(Kind::Metric, &asked.request.id).map_err(of_host)?;

@@ -53,7 +53,7 @@ impl Segments {
                 .collect();
             // what is added behind a layer belongs to it
             let before = node.inputs.iter().flatten().find_map(|v| layers.get(v).copied());
-            let own = if is_layer(node) || before.is_none() { next } else { before.unwrap_or(next) };
+            let own = before.filter(|_| ["Add", "Sub"].contains(&&*node.op)).unwrap_or(next);
             if !read.is_empty() {
                 next = next.max(own + 1);
                 layers.extend(node.outputs.iter().flatten().map(|&v| (v, own)));
@@ -111,10 +111,6 @@ fn note(known: &mut HashMap<usize, Found>, trainable: &Trainable, elements: &[(u
     for (weight, found) in here {
         known.entry(weight).or_insert(found);
     }
-}
-
-fn is_layer(node: &Node) -> bool {
-    ["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"].contains(&&*node.op)
 }
 
 /// Whether what is behind an operator is still the result of the layer before it, element by element.

@@ -4,7 +4,7 @@
 use flatscape_sdk::{Ask, Component, Error, Param, Weights};
 
 use super::eigenvalues::{block, steps};
-use super::lanczos::quadrature;
+use super::lanczos::{Nodes, quadrature};
 use super::layers::trained;
 use super::{estimated, spaced};
 
@@ -21,7 +21,7 @@ pub(crate) fn component() -> Component {
 }
 
 /// Nodes and weights of every probe.
-pub(crate) fn nodes(ask: &Ask, weights: &Weights) -> Result<(Vec<Vec<(f64, f64)>>, usize), Error> {
+pub(crate) fn nodes(ask: &Ask, weights: &Weights) -> Result<(Vec<Nodes>, usize), Error> {
     let ranges = trained(&weights.segments());
     let size = ranges.iter().map(std::ops::Range::len).sum();
     let number = |name: &str| u32::try_from(ask.int(name)).map_err(|_| Error::invalid(format!("{name} must be positive")));
@@ -31,7 +31,7 @@ pub(crate) fn nodes(ask: &Ask, weights: &Weights) -> Result<(Vec<Vec<(f64, f64)>
 }
 
 /// The density on a grid: Gaussians of variance 1e-5·max(1, λmax − λmin) at the nodes, the mean over probes, of integral 1.
-fn density(all: &[Vec<(f64, f64)>]) -> (Vec<f64>, Vec<f64>) {
+fn density(all: &[Nodes]) -> (Vec<f64>, Vec<f64>) {
     let values = all.iter().flatten().map(|n| n.0);
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     let variance = 1e-5 * (high - low).max(1.0);

@@ -90,6 +90,35 @@ mod tests {
         assert!(near(&scaled_by("none", "biasbn"), &[1.0, 0.0, 1.0, 1.0, 0.0, 0.0]));
     }
 
+    /// Values of the released code on weights of rank 4, 2 and 1, one filter of which is 0 (`tests/golden/weights.py`).
+    #[test]
+    fn the_rule_is_that_of_the_released_code() {
+        let text = include_str!("../../../../tests/golden/weights/golden.json");
+        let golden: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        let golden = &golden["directions"];
+        let numbers = |v: &serde_json::Value| -> Vec<f64> {
+            v.as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number")).collect()
+        };
+        let (mut segments, mut filters) = (Vec::new(), Vec::new());
+        for shape in golden["shapes"].as_array().expect("shapes") {
+            let shape: Vec<usize> = numbers(shape).into_iter().map(|n| n as usize).collect();
+            let role = if shape.len() > 1 { Role::Kernel } else { Role::Bias };
+            let segment = segment(&shape, role, filters.len());
+            let slice = segment.range.len() / shape[0];
+            filters.extend((0..segment.range.len()).map(|i| if role == Role::Kernel { (i / slice) as i32 } else { -1 }));
+            segments.push(segment);
+        }
+        let theta: Vec<f32> = numbers(&golden["weights"]).into_iter().map(|v| v as f32).collect();
+        for case in golden["cases"].as_array().expect("cases") {
+            let mut d = numbers(&golden["drawn"]);
+            let word = |name: &str| case[name].as_str().expect("a word").to_owned();
+            scaled(&mut d, &theta, &filters, &segments, &word("norm"), &word("ignore"));
+            for (found, wanted) in d.iter().zip(numbers(&case["result"])) {
+                assert!((found - wanted).abs() < 1e-6 * wanted.abs().max(1e-3), "{case} {found}");
+            }
+        }
+    }
+
     /// The layout decides nothing: the same filters along the other axis, and weights times s give directions times s.
     #[test]
     fn the_rule_follows_filters_and_scales_with_weights() {

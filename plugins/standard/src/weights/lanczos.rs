@@ -25,6 +25,12 @@ pub(crate) struct Ritz {
     pub last: f64,
 }
 
+/// A matrix as what it does to vectors.
+pub(crate) type Product<'p> = &'p mut dyn FnMut(&[f64]) -> Result<Vec<f64>, Error>;
+
+/// Nodes and weights of a quadrature.
+pub(crate) type Nodes = Vec<(f64, f64)>;
+
 /// At most `steps` steps of Lanczos from `start`, with every new vector orthogonalised twice against all former ones. Where the space
 /// is invariant before, the process goes on with a vector of `fresh` that is orthogonal to it (β = 0), so that further eigenvalues
 /// are found.
@@ -34,7 +40,7 @@ pub(crate) struct Ritz {
 pub(crate) fn lanczos(
     start: &[f64],
     steps: usize,
-    product: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>, Error>,
+    product: Product<'_>,
     fresh: &mut dyn FnMut(usize) -> Result<Vec<f64>, Error>,
 ) -> Result<Tridiagonal, Error> {
     let mut made = Tridiagonal { alpha: Vec::new(), beta: Vec::new(), last: 0.0 };
@@ -149,7 +155,7 @@ fn sweep(d: &mut [f64], e: &mut [f64], (l, m): (usize, usize), rows: [&mut [f64]
 }
 
 /// The nodes and weights of a quadrature: Σ_k w_k f(λ_k) estimates vᵀ f(A) v / vᵀv.
-pub(crate) fn quadrature(made: &Tridiagonal) -> Result<Vec<(f64, f64)>, Error> {
+pub(crate) fn quadrature(made: &Tridiagonal) -> Result<Nodes, Error> {
     Ok(made.ritz()?.iter().map(|r| (r.value, r.first * r.first)).collect())
 }
 
