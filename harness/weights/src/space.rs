@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatscape_autodiff::{DiffError, vjp};
 use flatscape_engine::{Buffer, CompileOptions, Engine, EngineError, Executable, rows_are_independent};
-use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, Tensor, ValueId, ValueType, simplify};
+use flatscape_graph::normalize::{Options, normalize};
+use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, OPSET, Tensor, ValueId, ValueType, simplify};
 use flatscape_intake::data::Dataset;
 use flatscape_intake::functions;
 use flatscape_intake::model::{Model, ModelRequest, Trainable};
@@ -184,7 +185,7 @@ impl<'a> Space<'a> {
         Ok((all, self.refreshed.clone().unwrap_or(statistics)))
     }
 
-    /// The model with these weights as constants: x in, logits out.
+    /// The model with these weights as constants: x in, logits out. Normalisation is folded, as in every graph that is only run.
     fn filled(&self, theta: &[f32]) -> Result<Graph, SpaceError> {
         let (parameters, statistics) = self.tensors(theta)?;
         let mut graph = self.form.evaluation.clone();
@@ -195,7 +196,7 @@ impl<'a> Space<'a> {
                 graph = graph.with_constant_input(input, tensor.cast(dtype));
             }
         }
-        Ok(simplify(&graph))
+        normalize(&graph, OPSET, &Options::default()).map_err(|e| SpaceError::Form(e.to_string()))
     }
 
     /// Mean cross-entropy and accuracy at θ.

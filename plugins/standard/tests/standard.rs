@@ -138,6 +138,7 @@ const SERVED: &[(&str, &[&str])] = &[
     ("rotation-translation", &["rigid"]),
     ("corruptions", &["corruption"]),
     ("random-search", &["linf"]),
+    ("robust-flatness", &["linf"]),
     ("lipschitz", &["linf", "l2", "l1"]),
     ("clever", &["linf", "l2", "l1"]),
 ];

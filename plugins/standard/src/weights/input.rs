@@ -17,6 +17,8 @@ fn steps(ask: &Ask) -> Result<usize, Error> {
 /// Gives the diagonals of a tridiagonal matrix per sample, α and β, each [N, steps].
 pub(crate) fn program(ask: &Ask) -> Result<Program, Error> {
     let (steps, pixels) = (steps(ask)?, ask.task.pixels());
+    let shape = ask.task.shape;
+    let image = [0, shape[0] as i64, shape[1] as i64, shape[2] as i64];
     let places: Vec<f32> = (0..steps).map(|i| i as f32).collect();
     Ok(ask
         .program()
@@ -24,14 +26,14 @@ pub(crate) fn program(ask: &Ask) -> Result<Program, Error> {
             let start = g.noise_rademacher() * (1.0 / (pixels as f64).sqrt());
             let none = start.sum(&[1], true) * 0.0;
             let empty = none.matmul(g.constant(Tensor::full(start.dtype(), &[1, steps], 0.0)));
-            g.give("direction", start);
-            g.give("state_q", start);
+            // as an image, since `hvp` takes it as the direction
+            g.give("state_direction", start.reshape(&image));
             g.give("state_alpha", empty);
             g.give("state_beta", empty);
             g.give("state_basis", empty.unsqueeze(&[2]) * start.unsqueeze(&[1]));
         })
         .step(|g| {
-            let q = g.state("q", &[pixels]);
+            let q = g.state("direction", &shape).reshape(&[0, -1]);
             let here = g.constant(Tensor::floats(places.clone())).equal(g.k().cast(q.dtype())).cast(q.dtype()).unsqueeze(&[0]);
             let basis = g.state("basis", &[steps, pixels]) + here.unsqueeze(&[2]) * q.unsqueeze(&[1]);
             let w = g.hvp();
@@ -41,8 +43,7 @@ pub(crate) fn program(ask: &Ask) -> Result<Program, Error> {
             // rounding is all that is left where the space is invariant: made orthogonal once more, it leads out of it
             let next = orthogonal(w / beta.max(TINY), basis);
             let next = next / length(next).max(TINY);
-            g.give("direction", next);
-            g.give("state_q_next", next);
+            g.give("state_direction_next", next.reshape(&image));
             g.give("state_basis_next", basis);
             g.give("state_alpha_next", g.state("alpha", &[steps]) + alpha * here);
             g.give("state_beta_next", g.state("beta", &[steps]) + beta * here);

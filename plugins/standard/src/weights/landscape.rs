@@ -15,6 +15,8 @@ pub(crate) fn component() -> Component {
         .param(directions::scale())
         .param(directions::ignore())
         .param(Param::flag("refresh", false, "batch normalisation takes the statistics of the samples at every point"))
+        // no graphs: this checks the argument before anything runs
+        .build(|ask| grid(ask.text("grid")).map(|_| ask.program()))
         .weights(measure)
 }
 

@@ -23,6 +23,8 @@ pub(crate) fn component() -> Component {
     .param(Param::flag("clean", false, "the loss at the images instead of at adversarial ones"))
     .param(Param::int("steps", 20, "steps of the attack at every perturbed model").range(1.0, 1000.0))
     .param(Param::float("alpha", "auto", "length of a step of the attack, in pixel units; 0.22 of the radius"))
+    // no graphs: this checks the threat model before anything runs
+    .build(|ask| radius(ask).map(|_| ask.program()))
     .weights(measure)
 }
 
@@ -37,15 +39,22 @@ struct Flatness<'a, 'w> {
     parts: Vec<(std::ops::Range<usize>, f64)>,
 }
 
+/// The radius of the attack; 0 where the loss is that at the images.
+fn radius(ask: &Ask) -> Result<f64, Error> {
+    if ask.flag("clean") {
+        return Ok(0.0);
+    }
+    if ask.task.norm != "linf" || ask.task.eps <= 0.0 {
+        let what = "the robust loss is that of a ball of linf with a radius; clean=true asks for the loss at the images";
+        return Err(Error::unsupported(what));
+    }
+    Ok(ask.task.eps)
+}
+
 fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
     let worst = ask.text("case") == "worst";
     let xi = ask.maybe_float("xi").unwrap_or(if worst { 0.003 } else { 0.5 });
-    let eps = if ask.flag("clean") { 0.0 } else { ask.task.eps };
-    if !ask.flag("clean") && (ask.task.norm != "linf" || eps <= 0.0) {
-        return Err(Error::unsupported(
-            "the robust loss is that of an linf ball with a radius; write clean=true for the loss at the images",
-        ));
-    }
+    let eps = radius(ask)?;
     let parts = parts(&weights.segments(), weights.theta());
     if parts.is_empty() || xi <= 0.0 {
         return Err(Error::invalid("there is nothing to perturb: xi is 0, or all weights are"));

@@ -20,7 +20,7 @@ pub(crate) fn component() -> Component {
         .param(Param::float("damping", "0.01", "the weight of the quadratic penalty; directions of less curvature hardly count"))
         .param(Param::int("probes", 10, "random directions").range(1.0, 10_000.0))
         .param(steps())
-        .build(|ask| Ok(if ask.text("of") == "head" { head::program(ask) } else { ask.program() }))
+        .build(|ask| damping(ask).map(|_| if ask.text("of") == "head" { head::program(ask) } else { ask.program() }))
         .reduce(reduce)
         .weights(measure)
 }
