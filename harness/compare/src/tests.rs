@@ -268,7 +268,7 @@ fn what_the_baseline_has_and_the_run_lacks_does_not_hold() {
     let unmet: Vec<&str> = comparison.conditions.iter().filter(|c| !c.holds).map(|c| c.sentence.as_str()).collect();
     assert_eq!(
         unmet,
-        ["m, pgd under linf:8/255: new does not have this measure; audit with the same attacks and threat models."]
+        ["m, pgd steps=5 under linf:8/255: new does not have this measure; audit with the same attacks and threat models."]
     );
     // another file of the same name is matched by its name, and that is said
     let mut retrained = whole.clone();
@@ -430,7 +430,7 @@ fn samples_are_correlated_one_by_one_and_attacks_stand_beside_each_other() {
     assert_eq!(comparison.across.len(), 1);
     let across = &comparison.across[0];
     assert_eq!(across.entries, [0, 1, 2]);
-    assert_eq!(across.rows.iter().map(|row| row.attack.as_str()).collect::<Vec<_>>(), ["clean", "pgd", "union"]);
+    assert_eq!(across.rows.iter().map(|row| row.attack.as_str()).collect::<Vec<_>>(), ["clean", "pgd:steps=5", "union"]);
     let accuracy: Vec<f64> = across.rows[1].cells.iter().map(|cell| cell.expect("an accuracy").0).collect();
     assert_eq!(accuracy, [0.1, 0.2, 0.3]);
     let text = compare_html(&comparison).expect("a page") + &compare_markdown(&comparison);
