@@ -268,7 +268,7 @@ fn what_the_baseline_has_and_the_run_lacks_does_not_hold() {
     let unmet: Vec<&str> = comparison.conditions.iter().filter(|c| !c.holds).map(|c| c.sentence.as_str()).collect();
     assert_eq!(
         unmet,
-        ["m, pgd steps=5 under linf:8/255: new does not have this measure; audit with the same attacks and threat models."]
+        ["m, pgd under linf:8/255: new does not have this measure; audit with the same attacks and threat models."]
     );
     // another file of the same name is matched by its name, and that is said
     let mut retrained = whole.clone();
@@ -430,7 +430,7 @@ fn samples_are_correlated_one_by_one_and_attacks_stand_beside_each_other() {
     assert_eq!(comparison.across.len(), 1);
     let across = &comparison.across[0];
     assert_eq!(across.entries, [0, 1, 2]);
-    assert_eq!(across.rows.iter().map(|row| row.attack.as_str()).collect::<Vec<_>>(), ["clean", "pgd:steps=5", "union"]);
+    assert_eq!(across.rows.iter().map(|row| row.attack.as_str()).collect::<Vec<_>>(), ["clean", "pgd", "union"]);
     let accuracy: Vec<f64> = across.rows[1].cells.iter().map(|cell| cell.expect("an accuracy").0).collect();
     assert_eq!(accuracy, [0.1, 0.2, 0.3]);
     let text = compare_html(&comparison).expect("a page") + &compare_markdown(&comparison);
@@ -485,4 +485,20 @@ fn an_attack_stands_beside_the_mean_distance_of_its_examples() {
     // 10, 20 and 30 examples with 0.01, 0.02 and 0.03
     assert!((mean - 1.4 / 60.0).abs() < 1e-12 && n == 60, "{mean} {n}");
     assert!(rows.iter().filter(|row| !row.attack.starts_with("pgd")).all(|row| row.dissimilarity.is_none()));
+}
+
+#[test]
+fn attacks_are_named_by_their_labels_and_by_all_arguments_where_two_would_have_one_name() {
+    let base = points(50, |_| true, |id| id < 30);
+    let weak = run("weak", "digits", &ids(50), &[("m", &base)]);
+    let mut strong = run("strong", "digits", &ids(50), &[("m", &base)]);
+    strong.attacks[0].complete = "steps=50".into();
+    strong.records.iter_mut().filter(|r| r.component == "pgd").for_each(|r| r.args = "steps=50".into());
+    let named = |runs: &[RunView]| {
+        let comparison = compare(runs, &Question::default()).expect("a comparison");
+        let attacks = comparison.measures.iter().filter(|m| m.metric == "robust_accuracy" && m.component == "pgd");
+        attacks.map(flatscape_comparison::Measure::name).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[weak.clone(), weak.clone()]), ["pgd"]);
+    assert_eq!(named(&[weak, strong]), ["pgd steps=5", "pgd steps=50"]);
 }
