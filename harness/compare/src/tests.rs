@@ -486,3 +486,19 @@ fn an_attack_stands_beside_the_mean_distance_of_its_examples() {
     assert!((mean - 1.4 / 60.0).abs() < 1e-12 && n == 60, "{mean} {n}");
     assert!(rows.iter().filter(|row| !row.attack.starts_with("pgd")).all(|row| row.dissimilarity.is_none()));
 }
+
+#[test]
+fn attacks_are_named_by_their_labels_and_by_all_arguments_where_two_would_have_one_name() {
+    let base = points(50, |_| true, |id| id < 30);
+    let weak = run("weak", "digits", &ids(50), &[("m", &base)]);
+    let mut strong = run("strong", "digits", &ids(50), &[("m", &base)]);
+    strong.attacks[0].complete = "steps=50".into();
+    strong.records.iter_mut().filter(|r| r.component == "pgd").for_each(|r| r.args = "steps=50".into());
+    let named = |runs: &[RunView]| {
+        let comparison = compare(runs, &Question::default()).expect("a comparison");
+        let attacks = comparison.measures.iter().filter(|m| m.metric == "robust_accuracy" && m.component == "pgd");
+        attacks.map(flatscape_comparison::Measure::name).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[weak.clone(), weak.clone()]), ["pgd"]);
+    assert_eq!(named(&[weak, strong]), ["pgd steps=5", "pgd steps=50"]);
+}

@@ -43,10 +43,10 @@ fn row(all: &Values, runs: &[RunView], ground: usize, measure: usize, entries: &
         let value = all.values.iter().find(|v| v.entry == *entry && v.measure == measure && v.ground == ground)?;
         Some((value.value?, value.interval, value.n))
     };
-    let attack = if about.args.is_empty() || about.component == "union" {
+    let attack = if about.apart.is_empty() || about.component == "union" {
         about.component.clone()
     } else {
-        format!("{}:{}", about.component, about.args)
+        format!("{}:{}", about.component, about.apart)
     };
     let clean = about.metric == "clean_accuracy";
     AcrossRow {
