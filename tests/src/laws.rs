@@ -22,7 +22,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("plotters", &["flatscape-report"]),
     ("minijinja", &["flatscape-comparison", "flatscape-report"]),
     ("prost", &["flatscape-graph"]),
-    ("statrs", &["flatscape-intake", "flatscape-measure"]),
+    ("statrs", &["flatscape-intake", "flatscape-measure", "flatscape-standard"]),
+    ("nalgebra", &["flatscape-standard"]),
     ("signal-hook", &["flatscape-cli"]),
     ("mimalloc", &["flatscape-cli", "flatscape-tests"]),
 ];

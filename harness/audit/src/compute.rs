@@ -85,6 +85,9 @@ pub struct Kept<'w>(Option<(String, Prepared<'w>)>);
 /// Where a job stands, for progress bars: rows done of rows to do.
 pub type Progress<'p> = &'p mut dyn FnMut(usize, usize);
 
+/// Up to this level what a plugin logs is for the user.
+const WARNING: i32 = 1;
+
 /// Why a job was not finished.
 #[derive(Debug)]
 pub enum Unfinished {
@@ -256,6 +259,11 @@ impl<'a> Workshop<'a> {
                 let threat = ThreatModel::parse(&job.threat, true)?;
                 let prepared = self.prepare(job, &work, &threat)?;
                 computed.findings = landscape::compute(request, &prepared, &samples, progress, stop)?;
+            }
+        }
+        for (_, note) in self.plugins.take_notes().into_iter().filter(|(_, note)| note.level <= WARNING) {
+            if !computed.notes.contains(&note.words) {
+                computed.notes.push(note.words);
             }
         }
         computed.findings = seal(computed.findings, &job.hash()?);

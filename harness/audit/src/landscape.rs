@@ -405,7 +405,7 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Surface>, Refusal> {
         }
     }
     all.extend(weight_surfaces::surfaces(stored)?.into_iter().map(|drawn| drawn.surface));
-    Ok(all)
+    Ok(crate::publish::marked(stored, all))
 }
 
 fn of_model(stored: &Stored, model: usize, request: &LandscapeRequest, found: &Findings) -> Result<Vec<Surface>, FindingsError> {

@@ -142,12 +142,6 @@ pub fn witnesses(stored: &Stored, dataset: &Dataset) -> Result<(), Refusal> {
 pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) -> Result<report::Page, Refusal> {
     let manifest = &stored.manifest;
     let exhibits = exhibits::exhibits(stored, &summary.samples)?;
-    let radii = radii(stored);
-    let marked = |surface: report::Surface| {
-        let radii = if SIGNS.contains(&surface.x_axis.name.as_str()) { radii.clone() } else { Vec::new() };
-        report::Surface { radii, ..surface }
-    };
-    let surfaces = surfaces.into_iter().map(marked).collect();
     let names: Vec<&str> = manifest.models.iter().map(|m| m.name.as_str()).collect();
     Ok(report::Page {
         title: format!("{} under attack, on {}", names.join(", "), manifest.data.name),
@@ -176,6 +170,16 @@ pub fn page(stored: &Stored, summary: &Summary, surfaces: Vec<report::Surface>) 
         certificates: summary.certificates.iter().flatten().map(rows_of).collect(),
         manifest: serde_json::to_value(manifest).map_err(|e| Refusal::output(102, e.to_string()))?,
     })
+}
+
+/// Surfaces on which the radii of the run's balls of `linf` are marked, where the plane shows them as they are.
+pub(crate) fn marked(stored: &Stored, surfaces: Vec<report::Surface>) -> Vec<report::Surface> {
+    let radii = radii(stored);
+    let mark = |surface: report::Surface| {
+        let radii = if SIGNS.contains(&surface.x_axis.name.as_str()) { radii.clone() } else { Vec::new() };
+        report::Surface { radii, ..surface }
+    };
+    surfaces.into_iter().map(mark).collect()
 }
 
 /// The first directions whose entries, like those of the second, are ±1: in their plane the ball of a radius is a square.

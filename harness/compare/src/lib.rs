@@ -58,7 +58,7 @@ pub fn compare(runs: &[RunView], question: &Question) -> Result<Comparison, Refu
     };
     let mut relations = relations::over_models(&all, &question.families);
     relations.extend(relations::over_samples(runs, &all.entries, &named));
-    let (across, sweeps) = (relations::across(&all), relations::sweeps(&all, &question.families));
+    let (across, sweeps) = (relations::across(&all, runs), relations::sweeps(&all, &question.families));
     let conditions = question.baseline.map(|baseline| gate::judge(&all, baseline, &question.requirements, &names));
     let told = |run: &RunView, sentences: &[String]| sentences.iter().map(|s| format!("{}: {s}", run.name)).collect::<Vec<_>>();
     let mut warnings: Vec<String> = runs.iter().flat_map(|run| told(run, &run.warnings)).collect();

@@ -456,3 +456,49 @@ fn a_pair_is_told_how_many_samples_separate_it() {
     let clean = of(&comparison, "clean_accuracy", "clean");
     assert_eq!((clean[0].needed, clean[0].advice(&comparison)), (None, None));
 }
+
+#[test]
+fn an_attack_stands_beside_the_mean_distance_of_its_examples() {
+    let models = series(3, false);
+    let models: Vec<(&str, &[Sample])> = models.iter().map(|(name, points)| (name.as_str(), points.as_slice())).collect();
+    let mut own = run("a", "digits", &ids(40), &models);
+    own.records.iter_mut().filter(|record| record.component == "pgd").for_each(|record| record.args = "steps=5".into());
+    for k in 1..=3_u32 {
+        let name = format!("net-{}", k - 1);
+        own.records.push(Record {
+            model_sha256: format!("sha of {name}"),
+            model: name,
+            dataset: "digits".into(),
+            component: "ssim".into(),
+            args: "preset=s1,at=adv:pgd".into(),
+            threat: "linf:8/255".into(),
+            eps: Some(8.0 / 255.0),
+            metric: "one_minus_ssim_of_broken_mean".into(),
+            n: u64::from(10 * k),
+            value: Some(0.01 * f64::from(k)),
+            ..Record::default()
+        });
+    }
+    let comparison = compare(&[own], &Question::default()).expect("a comparison");
+    let rows = &comparison.across[0].rows;
+    let (mean, n) = rows.iter().find(|row| row.attack.starts_with("pgd")).and_then(|row| row.dissimilarity).expect("a distance");
+    // 10, 20 and 30 examples with 0.01, 0.02 and 0.03
+    assert!((mean - 1.4 / 60.0).abs() < 1e-12 && n == 60, "{mean} {n}");
+    assert!(rows.iter().filter(|row| !row.attack.starts_with("pgd")).all(|row| row.dissimilarity.is_none()));
+}
+
+#[test]
+fn attacks_are_named_by_their_labels_and_by_all_arguments_where_two_would_have_one_name() {
+    let base = points(50, |_| true, |id| id < 30);
+    let weak = run("weak", "digits", &ids(50), &[("m", &base)]);
+    let mut strong = run("strong", "digits", &ids(50), &[("m", &base)]);
+    strong.attacks[0].complete = "steps=50".into();
+    strong.records.iter_mut().filter(|r| r.component == "pgd").for_each(|r| r.args = "steps=50".into());
+    let named = |runs: &[RunView]| {
+        let comparison = compare(runs, &Question::default()).expect("a comparison");
+        let attacks = comparison.measures.iter().filter(|m| m.metric == "robust_accuracy" && m.component == "pgd");
+        attacks.map(flatscape_comparison::Measure::name).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[weak.clone(), weak.clone()]), ["pgd"]);
+    assert_eq!(named(&[weak, strong]), ["pgd steps=5", "pgd steps=50"]);
+}

@@ -50,6 +50,7 @@ impl Values {
                 }
             }
         }
+        all.name_apart();
         let order = all.order();
         all.reorder(&order);
         for place in 1..all.grounds.len() {
@@ -141,6 +142,7 @@ impl Values {
                 metric: record.metric.clone(),
                 component: record.component.clone(),
                 args: if union { labels() } else { record.args.clone() },
+                apart: if union { labels() } else { apart(facts, record) },
                 threat: record.threat.clone(),
                 rate: kind(&record.metric) == Kind::Rate,
                 shown: shown(&record.metric),
@@ -171,6 +173,17 @@ impl Values {
             self.samples.push((ids, labels));
             self.grounds.len() - 1
         })
+    }
+
+    /// Measures that would have one name are told apart by all of their arguments.
+    fn name_apart(&mut self) {
+        let key = |m: &Measure| [&m.metric, &m.component, &m.threat, &m.apart].map(String::clone);
+        let keys: Vec<_> = self.measures.iter().map(key).collect();
+        for (place, measure) in self.measures.iter_mut().enumerate() {
+            if keys.iter().filter(|other| **other == keys[place]).count() > 1 {
+                measure.apart = measure.args.clone();
+            }
+        }
     }
 
     /// The measures as tables show them: without a threat model first, then by threat model, the union after the attacks.
@@ -227,6 +240,13 @@ impl Values {
         let fewest = (0..place).map(reasons).min_by_key(Vec::len).unwrap_or_default();
         format!("These values are apart from those above: {}.", fewest.join("; "))
     }
+}
+
+/// What tells the component of a row from others of its run: its label without its id; its arguments where it has no label.
+fn apart(facts: &Facts, record: &Record) -> String {
+    let label = facts.component(record).map(|component| component.label.as_str());
+    let short = label.and_then(|label| label.strip_prefix(&record.component));
+    short.map_or_else(|| record.args.clone(), |short| short.trim_start_matches(':').to_owned())
 }
 
 /// Which samples, in words; those that are not the first ones carry the beginning of a hash of their ids and labels.

@@ -100,6 +100,9 @@ pub struct Measure {
     pub component: String,
     /// Its arguments as written; for a union the attacks that it is of.
     pub args: String,
+    /// What tables name of them: what tells the component from others of its run, and all of them where that would give two measures one
+    /// name.
+    pub apart: String,
     /// The threat model as written; empty without one.
     pub threat: String,
     /// Whether values are rates in [0, 1].
@@ -242,7 +245,7 @@ impl Comparison {
 impl Measure {
     /// How tables call it: `pgd steps=20`, `union of fgsm, pgd`, `clean accuracy`, `ams_mean`.
     pub fn name(&self) -> String {
-        let arguments = |joined: &str| if self.args.is_empty() { String::new() } else { format!("{joined}{}", self.args) };
+        let arguments = |joined: &str| if self.apart.is_empty() { String::new() } else { format!("{joined}{}", self.apart) };
         let name = match (self.metric.as_str(), self.component.as_str()) {
             ("clean_accuracy", _) => "clean accuracy".to_owned(),
             ("robust_accuracy", "union") => format!("union{}", arguments(" of ")),

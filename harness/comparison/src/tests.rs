@@ -7,6 +7,7 @@ fn comparison() -> Comparison {
         metric: metric.into(),
         component: component.into(),
         args: String::new(),
+        apart: String::new(),
         threat: threat.into(),
         rate,
         shown: true,

@@ -544,7 +544,7 @@ fn reductions_that_misbehave() {
         ("long", "was refused what cannot be"),
         ("endless", "values; at most 1000 are possible"),
         ("crash", "died (SIGSEGV)"),
-        ("exit", "ended its process"),
+        ("exit", "ended the process (exit code 0)"),
         ("loop", "gave no answer within 2 s in reduction of bad-reduction"),
         ("fails", "it failed: not today"),
         ("thread", "gave in vain"),

@@ -60,16 +60,18 @@ fn name_threats(all: &mut [Histogram], about: &[(&str, &str)]) {
     }
 }
 
-/// What a column is called by the rest of its name: `` is clean, `_perturbed` is perturbed, `@adv:pgd` is at pgd; `None` for the column of
-/// another quantity.
+/// What a column is called by the rest of its name: `` is clean, `_perturbed` is perturbed, `@adv:pgd` is at pgd, `_perturbed@adv:pgd` is
+/// perturbed at pgd; `None` for the column of another quantity.
 fn named(rest: &str) -> Option<String> {
-    match rest {
-        "" => Some("clean".to_owned()),
-        _ if rest.starts_with('_') => Some(rest[1..].to_owned()),
-        _ => Some(
-            rest.strip_prefix('@')?.strip_prefix("adv:").map_or_else(|| rest[1..].to_owned(), |attack| format!("at {attack}")),
-        ),
-    }
+    let (what, place) = rest.split_once('@').unwrap_or((rest, ""));
+    let what = if what.is_empty() { "" } else { what.strip_prefix('_')? };
+    let place = place.strip_prefix("adv:").map_or_else(|| place.to_owned(), |attack| format!("at {attack}"));
+    Some(match (what, place.as_str()) {
+        ("", "") => "clean".to_owned(),
+        ("", place) => place.to_owned(),
+        (what, "") => what.to_owned(),
+        (what, place) => format!("{what} {place}"),
+    })
 }
 
 #[cfg(test)]
@@ -101,5 +103,6 @@ mod tests {
         assert_eq!(drawn[2].samples.iter().map(|s| s.0.as_str()).collect::<Vec<_>>(), ["clean", "perturbed", "at pgd"]);
         assert!(drawn.iter().all(|h| h.span == Some(22.0)));
         assert!(histograms(&Samples::default()).is_empty());
+        assert_eq!(named("_perturbed@adv:pgd").as_deref(), Some("perturbed at pgd"));
     }
 }

@@ -81,7 +81,7 @@ fn uncertainty_is_largest_where_a_path_crosses_the_boundary() {
 fn statistics_of_a_data_set_do_not_depend_on_its_jobs() {
     let of = |shard: &str| {
         let mut arguments =
-            vec!["audit", "digits-standard", "--data", "digits", "-n", "60", "--threat", "linf:0.1", "--landscapes", "0"];
+            vec!["audit", "digits-standard", "--data", "digits", "-n", "200", "--threat", "linf:0.1", "--landscapes", "0"];
         for metric in
             ["neural-collapse", "logp:at=adv:fgsm", "phi:grid=3,directions=2", "jacobian", "relative-flatness:at=path:fgsm"]
         {
@@ -98,7 +98,7 @@ fn statistics_of_a_data_set_do_not_depend_on_its_jobs() {
             .collect();
         (run, values)
     };
-    let ((whole, one), (_, many)) = (of("100"), of("17"));
+    let ((whole, one), (_, many)) = (of("200"), of("70"));
     assert_eq!(one.keys().collect::<Vec<_>>(), many.keys().collect::<Vec<_>>());
     for metric in ["nc1", "nc4", "logp_adversarial_ks", "temperature", "scaled_phi_sum", "spectral_norm_mean", "flip_step_mean"] {
         assert!(one.keys().any(|(_, name)| name == metric), "no {metric}: {one:#?}");
@@ -140,13 +140,13 @@ fn a_model_without_errors_has_no_scaled_phi() {
 fn landscapes_follow_attacks_or_say_why_not() {
     let draw = |directions: &str, more: &[&str]| {
         let mut arguments = vec!["landscape", "digits-standard", "--data", "digits", "--sample", "3", "--directions", directions];
-        arguments.extend(["--grid", "-0.1:0.1:5", "--threat", "linf:0.1", "--out", "run"]);
+        arguments.extend(["--grid", "-0.1:0.1:5", "--out", "run"]);
         arguments.extend(more);
         arguments.extend(EMBEDDED);
         Run::new(&arguments)
     };
     for (directions, name) in [("attack:fgsm", "attack-fgsm"), ("attack:(pgd:steps=3),noise", "attack-pgd-noise")] {
-        let run = draw(directions, &[]).expect(0);
+        let run = draw(directions, &["--threat", "linf:0.1"]).expect(0);
         let csv = run.text(&format!("landscapes/m0001-s000003-{name}.csv"));
         assert_eq!(csv.lines().count(), 26, "{csv}");
         let middle = csv.lines().nth(13).expect("a cell");
@@ -154,10 +154,10 @@ fn landscapes_follow_attacks_or_say_why_not() {
     }
     let loss = draw("random", &["--kind", "loss-input"]).expect(0);
     assert!(loss.path("landscapes/m0001-s000003-loss-input-random.svg").is_file());
-    let still = draw("attack:(pgd:steps=1,alpha=0,random-start=no)", &[]);
+    let still = draw("attack:fgsm", &["--threat", "linf:0"]);
     assert_eq!(still.code(), 2, "{}", still.said());
     assert!(still.said().contains("vanishes at image 3") && still.said().contains("--directions random"), "{}", still.said());
-    let line = draw("attack:fgsm,(fgsm)", &[]);
+    let line = draw("attack:fgsm,(fgsm)", &["--threat", "linf:0.1"]);
     assert!(line.code() == 2 && line.said().contains("along one line"), "{}", line.said());
     for wrong in ["attack:nobody", "attack:", "nowhere", "attack:phi"] {
         assert_eq!(draw(wrong, &[]).code(), 2, "{wrong}");

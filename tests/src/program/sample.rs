@@ -9,13 +9,13 @@ use crate::provision::root;
 
 /// The command, as the page of the sample states it. `FLATSCAPE_WRITE_PAGES=1` writes the sample again.
 const COMMAND: &str = "audit digits-standard digits-adversarial digits-amsreg --data digits -n 200 --threat linf:0.05,0.1 --threat l2:1 \
-    --attack fgsm --attack pgd:steps=10 --attack fmn:steps=30 --metric phi:grid=5,directions=1 --metric ams --metric logp --engine tract \
-    --threads 1 --out run";
+    --attack fgsm --attack pgd:steps=10 --attack fmn:steps=30 --metric phi:grid=5,directions=1 --metric ams --metric logp \
+    --metric 'logp:at=adv:(pgd:steps=10)' --metric 'relative-flatness:at=path:(pgd:steps=10)' --engine tract --threads 1 --out run";
 
 fn sample() -> &'static Run {
     static SAMPLE: OnceLock<Run> = OnceLock::new();
     SAMPLE.get_or_init(|| {
-        let arguments: Vec<&str> = COMMAND.split_whitespace().collect();
+        let arguments: Vec<&str> = COMMAND.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         let run = Run::new(&arguments);
         assert!(matches!(run.code(), 0 | 9), "{}", run.said());
         run
@@ -30,7 +30,7 @@ fn kept(name: &str) -> PathBuf {
 fn the_sample_in_the_repository_is_what_the_program_gives() {
     let run = sample();
     if std::env::var_os("FLATSCAPE_WRITE_PAGES").is_some() {
-        for name in ["report.html", "results.csv"] {
+        for name in ["report.html", "results.csv", "paths.csv"] {
             std::fs::write(kept(name), run.read(name)).expect("the repository is writable");
         }
     }
@@ -74,6 +74,7 @@ fn the_sample_shows_what_a_page_can_show() {
         "<h2>Classes</h2>",
         "<h2>Adversarial examples</h2>",
         "<h2>Distributions</h2>",
+        "<h2>Along the paths of attacks</h2>",
         "<h2>Landscapes</h2>",
         "<h2>Gradient certificates</h2>",
         "dashes: the balls of linf:",

@@ -3,17 +3,18 @@
 
 use flatscape_comparison::{Across, AcrossRow, Rated};
 
+use crate::run::RunView;
 use crate::values::Values;
 
 /// The mean of 1 − SSIM over the examples that broke a sample.
 const DISSIMILARITY: &str = "one_minus_ssim_of_broken_mean";
 
 /// One table for each set of samples on which at least two models were attacked.
-pub(crate) fn across(all: &Values) -> Vec<Across> {
-    (0..all.grounds.len()).filter_map(|ground| of_ground(all, ground)).collect()
+pub(crate) fn across(all: &Values, runs: &[RunView]) -> Vec<Across> {
+    (0..all.grounds.len()).filter_map(|ground| of_ground(all, runs, ground)).collect()
 }
 
-fn of_ground(all: &Values, ground: usize) -> Option<Across> {
+fn of_ground(all: &Values, runs: &[RunView], ground: usize) -> Option<Across> {
     let attacked = |measure: usize| all.measures[measure].metric == "robust_accuracy";
     let mut entries: Vec<usize> = Vec::new();
     for value in all.values.iter().filter(|v| v.ground == ground && attacked(v.measure) && v.value.is_some()) {
@@ -26,7 +27,8 @@ fn of_ground(all: &Values, ground: usize) -> Option<Across> {
         return None;
     }
     let clean = (0..all.measures.len()).filter(|&m| all.measures[m].metric == "clean_accuracy");
-    let rows = clean.chain((0..all.measures.len()).filter(|&m| attacked(m))).map(|measure| row(all, ground, measure, &entries));
+    let rows =
+        clean.chain((0..all.measures.len()).filter(|&m| attacked(m))).map(|measure| row(all, runs, ground, measure, &entries));
     let about = &all.grounds[ground];
     Some(Across {
         ground: format!("{} ({}), {}", about.dataset, about.split, about.samples),
@@ -35,36 +37,50 @@ fn of_ground(all: &Values, ground: usize) -> Option<Across> {
     })
 }
 
-fn row(all: &Values, ground: usize, measure: usize, entries: &[usize]) -> AcrossRow {
+fn row(all: &Values, runs: &[RunView], ground: usize, measure: usize, entries: &[usize]) -> AcrossRow {
     let about = &all.measures[measure];
     let cell = |entry: &usize| -> Option<Rated> {
         let value = all.values.iter().find(|v| v.entry == *entry && v.measure == measure && v.ground == ground)?;
         Some((value.value?, value.interval, value.n))
     };
-    let attack = if about.args.is_empty() || about.component == "union" {
+    let attack = if about.apart.is_empty() || about.component == "union" {
         about.component.clone()
     } else {
-        format!("{}:{}", about.component, about.args)
+        format!("{}:{}", about.component, about.apart)
     };
     let clean = about.metric == "clean_accuracy";
     AcrossRow {
-        dissimilarity: if clean { None } else { dissimilarity(all, &attack, entries) },
+        dissimilarity: if clean { None } else { dissimilarity(all, &written(runs, &about.component, &about.args), entries) },
         attack: if clean { "clean".to_owned() } else { attack },
         threat: about.threat.clone(),
         cells: entries.iter().map(cell).collect(),
     }
 }
 
+/// How an attack with these arguments was written in the runs, which is how metrics name it: `pgd`, `pgd:steps=10`.
+fn written(runs: &[RunView], id: &str, args: &str) -> Vec<String> {
+    let attacks = runs.iter().filter_map(|run| run.manifest.pointer("/attacks")?.as_array()).flatten();
+    let own = attacks.filter(|attack| {
+        let complete = attack["complete"].as_str();
+        attack["request"]["id"] == id
+            && complete.is_some_and(|complete| args == complete || args.starts_with(&format!("{complete},")))
+    });
+    let spelled = own.filter_map(|attack| match attack["written"].as_str()? {
+        "" => Some(id.to_owned()),
+        written => Some(format!("{id}:{written}")),
+    });
+    spelled.collect()
+}
+
 /// Mean and number of the examples of an attack, over all of the models.
-fn dissimilarity(all: &Values, attack: &str, entries: &[usize]) -> Option<(f64, u64)> {
+fn dissimilarity(all: &Values, written: &[String], entries: &[usize]) -> Option<(f64, u64)> {
     let of_attack = |measure: usize| {
         let about = &all.measures[measure];
-        about.metric == DISSIMILARITY && looked_at(&about.args) == Some(attack)
+        about.metric == DISSIMILARITY && looked_at(&about.args).is_some_and(|attack| written.iter().any(|own| own == attack))
     };
     let found = all.values.iter().filter(|v| entries.contains(&v.entry) && of_attack(v.measure) && v.n > 0);
-    let (sum, n) = found
-        .filter_map(|v| Some((v.value?, v.n)))
-        .fold((0.0, 0), |(sum, n), (mean, count)| (sum + mean * count as f64, n + count));
+    let sum = |(sum, n): (f64, u64), (mean, count): (f64, u64)| (sum + mean * count as f64, n + count);
+    let (sum, n) = found.filter_map(|v| Some((v.value?, v.n))).fold((0.0, 0), sum);
     (n > 0).then(|| (sum / n as f64, n))
 }
 

@@ -453,3 +453,27 @@ fn a_very_large_run_still_makes_a_small_page_that_says_what_is_left_out() {
         assert!(text.contains(note), "{note}");
     }
 }
+
+#[test]
+fn many_measures_of_few_models_have_the_models_as_columns() {
+    let row = |model: &str, attack: usize| Record {
+        model: model.to_owned(),
+        dataset: "d".into(),
+        component: format!("attack{attack}"),
+        metric: "robust_accuracy".into(),
+        threat: "linf:0.1".into(),
+        value: Some(0.5),
+        n: 10,
+        ..Record::default()
+    };
+    for (attacks, turned) in [(9, false), (10, true)] {
+        let records = (0..attacks).flat_map(|attack| ["a", "b"].map(|model| row(model, attack))).collect();
+        let page = html(&Page { records, ..Page::default() }).unwrap();
+        check(&page);
+        assert_eq!(page.contains("<th class=\"word\" scope=\"col\">measure</th><th scope=\"col\">a</th>"), turned, "{attacks}");
+        assert_eq!(page.matches("0.500<i>").count(), 2 * attacks);
+    }
+    // a model for each measure stays a row
+    let records = (0..12).flat_map(|model| (0..10).map(move |attack| row(&format!("m{model}"), attack))).collect();
+    assert!(!html(&Page { records, ..Page::default() }).unwrap().contains(">measure</th>"));
+}
