@@ -58,9 +58,24 @@ const HEADLINES: &[Headline] = &[
         help: "the same, summed over the grid points as in the paper; comparable at equal grids only",
     },
     Headline {
+        metric: "scaled_phi_sum",
+        heading: Heading::Metric("Φ at T"),
+        help: "Φ sum of the scores divided by the temperature of the model, which does not know the scale of the scores",
+    },
+    Headline {
         metric: "ams_mean",
         heading: Heading::Metric("AMS"),
         help: "mean of −‖∇ log p‖ at the samples (approximate mass score); closer to 0 is flatter",
+    },
+    Headline {
+        metric: "rel_petzka_mean",
+        heading: Heading::Metric("relative flatness (Petzka)"),
+        help: "mean of ‖φ‖²·½Σ p_s p_t ‖w_s − w_t‖² of the last layer; lower is flatter",
+    },
+    Headline {
+        metric: "rel_s2_mean",
+        heading: Heading::Metric("relative flatness (‖W‖²)"),
+        help: "mean of ‖W‖²·‖φ‖²·Σ p(1 − p) of the last layer; lower is flatter",
     },
 ];
 
