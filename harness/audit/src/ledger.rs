@@ -20,7 +20,7 @@ pub trait Observer {
     fn note(&mut self, sentence: &str);
     /// Work on a part begins: `what` names it.
     fn begin(&mut self, what: &str, index: usize, count: usize);
-    /// Rows done of rows to do in this part.
+    /// Rows done of rows to do in this part; 0 to do where that is not known.
     fn progress(&mut self, done: usize, total: usize);
     /// Everything of this part is on disk; its headlines, spelled.
     fn finished(&mut self, what: &str, headlines: &[String]);
@@ -149,6 +149,10 @@ impl Sink for Ledger<'_> {
     }
 
     fn progress(&mut self, job: usize, done: usize, total: usize) {
+        if total == 0 {
+            // a component that asks as often as it likes
+            return self.observer.progress(done, 0);
+        }
         let part = &mut self.parts[self.part_of[job]];
         let before = part.done;
         part.advance(job, done);

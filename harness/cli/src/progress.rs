@@ -67,7 +67,8 @@ impl Observer for Bar {
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
-                bar.set_length(total as u64);
+                // the total is not known where it is 0
+                bar.set_length(total.max(done) as u64);
                 bar.set_position(done as u64);
             }
             Shown::Lines(lines) => {
@@ -100,11 +101,14 @@ impl Lines {
 
     /// The line that is due, with the time left at the rate so far.
     fn due(&mut self, now: Instant, done: usize, total: usize) -> Option<String> {
-        if now.duration_since(self.said) < INTERVAL || done >= total {
+        if now.duration_since(self.said) < INTERVAL || total > 0 && done >= total {
             return None;
         }
         self.said = now;
         let spent = now.duration_since(self.began).as_secs_f64();
+        if total == 0 {
+            return Some(format!("{}: {done} evaluations after {spent:.0} s", self.title));
+        }
         let left = match done {
             0 => String::new(),
             done => format!(", about {} left", indicatif::HumanDuration(spend(spent * (total - done) as f64 / done as f64))),
