@@ -317,7 +317,10 @@ impl<'b> Expr<'b> {
         if axes.is_empty() {
             return self;
         }
-        let axes = self.builder.ints(axes);
+        // counted from the front, so that equal nodes look equal
+        let rank = self.rank().map_or(0, |rank| (rank + axes.len()) as i64);
+        let axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis + rank } else { axis }).collect();
+        let axes = self.builder.ints(&axes);
         self.builder.op("Unsqueeze", &[self, axes], Attributes::none())
     }
 

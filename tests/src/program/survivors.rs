@@ -46,3 +46,47 @@ fn the_standard_profile_is_a_plan_of_four_attacks() {
         run.value("digits-adversarial", id, "robust_accuracy");
     }
 }
+
+/// Every standard attack runs on a convolutional network on the embedded engine, under every norm that it serves: none fails, and
+/// every sample is seen.
+#[test]
+fn every_attack_runs_on_the_embedded_engine() {
+    let attacks = [
+        "fgsm",
+        "rs-fgsm",
+        "bim:steps=3",
+        "mim:steps=3",
+        "pgd:steps=3",
+        "apgd-ce:steps=5",
+        "apgd-dlr:steps=5",
+        "apgd-t:steps=5,targets=2",
+        "fab-t:steps=5,targets=2",
+        "fab:steps=5",
+        "square:queries=20",
+        "cw:steps=5,searches=2",
+        "deepfool:steps=10",
+        "ddn:steps=5",
+        "fmn:steps=5",
+        "sigma-zero:steps=5",
+        "spsa:steps=2,pairs=4",
+        "hopskipjump:steps=2",
+        "noise:draws=3",
+        "random-search:queries=5",
+    ];
+    let mut arguments = vec!["audit", "digits-standard", "--data", "digits", "-n", "6", "--landscapes", "0", "--out", "run"];
+    arguments.extend(["linf:0.1", "l2:1", "l1:3", "l0:6"].iter().flat_map(|threat| ["--threat", threat]));
+    arguments.extend(attacks.iter().flat_map(|attack| ["--attack", attack]));
+    arguments.extend(EMBEDDED);
+    let run = Run::new(&arguments);
+    assert!([0, 9].contains(&run.code()), "{}", run.said());
+    let rows = run.table("results.csv");
+    let failed = |r: &&super::Row| r["flags"].split(' ').any(|flag| flag.starts_with('E') || flag.starts_with('P'));
+    assert_eq!(rows.iter().find(failed), None);
+    let partly = |r: &&super::Row| r["metric"] == "coverage" && r["value"] != "1" && r["component"] != "union";
+    assert_eq!(rows.iter().find(partly), None);
+    for attack in attacks {
+        let id = attack.split(':').next().expect("an id");
+        let found = rows.iter().filter(|r| r["component"] == id && r["metric"] == "robust_accuracy").count();
+        assert!(found > 0, "{id} has no row");
+    }
+}

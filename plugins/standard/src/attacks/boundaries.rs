@@ -22,9 +22,10 @@ pub(super) fn nearest<'b>(g: &Names<'b>, ct: Expr<'b>, rows: usize) -> (Expr<'b>
     let away = size.greater(0.0).select(f.abs() / size.max(f64::from(f32::MIN_POSITIVE)), (f * 0.0) + f64::from(f32::MAX));
     let b = g.builder();
     let first = b.op("ArgMax", &[-away], [("axis", 1.into()), ("keepdims", 1.into())]);
-    let of = |v: Expr<'b>, place: Expr<'b>| b.op("GatherElements", &[v, place], [("axis", 1.into())]);
-    let row = first.unsqueeze(&[2]).expand_like(w.slice(&[0], &[1], &[1], &[1]));
-    (of(f, first), of(w, row).squeeze(&[1]))
+    let every: Vec<i64> = (0..rows as i64).collect();
+    let chosen = first.equal(b.ints(&every));
+    let zero = f.scalar(0.0);
+    (chosen.select(f, zero).sum(&[1], true), chosen.unsqueeze(&[2]).select(w, zero).sum(&[1], false))
 }
 
 /// ‖w‖ in the norm that is dual to that of the threat model: \[…,D\] → \[…\]
