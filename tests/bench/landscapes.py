@@ -6,7 +6,7 @@
 list, once, and then measured at its fastest in every round, in turn with ours. Its time is that of the computation alone, from images
 in memory to scores in memory; ours is that of the job (`times.csv`: linking and compiling included) and, beside it, that of the whole
 process, with reading the files, the labels' predictions and writing the tables and pages. The network has seeded weights, so both
-compute the same; the largest relative difference of what they find is a column.
+compute the same; the difference of their Φ is a column.
 """
 
 import argparse
@@ -148,9 +148,9 @@ def fastest(model, kind, images, grid):
     times = {}
     for layout in ("contiguous", "channels_last"):
         for batch in BATCHES:
-            computed(model, kind, part[:1], grid, batch, layout)
+            computed(model, kind, part[:1], 9, batch, layout)
             started = time.perf_counter()
-            computed(model, kind, part, grid, batch, layout)
+            computed(model, kind, part, min(grid, 21), batch, layout)
             times[batch, layout] = time.perf_counter() - started
     return min(times, key=times.get)
 
@@ -163,7 +163,9 @@ def ours(options, kind, model, source, n, grid, out):
         command = ["audit", model, "--data", source, "-n", str(n), "--threat", "linf:25/255", "--metric", metric, "--landscapes", "0"]
     else:
         command = ["landscape", model, "--data", source, "--sample", "0", "--grid", f"-25/255:25/255:{grid}"]
-    subprocess.run([options.program, *map(str, command), *common], check=True, capture_output=True)
+    ended = subprocess.run([options.program, *map(str, command), *common], capture_output=True, text=True)
+    if ended.returncode not in (0, 9):  # 9: random weights are no better than chance, and that is said
+        raise SystemExit(ended.stderr)
     wanted = "phi" if kind == "phi" else "landscape"
     lines = [line.split(",") for line in (out / "times.csv").read_text().splitlines()]
     spent = sum(float(line[1]) for line in lines if f".{wanted}" in line[0])
@@ -176,8 +178,8 @@ def ours(options, kind, model, source, n, grid, out):
 
 
 def agreement(kind, found, expected):
-    """Both have directions of their own, so what can be compared is the size: the relative difference of means of |value|."""
-    return abs(np.abs(found).mean() / np.abs(expected).mean() - 1)
+    """Both have directions of their own, so Φ over many images can be compared: the relative difference of its means."""
+    return f"{abs(np.abs(found).mean() / np.abs(expected).mean() - 1):.2%}" if kind == "phi" else "–"
 
 
 def render(options, rows, version):
@@ -187,17 +189,18 @@ def render(options, rows, version):
         f"Measured {datetime.date.today()} by `python tests/bench/landscapes.py` with {options.threads} threads, {options.rounds} rounds in turn,"
         f" medians in seconds. PyTorch {version} at its best memory format and batch size. The load of the machine at the end: {os.getloadavg()[0]:.1f}.",
         "",
-        "| case | points | ours, the job | ours, the whole process | PyTorch | its setting | PyTorch / job | aim | difference of sizes |",
+        "| case | points | ours, the job | ours, the whole process | PyTorch | its setting | PyTorch / job | aim | difference of Φ |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
             f"| {row['name']} | {row['points']:,} | {row['job']:.2f} | {row['whole']:.2f} | {row['theirs']:.2f} | {row['setting']} "
-            f"| {row['ratio']:.2f} | {row['aim']} | {row['difference']:.1%} |"
+            f"| {row['ratio']:.2f} | {row['aim']} | {row['difference']} |"
         )
     lines += [
         "",
-        "Both draw directions of their own, so only the sizes of what they find are compared; that the values are right is what closed forms test.",
+        "Both draw directions of their own, so only Φ over many images can be compared; that the values are right is what closed forms test.",
+        "One landscape of LeNet is 2,601 points: its job is mostly linking and compiling, which PyTorch's time does not have in it.",
         "",
     ]
     return "\n".join(lines)

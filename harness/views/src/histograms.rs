@@ -6,6 +6,8 @@ use crate::examples::{Group, groups};
 
 /// The column of log p at the samples; what was measured elsewhere has a suffix.
 const LOGP: &str = "logp";
+/// What the column of perturbed images is called.
+const PERTURBED: &str = "perturbed";
 
 /// One picture per model, and per threat model where samples differ: `logp` first, then `logp_…` and `logp@…`, all with axes of one width.
 /// None where no sample has a value.
@@ -26,11 +28,14 @@ pub fn histograms(samples: &Samples) -> Vec<Histogram> {
             });
             numbers.collect::<Vec<f64>>()
         };
-        let drawn: Vec<(String, Vec<f64>)> = columns
+        let mut drawn: Vec<(String, Vec<f64>)> = columns
             .iter()
             .map(|(place, name)| (name.clone(), values(*place)))
             .filter(|(_, v)| v.iter().any(|v| v.is_finite()))
             .collect();
+        // images are perturbed alike wherever else log p is taken
+        let perturbed = drawn.iter().find(|(name, _)| name == PERTURBED).map(|(_, values)| values.clone());
+        drawn.retain(|(name, values)| !name.starts_with("perturbed at ") || Some(values) != perturbed.as_ref());
         // what does not depend on the threat model is drawn once
         if drawn.is_empty() || all.iter().zip(&models).any(|(other, (of, _))| *of == model && other.samples == drawn) {
             continue;

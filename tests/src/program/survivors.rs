@@ -47,7 +47,8 @@ fn the_standard_profile_is_a_plan_of_four_attacks() {
     }
 }
 
-/// Every standard attack runs on a convolutional network on the embedded engine, under every norm that it serves: none fails, and
+/// Every standard attack that is a program runs on a convolutional network on the embedded engine, under every norm that it serves:
+/// none fails, and
 /// every sample is seen.
 #[test]
 fn every_attack_runs_on_the_embedded_engine() {
@@ -69,7 +70,6 @@ fn every_attack_runs_on_the_embedded_engine() {
         "fmn:steps=5",
         "sigma-zero:steps=5",
         "spsa:steps=2,pairs=4",
-        "hopskipjump:steps=2",
         "noise:draws=3",
         "random-search:queries=5",
     ];
