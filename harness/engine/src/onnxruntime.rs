@@ -119,8 +119,13 @@ impl Engine for Runtime {
 /// Options that every session has, as they are recorded.
 ///
 /// The model format is stated because a session would otherwise accept another one. Threads wait for work while a run lasts and
-/// sleep when it is over.
-const SESSION_OPTIONS: &[(&str, &str)] = &[("session.load_model_format", "ONNX"), ("session.force_spinning_stop", "1")];
+/// sleep when it is over. Paddings are not fused into convolutions: where a padded value has other readers (in the Hessian of a
+/// strided convolution in its weights), ONNX Runtime 1.31 leaves them without it and refuses its own graph.
+const SESSION_OPTIONS: &[(&str, &str)] = &[
+    ("session.load_model_format", "ONNX"),
+    ("session.force_spinning_stop", "1"),
+    ("optimization.disable_specified_optimizers", "Pad_Fusion"),
+];
 
 impl Runtime {
     /// A builder with the options that every session has.
