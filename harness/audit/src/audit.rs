@@ -87,7 +87,7 @@ pub fn run(
 ) -> Result<Ending, Refusal> {
     let intaken = intake(plan, engine.as_ref(), plugins, observer, stop)?;
     let corrupted = intaken.manifest.threats.iter().any(|threat| threat.norm == "corruption");
-    let open = intaken.manifest.metrics.iter().any(|metric| metric.reduces || metric.request.follows_path());
+    let open = intaken.manifest.metrics.iter().any(|metric| metric.reduces || metric.weighs || metric.request.follows_path());
     known(&execution.required, &intaken.columns, corrupted, open)?;
     landscape::within(plan.landscapes.as_ref(), &intaken.dataset)?;
     let stored = begin(&intaken.manifest, execution, observer)?;
@@ -179,7 +179,7 @@ fn intake(
 }
 
 /// Refuses names of metrics that no row will have. Where metrics say something about all samples together (`open`), further rows have names
-/// that are not known before, and only what looks like a mistake in writing is refused.
+/// that are not known before the run, and a name is refused only if it resembles a known one.
 fn known(required: &[String], columns: &[String], corrupted: bool, open: bool) -> Result<(), Refusal> {
     let mut names: Vec<String> = METRICS.iter().map(|m| (*m).to_owned()).chain(columns.iter().map(|c| metric_name(c))).collect();
     names.extend(corruption_metrics().filter(|_| corrupted));

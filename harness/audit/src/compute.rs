@@ -297,7 +297,7 @@ impl<'a> Workshop<'a> {
             }
         }
         if parts.is_empty() {
-            let what = format!("{request}: there are no rows to reduce, because none of its jobs has a result");
+            let what = format!("{request} cannot be reduced over all samples: none of its jobs has a result");
             return Err(Refusal::state(105, what).into());
         }
         let threat = ThreatModel::parse(&job.threat, true)?;

@@ -366,16 +366,16 @@ fn spanned(request: &LandscapeRequest, found: &Findings, sample: usize) -> Resul
     let [first, second] = [of("col_first_length")?, of("col_second_length")?].map(|v| v.first().copied());
     for (axis, length) in request.directions.axes().into_iter().zip([first, second]) {
         match length {
-            None => return refused(format!("there is no landscape: an attack gives no point for image {sample}")),
+            None => return refused(format!("the landscape cannot be drawn: an attack gives no point for image {sample}")),
             Some(length) if length.is_nan() || length <= 0.0 => {
-                return refused(format!("there is no landscape: the {axis} vanishes at image {sample}"));
+                return refused(format!("the landscape cannot be drawn: the {axis} vanishes at image {sample}"));
             }
             Some(_) => {}
         }
     }
     match of("col_cosine")?.first() {
         Some(cosine) if cosine.abs() > 1.0 - 1e-6 => {
-            refused(format!("there is no landscape: both attacks move image {sample} along one line"))
+            refused(format!("the landscape cannot be drawn: both attacks move image {sample} along one line"))
         }
         _ => Ok(()),
     }

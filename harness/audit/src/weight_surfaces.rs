@@ -39,9 +39,12 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Drawn>, Refusal> {
         for (name, x, y, beside) in SURFACES {
             let values = |column: String| found.tensor(&column).map(Tensor::to_f64);
             let Some(loss) = values(format!("{SURFACE}{name}")) else { continue };
-            let axis = |axis: &str, along: &str| Axis {
-                name: axis.to_owned(),
-                values: values(format!("{along}{name}")).unwrap_or_default(),
+            let needed = |column: String| {
+                let missing = || Refusal::state(106, format!("{} lacks the column {column}", job.result()));
+                values(column.clone()).ok_or_else(missing)
+            };
+            let axis = |axis: &str, along: &str| -> Result<Axis, Refusal> {
+                Ok(Axis { name: axis.to_owned(), values: needed(format!("{along}{name}"))? })
             };
             let model_name = stored.manifest.models[model].name.clone();
             let surface = Surface {
@@ -49,12 +52,12 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Drawn>, Refusal> {
                 title: model_name.clone(),
                 model: model_name,
                 kind: KIND.into(),
-                x_axis: axis(x, ALONG_X),
-                y_axis: axis(y, ALONG_Y),
+                x_axis: axis(x, ALONG_X)?,
+                y_axis: axis(y, ALONG_Y)?,
                 loss,
                 ..Surface::default()
             };
-            let accuracy = beside.and_then(|beside| values(format!("{SURFACE}{beside}"))).unwrap_or_default();
+            let accuracy = beside.map_or(Ok(Vec::new()), |beside| needed(format!("{SURFACE}{beside}")))?;
             all.push(Drawn { surface, accuracy });
         }
     }

@@ -10,7 +10,7 @@ const MOST: usize = 1000;
 /// Points of a curve.
 pub(crate) const LONGEST_CURVE: usize = 100_000;
 /// Characters of a name.
-const LONGEST_NAME: usize = 64;
+const LONGEST_NAME: usize = 100;
 
 /// What a metric's program gave for every sample, in the order of the data set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -179,7 +179,8 @@ impl Reduced {
     }
 }
 
-fn is_identifier(name: &str) -> bool {
+/// Whether a component may call a value so: an identifier of C, in lower case.
+pub(crate) fn is_identifier(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= LONGEST_NAME && name.chars().all(plain)
 }

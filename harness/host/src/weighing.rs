@@ -13,6 +13,7 @@ use crate::error::{Blame, HostError};
 use crate::oracle::{Law, OracleError};
 use crate::params::{Arguments, Value};
 use crate::plugins::{Plugins, converse, keep};
+use crate::reduction::is_identifier;
 use crate::task::Task;
 use crate::weights::{Ascent, Given, WeightFacts, Weights};
 use crate::wire::{Answer, Ask, Fault, Request, WeightsAsk};
@@ -156,11 +157,6 @@ fn items(text: &str) -> Vec<String> {
     let inner = text.trim().strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
     let listed = inner.split(',').map(|item| item.trim().to_owned());
     std::iter::once(text.trim().to_owned()).chain(listed).filter(|item| !item.is_empty()).collect()
-}
-
-fn is_identifier(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 100 && name.chars().all(plain)
 }
 
 fn law_of(code: i32) -> Option<Law> {

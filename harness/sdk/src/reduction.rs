@@ -114,20 +114,6 @@ impl<'a> Reduction<'a> {
         outcome(unsafe { give(self.table, abi::FsString::new(name), value, interval.0, interval.1, n as u64) }, name)
     }
 
-    /// The mean of numbers that are not NaN with its 95 % interval from the normal distribution, which is close to Student's from 30
-    /// numbers on; nothing where there is no number.
-    ///
-    /// # Errors
-    /// As for [`Reduction::give`].
-    pub fn give_mean(&self, name: &str, values: impl IntoIterator<Item = f64>) -> Result<(), Error> {
-        let values: Vec<f64> = values.into_iter().filter(|v| !v.is_nan()).collect();
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let error = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
-        let half = 1.959_963_984_540_054 * error;
-        self.give_within(name, mean, (mean - half, mean + half), values.len())
-    }
-
     /// Gives a number for every sample.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! interface, no model, no engine, no loop: those are the host's.
 
 mod attacks;
+mod eigen;
 mod metrics;
 mod optimizers;
 mod trainers;

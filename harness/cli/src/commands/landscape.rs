@@ -139,7 +139,7 @@ impl Landscape {
 }
 
 impl Landscape {
-    /// Names the files, and prints the landscapes where that was asked for.
+    /// Prints the paths of the files and, with --terminal, the landscapes.
     fn say(&self) -> Result<(), Failure> {
         let folder = self.out.join("landscapes");
         let entries = std::fs::read_dir(&folder).map_err(Failure::output)?;

@@ -48,7 +48,7 @@ pub fn request(directions: &str, grid: Option<&str>) -> Result<Request, Failure>
         return Ok(made("trajectory", vec![("files", format!("({files})"))]));
     }
     let what = format!(
-        "{directions:?} are no directions of weights; there are random, to:MODEL[:line|bezier|chain] and trajectory:FILE,FILE"
+        "the directions {directions:?} are unknown for weights; choose random, to:MODEL[:line|bezier|chain] or trajectory:FILE,FILE"
     );
     Err(Failure::usage(what))
 }

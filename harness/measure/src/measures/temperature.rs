@@ -8,7 +8,7 @@ use super::Conditions;
 use crate::attack::AttackError;
 use crate::verify::Verifier;
 
-/// Images from which it is taken: the first of the data set, the same for every range of samples.
+/// Images from which it is taken: the first of the run, the same for every range of samples.
 const IMAGES: usize = 1000;
 /// ln(1/T) is looked for between minus this and this.
 const WIDEST: f64 = 10.0;

@@ -29,6 +29,8 @@ mod square_l2;
 pub(crate) mod stadv;
 pub(crate) mod starts;
 
+pub(crate) use formulas::one_hot;
+
 /// A random point of the unit ball of a norm around 0, uniform, float \[N,D\].
 pub(crate) fn ball(norm: &str) -> Result<starts::Start, flatscape_sdk::Error> {
     match starts::named(norm)? {

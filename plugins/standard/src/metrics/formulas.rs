@@ -2,10 +2,8 @@
 
 use flatscape_sdk::{DType, Error, Expr, Names, Tensor};
 
-/// ‖v‖₂² of rows: \[N,D\] → \[N\]
-pub(crate) fn square(v: Expr<'_>) -> Expr<'_> {
-    (v * v).sum(&[1], false)
-}
+pub(crate) use crate::attacks::one_hot;
+pub(crate) use crate::trainers::square;
 
 /// The norm of a gradient \[N,D\] that bounds growth per radius of the threat model: l1 for linf, l2 for l2, linf for l1. \[N\]
 pub(crate) fn dual_norm<'b>(g: &Names<'b>, v: Expr<'b>) -> Result<Expr<'b>, Error> {
@@ -20,11 +18,6 @@ pub(crate) fn dual_norm<'b>(g: &Names<'b>, v: Expr<'b>) -> Result<Expr<'b>, Erro
 /// Refuses a threat model whose radius has no dual norm.
 pub(crate) fn unserved(norm: &str) -> Error {
     Error::unsupported(format!("the threat model is {norm}; it serves linf, l2, l1"))
-}
-
-/// A class number \[N\] as a row with one 1: float \[N,classes\].
-pub(crate) fn one_hot<'b>(g: &Names<'b>, class: Expr<'b>) -> Expr<'b> {
-    indicator(g, class, g.task().classes)
 }
 
 /// A number \[N\] below `count` as a row with one 1: float \[N,count\].

@@ -3,8 +3,8 @@
 
 use flatscape_sdk::{Ask, Component, Error, Expr, Law, Names, Param, Program, Reduction};
 
-use super::eigen::largest_eigenvalue;
 use super::formulas::{one_hot, square};
+use crate::eigen::largest_eigenvalue;
 
 /// Classes, and values of the Jacobian of a sample, up to which spectral norms are computed.
 const CLASSES: usize = 64;

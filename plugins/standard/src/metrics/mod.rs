@@ -3,7 +3,6 @@
 pub(crate) mod ams;
 pub(crate) mod clever;
 mod directions;
-mod eigen;
 mod formulas;
 mod grid;
 pub(crate) mod input_gradient;

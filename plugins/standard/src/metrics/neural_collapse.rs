@@ -3,8 +3,9 @@
 
 use flatscape_sdk::{Component, Error, Head, Reduction, Rows};
 
-use super::eigen::eigen;
 use super::rates::give_rate;
+use crate::eigen::eigen;
+use crate::weights::{dot, norm};
 
 /// The values of every data set.
 const NAMES: &[&str] =
@@ -165,14 +166,6 @@ fn first_largest(values: impl Iterator<Item = f64>) -> Option<usize> {
         }
     }
     best.map(|(place, _)| place)
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
 }
 
 /// Standard deviation, with n in its denominator.

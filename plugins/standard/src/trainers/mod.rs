@@ -17,3 +17,5 @@ pub(crate) mod sam;
 pub(crate) mod standard;
 pub(crate) mod static_augmentation;
 pub(crate) mod trades;
+
+pub(crate) use formulas::square;

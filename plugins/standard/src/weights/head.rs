@@ -90,7 +90,7 @@ impl Head {
                 }
             }
         }
-        dense(matrix, n).map(Some)
+        dense(&matrix, n).map(Some)
     }
 
     /// Lanczos from a vector of fixed signs, by number.

@@ -5,6 +5,7 @@
 use flatscape_sdk::Error;
 
 use super::{dot, norm};
+use crate::eigen::{eigen, eigenvalues};
 
 /// Below this a new vector is rounding, and the space that is spanned is invariant.
 const BREAKDOWN: f64 = 1e-10;
@@ -90,68 +91,27 @@ fn orthogonalise(w: &mut [f64], basis: &[Vec<f64>]) {
 }
 
 impl Tridiagonal {
-    /// Eigenvalues, ascending, by the implicit QL method; of the vectors the first and the last components.
+    /// Eigenvalues, ascending; of the vectors the first and the last components.
     ///
     /// # Errors
-    /// It does not converge, which happens for numbers that are not finite only.
+    /// It has entries that are not finite.
     pub(crate) fn ritz(&self) -> Result<Vec<Ritz>, Error> {
         let n = self.alpha.len();
-        let (mut d, mut e) = (self.alpha.clone(), self.beta.clone());
-        e.resize(n, 0.0);
-        let mut first: Vec<f64> = (0..n).map(|i| f64::from(u8::from(i == 0))).collect();
-        let mut last: Vec<f64> = (0..n).map(|i| f64::from(u8::from(i + 1 == n))).collect();
-        for l in 0..n {
-            let mut sweeps = 0;
-            loop {
-                let small = |m: &usize| e[*m].abs() <= f64::EPSILON * (d[*m].abs() + d[*m + 1].abs());
-                let m = (l..n.saturating_sub(1)).find(small).unwrap_or(n - 1);
-                if m == l {
-                    break;
-                }
-                sweeps += 1;
-                if sweeps > 100 {
-                    return Err(Error::failed("the eigenvalues of a tridiagonal matrix did not converge"));
-                }
-                sweep(&mut d, &mut e, (l, m), [&mut first, &mut last]);
-            }
-        }
-        let mut ritz: Vec<Ritz> = (0..n).map(|i| Ritz { value: d[i], first: first[i], last: last[i] }).collect();
-        ritz.sort_by(|a, b| a.value.total_cmp(&b.value));
-        Ok(ritz)
+        let at = |i: usize, j: usize| match i.abs_diff(j) {
+            0 => self.alpha[i],
+            1 => self.beta[i.min(j)],
+            _ => 0.0,
+        };
+        let (values, vectors) = eigen(n, at);
+        finite(&values)?;
+        let pairs = values.into_iter().zip(&vectors);
+        Ok(pairs.map(|(value, vector)| Ritz { value, first: vector[0], last: vector[n - 1] }).collect())
     }
 }
 
-/// One implicit QL sweep over the rows l to m.
-fn sweep(d: &mut [f64], e: &mut [f64], (l, m): (usize, usize), rows: [&mut [f64]; 2]) {
-    let [first, last] = rows;
-    let mut g = (d[l + 1] - d[l]) / (2.0 * e[l]);
-    let mut r = g.hypot(1.0);
-    g = d[m] - d[l] + e[l] / (g + r.copysign(g));
-    let (mut s, mut c, mut p) = (1.0, 1.0, 0.0);
-    for i in (l..m).rev() {
-        let (f, b) = (s * e[i], c * e[i]);
-        r = f.hypot(g);
-        e[i + 1] = r;
-        if r == 0.0 {
-            d[i + 1] -= p;
-            e[m] = 0.0;
-            return;
-        }
-        (s, c) = (f / r, g / r);
-        g = d[i + 1] - p;
-        r = (d[i] - g) * s + 2.0 * c * b;
-        p = s * r;
-        d[i + 1] = g + p;
-        g = c * r - b;
-        for row in [&mut *first, &mut *last] {
-            let f = row[i + 1];
-            row[i + 1] = s * row[i] + c * f;
-            row[i] = c * row[i] - s * f;
-        }
-    }
-    d[l] -= p;
-    e[l] = g;
-    e[m] = 0.0;
+fn finite(values: &[f64]) -> Result<(), Error> {
+    let sound = values.iter().all(|v| v.is_finite());
+    if sound { Ok(()) } else { Err(Error::failed("a matrix has entries that are not finite, and so no eigenvalues")) }
 }
 
 /// The nodes and weights of a quadrature: Σ_k w_k f(λ_k) estimates vᵀ f(A) v / vᵀv.
@@ -159,41 +119,13 @@ pub(crate) fn quadrature(made: &Tridiagonal) -> Result<Nodes, Error> {
     Ok(made.ritz()?.iter().map(|r| (r.value, r.first * r.first)).collect())
 }
 
-/// The eigenvalues of a dense symmetric matrix [n, n], ascending: Householder's reduction, then QL.
+/// The eigenvalues of a dense symmetric matrix [n, n], ascending.
 ///
 /// # Errors
 /// As for [`Tridiagonal::ritz`].
-pub(crate) fn dense(mut a: Vec<f64>, n: usize) -> Result<Vec<f64>, Error> {
-    let (mut alpha, mut beta) = (vec![0.0; n], Vec::new());
-    for k in 0..n {
-        alpha[k] = a[k * n + k];
-        if k + 1 == n {
-            break;
-        }
-        let column: Vec<f64> = (k + 1..n).map(|i| a[i * n + k]).collect();
-        let length = norm(&column);
-        let pivot = -length.copysign(column[0]);
-        beta.push(pivot);
-        let mut u = column;
-        u[0] -= pivot;
-        let size = dot(&u, &u);
-        if size == 0.0 {
-            continue;
-        }
-        // A ← HAH with H = I − 2uuᵀ/uᵀu on the rows behind k
-        let rest = n - k - 1;
-        let row = |i: usize| (k + 1 + i) * n + k + 1;
-        let p: Vec<f64> = (0..rest).map(|i| 2.0 * dot(&a[row(i)..row(i) + rest], &u) / size).collect();
-        let half = dot(&u, &p) / size;
-        let q: Vec<f64> = p.iter().zip(&u).map(|(p, u)| p - half * u).collect();
-        for i in 0..rest {
-            let start = row(i);
-            for j in 0..rest {
-                a[start + j] -= q[i] * u[j] + u[i] * q[j];
-            }
-        }
-    }
-    Ok(Tridiagonal { alpha, beta, last: 0.0 }.ritz()?.iter().map(|r| r.value).collect())
+pub(crate) fn dense(a: &[f64], n: usize) -> Result<Vec<f64>, Error> {
+    let values = eigenvalues(n, a);
+    finite(&values).map(|()| values)
 }
 
 #[cfg(test)]
@@ -247,7 +179,7 @@ mod tests {
         assert!((ritz[0].value + 2.0).abs() < 1e-12);
         let whole = lanczos(&start, 30, &mut product(&a, 30), &mut fresh).expect("a matrix").ritz().expect("eigenvalues");
         assert!(whole.iter().zip(&spectrum).all(|(a, b)| (a.value - b).abs() < 1e-11));
-        assert!(dense(a, 30).expect("eigenvalues").iter().zip(&spectrum).all(|(a, b)| (a - b).abs() < 1e-12));
+        assert!(dense(&a, 30).expect("eigenvalues").iter().zip(&spectrum).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     /// Σw = 1, n·Σwλ → tr, n·Σwλ² → ‖A‖²: for unit vectors as probes exactly.

@@ -16,6 +16,16 @@ pub(crate) fn eigen(n: usize, at: impl Fn(usize, usize) -> f64) -> (Vec<f64>, Ve
     (order.iter().map(|&k| found.eigenvalues[k]).collect(), vectors)
 }
 
+/// The eigenvalues alone, ascending, of a matrix \[n, n\] in row-major order; NaN where an entry is not finite.
+pub(crate) fn eigenvalues(n: usize, entries: &[f64]) -> Vec<f64> {
+    if entries.iter().any(|v| !v.is_finite()) {
+        return vec![f64::NAN; n];
+    }
+    let mut found: Vec<f64> = DMatrix::from_row_slice(n, n, entries).symmetric_eigenvalues().iter().copied().collect();
+    found.sort_by(f64::total_cmp);
+    found
+}
+
 /// The largest eigenvalue; NaN where an entry is not finite.
 pub(crate) fn largest_eigenvalue(n: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
     eigen(n, at).0.last().copied().unwrap_or(f64::NAN)
