@@ -415,7 +415,7 @@ fn landscapes_over_weights_that_are_not_possible_are_refused() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--grid", "-1:1:0"], 2, "has 0 points"),
         (&["--grid", "-1:1:1000000000"], 2, "has 1000000000 points"),
-        (&["--directions", "fgsm"], 2, "are no directions of weights"),
+        (&["--directions", "fgsm"], 2, "are unknown for weights"),
         (&["--directions", "to:smallnet-standard"], 3, "different architectures"),
         (&["--directions", "to:"], 2, "names no file"),
     ];

@@ -303,7 +303,7 @@ impl<'b> Names<'b> {
         /// Upper face of the box.
         hi number,
         /// The temperature of the model: the T that minimises the mean cross-entropy of its scores divided by T over the first 1,000
-        /// images; NaN where it is undetermined.
+        /// images of the run; NaN where it is undetermined.
         temperature number,
         /// Number of the step, from 0, int64.
         k count,
