@@ -35,7 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-contain", &[]),
     ("flatscape-report", &[]),
     ("flatscape-autodiff", &["flatscape-graph"]),
-    ("flatscape-engine", &["flatscape-contain", "flatscape-graph"]),
+    ("flatscape-kernels", &[]),
+    ("flatscape-engine", &["flatscape-contain", "flatscape-graph", "flatscape-kernels"]),
     ("flatscape-sdk", &["flatscape-abi", "flatscape-graph"]),
     ("flatscape-host", &["flatscape-abi", "flatscape-contain", "flatscape-graph"]),
     ("flatscape-standard", &["flatscape-sdk"]),
@@ -120,6 +121,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "harness/graph/src",
     "harness/autodiff/src",
+    "harness/kernels/src",
     "harness/architectures/src",
     "harness/corruptions/src",
     "harness/threats/src",
@@ -142,10 +144,11 @@ const UNSAFE: &[&str] = &[
     "harness/engine/src/onnxruntime",
     "harness/engine/src/library",
     // the vectors of one processor
-    "harness/engine/src/correlation.rs",
-    "harness/engine/src/vectors.rs",
-    "harness/engine/src/windows.rs",
-    "harness/engine/src/winograd/mod.rs",
+    "harness/kernels/src/correlation.rs",
+    "harness/kernels/src/formula.rs",
+    "harness/kernels/src/vectors.rs",
+    "harness/kernels/src/windows.rs",
+    "harness/kernels/src/winograd/mod.rs",
 ];
 
 /// Where special forms of layers are asked for: gradients, attacks, metrics and training, and the certificate, which compares them

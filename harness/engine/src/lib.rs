@@ -5,7 +5,6 @@
 
 mod buffer;
 mod contained;
-mod correlation;
 mod engine;
 mod error;
 mod library;
@@ -15,9 +14,6 @@ mod rows;
 pub mod runtime;
 mod signature;
 mod tract;
-mod vectors;
-mod windows;
-mod winograd;
 mod workers;
 
 #[cfg(test)]

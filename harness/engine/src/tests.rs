@@ -1,26 +1,34 @@
 //! Both engines on the same graphs, and what they refuse.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use flatscape_graph::{Builder, DType, Dim, Graph, Tensor, ValueType};
 
-use crate::{Buffer, Choice, CompileOptions, Device, Engine, EngineError, Settings, open};
+use crate::{Buffer, Choice, CompileOptions, Device, Engine, EngineError, Settings, open, runtime};
 
 mod running;
 
-/// The library that the tests use: `FLATSCAPE_TEST_ORT` or `ORT_DYLIB_PATH`.
-fn library() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let found = set("FLATSCAPE_TEST_ORT").or_else(|| set("ORT_DYLIB_PATH"));
-    if found.is_none() {
-        eprintln!("skipped: no ONNX Runtime library found (set FLATSCAPE_TEST_ORT to a libonnxruntime)");
-    }
-    found
+/// The library that the tests use: `FLATSCAPE_TEST_ORT`, or the pinned one, installed beside what is built if it is not there yet.
+fn library() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    let install = || {
+        let test = std::env::current_exe().expect("a test has a path");
+        let home = test.ancestors().nth(3).expect("target/PROFILE/deps/test").join("flatscape-home");
+        std::fs::create_dir_all(&home).expect("the target directory can be written");
+        let lock = std::fs::File::create(home.join("lock")).expect("the target directory can be written");
+        lock.lock().expect("a file can be locked");
+        // not by `eprintln!`, which the test harness keeps for itself
+        let _ = writeln!(std::io::stderr(), "ONNX Runtime for the tests: installed into {}", home.display());
+        runtime::install(&home, false).unwrap_or_else(|e| panic!("ONNX Runtime cannot be installed for the tests: {e}")).library
+    };
+    let set = std::env::var_os("FLATSCAPE_TEST_ORT").filter(|value| !value.is_empty()).map(PathBuf::from);
+    LIBRARY.get_or_init(|| set.unwrap_or_else(install)).clone()
 }
 
 pub(crate) fn settings(choice: Choice, threads: usize) -> Settings {
-    let library = if choice == Choice::Ort { library() } else { None };
+    let library = (choice == Choice::Ort).then(library);
     Settings {
         choice,
         device: Device::Cpu,
@@ -32,13 +40,9 @@ pub(crate) fn settings(choice: Choice, threads: usize) -> Settings {
     }
 }
 
-/// Every engine that is there, with two threads.
+/// Every engine, with two threads.
 pub(crate) fn engines() -> Vec<Arc<dyn Engine>> {
-    let mut engines = vec![open(&settings(Choice::Tract, 2)).expect("tract")];
-    if library().is_some() {
-        engines.push(open(&settings(Choice::Ort, 2)).expect("ONNX Runtime"));
-    }
-    engines
+    [Choice::Tract, Choice::Ort].map(|choice| open(&settings(choice, 2)).expect("both are there")).to_vec()
 }
 
 /// The results of one run with these tensors.

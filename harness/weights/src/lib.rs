@@ -4,6 +4,7 @@
 //! [`form`] opens a model, so that its weights are inputs; [`segments`] says what each weight is, whatever the exporter's layout;
 //! [`space`] computes; [`measure`] lets a component ask. This crate draws no direction and knows no landscape: plugins do.
 
+mod folded;
 pub mod form;
 pub mod measure;
 pub mod segments;

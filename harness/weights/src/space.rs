@@ -1,8 +1,9 @@
 //! The loss of a model as a function of its weights, over samples that stay: values, gradients, products with the Hessian, projected
 //! gradient ascent on the images. Knows graphs and engines; of plugins only the questions that they may ask.
 //!
-//! Values are those of one compilation per θ with the weights as constants, because engines have faster kernels for constants;
-//! gradients and products have the weights as inputs and are compiled once. Sums are in double on the host, in the order of the chunks.
+//! Values are those of one compilation per θ with the weights as constants, because engines have faster kernels for constants. Where
+//! weights are many, ONNX Runtime would need longer for that than for the samples: they are inputs there, as they are for gradients
+//! and products, which are compiled once. Sums are in double on the host, in the order of the chunks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +19,15 @@ use flatscape_intake::random::{Law, Place, fill};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_intake::scores::argmax;
 
+use crate::folded::folded;
 use crate::form::{self, Form, parameter, statistic};
 use crate::segments::Segments;
 
 /// Rows of a run where values are wanted: the engine cuts them into micro-batches on all its threads.
 const ROWS: usize = 512;
+/// Weights from which ONNX Runtime is given them with every run of so many rows, and compiles once.
+const MANY: usize = 1 << 20;
+const ROWS_OF_MANY: usize = 256;
 /// Rows of a run where derivatives are wanted, and in how many parts they run; both fixed, so that sums have one order.
 const GRADIENT_ROWS: usize = 128;
 const PARTS: usize = 2;
@@ -59,8 +64,11 @@ pub struct Space<'a> {
     pub samples: usize,
     /// Statistics that stand in place of those of θ, after [`Space::refresh`].
     refreshed: Option<Vec<Tensor>>,
-    gradient: Option<Derivative>,
-    product: Option<Derivative>,
+    /// Whether weights are inputs where values are wanted.
+    pub(crate) brings_weights: bool,
+    values: Option<Compiled>,
+    gradient: Option<Compiled>,
+    product: Option<Compiled>,
     statistics: Option<Box<dyn Executable>>,
 }
 
@@ -73,8 +81,8 @@ struct Chunk {
     x: Tensor,
 }
 
-/// A compiled derivative and the names of what it reads.
-struct Derivative {
+/// A compiled graph and the names of what it reads.
+struct Compiled {
     executable: Box<dyn Executable>,
     inputs: Vec<String>,
 }
@@ -118,7 +126,9 @@ impl<'a> Space<'a> {
             let part = dataset.gather(ids);
             Chunk { ids: part.ids, labels: part.y, x: part.x.clone(), x0: part.x }
         });
+        let weights: usize = segments.segments.iter().map(|s| s.size).sum();
         Ok(Space {
+            brings_weights: weights >= MANY && engine.name() == "ort",
             engine,
             model,
             request,
@@ -129,6 +139,7 @@ impl<'a> Space<'a> {
             chunks: chunks.collect(),
             samples: ids.len(),
             refreshed: None,
+            values: None,
             gradient: None,
             product: None,
             statistics: None,
@@ -203,21 +214,34 @@ impl<'a> Space<'a> {
     ///
     /// # Errors
     /// The engine failed, or the run was asked to stop.
-    pub fn loss(&self, theta: &[f32]) -> Result<[f64; 2], SpaceError> {
+    pub fn loss(&mut self, theta: &[f32]) -> Result<[f64; 2], SpaceError> {
         self.go_on()?;
-        let executable = self.engine.compile(&self.filled(theta)?, &CompileOptions::fast())?;
+        let many = self.brings_weights;
+        let compiled = match self.values.take().filter(|_| many) {
+            Some(there) => there,
+            None if many => {
+                self.compile(&folded(&self.form.evaluation), CompileOptions { split: false, ..fast(ROWS_OF_MANY) })?
+            }
+            None => self.compile(&self.filled(theta)?, CompileOptions::fast())?,
+        };
+        let fixed = if many { self.fixed(&compiled, theta)? } else { HashMap::new() };
         let (mut loss, mut right) = (0.0, 0usize);
         for chunk in &self.chunks {
-            self.go_on()?;
-            let given = executable.run(&[&executable.upload(&chunk.x)?])?;
-            let logits = given.first().ok_or_else(|| SpaceError::Form("the model gives nothing".into()))?.host()?.to_f64();
-            let classes = logits.len() / chunk.labels.len().max(1);
-            for (z, &y) in logits.chunks(classes.max(1)).zip(&chunk.labels) {
-                let label = usize::try_from(y).unwrap_or(usize::MAX);
-                loss += z.get(label).map_or(f64::NAN, |own| log_sum_exp(z) - own);
-                right += usize::from(argmax(z) == Some(label));
+            let all: Vec<usize> = (0..chunk.labels.len()).collect();
+            for rows in all.chunks(if many { ROWS_OF_MANY } else { ROWS }) {
+                self.go_on()?;
+                let x = compiled.executable.upload(&flatscape_graph::rows(&chunk.x, rows))?;
+                let given = compiled.run(&fixed, &[("x", &x)])?;
+                let logits = given.first().ok_or_else(|| SpaceError::Form("the model gives nothing".into()))?.host()?.to_f64();
+                let classes = (logits.len() / rows.len().max(1)).max(1);
+                for (z, &row) in logits.chunks(classes).zip(rows) {
+                    let label = usize::try_from(chunk.labels[row]).unwrap_or(usize::MAX);
+                    loss += z.get(label).map_or(f64::NAN, |own| log_sum_exp(z) - own);
+                    right += usize::from(argmax(z) == Some(label));
+                }
             }
         }
+        self.values = many.then_some(compiled);
         let n = self.samples.max(1) as f64;
         Ok([loss / n, right as f64 / n])
     }
@@ -251,27 +275,14 @@ impl<'a> Space<'a> {
     }
 
     /// The sum of the losses over all samples, and of `d_<i>` divided by their number, as one vector.
-    fn summed(&self, derivative: &Derivative, theta: &[f32], v: Option<&[f32]>) -> Result<(f64, Vec<f32>), SpaceError> {
-        let (parameters, statistics) = self.tensors(theta)?;
-        let mut fixed: HashMap<String, Buffer> = HashMap::new();
-        let mut put = |name: String, tensor: &Tensor| -> Result<(), SpaceError> {
-            if derivative.inputs.contains(&name) {
-                fixed.insert(name, derivative.executable.upload(tensor)?);
-            }
-            Ok(())
-        };
-        for (i, tensor) in parameters.iter().enumerate() {
-            put(parameter(i), tensor)?;
-        }
-        for (i, tensor) in statistics.iter().enumerate() {
-            put(statistic(i), tensor)?;
-        }
+    fn summed(&self, derivative: &Compiled, theta: &[f32], v: Option<&[f32]>) -> Result<(f64, Vec<f32>), SpaceError> {
+        let mut fixed = self.fixed(derivative, theta)?;
         if let Some(v) = v {
             for (i, tensor) in self.tensors(v)?.0.iter().enumerate() {
-                put(format!("v_{i}"), tensor)?;
+                derivative.put(&mut fixed, format!("v_{i}"), tensor)?;
             }
         }
-        put("weight".to_owned(), &Tensor::scalar((1.0 / self.samples.max(1) as f64) as f32))?;
+        derivative.put(&mut fixed, "weight".to_owned(), &Tensor::scalar((1.0 / self.samples.max(1) as f64) as f32))?;
         let mut sums = vec![0.0f64; theta.len()];
         let mut loss = 0.0;
         for chunk in &self.chunks {
@@ -281,12 +292,7 @@ impl<'a> Space<'a> {
                 let x = derivative.executable.upload(&flatscape_graph::rows(&chunk.x, rows))?;
                 let labels: Vec<i64> = rows.iter().map(|&row| chunk.labels[row]).collect();
                 let y = derivative.executable.upload(&Tensor::ints(&labels))?;
-                let fed = derivative.inputs.iter().map(|name| match name.as_str() {
-                    "x" => Ok(&x),
-                    "y" => Ok(&y),
-                    name => fixed.get(name).ok_or_else(|| SpaceError::Form(format!("{name} has no value"))),
-                });
-                let mut given = derivative.executable.run(&fed.collect::<Result<Vec<_>, _>>()?)?.into_iter();
+                let mut given = derivative.run(&fixed, &[("x", &x), ("y", &y)])?.into_iter();
                 let losses = given.next().ok_or_else(|| SpaceError::Form("a derivative gives nothing".into()))?;
                 loss += losses.host()?.to_f64().iter().sum::<f64>();
                 for (segment, part) in self.segments.segments.iter().zip(given) {
@@ -334,12 +340,28 @@ impl<'a> Space<'a> {
         slopes(b, total.id, total.scalar(1.0).id, inputs)
     }
 
-    fn compiled(&self, graph: &Graph) -> Result<Derivative, SpaceError> {
+    fn compiled(&self, graph: &Graph) -> Result<Compiled, SpaceError> {
         let sums = rows_are_independent(&self.form.evaluation).then_some(PARTS);
-        let rows = Some(if sums.is_some() { GRADIENT_ROWS / PARTS } else { GRADIENT_ROWS });
-        let options = CompileOptions { split: false, sums, rows, ..CompileOptions::default() };
+        let rows = if sums.is_some() { GRADIENT_ROWS / PARTS } else { GRADIENT_ROWS };
+        self.compile(graph, CompileOptions { split: false, sums, ..fast(rows) })
+    }
+
+    fn compile(&self, graph: &Graph, options: CompileOptions) -> Result<Compiled, SpaceError> {
         let inputs = graph.inputs().iter().map(|&id| graph.value(id).name.to_string()).collect();
-        Ok(Derivative { executable: self.engine.compile(graph, &options)?, inputs })
+        Ok(Compiled { executable: self.engine.compile(graph, &options)?, inputs })
+    }
+
+    /// θ in the engine, by name.
+    fn fixed(&self, compiled: &Compiled, theta: &[f32]) -> Result<HashMap<String, Buffer>, SpaceError> {
+        let (parameters, statistics) = self.tensors(theta)?;
+        let mut fixed = HashMap::new();
+        for (i, tensor) in parameters.iter().enumerate() {
+            compiled.put(&mut fixed, parameter(i), tensor)?;
+        }
+        for (i, tensor) in statistics.iter().enumerate() {
+            compiled.put(&mut fixed, statistic(i), tensor)?;
+        }
+        Ok(fixed)
     }
 
     /// Moves the images by projected gradient ascent on the cross-entropy at θ: sign steps in the ball and the box.
@@ -417,6 +439,30 @@ impl<'a> Space<'a> {
     fn go_on(&self) -> Result<(), SpaceError> {
         if self.stop.load(Ordering::Relaxed) { Err(SpaceError::Interrupted) } else { Ok(()) }
     }
+}
+
+impl Compiled {
+    /// Puts a tensor into the engine, if it is read.
+    fn put(&self, fixed: &mut HashMap<String, Buffer>, name: String, tensor: &Tensor) -> Result<(), SpaceError> {
+        if self.inputs.contains(&name) {
+            fixed.insert(name, self.executable.upload(tensor)?);
+        }
+        Ok(())
+    }
+
+    /// Runs with what stays and what is of some samples.
+    fn run(&self, fixed: &HashMap<String, Buffer>, samples: &[(&str, &Buffer)]) -> Result<Vec<Buffer>, SpaceError> {
+        let fed = self.inputs.iter().map(|name| {
+            let own = samples.iter().find(|(own, _)| own == name).map(|(_, buffer)| *buffer);
+            own.or_else(|| fixed.get(name)).ok_or_else(|| SpaceError::Form(format!("{name} has no value")))
+        });
+        Ok(self.executable.run(&fed.collect::<Result<Vec<_>, _>>()?)?)
+    }
+}
+
+/// Options where a run has so many rows.
+fn fast(rows: usize) -> CompileOptions {
+    CompileOptions { rows: Some(rows), ..CompileOptions::default() }
 }
 
 /// The weights of a file in the order of segments.

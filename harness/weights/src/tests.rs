@@ -250,13 +250,15 @@ fn the_loss_is_invariant_where_the_function_is() {
     let words = "net (float[N,1,8,8] x, float[20,64] w, float[10,20] v) => (float[N,10] z) \
         { f = Flatten(x)  h = Gemm<transB = 1>(f, w)  r = Relu(h)  z = Gemm<transB = 1>(r, v) }";
     let opened = Opened::of(&net(words, &[("w", &[20, 64]), ("v", &[10, 20])]));
-    let space = opened.space();
-    let theta = space.theta();
+    let mut space = opened.space();
+    let (theta, segments) = (space.theta(), space.segments.segments.clone());
     let d = vector(theta.len(), "direction");
     let scaled = |a: &[f32]| -> Vec<f32> {
         let factor = |name: &str| if name == "w" { 4.0 } else { 0.25 };
-        let segments = space.segments.segments.iter();
-        segments.flat_map(|s| a[s.offset..s.offset + s.size].iter().map(|v| v * factor(&s.name)).collect::<Vec<_>>()).collect()
+        segments
+            .iter()
+            .flat_map(|s| a[s.offset..s.offset + s.size].iter().map(|v| v * factor(&s.name)).collect::<Vec<_>>())
+            .collect()
     };
     for t in [0.0, 0.3, -0.7] {
         let (one, other) = (plus(&theta, t, &d), plus(&scaled(&theta), t, &scaled(&d)));
@@ -323,6 +325,37 @@ fn refreshed_statistics_are_those_of_the_samples() {
     assert!((again[0] - after[0]).abs() < 1e-3 * after[0], "{again:?} {after:?}");
     space.refresh(None).expect("back");
     assert_eq!(space.loss(&theta).expect("a loss"), before);
+}
+
+/// Normalisation folded by the graph in float32 beside that of constants, folded in double.
+#[test]
+fn weights_that_come_with_every_run_give_the_same_loss() {
+    let words = "net (float[N,1,8,8] x, float[2,1,3,3] w, float[2] c, float[2] s, float[2] o, float[2] m, float[2] q, \
+        float[3,2,1,1] u, float[3] s2, float[3] o2, float[3] m2, float[3] q2, float[10,108] v) => (float[N,10] z) \
+        { h = Conv<kernel_shape = [3, 3]>(x, w, c)  n = BatchNormalization<epsilon = 0.01>(h, s, o, m, q)  r = Relu(n) \
+          k = Conv(r, u)  l = BatchNormalization(k, s2, o2, m2, q2)  f = Flatten(l)  z = Gemm<transB = 1>(f, v) }";
+    let shapes: &[(&str, &[usize])] = &[("w", &[2, 1, 3, 3]), ("c", &[2]), ("s", &[2]), ("o", &[2]), ("m", &[2])];
+    let others: &[(&str, &[usize])] = &[("u", &[3, 2, 1, 1]), ("s2", &[3]), ("o2", &[3]), ("m2", &[3]), ("v", &[10, 108])];
+    let mut graph = net(words, &[shapes, others].concat());
+    for (name, variance) in [("q", vec![3.0, 0.2]), ("q2", vec![0.5, 1.0, 2.0])] {
+        let input = graph.input_named(name).expect("a variance");
+        graph = graph.with_constant_input(input, flatscape_graph::Tensor::floats(variance));
+    }
+    let opened = Opened::of(&graph);
+    let (mut one, mut other) = (opened.space(), opened.space());
+    (one.brings_weights, other.brings_weights) = (false, true);
+    let theta = one.theta();
+    for seed in ["", "another", "a third"] {
+        let at = if seed.is_empty() { theta.clone() } else { plus(&theta, 0.05, &vector(theta.len(), seed)) };
+        let (a, b) = (one.loss(&at).expect("a loss"), other.loss(&at).expect("a loss"));
+        assert!((a[0] - b[0]).abs() < 1e-6 * a[0].abs() && a[1] == b[1], "{a:?} {b:?}");
+    }
+    let refreshed = |space: &mut Space| {
+        space.refresh(Some(&theta)).expect("statistics");
+        space.loss(&theta).expect("a loss")[0]
+    };
+    let (a, b) = (refreshed(&mut one), refreshed(&mut other));
+    assert!((a - b).abs() < 1e-6 * a.abs(), "{a} {b}");
 }
 
 #[test]

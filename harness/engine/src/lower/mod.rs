@@ -3,6 +3,7 @@
 
 mod correlations;
 mod flipped;
+mod formulas;
 mod gates;
 mod phases;
 mod pools;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use flatscape_graph::{Graph, Node, ValueId};
 
 use crate::CompileOptions;
+pub(crate) use formulas::OPERANDS;
 
 /// The domain of the operators that this crate brings along, for ONNX Runtime on the CPU and for tract. Files never contain them.
 pub(crate) const DOMAIN: &str = "flatscape.engine";
@@ -28,8 +30,10 @@ pub(crate) const INTERLEAVE: &str = "Interleave";
 pub(crate) const CORRELATION: &str = "Correlation";
 /// `Gate(x, v)`: v where x is positive, else 0.
 pub(crate) const GATE: &str = "Gate";
+/// `Formula(a, …)`, attributes `operands`, `like`, `steps` and `total`: operations on single elements, and a sum over axes.
+pub(crate) const FORMULA: &str = "Formula";
 
-/// `Winograd(x, W, bias, sum, gate)`, attributes `pads`, `square` and `relu`.
+/// `Winograd(x, W, bias, sum, gate)`, attributes `pads`, `square`, `relu` and `adjoint`.
 pub(crate) const WINOGRAD: &str = "Winograd";
 
 /// One rewriting of a graph for some engines.
@@ -50,7 +54,7 @@ pub struct Lowering {
 pub enum Apply {
     /// For one of the engines. What is computed keeps the precision of the operators that it stands for.
     Always(fn(&Graph, &str) -> Graph),
-    /// For batches of a number of rows, where the caller states it: sums are taken in another way, with another rounding.
+    /// For batches of a number of rows, where the caller states it: sums may be taken in another way, with another rounding.
     Special(fn(&Graph, usize) -> Graph),
 }
 
@@ -99,9 +103,16 @@ pub const LOWERINGS: &[Lowering] = &[
     Lowering {
         name: "winograd",
         engines: &["ort"],
-        summary: "Conv of 3×3 taps and stride 1, 16 channels or more: F(2×2, 3×3) or F(4×4, 3×3), with the bias, Add, Relu or Gate behind it",
+        summary: "Conv of 3×3 taps and stride 1, 16 channels or more: F(2×2, 3×3) or F(4×4, 3×3), with the bias, Add, Relu or Gate behind it; Correlation of such taps: the adjoint in the taps",
         evidence: "two cores with AVX-512, medians, against the plain form: a gradient step of a ResNet-18 at batch 16 takes 86 in place of 173 ms, at 64 342 in place of 666; of the 64-64-128-128 net 12.2 in place of 18.4 and 48.5 in place of 73.8",
         apply: Apply::Special(winograd::apply),
+    },
+    Lowering {
+        name: "formulas",
+        engines: &["ort"],
+        summary: "Add, Sub, Mul, Div, Neg, Relu, Sqrt, Reciprocal, Gate and Expand of large values that follow each other, and a sum or mean of them over all axes but one: one pass over memory",
+        evidence: "with the gradient by taps in squares, a training step of a ResNet-18 at batch 32 on two loaded cores with AVX-512 takes 1.3 s in place of 3.8",
+        apply: Apply::Special(formulas::apply),
     },
 ];
 
@@ -123,7 +134,10 @@ pub fn forms(graph: &Graph) -> Vec<String> {
     let shape = |id: Option<ValueId>| id.map_or_else(String::new, |id| lowered.value(id).ty.to_string());
     let form = |node: &Node| match &*node.op {
         WINOGRAD => node.attributes.ints("square").map(|s| format!("in squares of {0}×{0}", s.first().unwrap_or(&0))),
-        CORRELATION => Some("as a correlation".to_owned()),
+        CORRELATION => Some(match node.attributes.ints("square") {
+            Some(s) => format!("as a correlation in squares of {0}×{0}", s.first().unwrap_or(&0)),
+            None => "as a correlation".to_owned(),
+        }),
         "Conv" | "ConvTranspose" => Some(format!("directly ({})", node.op)),
         _ => None,
     };

@@ -501,6 +501,104 @@ fn a_result_that_is_read_twice_stays_as_it_is() {
 }
 
 #[test]
+fn gradients_by_kernels_of_nine_taps_are_computed_in_squares() {
+    let case = Case { from: 40, to: 36, extent: [9, 13], ..PLAIN };
+    let (before, [p, q]) = (correlation(&case), case.steps());
+    let after = lower(&before, "ort", Some(32));
+    assert_eq!(ops(&after), [CORRELATION]);
+    assert_eq!(after.nodes()[0].attributes.ints("square"), Some(&[4][..]));
+    assert_eq!(lower(&before, "ort", None).nodes()[0].attributes.ints("square"), None);
+    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        for rows in [1, 9, 40] {
+            let ct = noise(&[rows, case.to, p, q], 5);
+            agree(&**engine, &before, &after, &[case.input(rows), ct], &format!("in squares, {rows} rows"));
+        }
+    }
+    for other in [Case { stride: [2, 2], ..case }, Case { kernel: [3, 1], pads: [1, 0, 1, 0], ..case }, Case { from: 3, ..case }]
+    {
+        assert_eq!(lower(&correlation(&other), "ort", Some(32)).nodes()[0].attributes.ints("square"), None, "{other:?}");
+    }
+}
+
+/// In training the kernels of an adjoint are read as they are: nothing reverses them in memory.
+#[test]
+fn adjoints_by_computed_kernels_read_the_kernel_of_their_convolution() {
+    let case = Case { from: 36, to: 40, extent: [9, 13], ..PLAIN };
+    let before = case.with_kernel_as_input();
+    let after = lower(&before, "ort", Some(32));
+    assert_eq!(ops(&after), [WINOGRAD]);
+    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        let inputs = [case.input(9), noise(&[36, 40, 3, 3], 8)];
+        agree(&**engine, &before, &after, &inputs, "adjoint");
+    }
+}
+
+/// Batch normalization in training, a ReLU and their gradients.
+fn normalization() -> Graph {
+    let b = Builder::new(Graph::new("normalization"));
+    let (x, ct) = (b.input("x", batch(&[6, 12, 20])), b.input("ct", batch(&[6, 12, 20])));
+    let (scale, bias) = (b.constant(noise(&[1, 6, 1, 1], 3)), b.constant(noise(&[1, 6, 1, 1], 4)));
+    let axes = [0, 2, 3];
+    let centred = x - x.mean(&axes, true);
+    let inverse = ((centred * centred).mean(&axes, true) + 1e-5).sqrt().reciprocal();
+    let y = (centred * inverse * scale + bias).relu();
+    let back = y.greater(0.0).select(ct, ct.scalar(0.0));
+    let hat = centred * inverse;
+    let (first, second) = (back.mean(&axes, true), (back * hat).mean(&axes, true));
+    b.output("y", y);
+    b.output("gradient", (back - first - hat * second) * (inverse * scale));
+    b.output("scale", (back * hat).sum(&axes, false));
+    b.output("bias", back.sum(&axes, false));
+    b.into_graph()
+}
+
+#[test]
+fn operations_on_elements_pass_over_memory_once() {
+    let graph = normalization();
+    let after = lower(&graph, "ort", Some(8));
+    let left: Vec<String> = ops(&after).into_iter().filter(|op| op != FORMULA).collect();
+    // statistics of channels are small, and sums of values that are there anyway are left to the engine
+    assert!(!left.contains(&"Relu".to_owned()) && !left.contains(&"Sub".to_owned()), "{left:?}");
+    let large = |node: &Node| {
+        after.rank(node.outputs[0].unwrap()) == Some(4) && after.shape(node.outputs[0].unwrap()).unwrap()[0].fixed().is_none()
+    };
+    let passes = after.nodes().iter().filter(|node| large(node)).count();
+    assert_eq!(passes, 3, "y, the gated cotangent and the gradient: {:?}", ops(&after));
+    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        for rows in [1, 8, 33] {
+            let inputs = [noise(&[rows, 6, 12, 20], 6), noise(&[rows, 6, 12, 20], 7)];
+            agree(&**engine, &graph, &after, &inputs, &format!("normalization, {rows} rows"));
+        }
+    }
+}
+
+#[test]
+fn formulas_have_the_bytes_of_their_operations() {
+    let b = Builder::new(Graph::new("update"));
+    let w = |name: &str| b.input(name, ValueType::fixed(DType::F32, &[40, 100]));
+    let (x, v, g) = (w("w"), w("v"), w("g"));
+    let rate = b.input("rate", ValueType::fixed(DType::F32, &[]));
+    let velocity = v * 0.9 + (g + x * 5e-4);
+    b.output("v_next", velocity);
+    b.output("w_next", x - velocity * rate);
+    let graph = b.into_graph();
+    let after = lower(&graph, "ort", Some(8));
+    assert_eq!(ops(&after), [FORMULA, FORMULA]);
+    let inputs = [noise(&[40, 100], 1), noise(&[40, 100], 2), noise(&[40, 100], 3), Tensor::scalar(0.01f32)];
+    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        let plain = CompileOptions { lower: false, ..Default::default() };
+        assert_eq!(run(&**engine, &graph, &plain, &inputs), run(&**engine, &after, &plain, &inputs));
+    }
+    // what is small, and what stands alone, is left to the engine
+    let b = Builder::new(Graph::new("small"));
+    let (x, y) = (b.input("x", batch(&[10])), b.input("y", batch(&[2000])));
+    b.output("a", (x * 2.0 + x).relu());
+    b.output("b", y * 2.0);
+    let small = b.into_graph();
+    assert_eq!(ops(&lower(&small, "ort", Some(8))), ops(&small));
+}
+
+#[test]
 fn the_table_is_whole() {
     for row in LOWERINGS {
         assert!(!row.engines.is_empty() && !row.summary.is_empty() && !row.evidence.is_empty(), "{}", row.name);

@@ -1,29 +1,31 @@
 //! `winograd`: convolutions of 3×3 taps and stride 1, and gradients that are such convolutions, as one operator of our own, `Winograd`,
 //! with the bias, the addition, the ReLU or the gate that follows.
 //!
+//! Gradients by such kernels, `Correlation`s, are told to use squares too.
+//!
 //! Its sums are not those of the direct form. So it is made only where the caller states how many rows a batch has, and the squares
 //! that a layer is computed in follow from that, from its extents and from the vectors of the processor.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
+use flatscape_kernels::{Square, lanes};
 
 use super::flipped::BLOCK;
-use super::{DOMAIN, GATE, WINOGRAD, uses};
-use crate::winograd::{Square, lanes};
+use super::{CORRELATION, DOMAIN, GATE, WINOGRAD, producer, uses};
 
 pub(super) fn apply(graph: &Graph, rows: usize) -> Graph {
     let uses = uses(graph);
     let lowered = graph.rewrite(|new, node, inputs| {
-        let made = match convolution(new, node, inputs, rows) {
-            Some(made) => made,
-            None => joined(new, node, inputs, &uses)?,
-        };
+        let made = convolution(new, node, inputs, rows)
+            .or_else(|| correlation(new, node, inputs, rows))
+            .or_else(|| joined(new, node, inputs, &uses))?;
         let ty = &graph.value(node.output(0)?).ty;
         let result = new.push(made, 1)[0];
         // the operator is not in the table of the graph
         if let Err(why) = new.declare(result, ty) {
-            new.add_problem(format!("the result of {WINOGRAD} {why}"));
+            new.add_problem(format!("the result in squares {why}"));
         }
         Some(vec![Some(result)])
     });
@@ -53,10 +55,42 @@ fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize
     let steps = [steps[0].checked_sub(2).filter(|&n| n > 0)?, steps[1].checked_sub(2).filter(|&n| n > 0)?];
     let layer = Layer { rows, channels, results, steps, constant: new.constant(taps).is_some() };
     let square = layer.square(lanes())?;
+    let given = exchanged_and_reversed(new, taps);
     let attributes = Attributes::none().with("square", [square.step() as i64]).with("pads", pads).with("relu", [0]);
-    let bias = inputs.get(2).copied().flatten();
+    let attributes = attributes.with("adjoint", [i64::from(given.is_some())]);
+    let (taps, bias) = (given.unwrap_or(taps), inputs.get(2).copied().flatten());
     let node = Node::new(WINOGRAD, &[], attributes);
     Some(Node { domain: DOMAIN.into(), inputs: vec![Some(x), Some(taps), bias, None, None], ..node })
+}
+
+/// The kernel [C, M, 3, 3] of which this one has the channels exchanged and all taps reversed, while the graph runs.
+fn exchanged_and_reversed(new: &Graph, taps: ValueId) -> Option<ValueId> {
+    let exchange = producer(new, taps, "Transpose").filter(|node| node.attributes.ints("perm") == Some(&[1, 0, 2, 3]))?;
+    let slice = producer(new, exchange.input(0)?, "Slice")?;
+    let numbers = |place: usize| new.constant(slice.input(place)?)?.to_ints();
+    let reversed = numbers(1)? == [2, 2] && numbers(2)? == [-4, -4] && numbers(3)? == [2, 3] && numbers(4)? == [-1, -1];
+    let whole = slice.input(0)?;
+    let three = |id: ValueId| new.shape(id).is_some_and(|dims| dims.iter().skip(2).all(|d| d.fixed() == Some(3)));
+    (reversed && three(whole)).then_some(whole)
+}
+
+/// A `Correlation` that is better computed in squares.
+fn correlation(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize) -> Option<Node> {
+    let are =
+        |name: &str, range: RangeInclusive<i64>| node.attributes.ints(name).is_some_and(|v| v.iter().all(|n| range.contains(n)));
+    let plain = are("kernel_shape", 3..=3) && are("strides", 1..=1) && are("dilations", 1..=1) && are("pads", 0..=2);
+    if &*node.op != CORRELATION || &*node.domain != DOMAIN || node.attributes.ints("square").is_some() || !plain {
+        return None;
+    }
+    let extents = |place: usize| {
+        let dims = new.shape(inputs.get(place).copied()??)?.get(1..)?;
+        dims.iter().map(Dim::fixed).collect::<Option<Vec<usize>>>()
+    };
+    let (x, ct) = (extents(0)?, extents(1)?);
+    let (&[channels, ..], &[results, height, width]) = (&x[..], &ct[..]) else { return None };
+    let square = Layer { rows, channels, results, steps: [height, width], constant: false }.square_of_gradient(lanes())?;
+    let attributes = node.attributes.clone().with("square", [square.step() as i64]);
+    Some(Node { attributes, inputs: inputs.to_vec(), outputs: Vec::new(), ..node.clone() })
 }
 
 /// What is known of a layer before it runs.
@@ -75,6 +109,9 @@ struct Layer {
 const PEAK: f64 = 16.0;
 /// The share of it that ONNX Runtime reaches, and that products at the points reach.
 const SHARES: [f64; 2] = [0.7, 0.85];
+/// The same of the gradient by taps, and cycles that bring a number of x or ȳ to a point.
+const GRADIENT_SHARES: [f64; 2] = [0.45, 0.6];
+const TRANSFORM: f64 = 3.5;
 /// Bytes that come from memory, and that are written there, in a cycle.
 const BYTES: [f64; 2] = [6.0, 3.0];
 /// Bytes of taps that stay in the caches of a core.
@@ -90,6 +127,26 @@ impl Layer {
         (self.cost(best) < self.direct()).then_some(best)
     }
 
+    /// The same of the gradient by its taps.
+    fn square_of_gradient(&self, lanes: usize) -> Option<Square> {
+        if lanes < 8 || self.channels < BLOCK || self.results < BLOCK {
+            return None;
+        }
+        let cost = |square: Square| {
+            let squares = self.squares(square);
+            let (channels, results) = (self.channels as f64, self.results as f64);
+            squares * channels * results / (PEAK * GRADIENT_SHARES[1]) + TRANSFORM * squares * (channels + results)
+        };
+        let best = if cost(Square::Four) <= cost(Square::Two) { Square::Four } else { Square::Two };
+        (cost(best) < self.direct() * SHARES[0] / GRADIENT_SHARES[0]).then_some(best)
+    }
+
+    /// Points of all squares.
+    fn squares(&self, square: Square) -> f64 {
+        let [rows, columns] = self.steps.map(|n| n.div_ceil(square.step()));
+        (self.rows * rows * columns * square.points()) as f64
+    }
+
     /// Cycles of the direct form.
     fn direct(&self) -> f64 {
         let products = self.rows * self.steps[0] * self.steps[1] * 9 * self.channels * self.results;
@@ -98,8 +155,7 @@ impl Layer {
 
     /// Cycles of the form with these squares: products, transforms of pixels and results, and taps from memory.
     fn cost(&self, square: Square) -> f64 {
-        let [rows, columns] = self.steps.map(|n| n.div_ceil(square.step()));
-        let squares = (self.rows * rows * columns * square.points()) as f64;
+        let squares = self.squares(square);
         let (channels, results) = (self.channels as f64, self.results as f64);
         let bytes = 4.0 * square.points() as f64 * channels * results;
         let read = if bytes > KEPT { bytes / BYTES[0] } else { 0.0 };

@@ -98,9 +98,6 @@ fn the_number_of_threads_changes_no_byte() {
     b.output("y", back.reshape(&[0, 16 * 81]).matmul(b.constant(noise(&[16 * 81, 70], 2))));
     let graph = b.into_graph();
     for choice in [Choice::Tract, Choice::Ort] {
-        if choice == Choice::Ort && library().is_none() {
-            continue;
-        }
         for rows in [1, 5, 8, 40] {
             let x = noise(&[rows, 16, 9, 9], rows as u64);
             for options in [CompileOptions::default(), CompileOptions::fast()] {
@@ -220,7 +217,6 @@ fn wrong_inputs_are_told() {
 
 #[test]
 fn what_an_engine_cannot_do_is_said_when_compiling() {
-    let Some(_) = library() else { return };
     let engine = open(&settings(Choice::Ort, 1)).unwrap();
     let b = Builder::new(Graph::new("double convolution"));
     let x = b.input("x", ValueType::new(DType::F64, vec![Dim::symbol("N"), Dim::Fixed(1), Dim::Fixed(3), Dim::Fixed(3)]));
@@ -240,14 +236,12 @@ fn cuda_is_never_replaced_by_the_cpu() {
     let cuda = |choice| Settings { device: Device::Cuda(0), ..settings(choice, 1) };
     let error = open(&cuda(Choice::Tract)).err().expect("tract has no CUDA");
     assert!(error.to_string().contains("cuda:0") && error.to_string().contains("tract runs on the CPU only"), "{error}");
-    if library().is_some() {
-        for choice in [Choice::Ort, Choice::Auto] {
-            let settings = Settings { library: library(), ..cuda(choice) };
-            match open(&settings) {
-                Err(error @ EngineError::Device { .. }) => assert!(error.to_string().contains("cuda:0"), "{error}"),
-                Err(other) => panic!("{other}"),
-                Ok(engine) => assert_eq!(engine.info().providers, ["CUDAExecutionProvider"]),
-            }
+    for choice in [Choice::Ort, Choice::Auto] {
+        let settings = Settings { library: Some(library()), ..cuda(choice) };
+        match open(&settings) {
+            Err(error @ EngineError::Device { .. }) => assert!(error.to_string().contains("cuda:0"), "{error}"),
+            Err(other) => panic!("{other}"),
+            Ok(engine) => assert_eq!(engine.info().providers, ["CUDAExecutionProvider"]),
         }
     }
 }
@@ -282,7 +276,7 @@ fn the_engine_says_what_it_is() {
 
 #[test]
 fn a_second_library_cannot_be_loaded_beside_the_first() {
-    let Some(path) = library() else { return };
+    let path = library();
     let first = open(&settings(Choice::Ort, 1)).expect("ONNX Runtime");
     let copy = std::env::temp_dir().join(format!("flatscape-second-{}.so", std::process::id()));
     std::fs::copy(path, &copy).unwrap();

@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::own::{Kernel, Own};
 use crate::lower;
-use crate::windows::Windows;
+use flatscape_kernels::Windows;
 
 /// Adds the operator to those that tract reads.
 pub(super) fn register(operators: &mut OnnxOpRegister) {

@@ -3,11 +3,12 @@
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput, ShapeInferenceContext};
 use ort::value::{Shape, SymbolicDimensions, TensorElementType, ValueType};
 
-use crate::correlation::Correlation as Arithmetic;
+use flatscape_kernels::Correlation as Arithmetic;
+
 use crate::lower;
 
 /// `W̄ = Correlation(x, ȳ)`: [N, C, H, W] and [N, M, P, Q] ↦ [M, C, kernel], with the attributes of the convolution: `kernel_shape`,
-/// `strides`, `dilations`, `pads`.
+/// `strides`, `dilations`, `pads`, and `square` (2 or 4) where it is computed in squares.
 pub(super) struct Correlation;
 
 impl Operator for Correlation {

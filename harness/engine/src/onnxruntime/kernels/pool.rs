@@ -4,7 +4,7 @@ use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, Operat
 use ort::value::TensorElementType;
 
 use crate::lower;
-use crate::windows::Windows;
+use flatscape_kernels::Windows;
 
 /// `x̄ = PoolGradient(x, ȳ)`: ȳ of every window added at its first largest element of x, all [N, C, H, W].
 pub(super) struct PoolGradient;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput, ShapeInferenceContext};
 use ort::value::{Shape, SymbolicDimensions, TensorElementType, TensorValueType, ValueType};
 
+use flatscape_kernels::{Beside, Kernel, Winograd as Arithmetic};
+
 use crate::lower;
-use crate::winograd::{Beside, Kernel, Winograd as Arithmetic};
 
 /// Taps at the points, by the name of the node: the sessions of one graph share them.
 #[derive(Default)]
@@ -17,8 +18,8 @@ pub(in super::super) struct Kernels {
     spare: Mutex<Vec<Vec<f32>>>,
 }
 
-/// `y = Winograd(x, W, bias, sum, gate)`: [N, C, H, W] and [M, C, 3, 3] ↦ [N, M, H', W'], with the attributes `pads`, `square` (2 or 4)
-/// and `relu`. The last three operands are optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what
+/// `y = Winograd(x, W, bias, sum, gate)`: [N, C, H, W] and [M, C, 3, 3] ↦ [N, M, H', W'], with the attributes `pads`, `square` (2 or 4),
+/// `relu`, and `adjoint` where W is that of the convolution [C, M, 3, 3] of which this is the adjoint in x. The last three operands are optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what
 /// stands where it is positive.
 pub(super) struct Winograd {
     pub kernels: Arc<Kernels>,
@@ -65,7 +66,11 @@ impl Operator for Winograd {
         else {
             return Ok(());
         };
-        let ([n, _, h, w], [m, ..], [top, left, bottom, right]) = (&x[..], &taps[..], &pads[..]) else { return Ok(()) };
+        let ([n, _, h, w], [first, second, ..], [top, left, bottom, right]) = (&x[..], &taps[..], &pads[..]) else {
+            return Ok(());
+        };
+        let adjoint = context.attr::<Vec<i64>>("adjoint").is_ok_and(|a| a == [1]);
+        let m = if adjoint { second } else { first };
         let along = |extent: i64, pads: i64| if extent < 0 { extent } else { extent + pads - 2 };
         let shape: Shape = [*n, *m, along(*h, top + bottom), along(*w, left + right)].into_iter().collect();
         let none = String::new;

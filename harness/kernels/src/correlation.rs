@@ -10,21 +10,24 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(target_arch = "x86_64")]
 use crate::vectors::{Avx2, Avx512};
 use crate::vectors::{Plain, Vectors};
+use crate::winograd::{Gradient, Square};
 
 /// A convolution over [H, W] in one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Correlation {
+pub struct Correlation {
     kernel: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],
     begin: [usize; 2],
+    /// In squares, where it is a kernel of 3×3 taps without stride and dilation.
+    square: Option<Square>,
 }
 
 /// Elements, row-major, and their extents: samples, channels, rows, columns.
-pub(crate) type Images<'i> = (&'i [f32], [usize; 4]);
+pub type Images<'i> = (&'i [f32], [usize; 4]);
 
 /// Does a number of jobs, in any order, on any threads; gives the error of whoever owns the threads.
-pub(crate) type Each<'e, E> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E> + 'e;
+pub type Each<'e, E> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E> + 'e;
 
 /// Elements of a group of samples, laid out: what fits in a cache that cores share.
 const GROUP: usize = 1 << 21;
@@ -45,12 +48,12 @@ impl Correlation {
             Some(&[a, b, ..]) if a >= least && b >= least => Ok([a as usize, b as usize]),
             _ => Err(format!("Correlation has a missing or impossible {name}")),
         };
-        Ok(Correlation {
-            kernel: two("kernel_shape", 1)?,
-            stride: two("strides", 1)?,
-            dilation: two("dilations", 1)?,
-            begin: two("pads", 0)?,
-        })
+        let [kernel, stride, dilation] = [two("kernel_shape", 1)?, two("strides", 1)?, two("dilations", 1)?];
+        let square = Square::read("Correlation", attribute("square"))?;
+        if square.is_some() && (kernel, stride, dilation) != ([3, 3], [1, 1], [1, 1]) {
+            return Err("Correlation has squares for other than 3×3 taps beside each other".to_owned());
+        }
+        Ok(Correlation { kernel, stride, dilation, begin: two("pads", 0)?, square })
     }
 
     /// The extents of the kernel.
@@ -63,6 +66,9 @@ impl Correlation {
     /// # Errors
     /// That of `each`.
     pub fn compute<E>(&self, x: Images, ct: Images, result: &mut [f32], each: &Each<E>) -> Result<(), E> {
+        if let Some(square) = self.square {
+            return Gradient { square, begin: self.begin, x, ct }.compute(result, each);
+        }
         self.with(&forms()[0], x, ct, result, each)
     }
 
@@ -474,12 +480,36 @@ mod tests {
     }
 
     #[test]
+    fn in_squares_it_is_the_same_gradient() {
+        let (steps, case) = (PLAIN.steps(), PLAIN);
+        let (x, ct) = (numbers(case.x.iter().product(), 7919), numbers(steps.iter().product(), 104_729));
+        let expected = case.expected(&x, &ct);
+        for square in [Square::Two, Square::Four] {
+            let (mut found, arithmetic) = (vec![f32::NAN; expected.len()], case.arithmetic());
+            let arithmetic = Correlation { square: Some(square), ..arithmetic };
+            arithmetic.compute((&x, case.x), (&ct, steps), &mut found, &one_by_one).unwrap();
+            let off = expected.iter().zip(&found).map(|(e, &f)| (e - f64::from(f)).abs()).fold(0.0, f64::max);
+            assert!(off < 1e-4, "{square:?}: {off:e}");
+        }
+    }
+
+    #[test]
     fn no_samples_give_zeros_and_impossible_attributes_a_sentence() {
         let mut result = [f32::NAN; 2 * 5 * 9];
         PLAIN.arithmetic().compute((&[], [0, 5, 6, 9]), (&[], [0, 2, 6, 9]), &mut result, &one_by_one).unwrap();
         assert_eq!(result, [0.0; 90]);
-        let of = |kernel: i64| Correlation::read(|name| (name != "pads").then(|| vec![kernel, 1]));
+        let of = |kernel: i64| Correlation::read(|name| (!["pads", "square"].contains(&name)).then(|| vec![kernel, 1]));
         assert_eq!(of(1).unwrap_err(), "Correlation has a missing or impossible pads");
         assert_eq!(of(0).unwrap_err(), "Correlation has a missing or impossible kernel_shape");
+        let squares = |square: i64, stride: i64| {
+            Correlation::read(|name| match name {
+                "kernel_shape" => Some(vec![3, 3]),
+                "square" => Some(vec![square]),
+                _ => Some(vec![stride; 4]),
+            })
+        };
+        assert_eq!(squares(3, 1).unwrap_err(), "Correlation has an impossible square");
+        assert_eq!(squares(4, 2).unwrap_err(), "Correlation has squares for other than 3×3 taps beside each other");
+        assert_eq!(squares(4, 1).unwrap().square, Some(Square::Four));
     }
 }

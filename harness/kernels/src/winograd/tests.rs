@@ -67,6 +67,45 @@ impl Case {
         result
     }
 
+    fn ct(&self) -> Vec<f32> {
+        numbers(self.samples * self.results * self.steps().iter().product::<usize>(), 7)
+    }
+
+    /// The gradient by the taps.
+    fn gradient(&self, form: &Form, square: Square, each: &Each<()>) -> Vec<f32> {
+        let ([height, width], [rows, columns], (x, ct)) = (self.extents, self.steps(), (self.x(), self.ct()));
+        let gradient = Gradient {
+            square,
+            begin: [self.pads[0], self.pads[1]],
+            x: (&x, [self.samples, self.channels, height, width]),
+            ct: (&ct, [self.samples, self.results, rows, columns]),
+        };
+        let mut result = vec![f32::NAN; self.results * self.channels * 9];
+        gradient.with(form, &mut result, each).unwrap();
+        result
+    }
+
+    /// Its formula, every product and sum in one type.
+    fn expected_gradient<T: Copy + From<f32> + std::ops::Mul<Output = T> + std::ops::Add<Output = T>>(&self) -> Vec<T> {
+        let (x, ct, [height, width], [rows, columns]) = (self.x(), self.ct(), self.extents, self.steps());
+        let mut all = Vec::new();
+        for (m, c) in (0..self.results).flat_map(|m| (0..self.channels).map(move |c| (m, c))) {
+            for t in 0..9 {
+                let mut sum = T::from(0.0);
+                for (n, i, j) in (0..self.samples).flat_map(|n| (0..rows).flat_map(move |i| (0..columns).map(move |j| (n, i, j))))
+                {
+                    let (u, v) = ((i + t / 3).wrapping_sub(self.pads[0]), (j + t % 3).wrapping_sub(self.pads[1]));
+                    if u < height && v < width {
+                        let x = x[((n * self.channels + c) * height + u) * width + v];
+                        sum = sum + T::from(x) * T::from(ct[((n * self.results + m) * rows + i) * columns + j]);
+                    }
+                }
+                all.push(sum);
+            }
+        }
+        all
+    }
+
     /// The formula, every product and sum in one type.
     fn expected<T: Copy + From<f32> + std::ops::Mul<Output = T> + std::ops::Add<Output = T>>(&self) -> Vec<T> {
         let (x, taps, [height, width]) = (self.x(), self.taps(), self.extents);
@@ -87,6 +126,13 @@ impl Case {
         }
         all
     }
+}
+
+/// The median and the 99.9th percentile of the distances.
+fn percentiles(exact: &[f64], found: &[f32]) -> [f64; 2] {
+    let mut off: Vec<f64> = exact.iter().zip(found).map(|(e, &f)| (e - f64::from(f)).abs()).collect();
+    off.sort_by(f64::total_cmp);
+    [off[off.len() / 2], off[off.len() * 999 / 1000]]
 }
 
 const SQUARES_OF: [Square; 2] = [Square::Two, Square::Four];
@@ -175,14 +221,10 @@ fn rounding_stays_within_four_times_that_of_the_direct_form() {
     for (channels, results) in [(16, 64), (64, 16), (256, 8)] {
         let case = Case { samples: 2, channels, results, extents: [16, 16], pads: [1; 4] };
         let exact = case.expected::<f64>();
-        let error = |found: &[f32]| {
-            let mut off: Vec<f64> = exact.iter().zip(found).map(|(e, &f)| (e - f64::from(f)).abs()).collect();
-            off.sort_by(f64::total_cmp);
-            [off[off.len() / 2], off[off.len() * 999 / 1000]]
-        };
-        let direct = error(&case.expected::<f32>());
+        let direct = percentiles(&exact, &case.expected::<f32>());
         for (form, square) in forms().iter().flat_map(|f| SQUARES_OF.map(|s| (f, s))) {
-            let found = error(&case.found(form, &plan(square, case.pads, false), &case.x(), Beside::default(), (1, &one_by_one)));
+            let found = case.found(form, &plan(square, case.pads, false), &case.x(), Beside::default(), (1, &one_by_one));
+            let found = percentiles(&exact, &found);
             let ratios = [found[0] / direct[0], found[1] / direct[1]];
             assert!(ratios.iter().all(|&r| r < 4.0), "{channels} channels, {square:?}, {} lanes: {ratios:?}", form.lanes);
         }
@@ -202,8 +244,80 @@ fn no_samples_give_nothing_and_impossible_attributes_a_sentence() {
             _ => None,
         })
     };
-    assert_eq!(of(3, 0).unwrap_err(), "Winograd has a missing or impossible square");
+    assert_eq!(of(3, 0).unwrap_err(), "Winograd has an impossible square");
+    assert_eq!(Winograd::read(|_| None).unwrap_err(), "Winograd has no square");
     assert_eq!(of(2, 3).unwrap_err(), "Winograd has missing or impossible pads");
     assert_eq!(of(4, 1).unwrap().extents([1, 5]), Some([1, 5]));
     assert_eq!(of(4, 0).unwrap().extents([2, 5]), None);
+}
+
+#[test]
+fn gradients_by_the_taps_are_those_of_the_formula_over_small_extents() {
+    let extents = (1..=13).flat_map(|h| (1..=13).map(move |w| [h, w]));
+    for (at, extents) in extents.enumerate() {
+        let pads = [[1, 1, 1, 1], [2, 2, 2, 2], [0, 2, 2, 0], [2, 1, 0, 2], [1, 0, 2, 2], [0, 0, 0, 0]][at % 6];
+        let [channels, results] = [[1, 1], [3, 5], [17, 2], [2, 33], [8, 16]][at % 5];
+        let case = Case { samples: 1 + at % 3, channels, results, extents, pads };
+        if plan(Square::Two, pads, false).extents(extents).is_some() {
+            near(&case);
+        }
+    }
+    // several blocks of channels, and more squares than are taken at a time
+    near(&Case { samples: 2, channels: 70, results: 131, extents: [5, 6], pads: [1; 4] });
+    near(&Case { samples: 25, channels: 33, results: 65, extents: [21, 23], pads: [1; 4] });
+}
+
+fn near(case: &Case) {
+    let expected = case.expected_gradient::<f64>();
+    let scale = (case.samples * case.steps().iter().product::<usize>()) as f64;
+    for (form, square) in forms().iter().flat_map(|f| SQUARES_OF.map(|s| (f, s))) {
+        let found = case.gradient(form, square, &one_by_one);
+        let off = expected.iter().zip(&found).map(|(e, &f)| (e - f64::from(f)).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-5 * scale.sqrt(), "{case:?}, {square:?}, {} lanes: {off:e}", form.lanes);
+        assert_eq!(found, case.gradient(form, square, &backwards), "{case:?}, {square:?}: other jobs first");
+    }
+}
+
+#[test]
+fn rounding_of_gradients_by_the_taps_stays_within_four_times_that_of_the_direct_form() {
+    for (samples, extents) in [(1, [16, 16]), (16, [16, 16]), (32, [4, 4])] {
+        let case = Case { samples, channels: 32, results: 32, extents, pads: [1; 4] };
+        let exact = case.expected_gradient::<f64>();
+        let direct = percentiles(&exact, &case.expected_gradient::<f32>());
+        for (form, square) in forms().iter().flat_map(|f| SQUARES_OF.map(|s| (f, s))) {
+            let found = percentiles(&exact, &case.gradient(form, square, &one_by_one));
+            let ratios = [found[0] / direct[0], found[1] / direct[1]];
+            assert!(ratios.iter().all(|&r| r < 4.0), "{case:?}, {square:?}, {} lanes: {ratios:?}", form.lanes);
+        }
+    }
+}
+
+#[test]
+fn gradients_by_the_taps_of_no_samples_are_zeros() {
+    let case = Case { samples: 0, ..CASE };
+    for (form, square) in forms().iter().flat_map(|f| SQUARES_OF.map(|s| (f, s))) {
+        assert!(case.gradient(form, square, &one_by_one).iter().all(|&v| v == 0.0));
+    }
+}
+
+#[test]
+fn the_adjoint_reads_the_taps_of_its_convolution_exchanged_and_reversed() {
+    for case in [CASE, Case { channels: 40, results: 3, ..CASE }] {
+        let taps = case.taps();
+        // [C, M, 3, 3] whose exchanged and reversed taps are `taps`
+        let mut given = vec![f32::NAN; taps.len()];
+        for (m, c) in (0..case.results).flat_map(|m| (0..case.channels).map(move |c| (m, c))) {
+            for t in 0..9 {
+                given[(c * case.results + m) * 9 + 8 - t] = taps[(m * case.channels + c) * 9 + t];
+            }
+        }
+        for (form, square) in forms().iter().flat_map(|f| SQUARES_OF.map(|s| (f, s))) {
+            let plain = plan(square, case.pads, false);
+            let adjoint = Winograd { adjoint: true, ..plain.clone() };
+            let expected = plain.kernel_by(form, &taps, [case.results, case.channels], Vec::new(), &one_by_one).unwrap();
+            let found = adjoint.kernel_by(form, &given, [case.channels, case.results], Vec::new(), &one_by_one).unwrap();
+            assert_eq!((found.results, found.channels), (case.results, case.channels));
+            assert_eq!(found.elements, expected.elements, "{case:?}, {square:?}, {} lanes", form.lanes);
+        }
+    }
 }

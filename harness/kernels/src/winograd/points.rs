@@ -22,6 +22,12 @@ pub(super) trait Points {
 
     /// Aᵀm: points to results.
     fn results<V: Vectors>(m: [V::Register; 6]) -> [V::Register; 4];
+
+    /// Ay: gradients of results to points, the adjoint of `results`.
+    fn gradients<V: Vectors>(y: [V::Register; 4]) -> [V::Register; 6];
+
+    /// Gᵀu: points to gradients of taps, the adjoint of `taps`.
+    fn sums<V: Vectors>(u: [V::Register; 6]) -> [V::Register; 3];
 }
 
 /// F(2×2, 3×3) at 0, ±1, ∞.
@@ -54,6 +60,19 @@ impl Points for Two {
     fn results<V: Vectors>(m: [V::Register; 6]) -> [V::Register; 4] {
         let zero = V::splat(0.0);
         [V::plus(V::plus(m[0], m[1]), m[2]), V::plus(V::minus(m[1], m[2]), m[3]), zero, zero]
+    }
+
+    #[inline(always)]
+    fn gradients<V: Vectors>(y: [V::Register; 4]) -> [V::Register; 6] {
+        let zero = V::splat(0.0);
+        [y[0], V::plus(y[0], y[1]), V::minus(y[0], y[1]), y[1], zero, zero]
+    }
+
+    #[inline(always)]
+    fn sums<V: Vectors>(u: [V::Register; 6]) -> [V::Register; 3] {
+        let half = V::splat(0.5);
+        let even = V::times(V::plus(u[1], u[2]), half);
+        [V::plus(u[0], even), V::times(V::minus(u[1], u[2]), half), V::plus(even, u[3])]
     }
 }
 
@@ -90,6 +109,25 @@ impl Points for Four {
             V::fma(r, V::splat(A * A * A), V::fma(s, V::splat(B * B * B), m[5])),
         ]
     }
+
+    #[inline(always)]
+    fn gradients<V: Vectors>(y: [V::Register; 4]) -> [V::Register; 6] {
+        let (p, q) = gradients_of_pair::<V>(y, A);
+        let (r, s) = gradients_of_pair::<V>(y, B);
+        [y[0], p, q, r, s, y[3]]
+    }
+
+    #[inline(always)]
+    fn sums<V: Vectors>(u: [V::Register; 6]) -> [V::Register; 3] {
+        let (a, b) = (scale(A, B), scale(B, A));
+        let (p, q) = (V::plus(u[1], u[2]), V::plus(u[3], u[4]));
+        let (r, s) = (V::minus(u[1], u[2]), V::minus(u[3], u[4]));
+        [
+            V::fma(p, V::splat(a), V::fma(q, V::splat(b), u[0])),
+            V::fma(r, V::splat(A * a), V::times(s, V::splat(B * b))),
+            V::fma(p, V::splat(A * A * a), V::fma(q, V::splat(B * B * b), u[5])),
+        ]
+    }
 }
 
 /// (d₄ − q² d₂) ± p (d₃ − q² d₁).
@@ -103,8 +141,20 @@ fn pixels_of_pair<V: Vectors>(d: [V::Register; 6], p: f32, q: f32) -> (V::Regist
 /// (g₀ ± p g₁ + p² g₂) / (2p² (p² − q²)).
 #[inline(always)]
 fn taps_of_pair<V: Vectors>(g: [V::Register; 3], p: f32, q: f32) -> (V::Register, V::Register) {
-    let scale = 1.0 / (2.0 * p * p * (p * p - q * q));
+    let scale = scale(p, q);
     let even = V::times(V::fma(g[2], V::splat(p * p), g[0]), V::splat(scale));
     let odd = V::times(g[1], V::splat(p * scale));
     (V::plus(even, odd), V::minus(even, odd))
+}
+
+const fn scale(p: f32, q: f32) -> f32 {
+    1.0 / (2.0 * p * p * (p * p - q * q))
+}
+
+/// (y₀ + p² y₂) ± p (y₁ + p² y₃).
+#[inline(always)]
+fn gradients_of_pair<V: Vectors>(y: [V::Register; 4], p: f32) -> (V::Register, V::Register) {
+    let square = V::splat(p * p);
+    let (even, odd) = (V::fma(y[2], square, y[0]), V::fma(y[3], square, y[1]));
+    (V::fma(odd, V::splat(p), even), V::fma(odd, V::splat(-p), even))
 }

@@ -49,7 +49,7 @@ pub(super) fn job<V: Vectors>(work: &Work, scratch: &mut Scratch, result: &mut [
 }
 
 /// A part of a buffer that is at least as long.
-fn part(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+pub(super) fn part(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if buffer.len() < length {
         buffer.resize(length, 0.0);
     }
@@ -116,25 +116,7 @@ impl Work<'_> {
         let [_, channels, height, width] = self.extents;
         let count = V::LANES.min(channels - first);
         let from = &self.x[(image * channels + first) * height * width..][..count * height * width];
-        let mut square = [0f32; 256];
-        for (chunk, to) in to.chunks_mut(V::LANES * V::LANES).enumerate() {
-            let have = to.len() / V::LANES;
-            for (line, from) in square.chunks_exact_mut(V::LANES).zip(from.chunks_exact(height * width)) {
-                let from = &from[window.first * width + chunk * V::LANES..];
-                match have == V::LANES {
-                    true => V::store(line, V::load(from)),
-                    false => line[..have].copy_from_slice(&from[..have]),
-                }
-            }
-            if count < V::LANES {
-                // the last transposition has left numbers in the other rows
-                square[count * V::LANES..].fill(0.0);
-            }
-            V::transpose(&mut square);
-            for (to, line) in to.chunks_exact_mut(V::LANES).zip(square.chunks_exact(V::LANES)) {
-                V::store(to, V::load(line));
-            }
-        }
+        beside_each_other::<V>(from, height * width, window.first * width, to);
     }
 
     /// The points of one square, all channels.
@@ -276,6 +258,31 @@ impl Work<'_> {
     }
 }
 
+/// Channels of so many pixels each, from one pixel on, beside each other: [pixels, lanes], zeros where there is no channel.
+#[inline(always)]
+pub(super) fn beside_each_other<V: Vectors>(channels: &[f32], pixels: usize, first: usize, to: &mut [f32]) {
+    let count = channels.len() / pixels;
+    let mut square = [0f32; 256];
+    for (chunk, to) in to.chunks_mut(V::LANES * V::LANES).enumerate() {
+        let have = to.len() / V::LANES;
+        for (line, from) in square.chunks_exact_mut(V::LANES).zip(channels.chunks_exact(pixels)) {
+            let from = &from[first + chunk * V::LANES..];
+            match have == V::LANES {
+                true => V::store(line, V::load(from)),
+                false => line[..have].copy_from_slice(&from[..have]),
+            }
+        }
+        if count < V::LANES {
+            // the last transposition has left numbers in the other rows
+            square[count * V::LANES..].fill(0.0);
+        }
+        V::transpose(&mut square);
+        for (to, line) in to.chunks_exact_mut(V::LANES).zip(square.chunks_exact(V::LANES)) {
+            V::store(to, V::load(line));
+        }
+    }
+}
+
 /// The first elements, as many as there are to be.
 #[inline(always)]
 fn some<V: Vectors>(from: &[f32], have: usize) -> V::Register {
@@ -287,37 +294,69 @@ fn some<V: Vectors>(from: &[f32], have: usize) -> V::Register {
     V::load(&all)
 }
 
-/// Taps [M, C, 3, 3] of the results from `first` on, as many as fit, at the points: [points, C, block].
-#[inline(always)]
-pub(super) fn taps<V: Vectors>(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
-    match square {
-        Square::Two => taps_at::<Two, V>(from, extents, first, to),
-        Square::Four => taps_at::<Four, V>(from, extents, first, to),
-    }
+/// Taps [M, C, 3, 3], or, for the adjoint of a convolution, its taps [C, M, 3, 3].
+#[derive(Clone, Copy)]
+pub(super) struct Taps<'t> {
+    pub elements: &'t [f32],
+    pub results: usize,
+    pub channels: usize,
+    pub adjoint: bool,
 }
 
-#[inline(always)]
-fn taps_at<P: Points, V: Vectors>(from: &[f32], [results, channels]: [usize; 2], first: usize, to: &mut [f32]) {
-    let depth = channels.next_multiple_of(V::LANES);
-    let slab = to.len() / (P::SIDE * P::SIDE);
-    let block = (slab - V::LANES) / depth;
-    // taps of some results, results beside each other
-    let row = 9 * channels;
-    let mut ready = vec![0f32; row.next_multiple_of(V::LANES) * V::LANES];
-    for vector in 0..block / V::LANES {
-        let start = first + vector * V::LANES;
+impl Taps<'_> {
+    /// The taps of the results from `first` on, as many as fit, at the points: [points, C, block].
+    #[inline(always)]
+    pub fn at_points<V: Vectors>(&self, square: Square, first: usize, to: &mut [f32]) {
+        match square {
+            Square::Two => self.at::<Two, V>(first, to),
+            Square::Four => self.at::<Four, V>(first, to),
+        }
+    }
+
+    #[inline(always)]
+    fn at<P: Points, V: Vectors>(&self, first: usize, to: &mut [f32]) {
+        let depth = self.channels.next_multiple_of(V::LANES);
+        let slab = to.len() / (P::SIDE * P::SIDE);
+        let block = (slab - V::LANES) / depth;
+        let mut ready = vec![0f32; (9 * self.channels).next_multiple_of(V::LANES) * V::LANES];
+        for vector in 0..block / V::LANES {
+            let start = first + vector * V::LANES;
+            match self.adjoint {
+                true => self.reversed::<V>(start, &mut ready),
+                false => self.straight::<V>(start, &mut ready),
+            }
+            for c in 0..depth {
+                let to = &mut to[c * block + vector * V::LANES..];
+                let taps = if c < self.channels { &ready[9 * c * V::LANES..][..9 * V::LANES] } else { &[] };
+                spread::<P, V>(taps, slab, to);
+            }
+        }
+    }
+
+    /// Taps of some results, results beside each other: [C, 9, lanes].
+    #[inline(always)]
+    fn straight<V: Vectors>(&self, start: usize, ready: &mut [f32]) {
+        let row = 9 * self.channels;
         for (at, square) in ready.chunks_exact_mut(V::LANES * V::LANES).enumerate() {
             let have = V::LANES.min(row - at * V::LANES);
             square.fill(0.0);
-            for (line, m) in square.chunks_exact_mut(V::LANES).zip(start..results) {
-                line[..have].copy_from_slice(&from[m * row + at * V::LANES..][..have]);
+            for (line, m) in square.chunks_exact_mut(V::LANES).zip(start..self.results) {
+                line[..have].copy_from_slice(&self.elements[m * row + at * V::LANES..][..have]);
             }
             V::transpose(square);
         }
-        for c in 0..depth {
-            let to = &mut to[c * block + vector * V::LANES..];
-            let taps = if c < channels { &ready[9 * c * V::LANES..][..9 * V::LANES] } else { &[] };
-            spread::<P, V>(taps, slab, to);
+    }
+
+    /// The same, from the last tap to the first.
+    #[inline(always)]
+    fn reversed<V: Vectors>(&self, start: usize, ready: &mut [f32]) {
+        for (c, ready) in ready.chunks_exact_mut(9 * V::LANES).enumerate().take(self.channels) {
+            let have = V::LANES.min(self.results.saturating_sub(start));
+            let taps = &self.elements[(c * self.results + start.min(self.results)) * 9..][..9 * have];
+            for (t, line) in ready.chunks_exact_mut(V::LANES).enumerate() {
+                line.fill(0.0);
+                line.iter_mut().zip(taps.chunks_exact(9)).for_each(|(to, taps)| *to = taps[8 - t]);
+            }
         }
     }
 }

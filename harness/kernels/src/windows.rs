@@ -1,7 +1,7 @@
 //! Where the cotangent of a maximum over windows goes: the arithmetic of `PoolGradient`, which every engine that has it shares.
 
 /// The windows of a pool over [H, W].
-pub(crate) struct Windows {
+pub struct Windows {
     kernel: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],

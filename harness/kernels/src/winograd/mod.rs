@@ -7,6 +7,7 @@
 //! Inside, L channels stand beside each other ([N, C/L, H, W, L]), where L is the length of a vector. A sum runs over the channels in
 //! a fixed order; it depends neither on the number of threads nor on what else is in the batch.
 
+mod gradient;
 mod points;
 mod product;
 mod work;
@@ -22,12 +23,13 @@ use crate::correlation::{Each, Images};
 use crate::vectors::Plain;
 #[cfg(target_arch = "x86_64")]
 use crate::vectors::{Avx2, Avx512};
+pub use gradient::Gradient;
 use points::{Four, Points, Two};
-use work::Work;
+use work::{Taps, Work};
 
 /// How many results along an axis are computed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Square {
+pub enum Square {
     /// F(2×2, 3×3): 2.25 times fewer products than the direct form, and more exact.
     Two,
     /// F(4×4, 3×3): 4 times fewer products.
@@ -43,6 +45,19 @@ impl Square {
         }
     }
 
+    /// Reads the attribute of a node, if it is there.
+    ///
+    /// # Errors
+    /// A sentence: it is neither 2 nor 4.
+    pub fn read(op: &str, attribute: Option<Vec<i64>>) -> Result<Option<Square>, String> {
+        match attribute.as_deref() {
+            None => Ok(None),
+            Some([2]) => Ok(Some(Square::Two)),
+            Some([4]) => Ok(Some(Square::Four)),
+            Some(_) => Err(format!("{op} has an impossible square")),
+        }
+    }
+
     /// Points of a square.
     pub fn points(self) -> usize {
         match self {
@@ -54,18 +69,20 @@ impl Square {
 
 /// A convolution over [H, W] in one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Winograd {
+pub struct Winograd {
     square: Square,
     /// Zeros before and behind.
     begin: [usize; 2],
     end: [usize; 2],
     /// Whether negative results become 0.
     relu: bool,
+    /// Whether it is the adjoint of a convolution, whose taps [C, M, 3, 3] it is given.
+    adjoint: bool,
 }
 
 /// What is done with the results. Tensors are as large as the result.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Beside<'b> {
+pub struct Beside<'b> {
     /// One number for each channel, added.
     pub bias: Option<&'b [f32]>,
     /// Added.
@@ -75,7 +92,7 @@ pub(crate) struct Beside<'b> {
 }
 
 /// Taps at the points: a block of at most two vectors of results after the other, [points, C, block], zeros where there is no channel.
-pub(crate) struct Kernel {
+pub struct Kernel {
     elements: Vec<f32>,
     results: usize,
     channels: usize,
@@ -105,7 +122,7 @@ fn apart(depth: usize, wide: usize, lanes: usize) -> usize {
 }
 
 /// Numbers that a register of the fastest form holds.
-pub(crate) fn lanes() -> usize {
+pub fn lanes() -> usize {
     forms()[0].lanes
 }
 
@@ -118,18 +135,20 @@ impl Winograd {
     /// # Errors
     /// A sentence: one is missing or impossible.
     pub fn read(attribute: impl Fn(&str) -> Option<Vec<i64>>) -> Result<Winograd, String> {
-        let square = match attribute("square").as_deref() {
-            Some([2]) => Square::Two,
-            Some([4]) => Square::Four,
-            _ => return Err("Winograd has a missing or impossible square".to_owned()),
-        };
+        let square = Square::read("Winograd", attribute("square"))?.ok_or("Winograd has no square")?;
         let (begin, end) = match attribute("pads").as_deref() {
             Some(&[a, b, c, d]) if [a, b, c, d].iter().all(|&p| (0..=2).contains(&p)) => {
                 ([a as usize, b as usize], [c as usize, d as usize])
             }
             _ => return Err("Winograd has missing or impossible pads".to_owned()),
         };
-        Ok(Winograd { square, begin, end, relu: attribute("relu").as_deref() == Some(&[1]) })
+        let is = |name: &str| attribute(name).as_deref() == Some(&[1]);
+        Ok(Winograd { square, begin, end, relu: is("relu"), adjoint: is("adjoint") })
+    }
+
+    /// M and C of the first two extents of the taps.
+    pub fn channels(&self, [first, second]: [usize; 2]) -> [usize; 2] {
+        if self.adjoint { [second, first] } else { [first, second] }
     }
 
     /// Extents of the result for images of these extents; `None` where they are smaller than the taps.
@@ -138,7 +157,8 @@ impl Winograd {
         Some([of(0)?, of(1)?])
     }
 
-    /// Brings taps [M, C, 3, 3] to the points, in memory that was used before or is empty.
+    /// Brings taps to the points, [M, C, 3, 3] or those of the adjoint, in memory that was used before or is empty. `extents` are the
+    /// first two.
     ///
     /// # Errors
     /// That of `each`.
@@ -150,18 +170,19 @@ impl Winograd {
         &self,
         form: &Form,
         taps: &[f32],
-        [results, channels]: [usize; 2],
+        extents: [usize; 2],
         memory: Vec<f32>,
         each: &Each<E>,
     ) -> Result<Kernel, E> {
-        let mut elements = memory;
+        let ([results, channels], mut elements) = (self.channels(extents), memory);
+        let taps = Taps { elements: taps, results, channels, adjoint: self.adjoint };
         let (depth, vectors) = (channels.next_multiple_of(form.lanes), results.div_ceil(form.lanes));
         let [one, two] = [1, 2].map(|wide| self.square.points() * apart(depth, wide, form.lanes));
         elements.resize(vectors / 2 * two + vectors % 2 * one, 0.0);
         let parts: Vec<Mutex<&mut [f32]>> = elements.chunks_mut(two).map(Mutex::new).collect();
         each(parts.len(), &|i| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
-            (form.taps)(self.square, taps, [results, channels], 2 * i * form.lanes, &mut part);
+            (form.taps)(self.square, &taps, 2 * i * form.lanes, &mut part);
         })?;
         drop(parts);
         Ok(Kernel { elements, results, channels })
@@ -283,8 +304,9 @@ struct Scratch {
 struct Form {
     lanes: usize,
     /// Taps of at most two vectors of results, from one on, at the points.
-    taps: fn(Square, &[f32], [usize; 2], usize, &mut [f32]),
+    taps: fn(Square, &Taps, usize, &mut [f32]),
     job: fn(&Work, &mut Scratch, &mut [&mut [f32]]),
+    gradient: fn(Square, gradient::Task),
 }
 
 /// The forms that this processor has, the fastest first.
@@ -296,27 +318,34 @@ fn forms() -> Vec<Form> {
             forms.push(Form {
                 lanes: 16,
                 // SAFETY: the processor has what the functions were compiled for.
-                taps: |square, taps, extents, first, to| unsafe { taps_avx512(square, taps, extents, first, to) },
+                taps: |square, taps, first, to| unsafe { taps_avx512(square, taps, first, to) },
                 job: |work, scratch, result| unsafe { job_avx512(work, scratch, result) },
+                gradient: |square, task| unsafe { gradient_avx512(square, task) },
             });
         }
         if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
             forms.push(Form {
                 lanes: 8,
                 // SAFETY: as above.
-                taps: |square, taps, extents, first, to| unsafe { taps_avx2(square, taps, extents, first, to) },
+                taps: |square, taps, first, to| unsafe { taps_avx2(square, taps, first, to) },
                 job: |work, scratch, result| unsafe { job_avx2(work, scratch, result) },
+                gradient: |square, task| unsafe { gradient_avx2(square, task) },
             });
         }
     }
-    forms.push(Form { lanes: 4, taps: work::taps::<Plain>, job: work::job::<Plain> });
+    forms.push(Form {
+        lanes: 4,
+        taps: |square, taps, first, to| taps.at_points::<Plain>(square, first, to),
+        job: work::job::<Plain>,
+        gradient: gradient::run::<Plain>,
+    });
     forms
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn taps_avx512(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
-    work::taps::<Avx512>(square, from, extents, first, to);
+fn taps_avx512(square: Square, taps: &Taps, first: usize, to: &mut [f32]) {
+    taps.at_points::<Avx512>(square, first, to);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -327,12 +356,24 @@ fn job_avx512(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn taps_avx2(square: Square, from: &[f32], extents: [usize; 2], first: usize, to: &mut [f32]) {
-    work::taps::<Avx2>(square, from, extents, first, to);
+fn taps_avx2(square: Square, taps: &Taps, first: usize, to: &mut [f32]) {
+    taps.at_points::<Avx2>(square, first, to);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn job_avx2(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
     work::job::<Avx2>(work, scratch, result);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn gradient_avx512(square: Square, task: gradient::Task) {
+    gradient::run::<Avx512>(square, task);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn gradient_avx2(square: Square, task: gradient::Task) {
+    gradient::run::<Avx2>(square, task);
 }

@@ -1,0 +1,246 @@
+//! `formulas`: operations on single elements that follow each other, and a sum of them over axes, as one operator of our own that
+//! passes over memory once, `Formula`.
+//!
+//! A value that several formulas read is computed again in each where that reads no more memory than the value would, and nobody else
+//! needs it. What ONNX Runtime fuses into a convolution stays where it is.
+
+use std::collections::HashMap;
+
+use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
+use flatscape_kernels::{Operation, STEPS};
+
+use super::{DOMAIN, FORMULA, GATE, WINOGRAD, producer, uses};
+
+/// Operands of a formula, at most.
+pub(crate) const OPERANDS: usize = 8;
+/// Steps that are computed again by every formula that reads them, at most.
+const AGAIN: usize = 6;
+/// Elements of a row, or of a value without rows, from which passes over memory cost more than operators.
+const LARGE: usize = 1024;
+/// Elements beside each other that an operand has in one place, at least.
+const RUN: usize = 32;
+
+pub(super) fn apply(graph: &Graph, _: usize) -> Graph {
+    let lowering = Lowering { graph, uses: uses(graph), single: readers(graph) };
+    let mut known: HashMap<ValueId, Chain> = HashMap::new();
+    let lowered = graph.rewrite(|new, node, inputs| {
+        let ty = &graph.value(node.output(0)?).ty;
+        let (chain, total) = match (lowering.operation(node), total(graph, node)) {
+            (Some(operation), _) => (lowering.chain(new, &known, node, inputs, operation, ty)?, None),
+            (None, Some(total)) => (lowering.summed(&known, node, inputs)?, Some(total)),
+            (None, None) => return None,
+        };
+        let result = match chain.steps.len() >= 2 || total.is_some() {
+            true => emit(new, &chain, total, ty)?,
+            false => new.copy_node(graph, node, inputs.to_vec()).first().copied()??,
+        };
+        if total.is_none() {
+            known.insert(result, chain);
+        }
+        Some(vec![Some(result)])
+    });
+    lowered.without_dead()
+}
+
+/// Steps on values of the new graph. Operands of a step below [`OPERANDS`] are values, others results.
+#[derive(Clone)]
+struct Chain {
+    values: Vec<ValueId>,
+    /// One of them that has the extents of the result.
+    like: Option<usize>,
+    /// Those of them that are as large as the result.
+    large: usize,
+    steps: Vec<[usize; 3]>,
+}
+
+impl Chain {
+    /// The place of a value; `None` where there are too many.
+    fn value(&mut self, id: ValueId, large: bool) -> Option<usize> {
+        if let Some(place) = self.values.iter().position(|&v| v == id) {
+            return Some(place);
+        }
+        let place = self.values.len();
+        self.values.push(id);
+        self.large += usize::from(large);
+        if large && self.like.is_none() {
+            self.like = Some(place);
+        }
+        (place < OPERANDS).then_some(place)
+    }
+
+    /// Appends the steps of another one; gives the place of its result.
+    fn append(&mut self, new: &Graph, other: &Chain, ty: &ValueType) -> Option<usize> {
+        let places = other.values.iter().map(|&v| self.value(v, as_large(new, v, ty))).collect::<Option<Vec<_>>>()?;
+        let base = self.steps.len();
+        let moved = |operand: usize| if operand < OPERANDS { places[operand] } else { operand + base };
+        self.steps.extend(other.steps.iter().map(|&[operation, a, b]| [operation, moved(a), moved(b)]));
+        (self.steps.len() < STEPS).then_some(OPERANDS + self.steps.len() - 1)
+    }
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    uses: HashMap<ValueId, usize>,
+    /// Values that operations of formulas alone read.
+    single: HashMap<ValueId, bool>,
+}
+
+impl Lowering<'_> {
+    /// What a node does to single elements of a large value.
+    fn operation(&self, node: &Node) -> Option<Operation> {
+        let operation = operation(node)?;
+        let ty = &self.graph.value(node.output(0)?).ty;
+        let fused = || {
+            // ONNX Runtime fuses the first ReLU or addition behind a convolution into it, and folds products and sums by channel
+            let behind = |id: ValueId| {
+                let made = ["Conv", "ConvTranspose", WINOGRAD].iter().any(|op| producer(self.graph, id, op).is_some());
+                made && self.uses.get(&id) == Some(&1)
+            };
+            node.inputs.iter().flatten().any(|&id| behind(id))
+        };
+        let floats = node.inputs.iter().take(if operation == Operation::Copy { 1 } else { 2 }).flatten();
+        let all_floats = floats.copied().all(|id| self.graph.dtype(id) == Some(DType::F32));
+        (large(ty) && all_floats && !fused()).then_some(operation)
+    }
+
+    /// The steps of a node on the values of the new graph.
+    fn chain(
+        &self,
+        new: &Graph,
+        known: &HashMap<ValueId, Chain>,
+        node: &Node,
+        inputs: &[Option<ValueId>],
+        operation: Operation,
+        ty: &ValueType,
+    ) -> Option<Chain> {
+        let count = if operation.is_binary() { 2 } else { 1 };
+        let mut chain = Chain { values: Vec::new(), like: None, large: 0, steps: Vec::new() };
+        let mut places = Vec::new();
+        for (&id, old) in inputs.iter().zip(&node.inputs).take(count) {
+            let (id, old) = (id?, (*old)?);
+            let place =
+                known.get(&id).filter(|made| self.worthwhile(made, old) && new.value(id).ty.shape == ty.shape).and_then(|made| {
+                    let mut longer = chain.clone();
+                    let place = longer.append(new, made, ty)?;
+                    chain = longer;
+                    Some(place)
+                });
+            places.push(match place {
+                Some(place) => place,
+                None => chain.value(id, as_large(new, id, ty)).filter(|_| runs(new, id, ty))?,
+            });
+        }
+        chain.steps.push([operation as usize, places[0], *places.last()?]);
+        let fits = chain.steps.len() <= STEPS && (chain.like.is_some() || operation == Operation::Copy);
+        fits.then_some(chain)
+    }
+
+    /// The steps of what a sum reads.
+    fn summed(&self, known: &HashMap<ValueId, Chain>, node: &Node, inputs: &[Option<ValueId>]) -> Option<Chain> {
+        let made = known.get(&inputs.first().copied()??)?;
+        (self.worthwhile(made, node.input(0)?) && made.like.is_some()).then(|| made.clone())
+    }
+
+    /// Whether the steps of a value are computed where it is read.
+    fn worthwhile(&self, made: &Chain, value: ValueId) -> bool {
+        let again = || made.large <= 1 && made.steps.len() <= AGAIN && self.single.get(&value) == Some(&true);
+        self.uses.get(&value) == Some(&1) || again()
+    }
+}
+
+/// Whether operations of formulas alone read a value.
+fn readers(graph: &Graph) -> HashMap<ValueId, bool> {
+    let mut single = HashMap::new();
+    for node in graph.nodes() {
+        let reads = operation(node).is_some() || total(graph, node).is_some();
+        node.inputs.iter().flatten().for_each(|&id| *single.entry(id).or_insert(true) &= reads);
+    }
+    graph.outputs().iter().for_each(|o| {
+        single.insert(o.value, false);
+    });
+    single
+}
+
+/// What a node does to single elements.
+fn operation(node: &Node) -> Option<Operation> {
+    Some(match (&*node.domain, &*node.op) {
+        (DOMAIN, GATE) => Operation::Gate,
+        ("", "Expand") => Operation::Copy,
+        ("", "Add") => Operation::Add,
+        ("", "Sub") => Operation::Sub,
+        ("", "Mul") => Operation::Mul,
+        ("", "Div") => Operation::Div,
+        ("", "Neg") => Operation::Neg,
+        ("", "Relu") => Operation::Relu,
+        ("", "Sqrt") => Operation::Sqrt,
+        ("", "Reciprocal") => Operation::Reciprocal,
+        _ => return None,
+    })
+}
+
+/// The attribute `total` of a node that sums a large value over all axes but one of the first two, or over all.
+fn total(graph: &Graph, node: &Node) -> Option<[i64; 3]> {
+    let mean = match (&*node.domain, &*node.op) {
+        ("", "ReduceSum") => 0,
+        ("", "ReduceMean") => 1,
+        _ => return None,
+    };
+    let x = node.input(0)?;
+    let rank = graph.rank(x).filter(|_| large(&graph.value(x).ty))? as i64;
+    let listed = match node.input(1) {
+        Some(axes) => graph.constant(axes)?.to_ints()?,
+        None => Vec::new(),
+    };
+    let nothing = listed.is_empty() && node.attributes.int("noop_with_empty_axes", 0) == 1;
+    let summed = |axis: i64| listed.is_empty() || listed.contains(&axis) || listed.contains(&(axis - rank));
+    let kept: Vec<i64> = (0..rank).filter(|&axis| !summed(axis)).collect();
+    let kept = match kept[..] {
+        [] => -1,
+        [axis @ 0..=1] => axis,
+        _ => return None,
+    };
+    (!nothing).then(|| [kept, mean, node.attributes.int("keepdims", 1)])
+}
+
+/// Whether a value of this type has many elements, in each row where it has rows.
+fn large(ty: &ValueType) -> bool {
+    let Some(dims) = ty.shape.as_deref().filter(|_| ty.dtype == Some(DType::F32)) else { return false };
+    let rest = dims.iter().skip(1).map(Dim::fixed).product::<Option<usize>>();
+    let first = dims.first().map_or(1, |d| d.fixed().unwrap_or(1));
+    rest.is_some_and(|rest| rest * first >= LARGE)
+}
+
+/// Whether a value has the extents of a type.
+fn as_large(new: &Graph, id: ValueId, ty: &ValueType) -> bool {
+    new.shape(id).is_some() && new.shape(id) == ty.shape.as_deref()
+}
+
+/// Whether a value is repeated, or not, over many elements beside each other.
+fn runs(new: &Graph, id: ValueId, ty: &ValueType) -> bool {
+    let (Some(own), Some(all)) = (new.shape(id), ty.shape.as_deref()) else { return false };
+    let is_one = |dim: &Dim| dim.fixed() == Some(1);
+    let along = |moves: bool| {
+        let pairs = own.iter().rev().zip(all.iter().rev());
+        let alike = pairs.take_while(|(own, all)| if moves { own == all } else { is_one(own) });
+        alike.map(|(_, all)| all.fixed().unwrap_or(1)).product::<usize>()
+    };
+    own.len() <= all.len() && (own.iter().all(is_one) || own == all || along(true).max(along(false)) >= RUN)
+}
+
+fn emit(new: &mut Graph, chain: &Chain, total: Option<[i64; 3]>, ty: &ValueType) -> Option<ValueId> {
+    let count = chain.values.len();
+    let operand = |place: usize| if place < OPERANDS { place } else { place - OPERANDS + count } as i64;
+    let steps: Vec<i64> = chain.steps.iter().flat_map(|&[operation, a, b]| [operation as i64, operand(a), operand(b)]).collect();
+    let mut attributes =
+        Attributes::none().with("operands", [count as i64]).with("like", [chain.like? as i64]).with("steps", steps);
+    if let Some(total) = total {
+        attributes = attributes.with("total", total.to_vec());
+    }
+    let formula = Node { domain: DOMAIN.into(), ..Node::new(FORMULA, &chain.values, attributes) };
+    let result = new.push(formula, 1)[0];
+    // the operator is not in the table of the graph
+    if let Err(why) = new.declare(result, ty) {
+        new.add_problem(format!("the result of {FORMULA} {why}"));
+    }
+    Some(result)
+}

@@ -1,0 +1,15 @@
+//! The arithmetic of operators that no engine has, or has in a slower form, with the vectors of the processor.
+//!
+//! This crate knows numbers in memory and instructions. It knows neither engines nor graphs nor threads: who calls it gives it slices
+//! and something that does jobs.
+
+mod correlation;
+mod formula;
+mod vectors;
+mod windows;
+mod winograd;
+
+pub use correlation::{Correlation, Each, Images};
+pub use formula::{Formula, Operand, Operation, STEPS, Step, Total};
+pub use windows::Windows;
+pub use winograd::{Beside, Kernel, Square, Winograd, lanes};
