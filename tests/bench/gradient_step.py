@@ -68,13 +68,15 @@ def main():
         for net, path in paths.items():
             for contender in contenders.values():
                 contender.ask(f"load {net} {path}")
+        limits = json.loads(contenders["eager"].ask("limits"))
+        work = {net: int(contenders["eager"].ask(f"work {net}")) for net in paths}
         agreement = None if options.without_ours else compare(contenders, paths, options.threads)
         samples = take_turns(contenders, options)
         idle = max(c.idle_share() for c in contenders.values())
     finally:
         for contender in contenders.values():
             contender.quit()
-    report = render(options, infos, samples, agreement, idle, load)
+    report = render(options, infos, samples, agreement, (limits, work), idle, load)
     print(report)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +252,7 @@ def compare(contenders, paths, threads):
 # ---- showing --------------------------------------------------------------------------------------------------------------
 
 
-def render(options, infos, samples, agreement, idle, load):
+def render(options, infos, samples, agreement, physical, idle, load):
     command = shlex.join(["python", "tests/bench/gradient_step.py", *(a for a in sys.argv[1:] if a != "--python-ready")])
     lines = [
         "# One gradient step: forward, cross-entropy, backward to the input",
@@ -278,6 +280,7 @@ def render(options, infos, samples, agreement, idle, load):
         cells = [net, str(batch), number(peers["eager"]), f"{number(peers['strongest'])} ({strongest})", number(peers["torchattacks"])]
         cells += [number(ours) if ours else "–", *(f"{ms / ours:.2f}×" if ours else "–" for ms in peers.values())]
         lines.append("| " + " | ".join(cells) + " |")
+    lines += limit_lines(*physical, samples)
     lines += ["", "Spread: the middle half of the samples, in ms.", "", "| net | batch | " + " | ".join(infos) + " |", "|---|---:" + "|---:" * len(infos) + "|"]
     for (net, batch), row in samples.items():
         lines.append(f"| {net} | {batch} | " + " | ".join(f"{middle_half(ms)} (n={len(ms)})" for ms in row.values()) + " |")
@@ -293,6 +296,27 @@ def render(options, infos, samples, agreement, idle, load):
         for net, name, p50, p99, p999, top, signs, size in agreement:
             lines.append(f"| {net} | {name} | {p50:.1e} | {p99:.1e} | {p999:.1e} | {top:.1e} | {signs} of {size} |")
     return "\n".join(lines) + "\n"
+
+
+def limit_lines(limits, work, samples):
+    """Forward and backward are twice the products of the direct form of a forward pass. Tricks make the share larger than it is by itself."""
+    lines = [
+        "",
+        f"The physical limit, measured in the same run: a product of matrices of 2048×2048 reaches {limits['operations']:.0f} GFLOP/s, and",
+        f"a copy of 256 MB moves {limits['memory']:.0f} GB/s, read and written. The work of a step is counted as that of direct",
+        "convolutions, forward and backward; a share above 100 % is possible where fewer products do.",
+        "",
+        "| net | batch | GFLOP of a step | ours, GFLOP/s | ours, share of the limit | PyTorch strongest, share |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for (net, batch), row in samples.items():
+        step = 2 * 2 * work[net] * batch / 1e9
+        rate = {name: step / statistics.median(ms) * 1e3 for name, ms in row.items()}
+        share = {name: f"{100 * r / limits['operations']:.0f} %" for name, r in rate.items()}
+        strongest = max(PYTORCH, key=rate.get)
+        ours = [number(rate[OURS]), share[OURS]] if OURS in rate else ["–", "–"]
+        lines.append(f"| {net} | {batch} | {step:.3g} | {ours[0]} | {ours[1]} | {share[strongest]} |")
+    return lines
 
 
 def number(ms):

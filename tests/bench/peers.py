@@ -10,6 +10,8 @@ The protocol, the same for every contender, ours included. One request a line, o
     run NET BATCH REPEATS           -> REPEATS milliseconds, one per gradient step, separated by spaces; one untimed step goes before
     grad NET BATCH IN.npy OUT.npy   -> ok                 IN: float32 [BATCH, C, H, W]; OUT: the gradient of the summed loss, same shape
     nodes NET                       -> nodes to the logits, to the loss, with the gradient (ours only)
+    limits                          -> one line of JSON: the largest rate of products and sums, and of memory, that this process finds
+    work NET                        -> products and sums of one forward pass of one image, without tricks
     info                            -> one line of JSON: {"engine": …, "version": …, "threads": …}
     quit
 
@@ -60,7 +62,36 @@ def respond(kind, models, command, words):
         net, source, target = words[0], words[2], words[3]
         np.save(target, gradient(kind, models[net], torch.from_numpy(np.load(source))).numpy())
         return "ok"
+    if command == "limits":
+        return json.dumps(limits())
+    if command == "work":
+        return str(products(models[words[0]], SHAPES[words[0]]))
     raise ValueError(f"there is no request `{command}`")
+
+
+def limits():
+    """Billions of operations a second in a product of large matrices, and GB read and written a second in a copy: the best of several."""
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    whole = torch.rand(2**26)
+    into = torch.empty_like(whole)
+    product = min(clock(lambda: torch.mm(a, b)) for _ in range(9))
+    copy = min(clock(lambda: into.copy_(whole)) for _ in range(9))
+    return {"operations": 2 * 2048**3 / product / 1e6, "memory": 2 * whole.numel() * 4 / copy / 1e6}
+
+
+def products(model, shape):
+    counted = []
+
+    def count(module, inputs, output):
+        each = module.weight[0].numel()
+        counted.append(each * output[0].numel())
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    with torch.no_grad():
+        model(torch.rand(1, *shape))
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
 
 
 def version(kind):
