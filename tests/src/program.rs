@@ -27,6 +27,7 @@ mod repeat;
 mod sample;
 mod scores;
 mod similar;
+mod surrogates;
 mod survivors;
 mod verify;
 mod witness;
