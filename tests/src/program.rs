@@ -17,6 +17,7 @@ mod headline;
 mod interruption;
 mod kills;
 mod linear;
+mod losses;
 mod masked;
 mod named;
 mod page;

@@ -42,7 +42,7 @@ use crate::card::Channels;
 use crate::card::{Card, Preprocessing};
 use crate::data::classes::{By, Matching, numbers};
 use crate::data::{self, Colour, Dataset, Preparation};
-use crate::drawn;
+use crate::drawn::{self, Expectation};
 use crate::files::Limits;
 use crate::hazards::{self, Found};
 use crate::number::number;
@@ -71,9 +71,9 @@ pub struct Intake {
     /// A gradient graph that came with the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<GivenRequest>,
-    /// Over how many draws attacks on a model that draws at random see the mean probability.
+    /// The expectation over draws that attacks on a model that draws at random see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eot: Option<usize>,
+    pub eot: Option<Expectation>,
     /// A file with the loss that attacks without a loss of their own ascend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<String>,
@@ -252,7 +252,7 @@ fn seen_by_attacks(graph: &Graph, intake: &Intake, hazards: &mut [Found], facts:
     let named = (!intake.surrogates.is_empty()).then(|| remedies::STRAIGHT_THROUGH.to_owned());
     let asked: Vec<String> = intake.remedies.iter().cloned().chain(named).collect();
     hazards::answer(hazards, &asked, remedied.twin.as_ref());
-    facts.extend(intake.eot.map(|draws| remedied.see_draws(graph, draws, hazards)));
+    facts.extend(intake.eot.map(|over| remedied.see_draws(graph, over, hazards)));
     Ok(remedied)
 }
 

@@ -50,7 +50,7 @@ fn the_table_of_components() {
             "attack rs-fgsm alpha:float=auto",
             "attack bim steps:int=10 alpha:float=auto",
             "attack mim steps:int=10 alpha:float=auto mu:float=1",
-            "attack pgd steps:int=20 alpha:float=auto restarts:int=1 random-start:bool=true sigma:float=auto loss:text=ce",
+            "attack pgd steps:int=20 alpha:float=auto restarts:int=1 random-start:bool=true sigma:float=auto loss:text=ce kappa:float=4",
             "attack apgd-ce steps:int=100 restarts:int=1 rho:float=0.75 multi-eps:bool=true compat:bool=false",
             "attack apgd-dlr steps:int=100 restarts:int=1 rho:float=0.75 multi-eps:bool=true compat:bool=false",
             "attack apgd-t steps:int=100 restarts:int=1 rho:float=0.75 multi-eps:bool=true compat:bool=false targets:int=9 loss:text=dlr",

@@ -184,14 +184,33 @@ fn a_model_that_draws_at_random_is_judged_over_keyed_draws() {
     assert_eq!(once.text("results.csv"), again.text("results.csv"), "draws are keyed");
     assert_eq!(once.text("samples.csv"), again.text("samples.csv"));
     let mean = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8"]].concat()).expect(0);
-    assert!(mean.said().contains("attacks see the mean probability over 8 draws"), "{}", mean.said());
+    assert!(mean.said().contains("attacks ascend the mean loss over 8 draws"), "{}", mean.said());
     let single = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "1"]].concat()).expect(9);
     assert!(single.said().contains("doubt[random-operator]"), "one draw answers nothing: {}", single.said());
     let share = mean.value("net", "clean", "clean_accuracy_mean");
     assert!((share - mean.value("net", "clean", "clean_accuracy")).abs() < 0.1, "{share}");
     assert!(mean.value("net", "pgd", "robust_accuracy_mean") < share);
     let profile = audit(folder.path(), "net.onnx", &["-n", "12", "--threat", "linf:0.1", "--profile", "rand"]);
-    assert!(profile.said().contains("over 20 draws"), "{}", profile.said());
+    assert!(profile.said().contains("the mean gradient over 20 draws"), "{}", profile.said());
+    let probabilities = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8:probs"]].concat()).expect(0);
+    assert!(probabilities.said().contains("the mean probability over 8 draws"), "{}", probabilities.said());
+    let wrong = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8:loss"]].concat()).expect(2);
+    assert!(wrong.said().contains("the one word that may follow"), "{}", wrong.said());
+    // a sceptic without our random numbers looks at the points alone, and says so
+    let (code, said) = super::verify::script(mean.folder.path());
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("NOT LOOKED AT") && said.contains("judged over 20 keyed draws"), "{said}");
+    // canaries are planted and judged over keyed draws, too
+    let canaries = |attack: &str| {
+        let few = ["-n", "12", "--threat", "linf:0.1", "--attack", attack, "--canaries", "--eot", "4"];
+        audit(folder.path(), "net.onnx", &few)
+    };
+    let (once, again) = (canaries("pgd:steps=10"), canaries("pgd:steps=10"));
+    assert_eq!(once.text("results.csv"), again.text("results.csv"), "canaries are keyed");
+    let found =
+        once.table("results.csv").iter().find(|r| r["metric"] == "canary_found").map(|r| (r["value"].clone(), r["n"].clone()));
+    let (value, n) = found.unwrap_or_else(|| panic!("no canary: {}", once.said()));
+    assert!(n.parse::<u64>().expect("a number") >= 6 && value.parse::<f64>().expect("a share") > 0.5, "{value} of {n}");
     // a model that draws nothing
     let still = audit(folder.path(), "digits-standard", &[&few[..], &["--eot", "4"]].concat()).expect(0);
     assert!(still.said().contains("it has no effect"), "{}", still.said());

@@ -13,7 +13,7 @@ mod tests;
 use flatscape_autodiff::{vjp, without_marks};
 use flatscape_graph::{Builder, DType, Graph, ValueType, simplify};
 
-use crate::drawn::averaged;
+use crate::drawn::{Expectation, expected};
 use crate::functions::cross_entropy;
 use crate::hazards::Found;
 use crate::refusal::{Refusal, escape, nearest};
@@ -88,6 +88,8 @@ pub struct Remedied {
     pub twin: Option<Graph>,
     /// Whether attacks without a loss of their own ascend the margin.
     pub margin: bool,
+    /// What attacks see for one draw, and the expectation over draws that made the twin of it, where one was requested.
+    pub over_draws: Option<(Graph, Expectation)>,
     /// What was done, as sentences.
     pub sentences: Vec<String>,
     /// Requested remedies that had nothing to do, as sentences.
@@ -169,19 +171,21 @@ pub fn unbounded(graph: &Graph) -> Option<Graph> {
 }
 
 impl Remedied {
-    /// Lets attacks see the mean probability over so many draws (`--eot`), which answers the hazards of drawing: points are judged over
-    /// draws anyhow. What was done, as a sentence.
-    pub fn see_draws(&mut self, graph: &Graph, draws: usize, hazards: &mut [Found]) -> String {
-        let Some(twin) = averaged(self.twin.as_ref().unwrap_or(graph), draws) else {
+    /// Lets attacks see an expectation over draws (`--eot`), which answers the hazards of drawing: points are judged over draws
+    /// anyhow. What was done, as a sentence.
+    pub fn see_draws(&mut self, graph: &Graph, over: Expectation, hazards: &mut [Found]) -> String {
+        let draws = over.draws;
+        let Some(twin) = expected(self.twin.as_ref().unwrap_or(graph), over) else {
             return format!("--eot {draws}: the model has no draws that could be keyed, so it has no effect");
         };
-        self.twin = Some(twin);
+        let single = self.twin.replace(twin).unwrap_or_else(|| graph.clone());
+        self.over_draws = Some((single, over));
         hazards
             .iter_mut()
             // fewer draws than the remedy takes answer nothing
             .filter(|hazard| draws >= average::DRAWS && hazard.remedies.contains(&average::REMEDY.name))
             .for_each(|hazard| hazard.answered = true);
-        format!("--eot {draws}: attacks see the mean probability over {draws} draws; the verdict is that of fresh draws")
+        format!("--eot {draws}: {}; the verdict is that of fresh draws", over.words())
     }
 
     /// The remedies that found something to do, each with a graph of standard operators that can be inspected and run: for a

@@ -1,0 +1,62 @@
+//! What the losses before the steps of an attack say about it: still rising at the last step, or below the start.
+
+use flatscape_graph::DType;
+
+use super::headline::digits;
+use super::{EMBEDDED, Run};
+use crate::provision::{flatscape, onnx_runtime_library, shared_data};
+
+fn audit(folder: &std::path::Path, model: &str, more: &[&str]) -> Run {
+    let mut arguments = vec!["audit", model, "--data", "digits", "--landscapes", "0", "--out", "run", "-n", "60"];
+    arguments.extend(more);
+    arguments.extend(EMBEDDED);
+    let output = flatscape(folder, &arguments);
+    let kept = tempfile::tempdir().expect("a folder");
+    if folder.join("run").exists() {
+        std::fs::rename(folder.join("run"), kept.path().join("run")).expect("a run directory");
+    }
+    Run { folder: kept, output }
+}
+
+/// Forty steps that together are shorter than the radius: the loss rises to the last of them. AutoAttack's own are at their end.
+#[test]
+fn an_attack_that_was_stopped_on_its_way_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let short = ["--threat", "linf:0.1", "--attack", "pgd:steps=40,alpha=0.001,random-start=no"];
+    let short = audit(folder.path(), "digits-standard", &short).expect(0);
+    assert!(short.said().contains("doubt[loss-still-rising]"), "{}", short.said());
+    let whole = audit(folder.path(), "digits-standard", &["--threat", "linf:0.05", "--profile", "standard"]).expect(0);
+    assert!(!whole.said().contains("loss-still-rising") && !whole.said().contains("loss-falls"), "{}", whole.said());
+}
+
+/// x ↦ 2·round(16x)/16 − x has nearly the values of x, and everywhere the derivative −1: the steps go the wrong way.
+#[test]
+fn a_gradient_that_leads_downwards_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    digits(folder.path(), DType::F32, |x| (x * 16.0).unary("Round") * 0.125 - x, |_, z| z);
+    let run = audit(folder.path(), "net.onnx", &["--threat", "linf:0.1", "--attack", "pgd:random-start=no"]).expect(9);
+    assert!(run.said().contains("doubt[loss-falls]"), "{}", run.said());
+}
+
+/// The third-party models whose attacks by `standard` come to their end.
+#[test]
+fn attacks_on_third_party_models_come_to_their_end() {
+    const MODELS: &[(&str, &str, &str)] = &[
+        ("netkit_fashion_mlp", "fashion-mnist", "linf:0.02"),
+        ("mnistfc_256x2", "mnist", "linf:0.04"),
+        ("convnet_maxpool", "mnist", "linf:0.03"),
+    ];
+    let Some(shared) = shared_data("attacks_on_third_party_models_come_to_their_end") else { return };
+    let library = onnx_runtime_library();
+    for (name, data, threat) in MODELS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [model, data] = [format!("models/{name}.onnx"), (*data).to_owned()].map(|p| shared.join(p).display().to_string());
+        let library = library.display().to_string();
+        let mut arguments = vec!["audit", &model, "--data", &data, "-n", "50", "--threat", threat, "--profile", "standard"];
+        arguments.extend(["--landscapes", "0", "--ort-lib", &library, "--out", "run"]);
+        let run = Run { output: flatscape(folder.path(), &arguments), folder };
+        let said = run.said();
+        assert_eq!(run.code(), 0, "{name}: {said}");
+        assert!(!said.contains("loss-still-rising") && !said.contains("loss-falls"), "{name}: {said}");
+    }
+}
