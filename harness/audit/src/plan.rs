@@ -468,12 +468,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Jobs that bound the margins, under the threat models for which there are rules.
+    /// Jobs that bound the margins; for a norm that has no rules one that says so.
     fn bounds(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
         for facts in self.manifest.threats.iter().filter(|_| self.manifest.bounds) {
-            if facts.model()?.norm.name == bounds::THREAT {
-                jobs.extend(self.ranges().into_iter().map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
-            }
+            let norm = facts.model()?.norm;
+            let ranges = if norm.name == bounds::THREAT { self.ranges() } else { vec![(0, 0)] };
+            let ranges = ranges.into_iter().filter(|_| norm.parameter.is_none());
+            jobs.extend(ranges.map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
         }
         Ok(())
     }

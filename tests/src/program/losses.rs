@@ -38,6 +38,32 @@ fn a_gradient_that_leads_downwards_is_told() {
     assert!(run.said().contains("doubt[loss-falls]"), "{}", run.said());
 }
 
+/// Scores times 1000 (formulas.md, C20): cross-entropy of rescaled scores breaks what the margin breaks, for every κ, and its losses do
+/// not round to zero.
+#[test]
+fn rescaled_cross_entropy_does_not_know_the_scale_of_scores() {
+    let folder = tempfile::tempdir().expect("a folder");
+    digits(folder.path(), DType::F32, |x| x, |_, z| z * 1000.0);
+    let robust = |attack: &str| {
+        let run = audit(folder.path(), "net.onnx", &["--threat", "linf:0.08", "--attack", attack]);
+        run.value("net", "pgd", "robust_accuracy")
+    };
+    let margin = robust("pgd:loss=margin,steps=100,random-start=no");
+    assert!(margin > 0.05 && margin < 0.9, "{margin} tells nothing");
+    for kappa in ["1", "4", "16"] {
+        let found = robust(&format!("pgd:loss=rescaled,kappa={kappa},steps=100,random-start=no"));
+        assert!((found - margin).abs() < 2.5 / 60.0, "κ = {kappa}: {found}, by the margin {margin}");
+    }
+    // bit for bit the same where scores are multiplied by a power of two
+    let same = |factor: f64| {
+        digits(folder.path(), DType::F32, |x| x, |_, z| z * factor);
+        let run = audit(folder.path(), "net.onnx", &["--threat", "linf:0.08", "--attack", "pgd:loss=rescaled,steps=20"]);
+        let rows = run.table("samples.csv");
+        rows.iter().map(|r| r.iter().find(|(key, _)| key.ends_with(".distance")).map(|(_, v)| v.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(same(1.0), same(1024.0));
+}
+
 /// The third-party models whose attacks by `standard` come to their end.
 #[test]
 fn attacks_on_third_party_models_come_to_their_end() {

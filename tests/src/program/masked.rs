@@ -164,6 +164,17 @@ fn verified_samples_stand_beside_attacked_ones() {
     let other = audit(folder.path(), "digits-standard", &[&few[..], &["--threat", "l2:0.5"]].concat()).expect(2);
     assert!(other.said().contains("rules for linf alone"), "{}", other.said());
     assert!(run.text("samples.csv").lines().next().is_some_and(|header| header.contains("bounds.margin")));
+    // a norm without rules has a row without a value beside the one that has them
+    let both = audit(
+        folder.path(),
+        "digits-standard",
+        &["-n", "12", "--attack", "pgd:steps=2", "--bounds", "--threat", "linf:0.002", "--threat", "l2:0.5"],
+    );
+    let both = both.expect(0).table("results.csv");
+    let rows: Vec<_> = both.iter().filter(|r| r["metric"] == "certified_accuracy").collect();
+    let found = |threat: &str| rows.iter().find(|r| r["threat"] == threat).unwrap_or_else(|| panic!("{threat}: {rows:?}"));
+    assert!(!found("linf:0.002")["value"].is_empty());
+    assert!(found("l2:0.5")["value"].is_empty() && found("l2:0.5")["flags"].contains("unsupported"), "{rows:?}");
     digits(folder.path(), DType::F32, |x| x, |_, z| z.unary("Sin"));
     let none = audit(folder.path(), "net.onnx", &[&few[..], &["--threat", "linf:0.1"]].concat());
     let table = none.table("results.csv");
