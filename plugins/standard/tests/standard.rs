@@ -133,6 +133,7 @@ const SERVED: &[(&str, &[&str])] = &[
     ("deepfool", &["linf", "l2"]),
     ("ddn", &["l2"]),
     ("fmn", &["linf", "l2", "l1", "l0"]),
+    ("hopskipjump", &["linf", "l2"]),
     ("sigma-zero", &["l0"]),
     ("stadv", &["flow"]),
     ("rotation-translation", &["rigid"]),

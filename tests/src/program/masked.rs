@@ -212,16 +212,15 @@ fn a_model_that_draws_at_random_is_judged_over_keyed_draws() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("NOT LOOKED AT") && said.contains("judged over 20 keyed draws"), "{said}");
     // canaries are planted and judged over keyed draws, too
-    let canaries = |attack: &str| {
-        let few = ["-n", "12", "--threat", "linf:0.1", "--attack", attack, "--canaries", "--eot", "4"];
-        audit(folder.path(), "net.onnx", &few)
-    };
-    let (once, again) = (canaries("pgd:steps=10"), canaries("pgd:steps=10"));
+    let little = |x: Expr<'_>| x.builder().op("RandomNormalLike", &[x], [("scale", 0.02f32.into())]).id;
+    digits(folder.path(), DType::F32, |x| x + x.builder().expr(little(x)), |_, z| z);
+    let few = ["-n", "12", "--threat", "linf:0.1", "--attack", "pgd:steps=10", "--canaries", "--eot", "4"];
+    let (once, again) = (audit(folder.path(), "net.onnx", &few), audit(folder.path(), "net.onnx", &few));
     assert_eq!(once.text("results.csv"), again.text("results.csv"), "canaries are keyed");
     let found =
         once.table("results.csv").iter().find(|r| r["metric"] == "canary_found").map(|r| (r["value"].clone(), r["n"].clone()));
     let (value, n) = found.unwrap_or_else(|| panic!("no canary: {}", once.said()));
-    assert!(n.parse::<u64>().expect("a number") >= 6 && value.parse::<f64>().expect("a share") > 0.5, "{value} of {n}");
+    assert!(n.parse::<u64>().expect("a number") >= 3 && value.parse::<f64>().expect("a share") > 0.5, "{value} of {n}");
     // a model that draws nothing
     let still = audit(folder.path(), "digits-standard", &[&few[..], &["--eot", "4"]].concat()).expect(0);
     assert!(still.said().contains("it has no effect"), "{}", still.said());

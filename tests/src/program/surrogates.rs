@@ -28,7 +28,7 @@ fn a_surrogate_looks_through_a_quantiser_where_the_user_says_so() {
     let blind = audit("pgd:loss=margin,random-start=no", &[]).expect(9);
     let clean = blind.value("net", "clean", "clean_accuracy");
     assert_eq!(robust(&blind, "pgd"), clean, "the gradient is zero everywhere");
-    let through = audit("pgd:loss=margin,random-start=no", &["--surrogate", "Round=identity"]);
+    let through = audit("pgd:loss=margin,steps=100,restarts=3", &["--surrogate", "Round=identity"]);
     let said = through.said();
     assert!(said.contains("surrogate: Round×1 (ȳ)") && said.contains("doubt[remedied]"), "{said}");
     assert!(through.text("manifest.json").contains("\"Round=identity\""));
