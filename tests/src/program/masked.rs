@@ -215,8 +215,8 @@ fn a_model_that_draws_at_random_is_judged_over_keyed_draws() {
     // canaries are planted and judged over keyed draws, too
     let little = |x: Expr<'_>| x.builder().op("RandomNormalLike", &[x], [("scale", 0.003f32.into())]).id;
     digits(folder.path(), DType::F32, |x| x + x.builder().expr(little(x)), |_, z| z);
-    let few = ["-n", "12", "--threat", "linf:0.1", "--attack", "pgd:steps=10", "--canaries", "--eot", "4"];
-    let (once, again) = (audit(folder.path(), "net.onnx", &few), audit(folder.path(), "net.onnx", &few));
+    let planted = ["-n", "12", "--threat", "linf:0.1", "--attack", "pgd:steps=10", "--canaries", "--eot", "4"];
+    let (once, again) = (audit(folder.path(), "net.onnx", &planted), audit(folder.path(), "net.onnx", &planted));
     assert_eq!(once.text("results.csv"), again.text("results.csv"), "canaries are keyed");
     let found =
         once.table("results.csv").iter().find(|r| r["metric"] == "canary_found").map(|r| (r["value"].clone(), r["n"].clone()));
