@@ -25,6 +25,8 @@ from verdict import FOLDER, ROOT, dataset
 # name: file, data
 MODELS = {
     "netkit_fashion_mlp": ("netkit_fashion_mlp.onnx", "fashion-mnist"),
+    "netkit_mnist_mlp": ("netkit_mnist_mlp.onnx", "mnist"),
+    "convnet_maxpool": ("convnet_maxpool.onnx", "mnist"),
     "netkit_fashion_cnn": ("netkit_fashion_cnn.onnx", "fashion-mnist"),
     "netkit_mnist_cnn": ("netkit_mnist_cnn.onnx", "mnist"),
 }

@@ -5,6 +5,7 @@ mod attacks;
 mod budget;
 mod corruptions;
 mod costs;
+mod draws;
 mod enumeration;
 mod geometry;
 mod keeping;

@@ -107,6 +107,9 @@ fn on_engine(
 
 /// The graph of the bounds in double precision; the error is a clause.
 fn graph(model: &Model, threat: &ThreatModel) -> Result<Graph, String> {
+    if threat.norm.name != THREAT {
+        return Err(format!("there are rules for {THREAT} alone, and the threat model is {}", threat.text()));
+    }
     let relax = work(&model.graph, true) <= LARGEST;
     let needed = work(&model.graph, relax);
     if needed > LARGEST {

@@ -189,6 +189,7 @@ impl<'a> Workshop<'a> {
         // a gradient that came with the model is not that of what is seen
         let mut model = Model { given: None, ..judged.clone() };
         model.remedied.twin = twin;
+        model.remedied.over_draws = None;
         Ok(cell.get_or_init(|| model))
     }
 

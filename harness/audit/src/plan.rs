@@ -273,11 +273,7 @@ impl Asked<'_> {
     fn served(&self, component: &Component, request: &Request, columns: &mut Vec<String>) -> Result<Answer, Refusal> {
         let threats = if component.kind == Kind::Metric { self.looked_at(request)? } else { &self.plan.threats[..] };
         if component.is_oracle() {
-            let (serves, others): (Vec<_>, Vec<_>) = threats.iter().partition(|threat| threat.norm.parameter.is_none());
-            if let (true, Some(other)) = (serves.is_empty(), others.first()) {
-                return Err(undecoded(&component.id, other.norm.name));
-            }
-            return Ok(Answer { serves: serves.into_iter().map(ThreatModel::text).collect(), ..Answer::default() });
+            return self.asked(component, request, threats);
         }
         let Some(model) = self.model.filter(|_| component.builds) else {
             let serves = threats.iter().map(ThreatModel::text).collect();
@@ -309,15 +305,37 @@ impl Asked<'_> {
         }
     }
 
+    /// The threat models that an attack with control flow of its own serves: those that move pixels and that it does not refuse.
+    fn asked(&self, component: &Component, request: &Request, threats: &[ThreatModel]) -> Result<Answer, Refusal> {
+        let (pixels, others): (Vec<_>, Vec<_>) = threats.iter().partition(|threat| threat.norm.parameter.is_none());
+        if let (true, Some(other)) = (pixels.is_empty(), others.first()) {
+            return Err(undecoded(&component.id, other.norm.name));
+        }
+        let arguments = component.arguments(&request.arguments).map_err(of_host)?;
+        let (mut answer, mut refusal) = (Answer::default(), None);
+        for threat in pixels {
+            match self.model.map(|model| self.plugins.serves(component, &arguments, &task(model, request, threat))) {
+                Some(Err(error)) if error.is_unsupported() => refusal = Some(of_host(error)),
+                // one that fails when it is asked has jobs that say why they have no result
+                _ => answer.serves.push(threat.text()),
+            }
+        }
+        match refusal.filter(|_| answer.serves.is_empty() && !self.plan.of_profile.contains(request)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(answer),
+        }
+    }
+
     /// The threat model at which a metric is taken: the first one, or the first that the attack serves at whose points it looks.
     fn looked_at(&self, request: &Request) -> Result<&[ThreatModel], Refusal> {
         let all = &self.plan.threats;
         let (Some(attack), Some(model)) = (request.attack(), self.model) else { return Ok(&all[..1]) };
         let component = self.plugins.component(Kind::Attack, &attack.id).map_err(of_host)?;
         let arguments = component.arguments(&attack.arguments).map_err(of_host)?;
-        let serves = |threat: &ThreatModel| match component.is_oracle() || !component.builds {
-            true => threat.norm.parameter.is_none(),
-            false => !self.plugins.build(component, &arguments, &task(model, attack, threat)).is_err_and(|e| e.is_unsupported()),
+        let of_pixels = component.is_oracle() || !component.builds;
+        let serves = |threat: &ThreatModel| {
+            let asked = || self.plugins.serves(component, &arguments, &task(model, attack, threat));
+            (!of_pixels || threat.norm.parameter.is_none()) && !asked().is_err_and(|e| e.is_unsupported())
         };
         let place = all.iter().position(serves).unwrap_or(0);
         Ok(&all[place..place + 1])
@@ -450,12 +468,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Jobs that bound the margins, under the threat models for which there are rules.
+    /// Jobs that bound the margins; for a norm that has no rules one that says so.
     fn bounds(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
         for facts in self.manifest.threats.iter().filter(|_| self.manifest.bounds) {
-            if facts.model()?.norm.name == bounds::THREAT {
-                jobs.extend(self.ranges().into_iter().map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
-            }
+            let norm = facts.model()?.norm;
+            let ranges = if norm.name == bounds::THREAT { self.ranges() } else { vec![(0, 0)] };
+            let ranges = ranges.into_iter().filter(|_| norm.parameter.is_none());
+            jobs.extend(ranges.map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Named sets of attacks and metrics, and the usual radius of each data set, for commands that name no threat model.
 
 use flatscape_intake::data;
+use flatscape_intake::drawn::{Expectation, Mean};
 use flatscape_intake::refusal::{Refusal, escape, nearest};
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
@@ -16,8 +17,8 @@ pub struct Profile {
     images: Option<usize>,
     /// Whether attacks are run on planted adversarial examples, too, and margins are bounded from below.
     canaries: bool,
-    /// Over how many draws attacks see the mean probability of models that draw at random, where the user does not state it.
-    draws: Option<u32>,
+    /// What attacks see of models that draw at random, where the user does not state it.
+    draws: Option<Expectation>,
     attacks: &'static [&'static str],
     metrics: &'static [&'static str],
 }
@@ -49,6 +50,9 @@ pub const PROFILES: &[Profile] = &[
             "pgd:loss=margin,steps=100,via=straight-through,on=survivors",
             "pgd:loss=margin,steps=100,via=logits,on=survivors",
             "pgd:loss=margin,steps=100,via=average,on=survivors",
+            "pgd:loss=rescaled,kappa=1,steps=100,on=survivors,when=masked",
+            "pgd:loss=rescaled,kappa=4,steps=100,on=survivors,when=masked",
+            "pgd:loss=rescaled,kappa=16,steps=100,on=survivors,when=masked",
             "apgd-t:via=straight-through,on=survivors",
             "pgd:loss=margin,steps=200,restarts=5,via=straight-through,on=survivors",
             "spsa:steps=20,pairs=64,on=survivors,when=masked",
@@ -99,11 +103,11 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "rand",
-        summary: "AutoAttack for models that draw at random: APGD-CE and APGD-DLR over the mean probability of 20 draws",
+        summary: "AutoAttack for models that draw at random: APGD-CE and APGD-DLR along the mean gradient over 20 draws",
         threats: &[],
         images: None,
         canaries: false,
-        draws: Some(20),
+        draws: Some(Expectation { draws: 20, of: Mean::Gradients }),
         attacks: &["apgd-ce:compat=true", "apgd-dlr:compat=true,on=survivors"],
         metrics: &[],
     },
@@ -149,8 +153,8 @@ impl Profile {
         self.canaries
     }
 
-    /// Over how many draws attacks see the mean probability of models that draw at random.
-    pub fn draws(&self) -> Option<u32> {
+    /// What attacks see of models that draw at random.
+    pub fn draws(&self) -> Option<Expectation> {
         self.draws
     }
 

@@ -6,6 +6,7 @@ use flatscape_engine::ENGINES;
 use flatscape_intake::card::LAYOUTS;
 use flatscape_intake::data::FORMATS;
 use flatscape_intake::remedies::REMEDIES;
+use flatscape_intake::surrogates::{RULES, Rule};
 use flatscape_train::augment::AUGMENTATIONS;
 use flatscape_train::schedule::SCHEDULES;
 
@@ -60,6 +61,20 @@ pub fn remedies() -> String {
     format!("Remedies for hazards, separated by commas, or all: {}", rows.join("; "))
 }
 
+/// `--surrogate`
+pub fn surrogates() -> String {
+    let takers = |rule: &Rule| match rule.operators {
+        [] => "operators with one operand of the shape of the result, TopK, and FROM..TO for what lies between two values"
+            .to_owned(),
+        some => some.join(", "),
+    };
+    let rows: Vec<String> = RULES.iter().map(|rule| format!("{} ({}; {})", rule.name, rule.formula, takers(rule))).collect();
+    format!(
+        "Attacks differentiate an operator by another rule; may be repeated; the judge is the model itself: {}",
+        rows.join("; ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -73,7 +88,8 @@ mod tests {
         let audit = command.find_subcommand("audit").expect("a command").clone().render_long_help().to_string();
         let said = audit.split_whitespace().collect::<Vec<_>>().join(" ");
         let names = ENGINES.iter().map(|r| r.name).chain(PROFILES.iter().map(|p| p.name));
-        let names = names.chain(LAYOUTS.iter().map(|l| l.0)).chain(REMEDIES.iter().map(|r| r.name));
+        let names =
+            names.chain(LAYOUTS.iter().map(|l| l.0)).chain(REMEDIES.iter().map(|r| r.name)).chain(RULES.iter().map(|r| r.name));
         let missing: Vec<&str> = names.filter(|name| !said.contains(name)).collect();
         assert!(missing.is_empty(), "{missing:?} are not in the help: {said}");
     }

@@ -188,7 +188,7 @@ impl Plugins {
     }
 
     /// Whether an attack or a metric can be built for a task: the threat model is in the task. A component that runs through
-    /// `oracle/1` alone is not asked and counts as serving every task.
+    /// `oracle/1` and does not build is not asked and counts as serving every task.
     ///
     /// # Errors
     /// [`HostError::is_unsupported`]: it is not for this task. Otherwise as for [`Plugins::build`].

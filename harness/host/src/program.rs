@@ -237,8 +237,8 @@ const LONGEST_ATTACK: usize = 1000;
 
 /// Reads and checks. The error is a clause about the component.
 pub(crate) fn read(component: &Component, arguments: &Arguments, task: &Task, raw: &RawProgram) -> Result<Program, String> {
-    // a component that runs through weights/1 for these arguments says so by a program without graphs
-    if raw.graphs.is_empty() && !component.is_weights() {
+    // a component that runs through an extension for these arguments says so by a program without graphs
+    if raw.graphs.is_empty() && !component.is_weights() && !component.is_oracle() {
         return Err("its program has no graph".into());
     }
     let mut graphs: Vec<(Role, Graph)> = Vec::with_capacity(raw.graphs.len());

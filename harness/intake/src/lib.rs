@@ -1,5 +1,6 @@
-//! From a user's files to a [`model::Model`] that fits a [`data::Dataset`]: cards, preprocessing, hazards, remedies. Images, files
-//! and refusals are those of the crate `flatscape-data`, named here again because every model needs them.
+//! From a user's files to a [`model::Model`] that fits a [`data::Dataset`]: cards, preprocessing, gradient files. Images, files and
+//! refusals are those of the crate `flatscape-data`, hazards and remedies those of `flatscape-hazards`, named here again because
+//! every model needs them.
 //!
 //! This crate knows no plugins, attacks or run directories.
 //!
@@ -14,19 +15,13 @@
 //! ```
 
 pub use flatscape_data::{self as data, files, number, refusal};
+pub use flatscape_hazards::{doubt, drawn, functions, hazards, remedies, surrogates};
 
 pub mod card;
-pub mod doubt;
-pub mod drawn;
-pub mod functions;
 pub mod gradient;
-pub mod hazards;
 pub mod inspect;
 pub mod mcnemar;
 pub mod model;
 pub mod random;
-pub mod remedies;
 pub mod scores;
 pub mod suggest;
-#[cfg(test)]
-mod trial;

@@ -42,7 +42,7 @@ use crate::card::Channels;
 use crate::card::{Card, Preprocessing};
 use crate::data::classes::{By, Matching, numbers};
 use crate::data::{self, Colour, Dataset, Preparation};
-use crate::drawn;
+use crate::drawn::{self, Expectation};
 use crate::files::Limits;
 use crate::hazards::{self, Found};
 use crate::number::number;
@@ -65,12 +65,15 @@ pub struct Intake {
     /// Requested remedies, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<String>,
+    /// What attacks differentiate by another rule, as `--surrogate` takes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surrogates: Vec<String>,
     /// A gradient graph that came with the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<GivenRequest>,
-    /// Over how many draws attacks on a model that draws at random see the mean probability.
+    /// The expectation over draws that attacks on a model that draws at random see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eot: Option<usize>,
+    pub eot: Option<Expectation>,
     /// A file with the loss that attacks without a loss of their own ascend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<String>,
@@ -195,7 +198,7 @@ impl Model {
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
         facts.extend(label::compared(&native, &pixels, data, engine, intake.output.is_some())?);
         let mut hazards = hazards::hazards(runs);
-        let remedied = seen_by_attacks(&graph, intake, &mut hazards, &mut facts);
+        let remedied = seen_by_attacks(&graph, intake, &mut hazards, &mut facts)?;
         remedies.extend(remedied.sentences.iter().cloned());
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
@@ -242,12 +245,15 @@ impl Model {
     }
 }
 
-/// What attacks see of a model, by the remedies and the draws that were requested.
-fn seen_by_attacks(graph: &Graph, intake: &Intake, hazards: &mut [Found], facts: &mut Vec<String>) -> Remedied {
-    let mut remedied = remedies::of_gradient(graph, &intake.remedies);
-    hazards::answer(hazards, &intake.remedies, remedied.twin.as_ref());
-    facts.extend(intake.eot.map(|draws| remedied.see_draws(graph, draws, hazards)));
-    remedied
+/// What attacks see of a model, by the surrogates, the remedies and the draws that were requested.
+fn seen_by_attacks(graph: &Graph, intake: &Intake, hazards: &mut [Found], facts: &mut Vec<String>) -> Result<Remedied, Refusal> {
+    let mut remedied = remedies::of_request(graph, &intake.remedies, &intake.surrogates)?;
+    // a surrogate does for what the user named what this remedy does for all
+    let named = (!intake.surrogates.is_empty()).then(|| remedies::STRAIGHT_THROUGH.to_owned());
+    let asked: Vec<String> = intake.remedies.iter().cloned().chain(named).collect();
+    hazards::answer(hazards, &asked, remedied.twin.as_ref());
+    facts.extend(intake.eot.map(|over| remedied.see_draws(graph, over, hazards)));
+    Ok(remedied)
 }
 
 fn loss_fact(Loss { name, sha256, .. }: &Loss) -> String {

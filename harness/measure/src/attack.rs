@@ -15,11 +15,11 @@ use flatscape_host::{Program, Role};
 use crate::link::{Link, LinkError, Linked, Point};
 use crate::stage::{Draw, Stage, StageError, Step, Values};
 use crate::threats::ThreatModel;
-use keep::{BEST, BEST_SCORE, BROKEN, COUNTS, FOUND, Keeping, LOSSES, NOTHING, REMEMBERED, SUCCESS, kept, next};
+use keep::{BEST, BEST_SCORE, BROKEN, COUNTS, FOUND, Keeping, LOSSES, NOTHING, SUCCESS, kept, next};
 use lots::Lot;
 
 pub use keep::Keep;
-pub(crate) use keep::ZERO;
+pub(crate) use keep::{OLDER, REMEMBERED, ZERO};
 
 /// The samples under attack: clean points in pixel units and what is known about them.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ pub struct Proposal {
     pub broken_gradients: u64,
     /// Steps that changed no pixel.
     pub unmoved_steps: u64,
-    /// The losses before the last steps, ten at most, oldest first.
+    /// What is known of the losses before the steps; see `LAST_LOSSES` and `OLDER_LOSSES`.
     pub losses: Vec<f32>,
 }
 
@@ -327,7 +327,7 @@ impl Run<'_> {
         if self.attack.keep.is_in_graph() {
             values.put(BEST, start);
             values.put(BEST_SCORE, last.upload(&filled(&[n], NOTHING)?)?);
-            values.put(LOSSES, last.upload(&filled(&[n, REMEMBERED], f32::NAN)?)?);
+            values.put(LOSSES, last.upload(&filled(&[n, OLDER + REMEMBERED], f32::NAN)?)?);
             values.put(COUNTS, last.upload(&filled(&[n, 3, 1, 1], 0.0)?)?);
         }
         values.put("x0", x0);
@@ -449,7 +449,8 @@ impl Run<'_> {
         for (&row, x) in chosen.iter().zip(points) {
             let [zero, unmoved, finite] = [0, 1, 2].map(|kind| counts[3 * row + kind] as u64);
             let score = f64::from(scores[row]);
-            let remembered = &losses[REMEMBERED * row..REMEMBERED * (row + 1)];
+            let width = OLDER + REMEMBERED;
+            let remembered = &losses[width * row..width * (row + 1)];
             self.proposals[lot.rows[row]] = Proposal {
                 point: (scores[row] > NOTHING).then_some(x),
                 claimed: score >= SUCCESS,

@@ -86,6 +86,7 @@ columns! {
     ZERO_GRADIENTS: i64 = "zero_gradients", "Of these, zero everywhere (no entry above the smallest normal number of float32).";
     BROKEN_GRADIENTS: i64 = "broken_gradients", "Of these, with an entry that is NaN or infinite.";
     UNMOVED_STEPS: i64 = "unmoved_steps", "Steps that did not change a single pixel.";
+    OLDER_LOSSES: f32 = "older_losses", "Of the last restart the loss before the first step, the lowest loss before any step, and the highest before any step but the last ten, [n,3]; NaN where there is none.";
     LAST_LOSSES: f32 = "last_losses", "The losses before the last ten steps of the last restart, oldest first, [n,10]; NaN before the first step.";
     /// For models that take integers this is the verdict: rows and gates use it, and `outcome` is the other row.
     OUTCOME_UINT8: u8 = "outcome_uint8", "As `outcome`, for points on the grid of 8-bit pixels; only for models that take integers.";

@@ -22,7 +22,7 @@ use crate::measures::failed;
 use crate::prepared::Settings;
 use crate::stage::StageError;
 use crate::threats::ThreatModel;
-use crate::verify::Verifier;
+use crate::verify::{Answer, Verifier};
 
 /// Correct images that are looked at, at most.
 pub const IMAGES: usize = 400;
@@ -143,18 +143,34 @@ impl Trial<'_> {
         let attack = Attack::compile(engine, &link, &program, "losses", false, Keep::FirstSuccess)?;
         let Settings { seed, batch_size } = self.settings;
         let restart = Restart { seed, eps: threat.eps, number: 0, batch_size, stop: self.stop };
-        let found = attack.run(batch, &restart, &mut |rows, _| Ok(vec![Ruling::Stands; rows.len()]), &mut |_| {})?;
+        let judge = Verifier::of(engine, self.model, threat, batch_size)?;
+        let [c, h, w] = self.model.shape;
+        let asked = |rows: &[usize], points: Vec<f32>| -> Result<Vec<bool>, AttackError> {
+            let points = Tensor::new(&[rows.len(), c, h, w], points).ok_or(StageError::Result { name: "x".into() })?;
+            let answers = judge.answers(&points, &[])?;
+            let broken = |(&row, answer): (&usize, Answer)| match &answer.votes {
+                Some(votes) => votes.prediction() != usize::try_from(batch.y[row]).ok(),
+                None => is_broken(&answer.scores, batch.y[row] as usize),
+            };
+            Ok(rows.iter().zip(answers).map(broken).collect())
+        };
+        // one draw among many proves nothing: there the attack goes on until the judge agrees
+        let mut ruled = |rows: &[usize], points: &[Vec<f32>]| match self.model.drawn.is_some() {
+            false => Ok(vec![Ruling::Stands; rows.len()]),
+            true => {
+                let broken = asked(rows, points.concat())?;
+                Ok(broken.into_iter().map(|broken| if broken { Ruling::Stands } else { Ruling::Rejected }).collect())
+            }
+        };
+        let found = attack.run(batch, &restart, &mut ruled, &mut |_| {})?;
         let claimed: Vec<usize> = (0..found.len()).filter(|&i| found[i].claimed && found[i].point.is_some()).collect();
         let mut broken = vec![false; found.len()];
         if claimed.is_empty() {
             return Ok(broken);
         }
         let points: Vec<f32> = claimed.iter().flat_map(|&i| found[i].point.iter().flatten().copied()).collect();
-        let [c, h, w] = self.model.shape;
-        let points = Tensor::new(&[claimed.len(), c, h, w], points).ok_or(StageError::Result { name: "x".into() })?;
-        let judge = Verifier::of(engine, self.model, threat, batch_size)?;
-        for (&i, answer) in claimed.iter().zip(judge.answers(&points, &[])?) {
-            broken[i] = is_broken(&answer.scores, batch.y[i] as usize);
+        for (&i, stands) in claimed.iter().zip(asked(&claimed, points)?) {
+            broken[i] = stands;
         }
         Ok(broken)
     }

@@ -152,7 +152,8 @@ impl Component {
         self
     }
 
-    /// For attacks with control flow of their own (`oracle/1`): how a batch is attacked.
+    /// For attacks with control flow of their own (`oracle/1`): how a batch is attacked. Where the component also builds, a program
+    /// without graphs says that it serves the task, and [`Error::unsupported`] that it does not.
     #[must_use]
     pub fn oracle(mut self, run: impl Fn(&Ask, &Oracle<'_>) -> Result<(), Error> + Send + Sync + 'static) -> Component {
         self.run = Some(Box::new(run));

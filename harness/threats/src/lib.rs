@@ -14,7 +14,7 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-#[path = "../../intake/src/trial.rs"]
+#[path = "../../hazards/src/trial.rs"]
 mod trial;
 
 use flatscape_graph::{Expr, shown};

@@ -164,6 +164,17 @@ fn verified_samples_stand_beside_attacked_ones() {
     let other = audit(folder.path(), "digits-standard", &[&few[..], &["--threat", "l2:0.5"]].concat()).expect(2);
     assert!(other.said().contains("rules for linf alone"), "{}", other.said());
     assert!(run.text("samples.csv").lines().next().is_some_and(|header| header.contains("bounds.margin")));
+    // a norm without rules has a row without a value beside the one that has them
+    let both = audit(
+        folder.path(),
+        "digits-standard",
+        &["-n", "12", "--attack", "pgd:steps=2", "--bounds", "--threat", "linf:0.002", "--threat", "l2:0.5"],
+    );
+    let both = both.expect(0).table("results.csv");
+    let rows: Vec<_> = both.iter().filter(|r| r["metric"] == "certified_accuracy").collect();
+    let found = |threat: &str| rows.iter().find(|r| r["threat"] == threat).unwrap_or_else(|| panic!("{threat}: {rows:?}"));
+    assert!(!found("linf:0.002")["value"].is_empty());
+    assert!(found("l2:0.5")["value"].is_empty() && found("l2:0.5")["flags"].contains("unsupported"), "{rows:?}");
     digits(folder.path(), DType::F32, |x| x, |_, z| z.unary("Sin"));
     let none = audit(folder.path(), "net.onnx", &[&few[..], &["--threat", "linf:0.1"]].concat());
     let table = none.table("results.csv");
@@ -184,14 +195,33 @@ fn a_model_that_draws_at_random_is_judged_over_keyed_draws() {
     assert_eq!(once.text("results.csv"), again.text("results.csv"), "draws are keyed");
     assert_eq!(once.text("samples.csv"), again.text("samples.csv"));
     let mean = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8"]].concat()).expect(0);
-    assert!(mean.said().contains("attacks see the mean probability over 8 draws"), "{}", mean.said());
+    assert!(mean.said().contains("attacks ascend the mean loss over 8 draws"), "{}", mean.said());
     let single = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "1"]].concat()).expect(9);
     assert!(single.said().contains("doubt[random-operator]"), "one draw answers nothing: {}", single.said());
     let share = mean.value("net", "clean", "clean_accuracy_mean");
     assert!((share - mean.value("net", "clean", "clean_accuracy")).abs() < 0.1, "{share}");
     assert!(mean.value("net", "pgd", "robust_accuracy_mean") < share);
     let profile = audit(folder.path(), "net.onnx", &["-n", "12", "--threat", "linf:0.1", "--profile", "rand"]);
-    assert!(profile.said().contains("over 20 draws"), "{}", profile.said());
+    assert!(profile.said().contains("the mean gradient over 20 draws"), "{}", profile.said());
+    let probabilities = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8:probs"]].concat()).expect(0);
+    assert!(probabilities.said().contains("the mean probability over 8 draws"), "{}", probabilities.said());
+    let wrong = audit(folder.path(), "net.onnx", &[&few[..], &["--eot", "8:loss"]].concat()).expect(2);
+    assert!(wrong.said().contains("the one word that may follow"), "{}", wrong.said());
+    // a sceptic without our random numbers looks at the points alone, and says so
+    std::fs::copy(folder.path().join("net.onnx"), mean.folder.path().join("net.onnx")).expect("a copy of the model");
+    let (code, said) = super::verify::script(mean.folder.path());
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("NOT LOOKED AT") && said.contains("judged over 20 keyed draws"), "{said}");
+    // canaries are planted and judged over keyed draws, too
+    let little = |x: Expr<'_>| x.builder().op("RandomNormalLike", &[x], [("scale", 0.003f32.into())]).id;
+    digits(folder.path(), DType::F32, |x| x + x.builder().expr(little(x)), |_, z| z);
+    let planted = ["-n", "12", "--threat", "linf:0.1", "--attack", "pgd:steps=10", "--canaries", "--eot", "4"];
+    let (once, again) = (audit(folder.path(), "net.onnx", &planted), audit(folder.path(), "net.onnx", &planted));
+    assert_eq!(once.text("results.csv"), again.text("results.csv"), "canaries are keyed");
+    let found =
+        once.table("results.csv").iter().find(|r| r["metric"] == "canary_found").map(|r| (r["value"].clone(), r["n"].clone()));
+    let (value, n) = found.unwrap_or_else(|| panic!("no canary: {}", once.said()));
+    assert!(n.parse::<u64>().expect("a number") >= 3 && value.parse::<f64>().expect("a share") > 0.5, "{value} of {n}");
     // a model that draws nothing
     let still = audit(folder.path(), "digits-standard", &[&few[..], &["--eot", "4"]].concat()).expect(0);
     assert!(still.said().contains("it has no effect"), "{}", still.said());

@@ -215,6 +215,7 @@ pub const CASES: &[Case] = &[
     typed("a misspelt norm", "audit digits-standard --data digits --threat linff:0.1 --out run", "U091", "linff … did you mean linf?"),
     typed("a misspelt attack", "audit digits-standard --data digits --attack pdg --out run", "U091", "pdg … pgd"),
     typed("a misspelt metric", "audit digits-standard --data digits --metric phii --out run", "U091", "phii … phi"),
+    typed("an attack that asks for labels, under a norm that it lacks", "audit digits-standard --data digits --threat l1:1 --attack hopskipjump --out run", "U091", "the threat model is l1 … it serves linf, l2"),
     typed("a misspelt parameter", "audit digits-standard --data digits --attack pgd:step=3 --out run", "U091", "pgd … step … steps"),
     typed("a parameter that is not a number", "audit digits-standard --data digits --attack pgd:steps=many --out run", "U091", "steps … many"),
     typed("a parameter out of range", "audit digits-standard --data digits --attack pgd:steps=-3 --out run", "U091", "steps … -3"),

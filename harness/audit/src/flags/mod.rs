@@ -20,6 +20,7 @@ mod half_rounding;
 mod limits;
 mod loss_underflow;
 mod losses_differ;
+mod losses_of_steps;
 mod nan_in_ball;
 mod not_monotone;
 mod not_repeatable;
@@ -35,6 +36,7 @@ mod zero_gradients;
 
 pub use engines_disagree::DOUBT as ENGINES_DISAGREE;
 pub(crate) use loss_underflow::LEAD;
+pub use losses_of_steps::Losses as LossesOfSteps;
 pub use not_monotone::Radii;
 
 use flatscape_intake::doubt::Doubt;
@@ -86,6 +88,8 @@ pub const FLAGS: &[Flag] = &[
     not_monotone::FLAG,
     limits::UNBOUNDED,
     limits::MORE_STEPS,
+    losses_of_steps::RISING,
+    losses_of_steps::FALLING,
     surrogate_gradient::FLAG,
     rejected_proposals::FLAG,
     short_of_reach::FLAG,
@@ -213,6 +217,7 @@ const OF_MASKING: &[&str] = &[
     "black-box-stronger",
     "surrogate-gradient",
     "loss-underflow",
+    "loss-falls",
 ];
 
 impl Evidence<'_> {
@@ -357,4 +362,6 @@ pub struct AttackEvidence {
     pub program_steps: Option<u32>,
     /// Length of a step in pixel units, where the attack has such a parameter.
     pub step_length: Option<f64>,
+    /// How its losses went, where it takes several steps along gradients and does not look for the nearest example.
+    pub losses: Option<LossesOfSteps>,
 }

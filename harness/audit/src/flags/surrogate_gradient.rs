@@ -1,15 +1,14 @@
 //! Attacks followed a gradient that is not the model's, and samples still stand.
 
-use super::{Doubt, Flag};
+use flatscape_intake::remedies::STRAIGHT_THROUGH;
 
-/// The remedy that puts another gradient in the place of the model's.
-const SURROGATE: &str = "straight-through";
+use super::{Doubt, Flag};
 
 pub(super) const FLAG: Flag = Flag {
     doubt: Doubt {
         code: "surrogate-gradient",
         unreliable: true,
-        raised_if: "a hazard was answered by a straight-through gradient, every attack leaves samples standing, and no attack \
+        raised_if: "a hazard was answered by a straight-through gradient or by --surrogate, every attack leaves samples standing, and no attack \
                     without gradients asked the model at least a thousand times about a sample",
         explanation: "The gradient that was followed is not that of the model. A broken sample is broken, because the \
                       untouched model judges it; a sample that is left standing may only reflect a misleading gradient \
@@ -21,7 +20,7 @@ pub(super) const FLAG: Flag = Flag {
         if evidence.without_gradients.is_some_and(|found| found.thorough) {
             return None;
         }
-        let hazard = evidence.hazards.iter().find(|h| h.unreliable && h.answered && h.remedies.contains(&SURROGATE))?;
+        let hazard = evidence.hazards.iter().find(|h| h.unreliable && h.answered && h.remedies.contains(&STRAIGHT_THROUGH))?;
         let standing = evidence.attacks.iter().map(|a| a.robust).min().filter(|&n| n > 0)?;
         Some(format!("{}; {standing} of {} samples stand", hazard.code, evidence.n))
     },

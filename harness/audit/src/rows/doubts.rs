@@ -6,7 +6,7 @@ use flatscape_intake::model::{JudgedBy, TOLERANCE};
 use flatscape_measure::canary::{self, Canary};
 use flatscape_measure::columns::{
     ADV_BATCH_DIFFERENCE, BATCH_DIFFERENCE, CLEAN_MARGIN, Column, FLOAT32_DISTANCE, FLOAT32_MARGIN, FLOAT32_PREDICTION, ID,
-    LABEL, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
+    LABEL, LAST_LOSSES, OLDER_LOSSES, PREDICTION, ROUNDED_DISTANCE, ROUNDED_PREDICTION,
 };
 use flatscape_measure::findings::FindingsError;
 use flatscape_measure::limits::Limits;
@@ -19,7 +19,9 @@ use super::bounds::certified;
 use super::union::standing;
 use super::{Part, Rows, Summary};
 use crate::escalation::accident;
-use crate::flags::{AttackEvidence, Canaries, Evidence, LEAD, OtherLosses, OtherPrecision, Precisions, Radii, WithoutGradients};
+use crate::flags::{
+    AttackEvidence, Canaries, Evidence, LEAD, LossesOfSteps, OtherLosses, OtherPrecision, Precisions, Radii, WithoutGradients,
+};
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
 use crate::result::text;
@@ -365,5 +367,23 @@ fn evidence(part: &Part, seen: &BTreeMap<i64, Seen>) -> Result<AttackEvidence, F
         reads_grad: part.component.is_some_and(|c| c.reads_grad),
         program_steps: part.component.and_then(|c| c.program_steps),
         step_length: part.component.and_then(|c| c.step_length),
+        losses: losses_of_steps(part, seen)?,
     })
+}
+
+/// How the losses of an attack went; `None` where it takes no steps along gradients, or looks for the nearest example.
+fn losses_of_steps(part: &Part, seen: &BTreeMap<i64, Seen>) -> Result<Option<LossesOfSteps>, FindingsError> {
+    let steps = part.component.filter(|c| !c.minimal).and_then(|c| c.program_steps).filter(|steps| *steps > 1);
+    let Some(steps) = steps.filter(|_| part.findings.tensor(OLDER_LOSSES.name).is_some()) else { return Ok(None) };
+    if part.total("gradients")? == 0 {
+        return Ok(None);
+    }
+    let (ids, older, last) = (part.findings.read(&ID)?, part.findings.read(&OLDER_LOSSES)?, part.findings.read(&LAST_LOSSES)?);
+    let width = |all: &[f32]| (all.len() / ids.len().max(1)).max(1);
+    let mut losses = LossesOfSteps::default();
+    for ((id, older), last) in ids.iter().zip(older.chunks(width(&older))).zip(last.chunks(width(&last))) {
+        let stands = seen.get(id).is_some_and(|s| s.headline() == Outcome::Held);
+        losses.count(older, last, stands, steps);
+    }
+    Ok(Some(losses))
 }

@@ -13,8 +13,10 @@ use flatscape_audit::publish;
 use flatscape_audit::requirement::Requirement;
 use flatscape_intake::card::Preprocessing;
 use flatscape_intake::data::classes::By;
+use flatscape_intake::drawn::Expectation;
 use flatscape_intake::model::{GivenRequest, Intake, ModelRequest};
 use flatscape_intake::refusal::Refusal;
+use flatscape_intake::surrogates::Surrogate;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
@@ -73,9 +75,11 @@ pub struct Audit {
     /// Which gradient attacks follow: ours or theirs
     #[arg(long, value_name = "WHOSE", default_value = "ours", value_parser = ["ours", "theirs"])]
     use_gradients: String,
-    /// On models that draw at random attacks see the mean probability over so many draws
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    eot: Option<u32>,
+    /// On models that draw at random attacks ascend the mean loss over so many draws; K:probs is the loss of the mean probability
+    #[arg(long, value_name = "K", value_parser = Expectation::parse)]
+    eot: Option<Expectation>,
+    #[arg(long = "surrogate", value_name = "OP=RULE", help = crate::help::surrogates())]
+    surrogates: Vec<String>,
     /// A file with the loss that attacks without a loss of their own ascend: an ONNX graph from logits and label to loss, one number per
     /// sample
     #[arg(long, value_name = "FILE")]
@@ -142,7 +146,8 @@ impl Audit {
 
     /// The models that examples are transferred from. What is stated about the gradients of the audited models is not about them.
     fn sources(&self, intake: &Intake) -> Vec<ModelRequest> {
-        let intake = Intake { gradients: None, remedies: Vec::new(), loss: None, eot: None, ..intake.clone() };
+        let intake =
+            Intake { gradients: None, remedies: Vec::new(), surrogates: Vec::new(), loss: None, eot: None, ..intake.clone() };
         self.sources.iter().map(|source| ModelRequest { source: source.clone(), intake: intake.clone() }).collect()
     }
 
@@ -181,8 +186,10 @@ impl Audit {
         let mut data = self.data.request()?;
         let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some(profiles::DEFAULT));
         let profile = named.map(profiles::profile).transpose()?;
-        let eot = self.eot.or(profile.and_then(Profile::draws)).map(|draws| draws as usize);
-        let intake = Intake { gradients: self.given()?, loss: self.loss.clone(), eot, ..intake(&self.intake)? };
+        let eot = self.eot.or(profile.and_then(Profile::draws));
+        let surrogates =
+            self.surrogates.iter().map(|text| Surrogate::parse(text).map(|s| s.to_string())).collect::<Result<_, _>>()?;
+        let intake = Intake { gradients: self.given()?, surrogates, loss: self.loss.clone(), eot, ..intake(&self.intake)? };
         let parse = |list: &[String]| list.iter().map(|t| Request::parse(t)).collect::<Result<Vec<_>, _>>();
         let (mut attacks, mut metrics) = (parse(&self.attacks)?, parse(&self.metrics)?);
         let mut threats = self

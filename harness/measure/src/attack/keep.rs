@@ -36,13 +36,16 @@ pub(crate) const BEST_SCORE: &str = "best_score";
 pub(crate) const BROKEN: &str = "broken";
 /// For the nearest goal: whether a nearer adversarial example was found since the judge last looked, bool \[N\].
 pub(crate) const FOUND: &str = "found";
-/// The last losses, float \[N,10\], oldest first.
+/// What is known of the losses before the steps, float \[N,13\]: the first one, the lowest one, the highest of those that are older than
+/// the last ten, and the last ten, oldest first. NaN where there is none yet.
 pub(crate) const LOSSES: &str = "kept_losses";
 /// Per sample the steps whose gradient was zero, that moved nothing, whose gradient was finite, float \[N,3,1,1\].
 pub(crate) const COUNTS: &str = "kept_counts";
 
-/// Losses that are remembered.
+/// The last losses that are remembered.
 pub(crate) const REMEMBERED: usize = 10;
+/// What is known of the losses before them: the first, the lowest, the highest.
+pub(crate) const OLDER: usize = 3;
 
 /// Entries of a gradient up to this count as zero: the smallest normal number of float32. A step along signs, or scaled by the
 /// largest entry, is informed by anything above it.
@@ -205,9 +208,17 @@ impl<'b> Keeper<'b, '_> {
 
     /// The loss joins the last ones; gradients and steps are counted.
     fn trace(&self, loss: Expr<'b>, peak: Option<Expr<'b>>, following: Expr<'b>) {
-        let losses = self.input(LOSSES, DType::F32, &[REMEMBERED]);
-        let later = losses.slice(&[1], &[REMEMBERED as i64], &[1], &[1]);
-        self.builder.output(&next(LOSSES), self.builder.concat(&[later, loss.unsqueeze(&[1])], 1));
+        let losses = self.input(LOSSES, DType::F32, &[OLDER + REMEMBERED]);
+        let at = |place: i64| losses.slice(&[place], &[place + 1], &[1], &[1]);
+        let loss = loss.unsqueeze(&[1]);
+        // every comparison with NaN is false, so that a number takes the place of what is not known yet, and NaN never does
+        let known = |value: Expr<'b>| value.equal(value);
+        let (first, lowest, highest, oldest) = (at(0), at(1), at(2), at(OLDER as i64));
+        let first = known(first).select(first, loss);
+        let lowest = lowest.at_most(loss).select(lowest, known(loss).select(loss, lowest));
+        let highest = highest.at_least(oldest).select(highest, known(oldest).select(oldest, highest));
+        let later = losses.slice(&[OLDER as i64 + 1], &[(OLDER + REMEMBERED) as i64], &[1], &[1]);
+        self.builder.output(&next(LOSSES), self.builder.concat(&[first, lowest, highest, later, loss], 1));
         let counts = self.input(COUNTS, DType::F32, &[3, 1, 1]);
         let moved = (following - self.moved).abs();
         let moved = moved.reduce("ReduceMax", &sample_axes(moved), false).reshape(&[-1, 1, 1, 1]);

@@ -5,12 +5,14 @@
 
 mod plant;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatscape_engine::Engine;
 use flatscape_graph::{Builder, DType, Graph, Tensor, ValueType, simplify};
 use flatscape_host::{Goal, Plugins, Role};
 use flatscape_intake::data::Dataset;
+use flatscape_intake::drawn::expected;
 use flatscape_intake::model::Model;
 use flatscape_intake::remedies::objective;
 use flatscape_intake::scores::argmax;
@@ -25,10 +27,13 @@ use crate::prepared::{Settings, numbers};
 use crate::request::Request;
 use crate::stage::{Draw, Stage, StageError, Step, Values};
 use crate::threats::ThreatModel;
-use crate::verify::{Region, admissible_in};
+use crate::verify::{DRAWS, Region, admissible_in};
 
 /// Images near which a canary is planted, at most.
 pub const CANARIES: usize = 200;
+
+/// Draws over which the features of a model that draws at random are averaged.
+const FEATURE_DRAWS: u32 = 8;
 
 /// The threat models under which canaries are planted: those with a ball that can be drawn from.
 pub const THREATS: &[&str] = &["linf", "l2", "l1"];
@@ -107,8 +112,18 @@ impl Ground<'_> {
         if self.stop.load(Ordering::Relaxed) { Err(AttackError::Interrupted) } else { Ok(()) }
     }
 
-    fn draw(&self) -> Draw<'static> {
-        Draw { seed: self.settings.seed, component: "canary", restart: 0, step: Step::All(0) }
+    /// The model, with keyed draws where it draws at random.
+    fn graph(&self) -> &Graph {
+        self.model.drawn.as_ref().unwrap_or(&self.model.graph)
+    }
+
+    /// The draws over which features are averaged, and those over which points are judged; one each where nothing is drawn.
+    fn draws(&self) -> [std::ops::Range<u32>; 2] {
+        if self.model.drawn.is_some() { [0..FEATURE_DRAWS, FEATURE_DRAWS..FEATURE_DRAWS + DRAWS] } else { [0..1, 0..1] }
+    }
+
+    fn draw(&self, step: u32) -> Draw<'static> {
+        Draw { seed: self.settings.seed, component: "canary", restart: 0, step: Step::All(step) }
     }
 
     /// Plants canaries near the first images.
@@ -119,7 +134,7 @@ impl Ground<'_> {
         if self.model.given.as_ref().is_some_and(|given| given.used) {
             return Ok(Err("attacks follow a gradient that belongs to the last layer of the file".to_owned()));
         }
-        match edited(&self.model.graph) {
+        match edited(self.graph()) {
             Ok((graph, width)) => plant::planted(self, &graph, width).map_err(failed("the canary")),
             Err(why) => Ok(Err(why)),
         }
@@ -143,6 +158,16 @@ impl Ground<'_> {
         Ok(findings)
     }
 
+    /// What attacks see, with another last layer. The error is a clause.
+    fn seen(&self) -> Result<Graph, String> {
+        let remedied = &self.model.remedied;
+        match &remedied.over_draws {
+            // every draw has the layer
+            Some((single, over)) => expected(&edited(single)?.0, *over).ok_or_else(|| "its draws cannot be keyed".to_owned()),
+            None => Ok(edited(remedied.twin.as_ref().unwrap_or(self.graph()))?.0),
+        }
+    }
+
     /// Which of these canaries the attack finds, all its restarts together.
     fn hits(
         &self,
@@ -162,9 +187,8 @@ impl Ground<'_> {
         };
         let asked = Asked::of(&conditions, request)?;
         let program = self.plugins.build(asked.component, &asked.arguments, &asked.task)?;
-        let seen = self.model.remedied.twin.as_ref().unwrap_or(&self.model.graph);
         let lacking = |why: String| failed(id)(LinkError::Lacking { name: "features".to_owned(), why }.into());
-        let (graph, _) = edited(seen).map_err(lacking)?;
+        let graph = self.seen().map_err(lacking)?;
         let margin = self.model.remedied.margin.then(|| objective(asked.task.targeted));
         let arguments = numbers(&asked.arguments);
         let link = Link {
@@ -251,7 +275,7 @@ struct Judge<'j> {
 impl<'j> Judge<'j> {
     fn new(ground: &'j Ground<'j>, threat: &'j ThreatModel, planted: &'j Planted) -> Result<Judge<'j>, AttackError> {
         let lacking = |why: String| LinkError::Lacking { name: "features".to_owned(), why };
-        let (graph, _) = edited(&ground.model.graph).map_err(lacking)?;
+        let (graph, _) = edited(ground.graph()).map_err(lacking)?;
         let forward = Stage::compile(ground.engine, &Link::of(&graph, threat).forward(Point::Fed, &["logits"])?)?;
         let clean = planted.x0.to_vec::<f32>().ok_or(StageError::Result { name: "x0".into() })?;
         Ok(Judge { ground, threat, planted, forward, clean })
@@ -283,7 +307,8 @@ impl<'j> Judge<'j> {
     }
 }
 
-/// The classes that the edited model gives to points, each alone with the last layer of its canary.
+/// The classes that the edited model gives to points, each alone with the last layer of its canary. A model that draws at random is
+/// asked over several draws; a class is that of more than half of them.
 fn classes(
     ground: &Ground,
     forward: &Stage,
@@ -295,9 +320,18 @@ fn classes(
     let points = Tensor::new(&[places.len(), c, h, w], pixels).ok_or(StageError::Result { name: "x".into() })?;
     let mut values = fed(forward, layers, places)?;
     values.put("x", forward.upload(&points)?);
-    let given = forward.run_each(&values, &vec![0; places.len()], &ground.draw())?;
-    let logits = host(&given, "logits")?.to_f64();
-    Ok(logits.chunks((logits.len() / places.len().max(1)).max(1)).map(argmax).collect())
+    let [_, draws] = ground.draws();
+    let mut votes: Vec<BTreeMap<usize, usize>> = vec![BTreeMap::new(); places.len()];
+    for draw in draws.clone() {
+        let given = forward.run_each(&values, &vec![0; places.len()], &ground.draw(draw))?;
+        let logits = host(&given, "logits")?.to_f64();
+        for (votes, row) in votes.iter_mut().zip(logits.chunks((logits.len() / places.len().max(1)).max(1))) {
+            argmax(row).into_iter().for_each(|class| *votes.entry(class).or_default() += 1);
+        }
+    }
+    let most =
+        |votes: BTreeMap<usize, usize>| votes.into_iter().find(|(_, count)| 2 * count > draws.len()).map(|(class, _)| class);
+    Ok(votes.into_iter().map(most).collect())
 }
 
 /// The last layers of some canaries under the names that a linked graph reads.

@@ -18,6 +18,9 @@ const SHARE: f64 = 0.95;
 const DRAWS: usize = 200;
 /// How far the threshold lies on the way from the inner points to the planted one.
 const CLOSENESS: f64 = 0.999;
+/// Where the model draws at random, the threshold lies at least so many standard deviations before the planted point, which would be of
+/// its class in half of the draws otherwise.
+const DEVIATIONS: f64 = 2.0;
 /// The ridge, as a share of the mean variance of a feature.
 const RIDGE: f64 = 1e-3;
 
@@ -30,15 +33,15 @@ pub(super) fn planted(ground: &Ground, edited: &Graph, width: usize) -> Result<P
     let wrong = |name: &str| AttackError::from(StageError::Result { name: name.to_owned() });
     let clean = x0.to_vec::<f32>().ok_or_else(|| wrong("x0"))?;
     let features =
-        Stage::compile(ground.engine, &Link::of(&ground.model.graph, threat).forward(Point::Fed, &["logits", "features"])?)?;
+        Stage::compile(ground.engine, &Link::of(ground.graph(), threat).forward(Point::Fed, &["logits", "features"])?)?;
     let pixels = clean.len() / count.max(1);
     let (mut weights, mut offsets, mut lows) = (Vec::new(), Vec::new(), Vec::new());
     let (mut planted, mut known) = (Vec::new(), Vec::new());
     for (&id, origin) in ids.iter().zip(clean.chunks(pixels.max(1))) {
         ground.go_on()?;
         let points = points(threat, origin, ground.settings.seed, id);
-        let (features, spread) = seen(ground, &features, &points, width)?;
-        let layer = Layer::of(&features, spread);
+        let (features, spread, drawn) = seen(ground, &features, &points, width)?;
+        let layer = Layer::of(&features, spread, &drawn);
         let (canary, layer) = match layer {
             Some(layer) if easy(&layer, &features) => (Canary::Easy, layer),
             Some(layer) => (Canary::Missed, layer),
@@ -67,29 +70,43 @@ pub(super) fn planted(ground: &Ground, edited: &Graph, width: usize) -> Result<P
     Ok(Ok(Planted { ids, x0, layers, known }))
 }
 
-/// The features of points, [n,F], and the range of the model's own scores over the first ones and the planted one.
-fn seen(ground: &Ground, stage: &Stage, points: &[Vec<f32>], width: usize) -> Result<(Array2<f64>, f64), AttackError> {
+/// The features of points, [n,F], the mean over draws where the model draws at random, and the range of the model's own scores over the
+/// first ones and the planted one; and the features of the planted one in every draw.
+fn seen(
+    ground: &Ground,
+    stage: &Stage,
+    points: &[Vec<f32>],
+    width: usize,
+) -> Result<(Array2<f64>, f64, Array2<f64>), AttackError> {
     let [c, h, w] = ground.model.shape;
     let wrong = |name: &str| AttackError::from(StageError::Result { name: name.to_owned() });
     let (mut all, mut least, mut largest) = (Vec::with_capacity(points.len() * width), f64::INFINITY, f64::NEG_INFINITY);
-    let mut told = 0;
+    let (mut told, mut planted) = (0, Vec::new());
     for part in points.chunks(ground.settings.batch_size.max(1)) {
         ground.go_on()?;
         let data: Vec<f32> = part.iter().flatten().copied().collect();
         let mut values = Values::default();
         values.put("x", stage.upload(&Tensor::new(&[part.len(), c, h, w], data).ok_or_else(|| wrong("x"))?)?);
-        let given = stage.run(&values, &vec![0; part.len()], &ground.draw())?;
-        all.extend(host(&given, "features")?.to_f64());
-        let logits = host(&given, "logits")?.to_f64();
-        for row in logits.chunks((logits.len() / part.len()).max(1)) {
-            if told <= INNER {
-                row.iter().for_each(|&z| (least, largest) = (least.min(z), largest.max(z)));
+        let [draws, _] = ground.draws();
+        let share = 1.0 / draws.len() as f64;
+        let begin = all.len();
+        all.resize(begin + part.len() * width, 0.0);
+        for draw in draws {
+            let given = stage.run(&values, &vec![0; part.len()], &ground.draw(draw))?;
+            let features = host(&given, "features")?.to_f64();
+            all[begin..].iter_mut().zip(&features).for_each(|(sum, v)| *sum += share * v);
+            if let Some(row) = INNER.checked_sub(told).filter(|row| *row < part.len()) {
+                planted.extend_from_slice(&features[row * width..(row + 1) * width]);
             }
-            told += 1;
+            let logits = host(&given, "logits")?.to_f64();
+            let scores = logits.chunks((logits.len() / part.len()).max(1)).take((INNER + 1).saturating_sub(told));
+            scores.flatten().for_each(|&z| (least, largest) = (least.min(z), largest.max(z)));
         }
+        told += part.len();
     }
     let features = Array2::from_shape_vec((points.len(), width), all).map_err(|_| wrong("features"))?;
-    Ok((features, largest - least))
+    let planted = Array2::from_shape_vec((planted.len() / width.max(1), width), planted).map_err(|_| wrong("features"))?;
+    Ok((features, largest - least, planted))
 }
 
 /// The points around an image: `INNER` inside of the ball, the image first; then the planted one; then the random ones.
@@ -173,18 +190,19 @@ struct Layer {
 
 impl Layer {
     /// The linear discriminant with a ridge between the inner points and the planted one, scaled so that its scores have the range of
-    /// the model's own. `None` where the planted point does not lie beyond all others.
-    fn of(features: &Array2<f64>, range: f64) -> Option<Layer> {
+    /// the model's own. `None` where the planted point does not lie beyond all others, or its draws (`drawn`) spread too far.
+    fn of(features: &Array2<f64>, range: f64, drawn: &Array2<f64>) -> Option<Layer> {
         let (inner, planted) = (features.slice(ndarray::s![..INNER, ..]), features.row(INNER));
         let mean = inner.mean_axis(Axis(0))?;
         let centred = &inner - &mean;
         let weight = discriminant(&centred, &(&planted - &mean))?;
         let furthest = inner.dot(&weight).fold(f64::NEG_INFINITY, |most, &v| most.max(v));
         let own = planted.dot(&weight);
-        let threshold = furthest + CLOSENESS * (own - furthest);
+        let deviation = drawn.dot(&weight).std(0.0);
+        let threshold = (furthest + CLOSENESS * (own - furthest)).min(own - DEVIATIONS * deviation);
         let largest = inner.dot(&weight).iter().chain([&own]).fold(0.0, |most: f64, v| most.max((v - threshold).abs()));
         let scale = range / (2.0 * largest);
-        let usable = own > furthest && scale.is_finite() && scale > 0.0;
+        let usable = own > furthest && threshold >= furthest && scale.is_finite() && scale > 0.0;
         usable.then(|| Layer { offset: -threshold * scale, low: -range / 2.0, weight: weight * scale })
     }
 
@@ -259,14 +277,22 @@ mod tests {
         let mut features: Vec<f64> = (0..INNER).map(|k| k as f64 / (INNER - 1) as f64).collect();
         features.extend([2.0, 1.9]);
         let features = Array2::from_shape_vec((INNER + 2, 1), features).unwrap();
-        let layer = Layer::of(&features, 6.0).unwrap();
+        let layer = Layer::of(&features, 6.0, &Array2::from_elem((1, 1), 2.0)).unwrap();
         let threshold = -layer.offset / layer.weight[0];
         assert!((threshold - 1.999).abs() < 1e-9, "{threshold}");
         assert!((layer.half(features.row(0)) + 3.0).abs() < 1e-9, "the furthest point has half of the range");
         assert!(!easy(&layer, &features), "1.9 is before the threshold");
+        // draws of the planted point with a deviation of 0.1 move it back by twice that; too large a one leaves no room
+        let spread = |by: f64| Array2::from_shape_vec((2, 1), vec![2.0 - by, 2.0 + by]).unwrap();
+        let moved = Layer::of(&features, 6.0, &spread(0.1)).unwrap();
+        assert!((-moved.offset / moved.weight[0] - 1.8).abs() < 1e-9);
+        assert!(Layer::of(&features, 6.0, &spread(0.6)).is_none());
         let mut within = features.clone();
         within[[INNER, 0]] = 0.5;
-        assert!(Layer::of(&within, 6.0).is_none(), "a point among the others cannot be told from them");
+        assert!(
+            Layer::of(&within, 6.0, &Array2::from_elem((1, 1), 0.5)).is_none(),
+            "a point among the others cannot be told from them"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is derived from a model at a point: one row per quantity, with what it needs and how it is built.
 
 use flatscape_graph::{Attributes, Expr};
+use flatscape_intake::drawn::DRAWS;
 use flatscape_intake::functions;
 
 use super::LinkError;
@@ -82,7 +83,7 @@ const LIKELIHOOD: Need =
 /// Every quantity, in the order of the documentation.
 pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "logits", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(scope.logits(anchor)) },
-    Quantity { name: "loss", anchors: ANYWHERE, needs: &[], build: |scope, anchor| Ok(loss(scope, anchor)?.0) },
+    Quantity { name: "loss", anchors: ANYWHERE, needs: &[], build: value },
     Quantity { name: "grad", anchors: TRAINED, needs: &[], build: grad },
     Quantity { name: "grad_z", anchors: HERE, needs: &[DECODING], build: grad_z },
     Quantity { name: "ascent", anchors: NEAR, needs: &[], build: ascent },
@@ -116,6 +117,56 @@ fn logits<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, Lin
     }
 }
 
+/// The scores of every draw at a point, [N,K,C], where the model gives those of several.
+fn draws<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Option<Expr<'b>>, LinkError> {
+    if scope.draws.is_none() {
+        return Ok(None);
+    }
+    logits(scope, anchor)?;
+    Ok(scope.remembered(DRAWS, anchor))
+}
+
+/// The loss per sample, [N]: over several draws the mean, or that of the last one where gradients alone are averaged.
+fn value<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    if draws(scope, anchor)?.is_some() && scope.draws.is_some_and(|(_, losses)| losses) {
+        return mean_loss(scope, anchor);
+    }
+    Ok(loss(scope, anchor)?.0)
+}
+
+fn mean_loss<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
+    let each = scope.of_each(anchor, |scope, anchor| Ok(loss(scope, anchor)?.0))?;
+    let count = each.len() as f64;
+    let sum = each.into_iter().reduce(|a, b| a + b);
+    sum.map(|sum| sum / count).ok_or_else(|| LinkError::name("loss", "is the mean over no draw"))
+}
+
+/// A value and a cotangent of it, whose product with the derivative of the value is the gradient of the loss, or of its mean over
+/// draws.
+fn slope<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<(Expr<'b>, Expr<'b>), LinkError> {
+    let ones =
+        |scope: &Scope<'b, '_>, loss: Expr<'b>| scope.builder.op("Expand", &[loss.scalar(1.0), loss.shape()], Attributes::none());
+    let Some(draws) = draws(scope, anchor)? else {
+        return Ok(match loss(scope, anchor)? {
+            (_, Some(cotangent)) => (logits(scope, anchor)?, cotangent),
+            (loss, None) => (loss, ones(scope, loss)),
+        });
+    };
+    let each = scope.of_each(anchor, |scope, anchor| Ok(loss(scope, anchor)?.1))?;
+    match each.iter().copied().collect::<Option<Vec<_>>>() {
+        Some(cotangents) => Ok((draws, stacked(scope, &cotangents) / each.len() as f64)),
+        None => {
+            let loss = mean_loss(scope, anchor)?;
+            Ok((loss, ones(scope, loss)))
+        }
+    }
+}
+
+/// [N,…] for every draw as [N,K,…].
+fn stacked<'b>(scope: &Scope<'b, '_>, each: &[Expr<'b>]) -> Expr<'b> {
+    scope.builder.concat(&each.iter().map(|value| value.unsqueeze(&[1])).collect::<Vec<_>>(), 1)
+}
+
 /// The loss per sample, [N], and for cross-entropy its exact cotangent at the logits.
 fn loss<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<(Expr<'b>, Option<Expr<'b>>), LinkError> {
     if let Some(graph) = scope.link.objective {
@@ -142,16 +193,11 @@ fn grad<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkE
 
 /// ∇ₓ loss, differentiated here.
 fn own_grad<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
-    let logits = logits(scope, anchor)?;
+    logits(scope, anchor)?;
     let x = scope.point_of(anchor);
     scope.backwards += 1;
-    match loss(scope, anchor)? {
-        (_, Some(cotangent)) => scope.pull(logits, cotangent, x),
-        (loss, None) => {
-            let ones = scope.builder.op("Expand", &[loss.scalar(1.0), loss.shape()], Attributes::none());
-            scope.pull(loss, ones, x)
-        }
-    }
+    let (of, cotangent) = slope(scope, anchor)?;
+    scope.pull(of, cotangent, x)
 }
 
 /// ∂loss/∂z: the gradient through the decoding, [N,P]; where nothing is decoded, the gradient itself. An objective that names z has
@@ -166,9 +212,8 @@ fn grad_z<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, Lin
         return through_decoding(scope, anchor, "grad");
     }
     scope.backwards += 1;
-    let (loss, _) = loss(scope, anchor)?;
-    let ones = scope.builder.op("Expand", &[loss.scalar(1.0), loss.shape()], Attributes::none());
-    scope.pull(loss, ones, z)
+    let (of, cotangent) = slope(scope, anchor)?;
+    scope.pull(of, cotangent, z)
 }
 
 /// `ascent` through the decoding: `grad_z` up to a positive factor per sample
@@ -187,8 +232,9 @@ fn through_decoding<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor, name: &str) -
     if x.id == z.id { Ok(gradient) } else { scope.pull(x, gradient, z) }
 }
 
-/// (q − e_y)ᵀJ, q the softmax over the classes other than y: ∇ₓ of cross-entropy divided by 1 − p_y, which is positive. An
-/// objective of the program's own, and a supplied gradient, have no such form: there it is the gradient.
+/// (q − e_y)ᵀJ, q the softmax over the classes other than y: ∇ₓ of cross-entropy divided by 1 − p_y, which is positive. Over several
+/// draws the sum of these, each times its 1 − p_y over the largest. An objective of the program's own, and a supplied gradient,
+/// have no such form: there it is the gradient.
 fn ascent<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, LinkError> {
     if scope.link.objective.is_some() || scope.link.given.is_some() {
         return match row("grad") {
@@ -199,8 +245,20 @@ fn ascent<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, Lin
     let logits = logits(scope, anchor)?;
     let (class, x) = (scope.class(), scope.point_of(anchor));
     scope.backwards += 1;
-    let cotangent = functions::ascent(scope.builder, logits, class);
-    scope.pull(logits, if scope.link.targeted { -cotangent } else { cotangent }, x)
+    let (of, cotangent) = match draws(scope, anchor)? {
+        None => (logits, functions::ascent(scope.builder, logits, class)),
+        Some(draws) => {
+            let each = scope.of_each(anchor, |scope, anchor| {
+                let logits = self::logits(scope, anchor)?;
+                Ok((functions::ascent(scope.builder, logits, class), functions::log_rest(scope.builder, logits, class)))
+            })?;
+            let (ascents, rests): (Vec<_>, Vec<_>) = each.into_iter().unzip();
+            let rests = stacked(scope, &rests);
+            let weights = (rests - rests.reduce("ReduceMax", &[1], true)).exp().unsqueeze(&[2]);
+            (draws, stacked(scope, &ascents) * weights)
+        }
+    };
+    scope.pull(of, if scope.link.targeted { -cotangent } else { cotangent }, x)
 }
 
 /// LSE(f(x)) = log p(x) + ln Z, Z unknown: [N]. Source: Grathwohl et al. 2020 (arXiv:1912.03263), equation 4.

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use flatscape_autodiff::{vjp, without_marks};
 use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Tensor, ValueId, ValueType, simplify};
 
+use flatscape_intake::drawn::{DRAWS, GRADIENT_DRAWS};
+
 use super::functions;
 use super::head::Head;
 use super::quantities::{self, Anchor};
@@ -35,6 +37,8 @@ pub(super) struct Scope<'b, 'a> {
     direction: Option<Expr<'b>>,
     /// The point that names without a suffix mean.
     here: Anchor,
+    /// Where the model gives the scores of several draws: how many, and whether losses are averaged over them, or gradients alone.
+    pub draws: Option<(usize, bool)>,
     /// What the model gives beside its logits, by name and point.
     pub extras: Vec<(String, Expr<'b>)>,
     /// Weights and biases of the last layer, where they are values of the model.
@@ -70,6 +74,7 @@ impl<'b, 'a> Scope<'b, 'a> {
         if let Ok(Last::Constant(head)) = &head {
             model.add_output("features", head.input);
         }
+        let draws = draws_of(&model);
         let here = if matches!(at, Point::Clean | Point::Start) { Anchor::Origin } else { Anchor::Here };
         let attacks = matches!(at, Point::Decoded | Point::Start);
         let (fed, derived) = (HashMap::new(), HashMap::new());
@@ -88,6 +93,7 @@ impl<'b, 'a> Scope<'b, 'a> {
             parameter,
             direction,
             here,
+            draws,
             extras: Vec::new(),
             last: HashMap::new(),
         };
@@ -149,7 +155,9 @@ impl<'b, 'a> Scope<'b, 'a> {
     }
 
     pub fn finish(self) -> Result<Linked, LinkError> {
-        let (forwards, backwards, batch) = (self.forwards, self.backwards, self.batch().fixed());
+        // a model of several draws is evaluated once for each
+        let each = self.draws.map_or(1, |(count, _)| count as u32);
+        let (forwards, backwards, batch) = (self.forwards * each, self.backwards * each, self.batch().fixed());
         let built = without_marks(self.builder.graph().clone());
         built.check()?;
         let graph = simplify(&built);
@@ -386,6 +394,7 @@ impl<'b, 'a> Scope<'b, 'a> {
                     self.derived.insert(("features", anchor), features);
                 }
                 ("head_weight" | "head_bias", _) => drop(self.last.insert(name.to_string(), value)),
+                (DRAWS | GRADIENT_DRAWS, _) => drop(self.derived.insert((DRAWS, anchor), value)),
                 _ => self.extras.push((format!("{name}{}", anchor.suffix()), value)),
             }
         }
@@ -396,6 +405,24 @@ impl<'b, 'a> Scope<'b, 'a> {
                 x
             }
         }
+    }
+
+    /// What is built at a point once for every draw of the model, with the scores of the draw as the logits.
+    pub fn of_each<T>(
+        &mut self,
+        anchor: Anchor,
+        build: impl Fn(&mut Self, Anchor) -> Result<T, LinkError>,
+    ) -> Result<Vec<T>, LinkError> {
+        let Some((draws, (count, _))) = self.remembered(DRAWS, anchor).zip(self.draws) else { return Ok(Vec::new()) };
+        let known = self.derived.clone();
+        let mut built = Vec::with_capacity(count);
+        for k in 0..count as i64 {
+            self.derived.retain(|(_, at), _| *at != anchor);
+            self.derived.insert(("logits", anchor), draws.slice(&[k], &[k + 1], &[1], &[1]).squeeze(&[1]));
+            built.push(build(self, anchor)?);
+        }
+        self.derived = known;
+        Ok(built)
     }
 
     /// The values of the model's inputs at a point: the image, and what the host feeds under the names of the others. Masks are
@@ -562,4 +589,10 @@ fn peak<'b>(gradient: Expr<'b>) -> Expr<'b> {
     let largest = size.reduce("ReduceMax", &axes, false);
     let finite = (size * 1e-30).sum(&axes, false).at_most(f64::from(f32::MAX));
     finite.select(largest, largest.scalar(f64::NAN))
+}
+
+/// How many draws the scores of a model are of, where it gives those of several, and whether losses are averaged over them.
+fn draws_of(model: &Graph) -> Option<(usize, bool)> {
+    let output = model.outputs().iter().find(|output| [DRAWS, GRADIENT_DRAWS].contains(&&*output.name))?;
+    Some((model.shape(output.value)?.get(1)?.fixed()?, &*output.name == DRAWS))
 }

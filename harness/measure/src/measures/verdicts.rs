@@ -5,10 +5,10 @@ use flatscape_graph::Tensor;
 use flatscape_intake::scores::{argmax, is_broken};
 
 use super::{CleanAnswer, Group, class};
-use crate::attack::{AttackError, Batch, Keep, Proposal, Ruling};
+use crate::attack::{AttackError, Batch, Keep, OLDER, Proposal, REMEMBERED, Ruling};
 use crate::columns::{
     ADV_BATCH_DIFFERENCE, ADV_DRAWN_SHARE, ADV_PREDICTION, ADV_TIES, BACKWARDS, BORDERLINE, BROKEN_GRADIENTS, CLAIMED, Column,
-    DISTANCE, FLOAT32_DISTANCE, FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT,
+    DISTANCE, FLOAT32_DISTANCE, FORWARDS, GRADIENTS, LAST_LOSSES, MARGIN, OLDER_LOSSES, OUTCOME, OUTCOME_UINT8, REJECTED, RIGHT,
     ROUNDED_DISTANCE, STORED, TRIED, UNMOVED_STEPS, WITNESS_DISTANCE, WITNESS_ID, WITNESS_PREDICTION, WITNESS_X, WITNESS_Z,
     ZERO_GRADIENTS,
 };
@@ -33,9 +33,6 @@ const COUNTS: &[Count] = &[
 
 /// Margins relative to the largest score, within which engines may choose another class: ten times the usual rounding of float32.
 const ENGINE_NOISE: f64 = 1e-5;
-
-/// Losses that are remembered per sample.
-const REMEMBERED: usize = 10;
 
 /// A point that was judged, and what the attack thought it worth.
 #[derive(Clone)]
@@ -319,8 +316,14 @@ impl<'g> Verdicts<'g> {
         for (column, count) in COUNTS {
             findings.put(column, self.spent.iter_mut().map(|p| *count(p) as i64).collect());
         }
-        let losses = self.spent.iter().flat_map(|p| (0..REMEMBERED).map(|k| p.losses.get(k).copied().unwrap_or(f32::NAN)));
-        findings.array(LAST_LOSSES.name, &[n, REMEMBERED], losses.collect())?;
+        let losses = |from: usize, count: usize| {
+            let of = move |p: &Proposal| {
+                (from..from + count).map(|k| p.losses.get(k).copied().unwrap_or(f32::NAN)).collect::<Vec<_>>()
+            };
+            self.spent.iter().flat_map(of).collect()
+        };
+        findings.array(OLDER_LOSSES.name, &[n, OLDER], losses(0, OLDER))?;
+        findings.array(LAST_LOSSES.name, &[n, REMEMBERED], losses(OLDER, REMEMBERED))?;
         Ok(findings)
     }
 

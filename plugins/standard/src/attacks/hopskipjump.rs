@@ -19,15 +19,21 @@ pub(crate) fn component() -> Component {
                 .range(1.0, 1_000_000.0),
         )
         .minimal()
+        .build(|ask| is_linf(ask).map(|_| ask.program()))
         .oracle(run)
 }
 
+/// Whether the norm is linf and not l2.
+fn is_linf(ask: &Ask) -> Result<bool, Error> {
+    match ask.task.norm.as_str() {
+        "linf" => Ok(true),
+        "l2" => Ok(false),
+        other => Err(Error::unsupported(format!("the threat model is {other}; it serves linf, l2"))),
+    }
+}
+
 fn run(ask: &Ask, oracle: &Oracle) -> Result<(), Error> {
-    let linf = match ask.task.norm.as_str() {
-        "linf" => true,
-        "l2" => false,
-        other => return Err(Error::unsupported(format!("the threat model is {other}; it serves linf, l2"))),
-    };
+    let linf = is_linf(ask)?;
     for sample in oracle.active()? {
         let search = Search { ask, oracle, sample, x0: oracle.x0(sample), linf };
         let Some(first) = search.first()? else { continue };

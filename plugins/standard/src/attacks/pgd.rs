@@ -6,6 +6,7 @@ use super::objectives;
 use super::starts::{self, Moved};
 
 pub(crate) fn component() -> Component {
+    let [loss, kappa] = objectives::params_with_rescaled();
     Component::attack("pgd", "projected gradient descent from a random start")
         .source("Madry et al. 2018 (arXiv:1706.06083), equation 1; l1 steps as in Tramèr and Boneh 2019 (arXiv:1904.13000)")
         .param(Param::int("steps", 20, "how many steps").range(1.0, 100_000.0))
@@ -20,7 +21,8 @@ pub(crate) fn component() -> Component {
             )
             .range(0.0, 1e6),
         )
-        .param(objectives::param())
+        .param(loss)
+        .param(kappa)
         .build(build)
 }
 

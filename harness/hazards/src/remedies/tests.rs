@@ -30,13 +30,89 @@ const THROUGH: &[(&str, [f64; 2])] = &[
     // 1/(1+|x|)²
     ("r = Sign(x)", [1.0 / (1.3 * 1.3), 1.0 / 9.0]),
     ("i = Cast<to = 7>(x)  r = Cast<to = 1>(i)", [1.0, 1.0]),
-    // ½/(1+|x − ½|)²
-    ("b = Greater(x, half)  r = Cast<to = 1>(b)", [0.5 / (1.2 * 1.2), 0.5 / (3.5 * 3.5)]),
-    ("b = Less(x, half)  r = Cast<to = 1>(b)", [-0.5 / (1.2 * 1.2), -0.5 / (3.5 * 3.5)]),
-    ("b = Greater(x, half)  c = Not(b)  r = Cast<to = 1>(c)", [-0.5 / (1.2 * 1.2), -0.5 / (3.5 * 3.5)]),
-    // v + (u − v)·step with u = ½, v = 2
-    ("b = GreaterOrEqual(x, half)  r = Where(b, half, two)", [-1.5 * 0.5 / (1.2 * 1.2), -1.5 * 0.5 / (3.5 * 3.5)]),
+    // 1/(1+|x − ½|)²
+    ("b = Greater(x, half)  r = Cast<to = 1>(b)", [1.0 / (1.2 * 1.2), 1.0 / (3.5 * 3.5)]),
+    ("b = Less(x, half)  r = Cast<to = 1>(b)", [-1.0 / (1.2 * 1.2), -1.0 / (3.5 * 3.5)]),
+    ("b = Greater(x, half)  c = Not(b)  r = Cast<to = 1>(c)", [-1.0 / (1.2 * 1.2), -1.0 / (3.5 * 3.5)]),
+    // (u − v) times that, with u = ½, v = 2
+    ("b = GreaterOrEqual(x, half)  r = Where(b, half, two)", [-1.5 / (1.2 * 1.2), -1.5 / (3.5 * 3.5)]),
 ];
+
+/// Programs, what the user says of them, and the derivative that is taken, as in [`THROUGH`]: at x = (0.3, −2).
+const SURROGATES: &[(&str, &str, [f64; 2])] = &[
+    ("r = Round(x)", "Round=identity", [1.0, 1.0]),
+    ("r = Sign(x)", "Sign=identity", [1.0, 1.0]),
+    ("r = Sign(x)", "Sign=hardtanh", [1.0, 0.0]),
+    ("r = Sign(x)", "Sign=softsign", [1.0 / (1.3 * 1.3), 1.0 / 9.0]),
+    ("i = Cast<to = 7>(x)  r = Cast<to = 1>(i)", "Cast=identity", [1.0, 1.0]),
+    ("b = Greater(x, half)  r = Cast<to = 1>(b)", "Greater=hardtanh", [1.0, 0.0]),
+    ("b = Less(x, half)  r = Cast<to = 1>(b)", "Less=softsign", [-1.0 / (1.2 * 1.2), -1.0 / (3.5 * 3.5)]),
+    // outside of the bounds the true rule gives 0
+    ("r = Clip(x, half, two)", "Clip=identity", [1.0, 1.0]),
+    ("r = Relu(x)", "Relu=identity", [1.0, 1.0]),
+    // a block of two operators, of which one has a derivative
+    ("a = Mul(x, two)  c = Round(a)  r = Mul(c, two)", "x..c=identity", [2.0, 2.0]),
+];
+
+fn two_inputs(lines: &str) -> Graph {
+    graph(&format!(
+        "model (float[N,2] x) => (float[N,2] z) <float half = {{0.5}}, float two = {{2}}, float[2,2] w = {{1, 0, 1, 0}}> {{ {lines}  z = MatMul(r, w) }}"
+    ))
+}
+
+/// Sign, comparisons, rounding, bounds and blocks, by the rule that the user names.
+#[test]
+fn surrogates_are_those_that_the_user_names() {
+    let x = Tensor::new(&[1, 2], vec![0.3f32, -2.0]).expect("two numbers");
+    for (lines, asked, expected) in SURROGATES {
+        let model = two_inputs(lines);
+        let done = of_request(&model, &[], &[(*asked).to_owned()]).unwrap_or_else(|e| panic!("{asked}: {e}"));
+        assert!(done.sentences[0].contains(&format!("surrogate: {}×1", asked.split('=').next().expect("a name"))), "{done:?}");
+        let twin = done.twin.as_ref().unwrap_or_else(|| panic!("{asked} finds nothing in {lines}"));
+        let values = |g: &Graph| run(g, std::slice::from_ref(&x));
+        assert_eq!(values(&simplify(&without_marks(twin.clone()))), values(&model), "{lines}");
+        let (name, file) = &done.graphs()[0];
+        assert_eq!(*name, "surrogate");
+        let outputs = run(file, &[x.clone(), Tensor::ints(&[1])]);
+        let z = outputs[0].to_f64();
+        let p = 1.0 / (1.0 + (z[1] - z[0]).exp());
+        for (found, derivative) in outputs[2].to_f64().iter().zip(expected) {
+            assert!((found - p * derivative).abs() < 1e-5, "{asked} in {lines}: {found} is not {}", p * derivative);
+        }
+    }
+}
+
+/// w·Round(255x)/255: the true gradient is 0, that of the surrogate is w (formulas.md, C19).
+#[test]
+fn rounding_to_grey_levels_passes_the_weights() {
+    let model = graph(
+        "model (float[N,2] x) => (float[N,2] z) <float k = {255}, float[2,2] w = {3, 0, -2, 0}> {
+            a = Mul(x, k)  b = Round(a)  c = Div(b, k)  z = MatMul(c, w) }",
+    );
+    let x = Tensor::new(&[1, 2], vec![0.31f32, 0.77]).expect("two numbers");
+    let inputs = [x, Tensor::ints(&[1])];
+    let blind = super::gradient(&model, true).expect("a gradient");
+    assert_eq!(run(&blind, &inputs)[2].to_f64(), [0.0, 0.0]);
+    let done = of_request(&model, &asked(&["margin"]), &asked(&["Round=identity"])).expect("a twin");
+    let graphs = done.graphs();
+    assert_eq!(graphs.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["surrogate", "margin"]);
+    let found = run(&graphs[1].1, &inputs)[2].to_f64();
+    assert!(found.iter().zip([3.0, -2.0]).all(|(g, w): (&f64, f64)| (g - w).abs() < 1e-6), "{found:?}");
+}
+
+#[test]
+fn what_a_surrogate_does_not_find_is_said_or_refused() {
+    let model = two_inputs("r = Round(x)");
+    let request = |text: &[&str]| of_request(&model, &[], &asked(text));
+    let idle = request(&["Floor=identity"]).expect("nothing to do");
+    assert!(idle.twin.is_none() && idle.idle[0].contains("nothing in this model"), "{idle:?}");
+    let error = |text: &[&str]| request(text).expect_err("refused");
+    assert!(error(&["y..r=identity"]).to_string().contains("no value"), "{}", error(&["y..r=identity"]));
+    assert!(error(&["r..x=identity"]).to_string().contains("does not depend"));
+    let twice = two_inputs("s = Sign(x)  r = Mul(s, two)");
+    let error = of_request(&twice, &[], &asked(&["Sign=hardtanh", "Sign=softsign"])).expect_err("two rules");
+    assert!(error.class.exit_code() == 2 && error.to_string().contains("another request"), "{error}");
+}
 
 #[test]
 fn attacks_differentiate_something_smooth_and_see_the_same_values() {

@@ -19,7 +19,7 @@ pub(super) const HAZARD: Hazard = Hazard {
 };
 
 /// Means and deviations by whom they belong to, for pixels in [0,1]. Also what preprocessing is most often forgotten.
-pub(crate) const KNOWN: &[(&str, &[f64], &[f64])] = &[
+pub const KNOWN: &[(&str, &[f64], &[f64])] = &[
     ("ImageNet", &[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
     ("CIFAR-10", &[0.4914, 0.4822, 0.4465], &[0.2471, 0.2435, 0.2616]),
     ("CIFAR-10 (per-image deviations)", &[0.4914, 0.4822, 0.4465], &[0.2023, 0.1994, 0.201]),

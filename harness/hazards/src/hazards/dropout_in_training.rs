@@ -14,7 +14,7 @@ pub(super) const HAZARD: Hazard = Hazard {
         explanation: "Activations are dropped at random at every run: the model was exported in training mode. Its answers \
                       vary, and its accuracy is lower than that of the model that was trained.",
         advice: "Export in evaluation mode (model.eval() before the export), or audit that model: --remedy eval-mode. \
-                 --eot 20 keeps the dropping and lets attacks see the mean over 20 draws.",
+                 --eot 20 keeps the dropping and lets attacks ascend the mean loss over 20 draws.",
     },
     remedies: &["eval-mode", "average"],
     find,

@@ -54,6 +54,16 @@ pub fn ascent<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> E
     others * (hot.scalar(1.0) - hot) - hot
 }
 
+/// ln(1 − p_y) = LSE over the other classes − LSE: [N]. By it [`ascent`] falls short of the gradient of cross-entropy.
+pub fn log_rest<'b>(builder: &'b Builder, logits: Expr<'b>, labels: Expr<'b>) -> Expr<'b> {
+    let Some(classes) = class_count(builder, logits) else {
+        return logits;
+    };
+    let hot = one_hot(builder, labels, classes, logits);
+    let others = hot.greater(0.0).select(logits.scalar(f64::from(f32::MIN)), logits);
+    log_sum_exp(others) - log_sum_exp(logits)
+}
+
 /// What keeps the denominator of [`dlr`] from 0.
 const TINY: f64 = 1e-12;
 
@@ -155,6 +165,15 @@ mod tests {
         let (q1, q2) = (1.0 / (1.0 + (-1f64).exp()), 1.0 / (1.0 + 1f64.exp()));
         let found = value_of(&[z, labels(&[0, 0, 0])], |b, x| ascent(b, x[0], x[1]));
         assert_close(&found, &[-1.0, q1, q2, -1.0, q1, q2, -1.0, 0.0, 1.0], 1e-6);
+    }
+
+    /// At a lead of 2000 the probability of the rest is e^-1999 (1 + e^-1), which float32 does not have.
+    #[test]
+    fn the_rest_has_its_logarithm_at_any_confidence() {
+        let z = float(&[2, 3], &[2.0, 1.0, 0.0, 2002.0, 3.0, 2.0]);
+        let rest = (1f64.exp() + 1.0).ln() - (2f64.exp() + 1f64.exp() + 1.0).ln();
+        let found = value_of(&[z, labels(&[0, 0])], |b, x| log_rest(b, x[0], x[1]));
+        assert_close(&found, &[rest, -1999.0 + (1.0 + (-1f64).exp()).ln()], 2e-4);
     }
 
     #[test]

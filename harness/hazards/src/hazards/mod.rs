@@ -29,7 +29,7 @@ mod winner_take_all;
 use flatscape_graph::Graph;
 use serde::Serialize;
 
-pub(crate) use baked_normalisation::KNOWN as NORMALISATIONS;
+pub use baked_normalisation::KNOWN as NORMALISATIONS;
 pub use reading::Reading;
 pub(crate) use threshold::{COMPARISONS, thresholds};
 

@@ -3,6 +3,73 @@
 
 use flatscape_graph::{Attributes, Builder, DType, Expr, Graph, Node, Tensor, ValueId, ValueType, ops};
 
+/// What attacks on a model that draws at random average over its draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mean {
+    /// The loss and its gradient: E[ℓ]. What counts as broken on the way is the class of the mean probability.
+    Losses,
+    /// The probabilities: ℓ of their mean, which is at most the mean of ℓ for cross-entropy.
+    Probabilities,
+    /// The gradient of the loss alone; losses and classes are those of the last draw, as AutoAttack has it (`eot_iter`).
+    Gradients,
+}
+
+/// Expectation over transformation (Athalye et al. 2018), as `--eot` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Expectation {
+    /// Over how many draws.
+    pub draws: usize,
+    /// What is averaged.
+    pub of: Mean,
+}
+
+impl Expectation {
+    /// The most draws.
+    pub const MOST: usize = 1000;
+    /// How the command line calls the mean of probabilities.
+    const PROBABILITIES: &str = "probs";
+
+    /// Reads `20`, or `20:probs`.
+    ///
+    /// # Errors
+    /// A sentence without a subject.
+    pub fn parse(text: &str) -> Result<Expectation, String> {
+        let (count, of) = match text.split_once(':') {
+            None => (text, Mean::Losses),
+            Some((count, Expectation::PROBABILITIES)) => (count, Mean::Probabilities),
+            Some((_, other)) => {
+                return Err(format!(
+                    "{other:?} is not {:?}, the one word that may follow the number",
+                    Expectation::PROBABILITIES
+                ));
+            }
+        };
+        let draws = count.parse().ok().filter(|draws| (1..=Expectation::MOST).contains(draws));
+        let draws = draws.ok_or_else(|| format!("{count:?} is not a whole number from 1 to {}", Expectation::MOST))?;
+        Ok(Expectation { draws, of })
+    }
+
+    /// What attacks do, as a clause.
+    pub fn words(self) -> String {
+        let draws = self.draws;
+        match self.of {
+            Mean::Losses => format!("attacks ascend the mean loss over {draws} draws"),
+            Mean::Probabilities => format!("attacks see the mean probability over {draws} draws"),
+            Mean::Gradients => {
+                format!(
+                    "attacks follow the mean gradient over {draws} draws, and look at the losses and classes of the last one, as AutoAttack does"
+                )
+            }
+        }
+    }
+}
+
+/// The output of [`expected`] that holds the scores of every draw, float \[N,K,C\], where losses are averaged.
+pub const DRAWS: &str = "draws";
+/// The same where gradients alone are averaged.
+pub const GRADIENT_DRAWS: &str = "draws_of_gradients";
+
 /// Operators that draw, and can be keyed.
 const KEYED: &[&str] = &["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Dropout"];
 
@@ -25,33 +92,48 @@ pub fn keyed(graph: &Graph) -> Option<Graph> {
     (complete && count > 0 && keyed.check().is_ok()).then_some(keyed)
 }
 
-/// The logarithm of the mean probability over `copies` independent draws: logits of the same classes (expectation over
-/// transformation, Athalye et al. 2018, of probabilities); `None` as for [`keyed`].
+/// The logarithm of the mean probability over `copies` independent draws: logits of the same classes; `None` as for [`keyed`].
 pub fn averaged(graph: &Graph, copies: usize) -> Option<Graph> {
+    expected(graph, Expectation { draws: copies, of: Mean::Probabilities })
+}
+
+/// The model with so many independent draws. The logits are those of the mean probability, or of the last draw; where losses or gradients
+/// are averaged, the scores of every draw are a further output [`DRAWS`] or [`GRADIENT_DRAWS`]. `None` as for [`keyed`].
+pub fn expected(graph: &Graph, Expectation { draws: copies, of }: Expectation) -> Option<Graph> {
     let single = keyed(graph)?;
     let (&image, output) = (single.inputs().first()?, &single.outputs()[0]);
     let b = Builder::new(Graph::new(&graph.name));
     let x = b.input(&single.value(image).name, single.value(image).ty.clone());
+    let fed = |id: ValueId, name: &str| (single.value(id).name.to_string(), b.input(name, single.value(id).ty.clone()));
+    // what is no draw is the same in every copy
+    let (drawn, shared): (Vec<ValueId>, Vec<ValueId>) =
+        single.inputs()[1..].iter().partition(|&&id| single.value(id).name.contains("noise_"));
+    let shared: Vec<(String, Expr<'_>)> = shared.into_iter().map(|id| fed(id, &single.value(id).name)).collect();
     let copy = |k: usize| {
-        let own: Vec<(String, Expr<'_>)> = single.inputs()[1..]
-            .iter()
-            .map(|&id| {
-                (
-                    single.value(id).name.to_string(),
-                    b.input(&format!("{}x{k}", single.value(id).name), single.value(id).ty.clone()),
-                )
-            })
-            .collect();
-        let bind = |name: &str| own.iter().find(|(known, _)| known == name).map_or(x.id, |(_, value)| value.id);
-        b.inline(&single, &|name, _| Some(bind(name))).ok()?.first().map(|(_, z)| b.expr(*z).log_softmax(1))
+        let own: Vec<_> = drawn.iter().map(|&id| fed(id, &format!("{}x{k}", single.value(id).name))).collect();
+        let bound = |name: &str| own.iter().chain(&shared).find(|(known, _)| known == name).map_or(x.id, |(_, value)| value.id);
+        b.inline(&single, &|name, _| Some(bound(name))).ok()?.first().map(|(_, z)| b.expr(*z))
     };
-    let copies: Vec<Expr<'_>> = (0..copies).map(copy).collect::<Option<_>>()?;
-    let (first, rest) = copies.split_first()?;
-    // ln mean p = m + ln Σ exp(ln p − m) − ln k
-    let m = rest.iter().fold(*first, |m, z| m.max(*z));
-    let sum = copies.iter().map(|z| (*z - m).exp()).reduce(|a, b| a + b)?;
-    b.output(&output.name, m + sum.log() - (copies.len() as f64).ln());
+    let scores: Vec<Expr<'_>> = (0..copies).map(copy).collect::<Option<_>>()?;
+    let (logits, further) = match of {
+        Mean::Probabilities => (log_mean(&scores)?, None),
+        Mean::Losses => (log_mean(&scores)?, Some(DRAWS)),
+        Mean::Gradients => (*scores.last()?, Some(GRADIENT_DRAWS)),
+    };
+    b.output(&output.name, logits);
+    if let Some(name) = further {
+        b.output(name, b.concat(&scores.iter().map(|z| z.unsqueeze(&[1])).collect::<Vec<_>>(), 1));
+    }
     Some(b.into_graph())
+}
+
+/// ln mean p = m + ln Σ exp(ln p − m) − ln k
+fn log_mean<'b>(scores: &[Expr<'b>]) -> Option<Expr<'b>> {
+    let logarithms: Vec<Expr<'b>> = scores.iter().map(|z| z.log_softmax(1)).collect();
+    let (first, rest) = logarithms.split_first()?;
+    let m = rest.iter().fold(*first, |m, z| m.max(*z));
+    let sum = logarithms.iter().map(|z| (*z - m).exp()).reduce(|a, b| a + b)?;
+    Some(m + sum.log() - (scores.len() as f64).ln())
 }
 
 /// What a node that draws gives, computed from an input.
@@ -138,6 +220,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_expectation_is_read_or_refused() {
+        assert_eq!(Expectation::parse("20"), Ok(Expectation { draws: 20, of: Mean::Losses }));
+        assert_eq!(Expectation::parse("8:probs"), Ok(Expectation { draws: 8, of: Mean::Probabilities }));
+        for wrong in ["0", "1001", "many", "", "20:loss", "-3"] {
+            assert!(Expectation::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn draws_become_inputs_of_the_graph() {
         let net = text::parse(
             "net (float[N,1,2,2] x) => (float[N,4] z) <bool on = {1}, float half = {0.5}>
@@ -150,7 +241,10 @@ mod tests {
             names(&graph),
             ["x float[N,1,2,2]", "noise_normal_draw0 float[N,1,2,2]", "noise_uniform_draw1 float[N,1,2,2]"]
         );
-        assert_eq!(averaged(&net, 3).map(|g| g.inputs().len()), Some(7));
+        assert_eq!(averaged(&net, 3).map(|g| (g.inputs().len(), g.outputs().len())), Some((7, 1)));
+        let three = expected(&net, Expectation { draws: 3, of: Mean::Losses }).expect("three draws");
+        assert_eq!(three.outputs().iter().map(|o| &*o.name).collect::<Vec<_>>(), ["z", DRAWS]);
+        assert_eq!(three.value(three.outputs()[1].value).ty.to_string(), "float[N,3,4]");
         let still = text::parse("net (float[N,1,2,2] x) => (float[N,4] z) { z = Flatten(x) }").expect("a graph");
         assert!(keyed(&still).is_none() && averaged(&still, 3).is_none());
     }

@@ -13,10 +13,11 @@ mod tests;
 use flatscape_autodiff::{vjp, without_marks};
 use flatscape_graph::{Builder, DType, Graph, ValueType, simplify};
 
-use crate::drawn::averaged;
+use crate::drawn::{Expectation, expected};
 use crate::functions::cross_entropy;
 use crate::hazards::Found;
 use crate::refusal::{Refusal, escape, nearest};
+use crate::surrogates::{Marked, surrogated};
 
 pub use margin::objective;
 
@@ -44,6 +45,9 @@ pub struct Remedy {
     rewrite: fn(&Graph) -> Option<(Graph, String)>,
 }
 
+/// The name of the remedy that lets attacks look through what has no derivative.
+pub const STRAIGHT_THROUGH: &str = straight_through::REMEDY.name;
+
 /// All remedies, in the order in which they are applied.
 pub const REMEDIES: &[Remedy] = &[eval_mode::REMEDY, logits::REMEDY, straight_through::REMEDY, average::REMEDY, margin::REMEDY];
 
@@ -69,6 +73,14 @@ pub fn parse(text: &str) -> Result<Vec<String>, Refusal> {
     Ok(asked)
 }
 
+/// How files and results call what `--surrogate` made; it is no remedy that can be named.
+const SURROGATE: Remedy = Remedy {
+    name: "surrogate",
+    summary: "attacks differentiate what the user named by rules of the user",
+    changes: Changes::Gradient,
+    rewrite: |_| None,
+};
+
 /// What the requested remedies made of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Remedied {
@@ -76,6 +88,8 @@ pub struct Remedied {
     pub twin: Option<Graph>,
     /// Whether attacks without a loss of their own ascend the margin.
     pub margin: bool,
+    /// What attacks see for one draw, and the expectation over draws that made the twin of it, where one was requested.
+    pub over_draws: Option<(Graph, Expectation)>,
     /// What was done, as sentences.
     pub sentences: Vec<String>,
     /// Requested remedies that had nothing to do, as sentences.
@@ -93,9 +107,30 @@ pub fn of_model(graph: &Graph, asked: &[String]) -> Option<(&'static str, Graph,
     Some((remedy.name, graph, said))
 }
 
-/// Applies the remedies of the gradient and of the loss that are among `asked` to a model with logits first.
+/// Applies the surrogates that the user named, then the remedies of the gradient and of the loss that are among `asked`, to a model
+/// with logits first.
+///
+/// # Errors
+/// A usage error: what a surrogate names is not there, or two of them contradict each other.
+pub fn of_request(graph: &Graph, asked: &[String], surrogates: &[String]) -> Result<Remedied, Refusal> {
+    let Marked { twin, sentences, idle } = surrogated(graph, surrogates)?;
+    let mut done = Remedied { sentences, idle, ..Remedied::default() };
+    if let Some(twin) = twin {
+        done.steps.push((&SURROGATE, twin.clone()));
+        done.twin = Some(twin);
+    }
+    apply(&mut done, graph, asked);
+    Ok(done)
+}
+
+/// As [`of_request`], without surrogates.
 pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
     let mut done = Remedied::default();
+    apply(&mut done, graph, asked);
+    done
+}
+
+fn apply(done: &mut Remedied, graph: &Graph, asked: &[String]) {
     for remedy in wanted(asked) {
         let now = done.twin.as_ref().unwrap_or(graph);
         match remedy.changes {
@@ -112,11 +147,11 @@ pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
                 done.margin = true;
                 let what = "attacks without a loss of their own ascend the margin between logits";
                 done.sentences.push(format!("--remedy {}: {what} and not cross-entropy", remedy.name));
-                done.steps.push((remedy, now.clone()));
+                let graph = now.clone();
+                done.steps.push((remedy, graph));
             }
         }
     }
-    done
 }
 
 /// What attacks see of a model through one remedy of the gradient; `None` where it finds nothing to do.
@@ -136,19 +171,21 @@ pub fn unbounded(graph: &Graph) -> Option<Graph> {
 }
 
 impl Remedied {
-    /// Lets attacks see the mean probability over so many draws (`--eot`), which answers the hazards of drawing: points are judged over
-    /// draws anyhow. What was done, as a sentence.
-    pub fn see_draws(&mut self, graph: &Graph, draws: usize, hazards: &mut [Found]) -> String {
-        let Some(twin) = averaged(self.twin.as_ref().unwrap_or(graph), draws) else {
+    /// Lets attacks see an expectation over draws (`--eot`), which answers the hazards of drawing: points are judged over draws
+    /// anyhow. What was done, as a sentence.
+    pub fn see_draws(&mut self, graph: &Graph, over: Expectation, hazards: &mut [Found]) -> String {
+        let draws = over.draws;
+        let Some(twin) = expected(self.twin.as_ref().unwrap_or(graph), over) else {
             return format!("--eot {draws}: the model has no draws that could be keyed, so it has no effect");
         };
-        self.twin = Some(twin);
+        let single = self.twin.replace(twin).unwrap_or_else(|| graph.clone());
+        self.over_draws = Some((single, over));
         hazards
             .iter_mut()
             // fewer draws than the remedy takes answer nothing
             .filter(|hazard| draws >= average::DRAWS && hazard.remedies.contains(&average::REMEDY.name))
             .for_each(|hazard| hazard.answered = true);
-        format!("--eot {draws}: attacks see the mean probability over {draws} draws; the verdict is that of fresh draws")
+        format!("--eot {draws}: {}; the verdict is that of fresh draws", over.words())
     }
 
     /// The remedies that found something to do, each with a graph of standard operators that can be inspected and run: for a
@@ -193,7 +230,7 @@ fn gradient(graph: &Graph, of_margin: bool) -> Option<Graph> {
 }
 
 /// Whether the remedy of that name changes the loss and no graph.
-pub(crate) fn is_of_loss(name: &str) -> bool {
+pub fn is_of_loss(name: &str) -> bool {
     REMEDIES.iter().any(|r| r.name == name && r.changes == Changes::Loss)
 }
 

@@ -12,7 +12,7 @@ pub(super) const HAZARD: Hazard = Hazard {
         explanation: "Two runs of the same image differ. Points are judged over 20 keyed draws, which no attack sees; but an attack \
                       that sees a single draw in every step is misled by it, and finds less than there is (Athalye, Carlini and \
                       Wagner 2018). Draws of Multinomial, or of unknown extents, cannot be keyed: there an engine draws once.",
-        advice: "Let attacks see the mean probability over draws: --eot 20, or the profile rand. Or export the model without its \
+        advice: "Let attacks ascend the mean loss over draws: --eot 20, or the profile rand. Or export the model without its \
                  noise.",
     },
     remedies: &["average"],
