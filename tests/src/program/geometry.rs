@@ -135,6 +135,21 @@ fn a_model_without_errors_has_no_scaled_phi() {
     assert!(run.said().contains("no temperature is best"), "{}", run.said());
 }
 
+/// What a metric cannot do without is asked for before anything is computed, with the exit code of a usage error.
+#[test]
+fn a_metric_without_the_file_that_it_needs_is_a_usage_error() {
+    for (metric, words) in [
+        ("interpolation", "name the other file: interpolation:to=FILE"),
+        ("mode-connection", "name the other file: mode-connection:to=FILE"),
+        ("trajectory", "name the files before the model: trajectory:files=(a.onnx,b.onnx)"),
+    ] {
+        let run = Run::new(&["audit", "digits-standard", "--data", "digits", "-n", "10", "--metric", metric, "--out", "run"]);
+        assert_eq!(run.code(), 2, "{metric}: {}", run.said());
+        assert!(run.said().contains(words), "{metric}: {}", run.said());
+        assert!(!run.path("run").join("jobs.json").exists(), "{metric}: nothing was planned");
+    }
+}
+
 /// Along attacks: the surfaces are there, attacks that do not move the image are refused with the way out.
 #[test]
 fn landscapes_follow_attacks_or_say_why_not() {
