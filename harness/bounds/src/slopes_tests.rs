@@ -121,7 +121,7 @@ fn no_slope_of_a_point_is_above_the_bound() {
     let outputs = builder.inline(&net, &|_, _| Some(x.id)).expect("inlined");
     let logits = builder.expr(outputs[0].1);
     for t in 1..3 {
-        let row: Vec<f32> = (0..3).map(|k| if k == 0 { 1.0 } else { f32::from(u8::from(k == t)) * -1.0 }).collect();
+        let row: Vec<f32> = (0..3).map(|k| if k == 0 { 1.0 } else { -f32::from(u8::from(k == t)) }).collect();
         let ct = builder.constant(Tensor::new(&[1, 3], row).expect("a row")).expand_like(logits);
         let found = flatscape_autodiff::vjp(&builder, logits.id, ct.id, &[x.id]).expect("a gradient")[0].expect("a path");
         builder.output(&format!("gradient{t}"), builder.expr(found));
