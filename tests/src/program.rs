@@ -25,6 +25,7 @@ mod pipes;
 mod published;
 mod repeat;
 mod sample;
+mod scaling;
 mod scores;
 mod similar;
 mod survivors;

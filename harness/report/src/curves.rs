@@ -60,8 +60,28 @@ pub(crate) fn curve_groups(curves: &[DataCurve]) -> Vec<Vec<&DataCurve>> {
 /// Curves of one kind over one axis, a line per model. Points that are not finite are gaps. About 2 KB, and 0.02 for every point.
 pub fn curves_svg(curves: &[&DataCurve]) -> String {
     let names: Vec<String> = curves.iter().map(|curve| shown(&curve.model)).collect();
-    let what = curves.first().map_or_else(String::new, |curve| shown(&curve.name));
+    let mut what = curves.first().map_or_else(String::new, |curve| shown(&curve.name));
+    let logarithms: Vec<DataCurve>;
+    let mut curves = curves.to_vec();
+    if what.ends_with(DENSITY) && curves.iter().flat_map(|c| &c.points).all(|(_, y)| *y >= 0.0 || y.is_nan()) {
+        what.push_str(", log10");
+        logarithms = curves.iter().map(|curve| in_decades(curve)).collect();
+        curves = logarithms.iter().collect();
+    }
+    let curves = curves.as_slice();
     picture(SIZE, &format!("{what}: {}", names.join(", ")), |canvas| paint(canvas, curves, &what))
+}
+
+/// How densities of eigenvalues are called: they fall by decades, and are drawn by their logarithms.
+const DENSITY: &str = "_density";
+
+/// Decades below the largest value that are drawn.
+const DECADES: f64 = 6.0;
+
+fn in_decades(curve: &DataCurve) -> DataCurve {
+    let top = curve.points.iter().map(|p| p.1).filter(|y| y.is_finite()).fold(f64::MIN_POSITIVE, f64::max).log10();
+    let points = curve.points.iter().map(|&(x, y)| (x, if y.is_nan() { y } else { y.log10().max(top - DECADES) })).collect();
+    DataCurve { points, ..curve.clone() }
 }
 
 /// The points of a part of a curve that are drawn.
@@ -160,5 +180,19 @@ mod tests {
         assert!(found.len() <= POINTS && found.contains(&(4321.0, 7.0)), "{}", found.len());
         assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0), "points stay in order");
         assert_eq!(drawn(&many[..POINTS]), many[..POINTS]);
+    }
+
+    #[test]
+    fn densities_of_eigenvalues_are_drawn_by_decades() {
+        let curve = DataCurve {
+            name: "hessian_density".into(),
+            points: vec![(0.0, 100.0), (1.0, 0.1), (2.0, 0.0), (3.0, f64::NAN)],
+            ..DataCurve::default()
+        };
+        let found: Vec<f64> = in_decades(&curve).points.iter().take(3).map(|p| p.1).collect();
+        assert_eq!(found, [2.0, -1.0, -4.0], "what is 0 lies at the bottom");
+        assert!(in_decades(&curve).points[3].1.is_nan(), "a gap stays one");
+        assert!(curves_svg(&[&curve]).contains("hessian_density, log10"));
+        assert!(!curves_svg(&[&DataCurve { name: "loss".into(), ..curve }]).contains("log10"));
     }
 }
