@@ -49,7 +49,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flatscape-bounds", &["flatscape-autodiff", "flatscape-graph"]),
     (
         "flatscape-measure",
-        &["flatscape-autodiff", "flatscape-engine", "flatscape-graph", "flatscape-host", "flatscape-intake", "flatscape-threats"],
+        &[
+            "flatscape-autodiff",
+            "flatscape-bounds",
+            "flatscape-engine",
+            "flatscape-graph",
+            "flatscape-host",
+            "flatscape-intake",
+            "flatscape-threats",
+        ],
     ),
     (
         "flatscape-certificate",

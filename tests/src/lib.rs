@@ -18,6 +18,8 @@ mod chromium;
 #[cfg(test)]
 mod contained;
 #[cfg(test)]
+mod exported;
+#[cfg(test)]
 mod exporters;
 #[cfg(test)]
 mod formats;

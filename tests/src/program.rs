@@ -26,6 +26,7 @@ mod pipes;
 mod published;
 mod repeat;
 mod sample;
+mod scaling;
 mod scores;
 mod similar;
 mod surrogates;

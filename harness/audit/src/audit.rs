@@ -127,6 +127,7 @@ pub fn run(
     let surfaces = landscape::surfaces(&stored)?;
     publish::write_all(&stored, &publish::exhibits(&stored, &surfaces)?)?;
     let page = publish::page(&stored, &summary, surfaces)?;
+    publish::write_all(&stored, &publish::pictures(&page))?;
     for format in publish::FORMATS.iter().filter(|f| publish::USUAL.contains(&f.name)) {
         publish::write(&stored, &page, format)?;
     }

@@ -119,6 +119,12 @@ pub fn exhibits(stored: &Stored, surfaces: &[report::Surface]) -> Result<Vec<(St
     Ok(files)
 }
 
+/// Pictures of what the run says along paths and about the whole data set: name and content.
+pub fn pictures(page: &report::Page) -> Vec<(String, Vec<u8>)> {
+    let files = report::pictures(&page.paths, &page.curves).into_iter();
+    files.map(|(name, svg)| (format!("landscapes/{name}.svg"), svg.into_bytes())).collect()
+}
+
 /// Writes files of a run.
 ///
 /// # Errors

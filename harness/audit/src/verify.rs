@@ -130,6 +130,7 @@ fn published(stored: &Stored, summary: &Summary) -> Result<Vec<(String, Vec<u8>)
     let surfaces = landscape::surfaces(stored)?;
     let mut files = publish::exhibits(stored, &surfaces)?;
     let page = publish::page(stored, summary, surfaces)?;
+    files.extend(publish::pictures(&page));
     for format in publish::FORMATS.iter().filter(|f| publish::USUAL.contains(&f.name)) {
         files.extend(publish::made(&page, format)?.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)));
     }

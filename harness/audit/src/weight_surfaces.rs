@@ -104,7 +104,11 @@ pub fn files(stored: &Stored) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
             }
         }
     }
-    files.extend(together.iter().map(|(kind, curves)| (format!("landscapes/{kind}.svg"), curves_svg(curves).into_bytes())));
+    files.extend(
+        together.iter().map(|(kind, curves)| {
+            (format!("landscapes/{kind}.svg"), curves_svg(&curves.iter().collect::<Vec<_>>()).into_bytes())
+        }),
+    );
     Ok(files)
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Classes<'b> {
     /// 1 at the label, float[N,K].
     label: Expr<'b>,
     /// Zeros, float[N·K].
-    rows: Expr<'b>,
+    pub rows: Expr<'b>,
 }
 
 impl<'b> Classes<'b> {
@@ -31,19 +31,19 @@ impl<'b> Classes<'b> {
     }
 
     /// e_y − e_t for every class t, float[N·K,K].
-    fn forms(&self, builder: &'b Builder) -> Expr<'b> {
+    pub fn forms(&self, builder: &'b Builder) -> Expr<'b> {
         let identity = builder.constant(Tensor::identity(self.count as usize).cast(DType::F32)).unsqueeze(&[0]);
         (self.label.unsqueeze(&[1]) - identity).reshape(&[-1, self.count])
     }
 
     /// A form per row as one per sample and class: float[N,K,…].
-    fn apart(&self, forms: Expr<'b>, extents: &[usize]) -> Expr<'b> {
+    pub fn apart(&self, forms: Expr<'b>, extents: &[usize]) -> Expr<'b> {
         let shape: Vec<i64> = [-1, self.count].into_iter().chain(extents.iter().map(|&n| n as i64)).collect();
         forms.reshape(&shape)
     }
 
     /// The reverse of [`Classes::apart`].
-    fn together(forms: Expr<'b>, extents: &[usize]) -> Expr<'b> {
+    pub fn together(forms: Expr<'b>, extents: &[usize]) -> Expr<'b> {
         let shape: Vec<i64> = std::iter::once(-1).chain(extents.iter().map(|&n| n as i64)).collect();
         forms.reshape(&shape)
     }
@@ -104,7 +104,7 @@ impl<'b> Walk<'_, '_, 'b> {
 
     /// A form of f(v) = Wv + b is one of v and a number: the form of f at 0 gives the number, its transpose the rest.
     fn affine(&mut self, node: &Node, found: &[Option<Expr<'b>>]) -> Result<(), NoBounds> {
-        let AtZero { zeros, results } = self.tape.at_zero(node, self.classes.rows)?;
+        let AtZero { zeros, results } = self.tape.at_zero(node, None, self.classes.rows)?;
         let ids: Vec<ValueId> = zeros.iter().map(|(_, zero)| zero.id).collect();
         for (result, form) in results.into_iter().zip(found) {
             let Some(form) = *form else { continue };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use flatscape_graph::{Builder, Expr, Graph, Node, ValueId};
+use flatscape_graph::{Attributes, Builder, Expr, Graph, Node, Tensor, ValueId};
 
 use crate::rules::{Rule, rule};
 use crate::{NoBounds, Region};
@@ -47,6 +47,8 @@ pub(crate) struct Tape<'g, 'b> {
     pub intervals: HashMap<ValueId, Interval<'b>>,
     /// The nodes that depend on the image, in order.
     pub steps: Vec<Step<'g>>,
+    /// The unit roundoff of the run: half the distance of 1 to the next number.
+    unit: f64,
 }
 
 /// Carries the interval around `x` through a model.
@@ -56,11 +58,13 @@ pub(crate) fn propagate<'g, 'b>(
     x: Expr<'b>,
     eps: Expr<'b>,
     region: Region,
+    unit: f64,
 ) -> Result<Tape<'g, 'b>, NoBounds> {
     let input = *model.inputs().first().ok_or(NoBounds::Interface)?;
     let eps = eps.unsqueeze(&[1, 2, 3]);
     let first = Interval::between((x - eps).max(region.lo), (x + eps).min(region.hi));
-    let mut tape = Tape { model, builder, fixed: HashMap::new(), intervals: HashMap::from([(input, first)]), steps: Vec::new() };
+    let intervals = HashMap::from([(input, first)]);
+    let mut tape = Tape { model, builder, fixed: HashMap::new(), intervals, steps: Vec::new(), unit };
     for (id, value) in model.values() {
         if let Some(tensor) = &value.constant {
             tape.fixed.insert(id, builder.constant(tensor.as_ref().clone()));
@@ -72,16 +76,31 @@ pub(crate) fn propagate<'g, 'b>(
     Ok(tape)
 }
 
-/// A bound on the rounding error of a sum of `terms` products in double precision, relative to the sum of their absolute values: γ_n = n u / (1 − n u)
-/// (Higham 2002, «Accuracy and Stability of Numerical Algorithms», section 3.1).
-fn rounding(terms: usize) -> f64 {
-    let n = (terms + 2) as f64 * (f64::EPSILON / 2.0);
-    n / (1.0 - n)
+/// At most how many products a sum of this linear operator has, forwards and backwards. Of weights [O, I, …] or [I, O, …] a sum runs
+/// over all entries with one index of one of the first two axes.
+fn terms(weights: &Tensor) -> usize {
+    match weights.shape() {
+        [a, b, ..] => weights.len() / (*a).min(*b).max(1),
+        _ => weights.len(),
+    }
 }
 
 impl<'g, 'b> Tape<'g, 'b> {
     pub fn interval(&self, id: ValueId) -> Option<Interval<'b>> {
         self.intervals.get(&id).copied()
+    }
+
+    /// A bound on the rounding error of a sum of `terms` products, relative to the sum of their absolute values: γ_n = n u / (1 − n u)
+    /// (Higham 2002, «Accuracy and Stability of Numerical Algorithms», section 3.1).
+    pub fn rounding(&self, terms: usize) -> f64 {
+        let n = (terms + 2) as f64 * self.unit;
+        if n < 0.5 { n / (1.0 - n) } else { f64::INFINITY }
+    }
+
+    /// That of a linear operator, forwards and backwards: the place of its weights is known.
+    pub fn rounding_of(&self, node: &Node, weights: usize) -> Result<f64, NoBounds> {
+        let weights = node.input(weights).and_then(|id| self.model.constant(id));
+        weights.map(|w| self.rounding(terms(w))).ok_or_else(|| NoBounds::Operator(node.describe()))
     }
 
     /// Copies a node with these operands.
@@ -151,16 +170,11 @@ impl<'g, 'b> Tape<'g, 'b> {
     fn weighted(&self, node: &Node, weights: usize) -> Result<Interval<'b>, NoBounds> {
         let missing = || NoBounds::Operator(node.describe());
         let [center] = self.centers(node)[..] else { return Err(missing()) };
-        let terms = node.input(weights).and_then(|id| self.model.constant(id)).ok_or_else(missing)?.len();
-        let gamma = rounding(terms);
+        let gamma = self.rounding_of(node, weights)?;
         let widened = |i: Interval<'b>| i.radius * (1.0 + gamma) + i.center.abs() * (2.0 * gamma);
         // what is added belongs to the center
         let operands = self.operands(node, widened, |place, value| (place < 2).then(|| value.abs()));
-        let mut bare = node.clone();
-        if node.op.as_ref() == "Gemm" {
-            bare.attributes = bare.attributes.with("alpha", node.attributes.float("alpha", 1.0).abs());
-        }
-        let radius = self.builder.op_with_gaps(&node.op, &operands, bare.attributes) + center.abs() * gamma;
+        let radius = self.builder.op_with_gaps(&node.op, &operands, positive(node)) + center.abs() * gamma;
         Ok(Interval { center, radius })
     }
 
@@ -173,7 +187,7 @@ impl<'g, 'b> Tape<'g, 'b> {
         let terms = node.input(0).and_then(|id| self.model.shape(id)).and_then(crate::inner);
         let gamma = match (sums, terms) {
             (false, _) => 0.0,
-            (true, Some(extents)) => rounding(extents.iter().product()),
+            (true, Some(extents)) => self.rounding(extents.iter().product()),
             (true, None) => return Err(NoBounds::Extents(node.describe())),
         };
         if gamma == 0.0 {
@@ -196,7 +210,7 @@ impl<'g, 'b> Tape<'g, 'b> {
         let [center] = self.centers(node)[..] else { return Err(NoBounds::Operator(node.describe())) };
         let radii = node.inputs.iter().flatten().filter_map(|id| self.interval(*id)).map(|interval| interval.radius);
         let radius = radii.reduce(|a, b| a + b).ok_or_else(|| NoBounds::Operator(node.describe()))?;
-        let gamma = rounding(node.inputs.len());
+        let gamma = self.rounding(node.inputs.len());
         // in the shape of the result, where a constant stretches the operand
         let radius = radius * (1.0 + gamma) + center.abs() * gamma;
         Ok(Interval { center, radius })
@@ -216,17 +230,19 @@ impl<'g, 'b> Tape<'g, 'b> {
         }
     }
 
-    /// Evaluates a node with zeros in place of every operand that depends on the image; one row of zeros per entry of `rows`.
-    pub fn at_zero(&self, node: &Node, rows: Expr<'b>) -> Result<AtZero<'b>, NoBounds> {
+    /// Evaluates a node with zeros in place of every operand that depends on the image; one row of zeros per entry of `rows`. With
+    /// `weights` the coefficients at this place are taken by their absolute values.
+    pub fn at_zero(&self, node: &Node, weights: Option<usize>, rows: Expr<'b>) -> Result<AtZero<'b>, NoBounds> {
         let mut zeros: Vec<(ValueId, Expr<'b>)> = Vec::new();
         let mut operands = Vec::with_capacity(node.inputs.len());
-        for id in &node.inputs {
+        for (place, id) in node.inputs.iter().enumerate() {
             let Some(id) = *id else {
                 operands.push(None);
                 continue;
             };
             if self.interval(id).is_none() {
-                operands.push(self.fixed.get(&id).copied());
+                let fixed = self.fixed.get(&id).copied();
+                operands.push(if weights == Some(place) { fixed.map(Expr::abs) } else { fixed });
                 continue;
             }
             let extents = self.extents(id)?;
@@ -238,12 +254,21 @@ impl<'g, 'b> Tape<'g, 'b> {
             zeros.push((id, zero));
             operands.push(Some(zero));
         }
-        Ok(AtZero { results: self.copy(node, &operands), zeros })
+        let bare = Node { attributes: if weights.is_some() { positive(node) } else { node.attributes.clone() }, ..node.clone() };
+        Ok(AtZero { results: self.copy(&bare, &operands), zeros })
     }
 
     /// Extents of a value behind the batch.
     pub fn extents(&self, id: ValueId) -> Result<Vec<usize>, NoBounds> {
         let name = || NoBounds::Extents(flatscape_graph::shown(&self.model.value(id).name).to_string());
         self.model.shape(id).and_then(crate::inner).ok_or_else(name)
+    }
+}
+
+/// The attributes of a linear operator whose weights are not negative.
+fn positive(node: &Node) -> Attributes {
+    match node.op.as_ref() {
+        "Gemm" => node.attributes.clone().with("alpha", node.attributes.float("alpha", 1.0).abs()),
+        _ => node.attributes.clone(),
     }
 }

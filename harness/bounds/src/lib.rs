@@ -1,6 +1,8 @@
 //! Verified lower bounds on the margin of a classifier over a ball, from graph to graph: interval bound propagation (Gowal et al.
 //! 2018, arXiv:1810.12715) and backward linear relaxation on top of it (CROWN-IBP, Zhang et al. 2020, arXiv:1906.06316).
 //!
+//! Beside them stand upper bounds on the slopes of margins over the same ball, by the same intervals.
+//!
 //! This crate knows operators and intervals. It runs nothing and knows no engines and no attacks. What it cannot bound it refuses by
 //! name; it never guesses. The graph that it makes is meant to be run in double precision: every linear operator widens its interval
 //! by a bound on the rounding of that run.
@@ -24,10 +26,13 @@
 mod backward;
 mod forward;
 mod rules;
+mod slopes;
+#[cfg(test)]
+mod slopes_tests;
 #[cfg(test)]
 mod tests;
 
-use flatscape_graph::{Builder, DType, Dim, Graph, Node, Tensor, ValueId, ValueType, simplify};
+use flatscape_graph::{Builder, DType, Dim, Expr, Graph, Node, Tensor, ValueId, ValueType, simplify};
 
 /// The box of pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +49,9 @@ pub enum NoBounds {
     /// An operator, or the way in which it is used, has no rule.
     #[error("{0} has no rule for intervals")]
     Operator(String),
+    /// An operator whose slope cannot be bounded, or is not by this crate.
+    #[error("{0} has no rule for slopes")]
+    Slope(String),
     /// Extents that are needed are not known.
     #[error("the extents of {0} are not known")]
     Extents(String),
@@ -67,19 +75,14 @@ pub enum NoBounds {
 /// # Errors
 /// The model holds an operator that has no rule, or is no classifier of images.
 pub fn bounds(model: &Graph, region: Region, relax: bool) -> Result<Graph, NoBounds> {
-    let input = *model.inputs().first().filter(|_| model.inputs().len() == 1).ok_or(NoBounds::Interface)?;
-    let output = model.outputs().first().ok_or(NoBounds::Interface)?.value;
+    let (input, output, classes) = interface(model)?;
     let image = model.value(input).ty.clone();
-    let classes = match model.shape(output) {
-        Some([_, classes]) => classes.fixed().ok_or(NoBounds::Interface)?,
-        _ => return Err(NoBounds::Interface),
-    };
     let batch = image.shape.as_ref().filter(|s| s.len() == 4).and_then(|s| s.first()).cloned().ok_or(NoBounds::Interface)?;
     let builder = Builder::new(Graph::new("bounds"));
     let x = builder.input("x", image);
     let eps = builder.input("eps", ValueType::new(DType::F32, vec![batch.clone()]));
     let y = builder.input("y", ValueType::new(DType::I64, vec![batch]));
-    let tape = forward::propagate(model, &builder, x, eps, region)?;
+    let tape = forward::propagate(model, &builder, x, eps, region, f64::EPSILON / 2.0)?;
     let classed = backward::Classes::new(y, classes);
     let merged = backward::margin(&tape, output, &classed, false)?;
     let best = if relax { merged.max(backward::margin(&tape, output, &classed, true)?) } else { merged };
@@ -90,6 +93,48 @@ pub fn bounds(model: &Graph, region: Region, relax: bool) -> Result<Graph, NoBou
     let graph = simplify(&builder.into_graph());
     graph.check()?;
     Ok(graph)
+}
+
+/// The norm in which a gradient bounds the growth over a ball.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dual {
+    /// Of balls in the maximum norm.
+    L1,
+    /// Of balls in the Euclidean norm.
+    L2,
+    /// Of balls in the norm ‖·‖₁.
+    Linf,
+}
+
+/// Builds upper bounds on the dual norms of ∇(z_y − z_t), for every class t, over all images of the ball around `x` that lie in the
+/// region: float\[N,K\], 0 at the label. `x` float\[N,C,H,W\], `eps` float\[N\], `y` int64\[N\]; balls of l2 and l1 are bounded by the
+/// cube around them. The graph is meant to be run in single precision, whose rounding is part of the bound.
+///
+/// Where operators bend or saturate (ReLU and its kin, `Clip`, `Sigmoid`, `Tanh`, `MaxPool`) their slopes lie in an interval that
+/// follows from intervals of values; a bound on a network that bends anywhere in the ball is therefore above the true constant.
+///
+/// # Errors
+/// The model holds an operator that has no rule, or is no classifier of images.
+pub fn slopes<'b>(
+    model: &Graph,
+    builder: &'b Builder,
+    [x, eps, y]: [Expr<'b>; 3],
+    region: Region,
+    dual: Dual,
+) -> Result<Expr<'b>, NoBounds> {
+    let (_, output, classes) = interface(model)?;
+    let tape = forward::propagate(model, builder, x, eps, region, f64::from(f32::EPSILON) / 2.0)?;
+    slopes::slopes(&tape, output, y, classes, dual)
+}
+
+/// The image, the logits and how many these are.
+fn interface(model: &Graph) -> Result<(ValueId, ValueId, usize), NoBounds> {
+    let input = *model.inputs().first().filter(|_| model.inputs().len() == 1).ok_or(NoBounds::Interface)?;
+    let output = model.outputs().first().ok_or(NoBounds::Interface)?.value;
+    match model.shape(output) {
+        Some([_, classes]) => Ok((input, output, classes.fixed().ok_or(NoBounds::Interface)?)),
+        _ => Err(NoBounds::Interface),
+    }
 }
 
 /// Multiplications that the bounds of one image take, about.
@@ -118,7 +163,7 @@ fn multiplications(model: &Graph, node: &Node) -> u64 {
 }
 
 /// A constant of these extents.
-fn filled<'b>(builder: &'b Builder, shape: &[usize], value: f64) -> flatscape_graph::Expr<'b> {
+fn filled<'b>(builder: &'b Builder, shape: &[usize], value: f64) -> Expr<'b> {
     builder.constant(Tensor::full(DType::F32, shape, value))
 }
 

@@ -196,6 +196,7 @@ pub const RESERVED: &[&str] = &[
     "spsa",
     "hopskipjump",
     "noise",
+    "noise-path",
     "random-search",
     "corruptions",
     "logp",

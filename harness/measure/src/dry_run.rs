@@ -82,6 +82,7 @@ fn linked(engine: &dyn Engine, checked: &CheckedProgram) -> Result<String, Attac
         given: None,
         no_likelihood: None,
         temperature: 1.0,
+        units: &[],
         threat: &threat,
         targeted: task.targeted,
         arguments: &numbers,

@@ -19,6 +19,7 @@ mod landscape;
 mod page;
 pub mod palette;
 mod paths;
+mod pictures;
 mod record;
 mod samples;
 mod surface;
@@ -45,6 +46,7 @@ pub use page::{
     STYLE, html, without_script,
 };
 pub use paths::{PathCurve, PathPoint, path_csv, paths_svg};
+pub use pictures::pictures;
 pub use record::Record;
 pub use samples::{SampleKey, SampleLine, SampleValue, Samples, read_samples, samples_csv};
 pub use surface::{Axis, Surface, loss_csv, points_csv, shared_range, surface_csv};

@@ -280,6 +280,9 @@ impl<'b> Names<'b> {
         ascent0 image,
         /// `grad_z` up to a positive factor per sample, \[N,P\]; take it wherever only the direction counts.
         ascent_z parameter,
+        /// An upper bound, over ball and box around `x0`, on the dual norm of the gradient of z_y − z_k for every class k, \[N,classes\].
+        /// Models with operators that have no rule for it refuse the program.
+        slope_bound class_row,
         /// Hessian of the objective at `x` times `direction`, \[N,D\].
         hvp image,
         /// What `hvp` multiplies, \[N,D\]: the last `direction` or `state_direction` that a graph gave.
@@ -305,6 +308,9 @@ impl<'b> Names<'b> {
         /// The temperature of the model: the T that minimises the mean cross-entropy of its scores divided by T over the first 1,000
         /// images of the run; NaN where it is undetermined.
         temperature number,
+        /// What a step of 1 in the model's own input is in pixels, \[N,D\]: std/scale of the card, per channel. A gradient in pixels times
+        /// it is one in the units of the model.
+        model_unit image,
         /// Number of the step, from 0, int64.
         k count,
         /// The perturbation of the slot, \[N,D\]; 0 at first.

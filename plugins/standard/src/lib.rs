@@ -34,6 +34,7 @@ flatscape_sdk::export!(
         attacks::spsa::component(),
         attacks::hopskipjump::component(),
         attacks::noise::component(),
+        attacks::noise_path::component(),
         attacks::random_search::component(),
         metrics::logp::component(),
         metrics::ams::component(),

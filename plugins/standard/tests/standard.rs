@@ -68,18 +68,19 @@ fn the_table_of_components() {
             "attack spsa steps:int=100 pairs:int=128 law:text=spsa delta:float=auto lr:float=0.01",
             "attack hopskipjump steps:int=64 probes:int=100 most-probes:int=10000 tries:int=1000",
             "attack noise draws:int=100 law:text=edge",
+            "attack noise-path steps:int=10 to:text=image",
             "attack random-search queries:int=2000",
             "metric logp",
-            "metric ams",
-            "metric phi directions:int=5 grid:int=21 extent:float=auto control:bool=true",
-            "metric input-gradient",
-            "metric jacobian n-proj:int=-1",
-            "metric relative-flatness augment:bool=false uncanny:bool=false bounds:bool=false",
-            "metric lipschitz points:int=256",
+            "metric ams grad-units:text=pixel",
+            "metric phi directions:int=5 grid:int=21 extent:float=auto control:bool=true grad-units:text=pixel clip:bool=false",
+            "metric input-gradient grad-units:text=pixel",
+            "metric jacobian n-proj:int=-1 grad-units:text=pixel",
+            "metric relative-flatness augment:bool=false uncanny:bool=false bounds:bool=false normalise-features:text=none",
+            "metric lipschitz points:int=256 ascent:int=10 interval:bool=false",
             "metric clever batches:int=50 points:int=100 radius:float=auto rivals:text=all",
             "metric smoothing sigma:float=0.25 n:int=1000 n0:int=100 alpha:float=0.001",
             "metric neural-collapse",
-            "metric likelihood-landscape directions:text=random height:text=likelihood grid:int=41 extent:float=auto",
+            "metric likelihood-landscape directions:text=random height:text=likelihood grid:int=41 extent:float=auto clip:bool=false",
             "metric ssim preset:text=wang2004",
             "metric weight-landscape grid:text=-1:1:51 norm:text=filter ignore:text=biasbn refresh:bool=false",
             "metric interpolation to:text=none grid:text=-0.5:1.5:41 refresh:bool=false",
@@ -87,7 +88,7 @@ fn the_table_of_components() {
             "metric trajectory files:text=none ignore:text=biasbn points:int=21",
             "metric hessian-trace of:text=weights probes:int=100",
             "metric hessian-eigenvalues of:text=weights count:int=5 steps:int=40 layers:bool=false",
-            "metric hessian-density probes:int=10 steps:int=40",
+            "metric hessian-density of:text=weights probes:int=10 steps:int=40",
             "metric soft-rank of:text=weights damping:float=0.01 probes:int=10 steps:int=40",
             "metric robust-flatness case:text=average xi:float=auto draws:int=10 clean:bool=false steps:int=20 alpha:float=auto",
             "trainer standard",
@@ -139,10 +140,36 @@ const SERVED: &[(&str, &[&str])] = &[
     ("rotation-translation", &["rigid"]),
     ("corruptions", &["corruption"]),
     ("random-search", &["linf"]),
+    ("noise-path", &["linf", "l2", "l1"]),
     ("robust-flatness", &["linf"]),
     ("lipschitz", &["linf", "l2", "l1"]),
     ("clever", &["linf", "l2", "l1"]),
 ];
+
+/// Arguments that a component needs: the window of the usual preset is larger than small images, and files have no default.
+fn own(component: &Component) -> &'static [(&'static str, &'static str)] {
+    match &*component.id {
+        "ssim" => &[("preset", "pytorch_ssim")],
+        "interpolation" | "mode-connection" => &[("to", "other.onnx")],
+        "trajectory" => &[("files", "(a.onnx,b.onnx)")],
+        _ => &[],
+    }
+}
+
+#[test]
+fn files_that_a_metric_needs_are_asked_for_before_anything_runs() {
+    let plugins = plugins();
+    for (id, words) in [
+        ("interpolation", "name the other file: interpolation:to=FILE"),
+        ("mode-connection", "name the other file: mode-connection:to=FILE"),
+        ("trajectory", "name the files before the model: trajectory:files=(a.onnx,b.onnx)"),
+    ] {
+        let metric = plugins.component(Kind::Metric, id).expect(id);
+        let error = plugins.build(metric, &arguments(metric, &[]), &task("linf")).expect_err("no file");
+        assert_eq!((error.exit_code(), error.sentence.as_str()), (2, &*format!("{id}: {words}")));
+        plugins.build(metric, &arguments(metric, own(metric)), &task("linf")).expect("it builds");
+    }
+}
 
 #[test]
 fn every_component_builds_for_every_norm_that_it_serves_and_twice_the_same() {
@@ -153,9 +180,7 @@ fn every_component_builds_for_every_norm_that_it_serves_and_twice_the_same() {
         for norm in NORMS {
             for targeted in [false, true] {
                 let task = Task { targeted, ..task(norm) };
-                // the window of the usual preset is larger than these images
-                let own: &[(&str, &str)] = if component.id == "ssim" { &[("preset", "pytorch_ssim")] } else { &[] };
-                let arguments = arguments(component, own);
+                let arguments = arguments(component, own(component));
                 if !served.contains(norm) {
                     let refused = plugins.build(component, &arguments, &task).expect_err("it does not serve this norm");
                     assert!(refused.is_unsupported() && refused.sentence.contains(&served.join(", ")), "{refused}");
@@ -272,7 +297,8 @@ fn small_images_build_too() {
         for component in plugins.components().iter().filter(|c| c.builds) {
             for norm in NORMS {
                 let task = Task::new(shape, classes, norm, 0.1);
-                match plugins.build(component, &arguments(component, &[]), &task) {
+                let arguments = arguments(component, if component.id == "ssim" { &[] } else { own(component) });
+                match plugins.build(component, &arguments, &task) {
                     Ok(_) => {}
                     Err(error) if error.is_unsupported() && error.sentence.contains("one class") && classes == 1 => {
                         refused.push(component.id.clone());

@@ -14,13 +14,13 @@ fn columns(toy: &Toy, engine: &dyn flatscape_engine::Engine, written: &str, unde
 }
 
 /// What a metric says about the whole batch.
-fn reduced(toy: &Toy, engine: &dyn flatscape_engine::Engine, written: &str, under: &str, batch: &Batch) -> Reduced {
+pub(super) fn reduced(toy: &Toy, engine: &dyn flatscape_engine::Engine, written: &str, under: &str, batch: &Batch) -> Reduced {
     reduced_with(toy, engine, written, under, batch, None)
 }
 
-type Head = Option<(usize, Vec<f32>, Vec<f32>)>;
+pub(super) type Head = Option<(usize, Vec<f32>, Vec<f32>)>;
 
-fn reduced_with(
+pub(super) fn reduced_with(
     toy: &Toy,
     engine: &dyn flatscape_engine::Engine,
     written: &str,
@@ -42,11 +42,11 @@ fn reduced_with(
     plugins().reduce(component, &arguments, &task, &table).expect(written)
 }
 
-fn value(reduced: &Reduced, name: &str) -> f64 {
+pub(super) fn value(reduced: &Reduced, name: &str) -> f64 {
     reduced.values.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("no value {name}: {reduced:?}")).value
 }
 
-fn given<'r>(reduced: &'r Reduced, name: &str) -> &'r [f64] {
+pub(super) fn given<'r>(reduced: &'r Reduced, name: &str) -> &'r [f64] {
     &reduced.columns.iter().find(|c| c.0 == name).unwrap_or_else(|| panic!("no column {name}: {reduced:?}")).1
 }
 
@@ -112,7 +112,7 @@ fn random_projections_estimate_the_norm_of_the_jacobian() {
 }
 
 /// W as the last layer of one feature map z = Wφ(x) with φ = x.
-fn head(weights: &[Vec<f64>]) -> Toy {
+pub(super) fn head(weights: &[Vec<f64>]) -> Toy {
     let weights = weights.to_vec();
     let width = weights[0].len();
     Toy::new([1, 1, width], move |x| super::toy::linear(x, &weights, &vec![0.0; weights.len()]))

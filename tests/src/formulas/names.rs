@@ -244,7 +244,7 @@ fn the_head_is_the_last_linear_layer() {
     let t: Vec<f64> = X.iter().map(|v| v.tanh()).collect();
     for engine in engines() {
         for tail in &tails[..3] {
-            let toy = Toy { graph: graph(tail), shape: [1, 1, 3], classes: 2 };
+            let toy = Toy { graph: graph(tail), shape: [1, 1, 3], classes: 2, units: Vec::new() };
             toy.graph.check().unwrap_or_else(|why| panic!("{tail}: {why}"));
             let found = stepped(&*engine, &toy, &link(&toy, &threat), emit, &[("x", X.to_vec()), ("x0", vec![0.0; 3])]);
             close(tail, &found["vec_f"], &t, 1e-6);
@@ -255,7 +255,7 @@ fn the_head_is_the_last_linear_layer() {
             close(tail, &found["vec_z"], &z, 1e-5);
         }
     }
-    let toy = Toy { graph: graph(&tails[3]), shape: [1, 1, 3], classes: 2 };
+    let toy = Toy { graph: graph(&tails[3]), shape: [1, 1, 3], classes: 2, units: Vec::new() };
     let refused = link(&toy, &threat).stage(&program(emit), Point::Fed, false, &[]).expect_err("a ReLU at the end is not linear");
     let expected = "the program reads `features`, which needs a linear last layer, and this model has none: the operator before the logits is \"Relu\"";
     assert_eq!(refused.to_string().replace('"', ""), expected.replace('"', ""));

@@ -20,6 +20,8 @@ pub struct Toy {
     pub graph: Graph,
     pub shape: [usize; 3],
     pub classes: usize,
+    /// What a step of 1 in the input of the model is in pixels, per channel; none for 1.
+    pub units: Vec<f64>,
 }
 
 /// W of LinToy: z = Wx at x = (.5,.5,.5).
@@ -37,7 +39,8 @@ impl Toy {
         builder.output("logits", logits);
         let graph = builder.into_graph();
         graph.check().expect("the toy checks");
-        Toy { graph, shape, classes: dims[1].fixed().expect("a number of classes") }
+        let classes = dims[1].fixed().expect("a number of classes");
+        Toy { graph, shape, classes, units: Vec::new() }
     }
 
     /// z = Wx + b on images [1,1,D].
@@ -156,6 +159,7 @@ impl Toy {
             given: None,
             no_likelihood: None,
             temperature: 2.0,
+            units: &self.units,
             threat,
             targeted,
             arguments,

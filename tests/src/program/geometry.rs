@@ -135,6 +135,21 @@ fn a_model_without_errors_has_no_scaled_phi() {
     assert!(run.said().contains("no temperature is best"), "{}", run.said());
 }
 
+/// What a metric cannot do without is asked for before anything is computed, with the exit code of a usage error.
+#[test]
+fn a_metric_without_the_file_that_it_needs_is_a_usage_error() {
+    for (metric, words) in [
+        ("interpolation", "name the other file: interpolation:to=FILE"),
+        ("mode-connection", "name the other file: mode-connection:to=FILE"),
+        ("trajectory", "name the files before the model: trajectory:files=(a.onnx,b.onnx)"),
+    ] {
+        let run = Run::new(&["audit", "digits-standard", "--data", "digits", "-n", "10", "--metric", metric, "--out", "run"]);
+        assert_eq!(run.code(), 2, "{metric}: {}", run.said());
+        assert!(run.said().contains(words), "{metric}: {}", run.said());
+        assert!(!run.path("run").join("jobs.json").exists(), "{metric}: nothing was planned");
+    }
+}
+
 /// Along attacks: the surfaces are there, attacks that do not move the image are refused with the way out.
 #[test]
 fn landscapes_follow_attacks_or_say_why_not() {
@@ -164,6 +179,32 @@ fn landscapes_follow_attacks_or_say_why_not() {
     }
 }
 
+/// The rows of `samples.csv` for the images of a narrow network, by these metrics on one engine.
+fn measured(net: &str, metrics: &[&str], engine: &[&str]) -> Vec<Row> {
+    let nets = root().join("tests/golden/nets");
+    let stored = std::fs::File::open(nets.join(format!("{net}.npz"))).expect("images");
+    let mut stored = ndarray_npy::NpzReader::new(stored).expect("an archive");
+    let x: ndarray::Array4<f32> = stored.by_name("image").expect("images");
+    let y: ndarray::Array1<i64> = stored.by_name("label").expect("labels");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::copy(nets.join(format!("{net}.onnx")), folder.path().join("model.onnx")).expect("a copy");
+    let file = std::fs::File::create(folder.path().join("images.npz")).expect("a file");
+    let mut archive = ndarray_npy::NpzWriter::new(file);
+    archive.add_array("x", &x).expect("images");
+    archive.add_array("y", &y).expect("labels");
+    archive.finish().expect("an archive");
+    let mut arguments = vec!["audit", "model.onnx", "--data", "images.npz", "--threat", "l2:0.1", "--landscapes", "0"];
+    for metric in metrics {
+        arguments.extend(["--metric", metric]);
+    }
+    arguments.extend(["--out", "run"]);
+    arguments.extend(engine);
+    let output = flatscape(folder.path(), &arguments);
+    let run = Run { folder, output };
+    assert!([0, 9].contains(&run.code()), "{}", run.said());
+    run.table("samples.csv")
+}
+
 /// Narrow networks as PyTorch exports them: Jacobians, spectral norms, curvatures of the last layer and gradients are those of its
 /// autograd in float64, on both engines.
 #[test]
@@ -172,29 +213,8 @@ fn metrics_of_networks_are_those_of_pytorch() {
     let golden: BTreeMap<String, BTreeMap<String, Vec<f64>>> = serde_json::from_str(&golden).expect("JSON");
     let library = onnx_runtime_library().display().to_string();
     for (net, values) in golden {
-        let nets = root().join("tests/golden/nets");
-        let stored = std::fs::File::open(nets.join(format!("{net}.npz"))).expect("images");
-        let mut stored = ndarray_npy::NpzReader::new(stored).expect("an archive");
-        let x: ndarray::Array4<f32> = stored.by_name("image").expect("images");
-        let y: ndarray::Array1<i64> = stored.by_name("label").expect("labels");
         for engine in [&["--engine", "tract"][..], &["--engine", "ort", "--ort-lib", &library]] {
-            let folder = tempfile::tempdir().expect("a folder");
-            std::fs::copy(nets.join(format!("{net}.onnx")), folder.path().join("model.onnx")).expect("a copy");
-            let file = std::fs::File::create(folder.path().join("images.npz")).expect("a file");
-            let mut archive = ndarray_npy::NpzWriter::new(file);
-            archive.add_array("x", &x).expect("images");
-            archive.add_array("y", &y).expect("labels");
-            archive.finish().expect("an archive");
-            let mut arguments = vec!["audit", "model.onnx", "--data", "images.npz", "--threat", "l2:0.1", "--landscapes", "0"];
-            for metric in ["logp", "jacobian", "input-gradient", "relative-flatness"] {
-                arguments.extend(["--metric", metric]);
-            }
-            arguments.extend(["--out", "run"]);
-            arguments.extend(engine);
-            let output = flatscape(folder.path(), &arguments);
-            let run = Run { folder, output };
-            assert!([0, 9].contains(&run.code()), "{}", run.said());
-            let samples = run.table("samples.csv");
+            let samples = measured(&net, &["logp", "jacobian", "input-gradient", "relative-flatness"], engine);
             for (name, wanted) in &values {
                 let found: Vec<f64> = samples.iter().filter_map(|row| row[name].parse().ok()).collect();
                 assert_eq!(found.len(), wanted.len(), "{net}, {engine:?}: {name} in {samples:#?}");
@@ -202,6 +222,32 @@ fn metrics_of_networks_are_those_of_pytorch() {
                     assert!((a - b).abs() <= 1e-4 * b.abs(), "{net}, {engine:?}: {name} is {a}, not {b}");
                 }
             }
+        }
+    }
+}
+
+/// The released Jacobian regulariser gives half of ‖J‖² where its vectors are the classes; where they are drawn, its mean and ours are
+/// estimates of one number.
+#[test]
+fn the_jacobian_is_that_of_the_released_regulariser() {
+    let golden = std::fs::read_to_string(root().join("tests/golden/geometry/jacobian_regularizer.json")).expect("golden values");
+    let golden: serde_json::Value = serde_json::from_str(&golden).expect("JSON");
+    let draws = golden["draws"].as_u64().expect("a number");
+    let estimate = format!("jacobian:n-proj={draws}");
+    for (net, values) in golden["nets"].as_object().expect("nets") {
+        let list = |name: &str| values[name].as_array().expect(name).iter().map(|v| v.as_f64().expect("a number"));
+        let found = |metric: &str| -> Vec<f64> {
+            let rows = measured(net, &[metric], &["--engine", "tract"]);
+            rows.iter().map(|row| row["jacobian_square"].parse::<f64>().expect("a number") / 2.0).collect()
+        };
+        for (ours, theirs) in found("jacobian").into_iter().zip(list("exact")) {
+            assert!((ours - theirs).abs() <= 1e-5 * theirs, "{net}: {ours} is not {theirs}");
+        }
+        let theirs = list("estimated").zip(list("error"));
+        for ((ours, exact), (mean, error)) in found(&estimate).into_iter().zip(list("exact")).zip(theirs) {
+            // both have the same standard error
+            assert!((ours - mean).abs() <= 4.0 * 2f64.sqrt() * error, "{net}: {ours} and {mean} ± {error}");
+            assert!((ours - exact).abs() <= 4.0 * error, "{net}: {ours} estimates {exact} ± {error}");
         }
     }
 }

@@ -37,6 +37,7 @@ impl Report {
         let surfaces = landscape::surfaces(&stored)?;
         publish::write_all(&stored, &publish::exhibits(&stored, &surfaces)?)?;
         let page = publish::page(&stored, &summary, surfaces)?;
+        publish::write_all(&stored, &publish::pictures(&page))?;
         for format in FORMATS.iter().filter(|f| self.format.iter().any(|name| name == f.name)) {
             for name in publish::write(&stored, &page, format)? {
                 say!("{}", self.run.join(name).display());

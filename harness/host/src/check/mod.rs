@@ -166,6 +166,8 @@ struct Answered {
     graphs: usize,
     /// Threat models that it does not serve.
     refused: Vec<String>,
+    /// What it said where an argument that it needs was missing.
+    wanted: Option<String>,
     /// A question that it answered in two ways.
     impure: Option<String>,
 }
@@ -186,6 +188,12 @@ impl Answered {
                     Ok(raw) => raw,
                     Err(error) if error.id == "P25" => {
                         self.refused.push(task.norm.clone());
+                        continue;
+                    }
+                    // a file has no default: that it is asked for is an answer
+                    Err(error) if component.is_weights() && error.blame == Blame::User => {
+                        self.wanted = Some(error.sentence);
+                        self.questions += 1;
                         continue;
                     }
                     Err(error) => return Err(failed(error, "")),
@@ -234,9 +242,10 @@ fn programs(plugins: &Plugins, component: &Component, report: &mut CheckReport) 
             return report.add(check, id, false, sentence);
         }
     }
-    let Answered { questions, graphs, mut refused, impure } = answered;
+    let Answered { questions, graphs, mut refused, wanted, impure } = answered;
     refused.dedup();
-    let not = if refused.is_empty() { String::new() } else { format!("; not for {}", refused.join(", ")) };
+    let mut not = if refused.is_empty() { String::new() } else { format!("; not for {}", refused.join(", ")) };
+    not.extend(wanted.map(|words| format!("; without an argument it says: {words}")));
     report.add("builds", id, questions > 0, format!("it answers {questions} questions{not}"));
     let (pure, sentence) = match impure {
         None => (true, "the same question has the same answer".to_owned()),

@@ -48,6 +48,8 @@ pub struct Link<'a> {
     pub no_likelihood: Option<&'a str>,
     /// The temperature of the model ([`INPUTS`](flatscape_host::protocol::INPUTS)): NaN where it is undetermined, or not named.
     pub temperature: f64,
+    /// What a step of 1 in the model's own input is in pixels, per channel; one number, or none for 1, for all of them.
+    pub units: &'a [f64],
     /// Norm and box. The radius is an input of what is linked, `eps`, so that another radius compiles nothing.
     pub threat: &'a ThreatModel,
     /// Whether the loss leads towards `target` instead of away from `y`.
@@ -159,6 +161,7 @@ impl<'a> Link<'a> {
             given: None,
             no_likelihood: None,
             temperature: f64::NAN,
+            units: &[],
             threat,
             targeted: false,
             arguments: &[],

@@ -1,5 +1,6 @@
 //! What is derived from a model at a point: one row per quantity, with what it needs and how it is built.
 
+use flatscape_bounds::{Dual, Region, slopes};
 use flatscape_graph::{Attributes, Expr};
 use flatscape_intake::drawn::DRAWS;
 use flatscape_intake::functions;
@@ -91,6 +92,7 @@ pub const QUANTITIES: &[Quantity] = &[
     Quantity { name: "logp", anchors: ANYWHERE, needs: &[LIKELIHOOD], build: likelihood },
     Quantity { name: "grad_logp", anchors: TRAINED, needs: &[LIKELIHOOD], build: likelihood_gradient },
     Quantity { name: "vjp", anchors: TRAINED, needs: &[COTANGENT], build: products },
+    Quantity { name: "slope_bound", anchors: HERE, needs: &[], build: slope_bound },
     Quantity { name: "hvp", anchors: HERE, needs: &[], build: curvature },
     Quantity { name: "features", anchors: ANYWHERE, needs: &[HEAD], build: features },
     Quantity { name: "head_weight", anchors: HERE, needs: &[HEAD], build: |scope, _| head(scope, true) },
@@ -303,6 +305,29 @@ fn curvature<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, 
     let x = scope.point_of(anchor);
     scope.backwards += 1;
     scope.pull(grad, direction, x)
+}
+
+/// An upper bound on the dual norm of ∇(z_y − z_k) over the ball around x0, for every class k: [N,K].
+fn slope_bound<'b>(scope: &mut Scope<'b, '_>, _: Anchor) -> Result<Expr<'b>, LinkError> {
+    let threat = scope.link.threat;
+    let dual = match threat.norm.name {
+        "linf" => Dual::L1,
+        "l2" => Dual::L2,
+        "l1" => Dual::Linf,
+        other => {
+            return Err(LinkError::name(
+                "slope_bound",
+                format!("has no meaning under the threat model {other}, which is no ball"),
+            ));
+        }
+    };
+    let (x, y) = (scope.point_of(Anchor::Origin), scope.class());
+    let eps = scope.feed("eps", &flatscape_graph::ValueType::default()).expand_like(y);
+    let region = Region { lo: threat.lo.into(), hi: threat.hi.into() };
+    let classes = scope.link.model.outputs().first().and_then(|o| scope.link.model.shape(o.value)?.last()?.fixed());
+    (scope.forwards, scope.backwards) = (scope.forwards + 2, scope.backwards + 2 * classes.unwrap_or(1) as u32);
+    let found = slopes(scope.link.model, scope.builder, [x, eps, y], region, dual);
+    found.map_err(|why| LinkError::Lacking { name: "slope_bound".into(), why: format!("does not exist for this model: {why}") })
 }
 
 /// The input of the last linear layer, [N,F]; a forward pass.

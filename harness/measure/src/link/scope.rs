@@ -249,6 +249,7 @@ impl<'b, 'a> Scope<'b, 'a> {
     fn bind(&mut self, name: &str, declared: &ValueType) -> Result<Expr<'b>, LinkError> {
         let value = match name {
             "temperature" => self.number(self.link.temperature, declared),
+            "model_unit" => self.unit(),
             "lo" => self.number(f64::from(self.link.threat.lo), declared),
             "hi" => self.number(f64::from(self.link.threat.hi), declared),
             "steps" => self.number(f64::from(self.link.steps), declared),
@@ -268,6 +269,14 @@ impl<'b, 'a> Scope<'b, 'a> {
             (Some(5), Some(3)) => Ok(value.reshape(&[0, 0, -1])),
             _ => Ok(value),
         }
+    }
+
+    /// What a step of 1 in the model's own input is in pixels, in the shape of the images.
+    fn unit(&mut self) -> Expr<'b> {
+        let units: Vec<f32> =
+            if self.link.units.is_empty() { vec![1.0] } else { self.link.units.iter().map(|&u| u as f32).collect() };
+        let per_channel = self.builder.constant(Tensor::floats(units)).unsqueeze(&[0, 2, 3]);
+        per_channel.expand_like(self.point_of(Anchor::Origin))
     }
 
     fn number(&self, value: f64, declared: &ValueType) -> Expr<'b> {

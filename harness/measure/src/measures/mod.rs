@@ -219,6 +219,7 @@ impl<'a> Asked<'a> {
             } else {
                 f64::NAN
             },
+            units: &units(model),
             threat: &conditions.threat,
             targeted: self.task.targeted,
             arguments: &numbers,
@@ -227,6 +228,16 @@ impl<'a> Asked<'a> {
         };
         compile(&link).map_err(failed(&self.component.id))
     }
+}
+
+/// What a step of 1 in the input of the model is in pixels, per channel of the images: std/scale.
+fn units(model: &Model) -> Vec<f64> {
+    let pixels = &model.pixels;
+    let mut units: Vec<f64> = pixels.std.iter().map(|std| std / pixels.scale).collect();
+    if pixels.reversed {
+        units.reverse();
+    }
+    units
 }
 
 /// The gradient graph that attacks follow instead of ours.

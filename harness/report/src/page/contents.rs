@@ -10,6 +10,7 @@ use super::gaps::{ShownGap, ShownRequirement, shown_gaps, shown_requirements};
 use super::landscapes::{LandscapeGroup, landscapes};
 use super::{Certificate, Doubt, Page};
 use crate::columns::COLUMNS;
+use crate::curves::{curve_groups, curves_svg};
 use crate::error::ReportError;
 use crate::figure::figure_svg;
 use crate::histogram::histogram_svg;
@@ -79,6 +80,8 @@ pub(crate) struct Contents {
     closeups_missing: String,
     paths: Vec<Value>,
     paths_left_out: usize,
+    curves: Vec<Value>,
+    curves_left_out: usize,
     landscapes: Vec<LandscapeGroup>,
     landscapes_left_out: usize,
     columns: Vec<Heading>,
@@ -194,6 +197,7 @@ impl Contents {
         let (rows, rows_in_all) = (rows(page, limits), page.records.len());
         let (landscapes, data) = landscapes(page, limits.surfaces, limits.grid)?;
         let (paths, paths_left_out) = shown_paths(page, limits);
+        let (curves, curves_left_out) = shown_curves(page, limits);
         let histograms = page.histograms.iter().take(limits.figures).map(|h| Value::from_safe_string(histogram_svg(h)));
         let (classes, classes_left_out) = shown_classes(page, limits.classes, limits.labels);
         let (closeups, closeups_left_out) = shown_closeups(page, limits.closeups);
@@ -230,6 +234,8 @@ impl Contents {
             closeups_missing: shown_to(&page.closeups_missing, 400),
             paths,
             paths_left_out,
+            curves,
+            curves_left_out,
             landscapes,
             landscapes_left_out: page.surfaces.len().saturating_sub(limits.surfaces),
             columns: COLUMNS
@@ -264,6 +270,19 @@ fn shown_paths(page: &Page, limits: &Limits) -> (Vec<Value>, usize) {
     let shown = groups.iter().take(limits.figures).map(|group| {
         let curves = &group[..group.len().min(limits.curves)];
         Value::from_safe_string(paths_svg(curves))
+    });
+    (shown.collect(), left_out)
+}
+
+/// The pictures of curves of a data set that are no distributions, and how many were left out.
+fn shown_curves(page: &Page, limits: &Limits) -> (Vec<Value>, usize) {
+    let mut groups = curve_groups(&page.curves);
+    // densities of log p are drawn above, from the samples
+    groups.retain(|group| group[0].component != "logp");
+    let left_out = groups.len().saturating_sub(limits.figures);
+    let shown = groups.iter().take(limits.figures).map(|group| {
+        let curves = &group[..group.len().min(limits.curves)];
+        Value::from_safe_string(curves_svg(curves))
     });
     (shown.collect(), left_out)
 }

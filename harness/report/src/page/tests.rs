@@ -130,7 +130,7 @@ pub(crate) fn page_of(text: &str) -> Page {
         closeups_missing: own(),
         histograms: vec![Histogram { title: own(), x_label: own(), samples: vec![(own(), vec![0.0, 1.0])], span: None }],
         paths: [false, true].map(|aligned| path(text, aligned)).into(),
-        curves: Vec::new(),
+        curves: vec![curve(text, text), curve(text, "logp")],
         doubts: vec![Doubt {
             code: own(),
             raised_if: own(),
@@ -164,6 +164,30 @@ pub(crate) fn page_of(text: &str) -> Page {
         }],
         manifest: serde_json::json!({ text: text }),
     }
+}
+
+fn curve(text: &str, component: &str) -> DataCurve {
+    let own = || text.to_owned();
+    let points = vec![(0.0, 1.0), (f64::NAN, 0.5), (1.0, f64::INFINITY), (2.0, 0.5)];
+    DataCurve { model: own(), threat: own(), component: component.into(), args: own(), name: own(), points }
+}
+
+/// Curves of the data set are drawn, one picture for the models that share one; what is drawn as a distribution is not drawn again.
+#[test]
+fn curves_of_the_whole_data_set_are_pictures() {
+    let certified = |model: &str| DataCurve {
+        model: model.into(),
+        component: "smoothing".into(),
+        name: "smoothing_certified_accuracy".into(),
+        points: vec![(0.0, 0.9), (0.5, 0.4)],
+        ..DataCurve::default()
+    };
+    let drawn = |curves: Vec<DataCurve>| html(&Page { curves, ..Page::default() }).expect("a page");
+    let both = drawn(vec![certified("a"), certified("b")]);
+    assert_eq!(both.matches("<h2>Curves of the whole data set</h2>").count(), 1);
+    assert_eq!(both.matches("smoothing_certified_accuracy: a, b").count(), 1, "one picture of two models");
+    assert!(!drawn(vec![curve("a", "logp")]).contains("Curves of the whole"));
+    assert!(!drawn(Vec::new()).contains("Curves of the whole"));
 }
 
 const ELEMENTS: &[&str] = &[

@@ -17,6 +17,7 @@ mod formulas;
 pub(crate) mod hopskipjump;
 pub(crate) mod mim;
 pub(crate) mod noise;
+pub(crate) mod noise_path;
 mod objectives;
 pub(crate) mod pgd;
 pub(crate) mod random_search;

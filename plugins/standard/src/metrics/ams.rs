@@ -2,10 +2,13 @@
 
 use flatscape_sdk::{Component, Expr};
 
+use super::formulas::{grad_units, in_units};
+
 pub(crate) fn component() -> Component {
-    Component::metric("ams", "approximate mass score: minus the norm of the gradient of log p, per pixel unit")
+    Component::metric("ams", "approximate mass score: minus the norm of the gradient of log p")
         .source("Lin et al. 2020, Likelihood Landscapes, equations 5 and 6")
-        .build(|ask| Ok(ask.program().emit(|g| g.give("col_ams", score(g.grad_logp())))))
+        .param(grad_units())
+        .build(|ask| Ok(ask.program().emit(|g| g.give("col_ams", score(in_units(g, ask, g.grad_logp()))))))
 }
 
 /// −‖v‖₂: \[N,D\] → \[N\]

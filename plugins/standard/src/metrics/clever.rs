@@ -3,7 +3,7 @@
 
 use flatscape_sdk::{Ask, Component, DType, Error, Expr, Names, Param, Program, Reduction, Tensor};
 
-use super::formulas::{one_hot, rival, unserved};
+use super::formulas::{indicator, one_hot, rival, unserved};
 use super::weibull;
 use crate::attacks::ball;
 
@@ -48,13 +48,14 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         })
         .observe(move |g| {
             let slopes = if all { g.vjp_rows(rows) } else { g.vjp().unsqueeze(&[1]) };
-            g.give("obs_slopes", dual(&norm, slopes));
+            // the maximum of each batch, which needs no memory for the points: slopes are not negative
+            let batch = indicator(g, g.i() / points as f64, batches as usize).greater(0.5).unsqueeze(&[2]);
+            let slopes = dual(&norm, slopes).unsqueeze(&[1]);
+            g.give("obs_slopes", batch.select(slopes, slopes.scalar(0.0)).reshape(&[0, batches * rows as i64]));
         })
         .emit(move |g| {
-            let shape = [0, batches, points, rows as i64];
-            let slopes = g.observed("slopes", (batches * points) as usize, &[rows]).reshape(&shape);
-            let maxima = slopes.reduce("ReduceMax", &[2], false).transpose(&[0, 2, 1]);
-            g.give("vec_maxima", maxima.reshape(&[0, batches * rows as i64]));
+            let maxima = g.observed_max("slopes", &[batches as usize * rows]).reshape(&[0, batches, rows as i64]);
+            g.give("vec_maxima", maxima.transpose(&[0, 2, 1]).reshape(&[0, batches * rows as i64]));
             let logits = g.logits().cast(DType::F64);
             let own = (logits * one_hot(g, g.y()).cast(DType::F64)).sum(&[1], true);
             let rival = (logits * one_hot(g, chosen(g)).cast(DType::F64)).sum(&[1], true);

@@ -1,6 +1,6 @@
 //! Formulas that several metrics share. Logits are \[N,classes\].
 
-use flatscape_sdk::{DType, Error, Expr, Names, Tensor};
+use flatscape_sdk::{Ask, DType, Error, Expr, Names, Param, Tensor};
 
 pub(crate) use crate::attacks::one_hot;
 pub(crate) use crate::trainers::square;
@@ -13,6 +13,20 @@ pub(crate) fn dual_norm<'b>(g: &Names<'b>, v: Expr<'b>) -> Result<Expr<'b>, Erro
         "l1" => Ok(v.abs().reduce("ReduceMax", &[1], false)),
         other => Err(unserved(other)),
     }
+}
+
+/// The parameter of metrics whose values are norms of gradients.
+pub(crate) fn grad_units() -> Param {
+    Param::choice(
+        "grad-units",
+        &["pixel", "model"],
+        "per pixel in [0,1], or per unit of what the model is fed: times std/scale of its card",
+    )
+}
+
+/// A gradient in pixels, \[N,D\], in the units that were asked for.
+pub(crate) fn in_units<'b>(g: &Names<'b>, ask: &Ask, gradient: Expr<'b>) -> Expr<'b> {
+    if ask.text("grad-units") == "model" { gradient * g.model_unit() } else { gradient }
 }
 
 /// Refuses a threat model whose radius has no dual norm.

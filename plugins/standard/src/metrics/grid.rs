@@ -12,6 +12,24 @@ pub(crate) fn extent() -> Param {
     Param::float("extent", "auto", "half the width of the grid in pixel units; auto is eps").range(0.0, 1e6)
 }
 
+/// Whether points outside the box are taken as they are.
+pub(crate) fn clip() -> Param {
+    Param::flag(
+        "clip",
+        false,
+        "project the points of the grid to the box of pixels, and give the share of pixels that this moves",
+    )
+}
+
+/// A point of the grid, and the share of its entries that are outside the box, \[N\], where it is projected to it.
+pub(crate) fn placed<'b>(g: &Names<'b>, ask: &Ask, x: Expr<'b>) -> (Expr<'b>, Option<Expr<'b>>) {
+    if !ask.flag("clip") {
+        return (x, None);
+    }
+    let outside = x.less(g.lo()).or(x.greater(g.hi())).cast(x.dtype());
+    (x.max(g.lo()).min(g.hi()), Some(outside.mean(&[1], false)))
+}
+
 /// g, checked.
 pub(crate) fn size(ask: &Ask) -> Result<usize, Error> {
     let g = ask.int("grid");

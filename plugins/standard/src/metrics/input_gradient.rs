@@ -2,19 +2,20 @@
 
 use flatscape_sdk::Component;
 
-use super::formulas::{dual_norm, square};
+use super::formulas::{dual_norm, grad_units, in_units, square};
 
 pub(crate) fn component() -> Component {
-    Component::metric("input-gradient", "norms of the gradient of cross-entropy, per pixel unit")
+    Component::metric("input-gradient", "norms of the gradient of cross-entropy")
         .source("Simon-Gabriel et al. 2019, First-order adversarial vulnerability (arXiv:1802.01421), equation 2; Drucker and Le Cun 1992")
+        .param(grad_units())
         .build(|ask| {
             Ok(ask.program().emit(|g| {
-                let grad = g.grad();
+                let grad = in_units(g, ask, g.grad());
                 g.give("col_gradient_l1", grad.abs().sum(&[1], false));
                 g.give("col_gradient_l2", square(grad).sqrt());
                 g.give("col_gradient_linf", grad.abs().reduce("ReduceMax", &[1], false));
-                // the loss gains ε·‖∇‖ in the dual norm, where the threat model has one
-                if let Ok(dual) = dual_norm(g, grad) {
+                // the loss gains ε·‖∇‖ in the dual norm, in pixels as ε is, where the threat model has one
+                if let Ok(dual) = dual_norm(g, g.grad()) {
                     g.give("col_first_order_increase", dual * g.eps());
                 }
             }))

@@ -3,7 +3,7 @@
 
 use flatscape_sdk::{Ask, Component, Error, Expr, Law, Names, Param, Program, Reduction};
 
-use super::formulas::{one_hot, square};
+use super::formulas::{grad_units, in_units, one_hot, square};
 use crate::eigen::largest_eigenvalue;
 
 /// Classes, and values of the Jacobian of a sample, up to which spectral norms are computed.
@@ -11,9 +11,10 @@ const CLASSES: usize = 64;
 const VALUES: usize = 100_000;
 
 pub(crate) fn component() -> Component {
-    Component::metric("jacobian", "squared norm of the Jacobian of the logits, its weighted form, spectral norms, per pixel unit")
+    Component::metric("jacobian", "squared norm of the Jacobian of the logits, its weighted form, spectral norms")
         .source("Hoffman, Roberts and Yaida 2019 (arXiv:1908.02729), equations 4 to 8; Lin et al. 2020, equations 9 to 12 and proposition 3.1")
         .param(Param::int("n-proj", -1, "random projections per sample; -1: every class, which is exact").range(-1.0, 100_000.0))
+        .param(grad_units())
         .build(build)
         .reduce(|ask, rows| if has_spectrum(ask) { spectra(rows) } else { Ok(()) })
 }
@@ -50,7 +51,7 @@ fn estimated(ask: &Ask, n: i64) -> Program {
             g.give("ct", v / (v * v).sum(&[1], true).sqrt().max(1e-12));
         })
         .probe(|g| g.give("x", g.x0()))
-        .observe(|g| g.give("obs_square", square(g.vjp())))
+        .observe(|g| g.give("obs_square", square(in_units(g, ask, g.vjp()))))
         .emit(move |g| g.give("col_jacobian_square", g.observed_mean("square", &[]) * classes as f64))
         .probes(n)
 }
@@ -63,7 +64,7 @@ fn exact(ask: &Ask) -> Program {
         .cotangent(|g| g.give("ct", one_hot(g, g.i())))
         .probe(|g| g.give("x", g.x0()))
         .observe(move |g| {
-            let row = g.vjp();
+            let row = in_units(g, ask, g.vjp());
             let p = (g.logits().softmax(1) * one_hot(g, g.i())).sum(&[1], false);
             g.give("obs_square", square(row));
             // of J^w = diag(p)·J

@@ -1,6 +1,6 @@
 //! The landscape around an image: Δlog p, loss and predicted class on a grid spanned by two directions. Random ones are orthogonal
 //! sign vectors; that of an attack leads from the image to the point that the attack found, scaled so that its largest entry is 1.
-//! No clipping: the map stays affine.
+//! Without `clip` the map stays affine.
 
 use flatscape_sdk::{Ask, Component, DType, Error, Expr, Names, Param, Program};
 
@@ -18,6 +18,7 @@ pub(crate) fn component() -> Component {
         .param(Param::choice("height", &["likelihood", "loss"], "log p and the loss, or the loss alone, which every model has"))
         .param(grid::points(41))
         .param(grid::extent())
+        .param(grid::clip())
         .build(build)
 }
 
@@ -26,16 +27,15 @@ fn build(ask: &Ask) -> Result<Program, Error> {
     let cells = size * size;
     let (fgsm, likelihood) = (ask.text("directions") == "fgsm", ask.text("height") == "likelihood");
     let moved = ask.text("directions").starts_with("attack");
-    let pixels = [ask.task.pixels()];
     let program = ask.program().init(|g| spanned(g, ask.text("directions")));
     Ok(program
-        .probe(move |g| {
-            // x' = x + ε1·d1 + ε2·d2
-            let (e1, e2) = grid::offsets(g, ask, g.i(), size);
-            let image = if moved { g.x_clean() } else { g.x0() };
-            g.give("x", image + g.state("first", &pixels) * e1 + g.state("second", &pixels) * e2);
-        })
+        .probe(move |g| g.give("x", grid::placed(g, ask, point(g, ask, size)).0))
         .observe(move |g| {
+            if ask.flag("clip")
+                && let Some(share) = grid::placed(g, ask, point(g, ask, size)).1
+            {
+                g.give("obs_clipped", share);
+            }
             if likelihood {
                 g.give("obs_logp", g.logp());
             }
@@ -53,6 +53,9 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             }
             g.give("surface_loss", g.observed("loss", cells, &[]).reshape(&square));
             g.give("surface_predicted", g.observed("predicted", cells, &[]).reshape(&square));
+            if ask.flag("clip") {
+                g.give("col_clipped", g.observed_mean("clipped", &[]));
+            }
             if fgsm {
                 g.give("col_zero_gradients", g.state("zeros", &[]));
             }
@@ -63,6 +66,13 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             }
         })
         .probes(cells as i64))
+}
+
+/// x + ε1·d1 + ε2·d2, the point of probe `i`; along attacks from the clean image.
+fn point<'b>(g: &Names<'b>, ask: &Ask, size: usize) -> Expr<'b> {
+    let (pixels, (e1, e2)) = ([ask.task.pixels()], grid::offsets(g, ask, g.i(), size));
+    let image = if ask.text("directions").starts_with("attack") { g.x_clean() } else { g.x0() };
+    image + g.state("first", &pixels) * e1 + g.state("second", &pixels) * e2
 }
 
 /// The two directions, and what is to be known of them.

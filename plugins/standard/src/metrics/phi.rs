@@ -3,9 +3,9 @@
 //! temperature of the model, which does not know the scale of the scores: a model whose scores are multiplied has another Φ
 //! and the same predictions.
 
-use flatscape_sdk::{Ask, Component, Error, Param, Program, Reduction, Rows};
+use flatscape_sdk::{Ask, Component, Error, Expr, Names, Param, Program, Reduction, Rows};
 
-use super::formulas::indicator;
+use super::formulas::{grad_units, in_units, indicator};
 use super::{ams, directions, grid};
 
 pub(crate) fn component() -> Component {
@@ -15,6 +15,8 @@ pub(crate) fn component() -> Component {
         .param(grid::points(21))
         .param(grid::extent())
         .param(Param::flag("control", true, "give the same of the scores divided by the temperature of the model, too"))
+        .param(grad_units())
+        .param(grid::clip())
         .build(build)
         .reduce(reduce)
 }
@@ -30,28 +32,29 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         false => program,
     };
     Ok(program
-        .probe(|g| {
-            // x' = x0 + ε1·d_j + ε2·d⊥_j = x0 + d_j∘(ε1 + ε2·flip_j)
-            let pair = g.i() / cells as f64;
-            let (e1, e2) = grid::offsets(g, ask, g.i() - pair * cells as f64, size);
-            let d = directions::random(g, pairs).gather(pair, 0);
-            let flip = directions::half_flip(g, pairs).gather(pair, 0);
-            g.give("x", g.x0() + d * (flip * e2 + e1));
-        })
+        .probe(|g| g.give("x", grid::placed(g, ask, point(g, ask, size, pairs)).0))
         .observe(|g| {
-            let score = ams::score(g.grad_logp());
+            if ask.flag("clip")
+                && let Some(share) = grid::placed(g, ask, point(g, ask, size, pairs)).1
+            {
+                g.give("obs_clipped", share);
+            }
+            let score = ams::score(in_units(g, ask, g.grad_logp()));
             g.give("obs_score", score);
             if n > 1 {
                 // the sum of each pair of directions, which needs no memory for the points of a grid
                 g.give("obs_pair", indicator(g, g.i() / cells as f64, pairs) * score.unsqueeze(&[1]));
             }
             if control {
-                g.give("obs_scaled", ams::score(g.vjp()));
+                g.give("obs_scaled", ams::score(in_units(g, ask, g.vjp())));
             }
         })
         .emit(|g| {
             g.give("col_phi_sum", g.observed_sum("score", &[]) / n as f64);
             g.give("col_phi_mean", g.observed_mean("score", &[]));
+            if ask.flag("clip") {
+                g.give("col_phi_clipped", g.observed_mean("clipped", &[]));
+            }
             if n > 1 {
                 g.give("vec_pairs", g.observed_sum("pair", &[pairs]));
             }
@@ -62,6 +65,16 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             }
         })
         .probes(n * cells))
+}
+
+/// x0 + ε1·d_j + ε2·d⊥_j = x0 + d_j∘(ε1 + ε2·flip_j), the point of probe `i`.
+fn point<'b>(g: &Names<'b>, ask: &Ask, size: usize, pairs: usize) -> Expr<'b> {
+    let cells = (size * size) as f64;
+    let pair = g.i() / cells;
+    let (e1, e2) = grid::offsets(g, ask, g.i() - pair * cells, size);
+    let d = directions::random(g, pairs).gather(pair, 0);
+    let flip = directions::half_flip(g, pairs).gather(pair, 0);
+    g.x0() + d * (flip * e2 + e1)
 }
 
 /// The standard error of Φ over the pairs of directions, which the interval over images does not have in it, and the Φ of the scores

@@ -18,6 +18,8 @@ pub(crate) fn component() -> Component {
         .param(Param::int("iterations", 200, "steps of training, each with the gradient over all samples").range(0.0, 100_000.0))
         .param(Param::float("lr", "0.015", "learning rate: constant for half of the steps, then falling to a hundredth"))
         .param(Param::float("decay", "5e-4", "weight of ‖θ(t)‖²/2"))
+        // no graphs: this checks the argument before anything runs
+        .build(|ask| named(ask, "mode-connection").map(|_| ask.program()))
         .weights(measure)
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn component() -> Component {
     .weights(measure)
 }
 
-/// For `of=weights` no graphs: the extension does the work.
-fn build(ask: &Ask) -> Result<Program, Error> {
+/// The graphs behind the spectrum of the last layer and of the input; for `of=weights` none: the extension does the work.
+pub(crate) fn build(ask: &Ask) -> Result<Program, Error> {
     match ask.text("of") {
         "weights" => Ok(ask.program()),
         "head" => Ok(head::program(ask)),

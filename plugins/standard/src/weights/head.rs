@@ -4,7 +4,7 @@
 
 use flatscape_sdk::{Ask, Error, Names, Program, Reduction, Tensor};
 
-use super::lanczos::{Tridiagonal, dense, lanczos};
+use super::lanczos::{Nodes, Tridiagonal, dense, lanczos, quadrature};
 
 /// Size of the matrix up to which all its eigenvalues are computed.
 const DENSE: usize = 4000;
@@ -91,6 +91,14 @@ impl Head {
             }
         }
         dense(&matrix, n).map(Some)
+    }
+
+    /// Nodes and weights of every quadrature: the eigenvalues themselves, alike, where the matrix is small enough.
+    pub(crate) fn nodes(&self, steps: usize, probes: usize) -> Result<Vec<Nodes>, Error> {
+        if let Some(values) = self.eigenvalues()? {
+            return Ok(vec![values.iter().map(|&value| (value, 1.0 / self.size as f64)).collect()]);
+        }
+        (0..probes).map(|probe| quadrature(&self.lanczos(steps, probe)?)).collect()
     }
 
     /// Lanczos from a vector of fixed signs, by number.

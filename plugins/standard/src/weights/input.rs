@@ -3,7 +3,7 @@
 
 use flatscape_sdk::{Ask, Error, Expr, Program, Reduction, Tensor};
 
-use super::lanczos::Tridiagonal;
+use super::lanczos::{Nodes, Tridiagonal, quadrature};
 
 /// Below this a direction has no length.
 const TINY: f64 = 1e-30;
@@ -66,17 +66,28 @@ fn length(w: Expr<'_>) -> Expr<'_> {
     (w * w).sum(&[1], true).sqrt()
 }
 
+/// Nodes and weights of a quadrature of every sample; none where a number is not finite.
+pub(crate) fn nodes(rows: &Reduction<'_>) -> Result<Vec<Option<Nodes>>, Error> {
+    let of = |made: Option<Tridiagonal>| made.map(|made| quadrature(&made)).transpose();
+    tridiagonals(rows)?.into_iter().map(of).collect()
+}
+
+fn tridiagonals(rows: &Reduction<'_>) -> Result<Vec<Option<Tridiagonal>>, Error> {
+    let (alpha, beta) = (rows.vector("lanczos_alpha")?, rows.vector("lanczos_beta")?);
+    let of = |sample: usize| {
+        let (alpha, beta) = (alpha.row(sample).to_vec(), beta.row(sample));
+        let finite = alpha.iter().chain(beta).all(|v| v.is_finite());
+        finite.then(|| Tridiagonal { beta: beta[..alpha.len().saturating_sub(1)].to_vec(), alpha, last: 0.0 })
+    };
+    Ok((0..rows.samples()).map(of).collect())
+}
+
 /// The largest eigenvalues of every sample, and the smallest.
 pub(crate) fn reduce(rows: &Reduction<'_>, count: usize) -> Result<(), Error> {
-    let (alpha, beta) = (rows.vector("lanczos_alpha")?, rows.vector("lanczos_beta")?);
     let mut columns = vec![vec![f64::NAN; rows.samples()]; count + 1];
-    for sample in 0..rows.samples() {
-        let (alpha, beta) = (alpha.row(sample).to_vec(), beta.row(sample));
-        if alpha.iter().chain(beta).any(|v| !v.is_finite()) {
-            continue;
-        }
-        let beta = beta[..alpha.len().saturating_sub(1)].to_vec();
-        let ritz = Tridiagonal { alpha, beta, last: 0.0 }.ritz()?;
+    for (sample, made) in tridiagonals(rows)?.into_iter().enumerate() {
+        let Some(made) = made else { continue };
+        let ritz = made.ritz()?;
         for (column, found) in columns.iter_mut().zip(ritz.iter().rev()).take(count) {
             column[sample] = found.value;
         }

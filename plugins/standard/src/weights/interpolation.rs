@@ -10,8 +10,11 @@ pub(crate) fn component() -> Component {
         .param(Param::text("to", "none", "the other file"))
         .param(Param::text("grid", "-0.5:1.5:41", "from:to:points; 0 is the model, 1 the other file"))
         .param(Param::flag("refresh", false, "batch normalisation takes the statistics of the samples at every point"))
-        // no graphs: this checks the argument before anything runs
-        .build(|ask| grid(ask.text("grid")).map(|_| ask.program()))
+        // no graphs: this checks the arguments before anything runs
+        .build(|ask| {
+            named(ask, "interpolation")?;
+            grid(ask.text("grid")).map(|_| ask.program())
+        })
         .weights(measure)
 }
 

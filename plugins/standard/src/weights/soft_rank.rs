@@ -4,25 +4,24 @@
 use flatscape_sdk::{Ask, Component, Error, Param, Reduction, Weights};
 
 use super::density::nodes;
-use super::eigenvalues::steps;
-use super::estimated;
-use super::head::{self, Head};
-use super::lanczos::quadrature;
+use super::eigenvalues::{build, steps};
+use super::head::Head;
+use super::trace::of;
+use super::{estimated, input};
 
 pub(crate) fn component() -> Component {
-    Component::metric("soft-rank", "soft rank of the Hessian of the loss in the weights, the sum of λ/(λ + damping)")
-        .source("Flatness After All? 2025 (arXiv:2506.17809)")
-        .param(Param::choice(
-            "of",
-            &["weights", "head"],
-            "by what the loss is differentiated: all weights, or those of the last layer",
-        ))
-        .param(Param::float("damping", "0.01", "the weight of the quadratic penalty; directions of less curvature hardly count"))
-        .param(Param::int("probes", 10, "random directions").range(1.0, 10_000.0))
-        .param(steps())
-        .build(|ask| damping(ask).map(|_| if ask.text("of") == "head" { head::program(ask) } else { ask.program() }))
-        .reduce(reduce)
-        .weights(measure)
+    Component::metric(
+        "soft-rank",
+        "soft rank of the Hessian of the loss in the weights, the last layer or the input: the sum of λ/(λ + damping)",
+    )
+    .source("Flatness After All? 2025 (arXiv:2506.17809)")
+    .param(of())
+    .param(Param::float("damping", "0.01", "the weight of the quadratic penalty; directions of less curvature hardly count"))
+    .param(Param::int("probes", 10, "random directions").range(1.0, 10_000.0))
+    .param(steps())
+    .build(|ask| damping(ask).and_then(|_| build(ask)))
+    .reduce(reduce)
+    .weights(measure)
 }
 
 /// n · Σ w λ⁺/(λ⁺ + μ)
@@ -30,23 +29,24 @@ fn rank(nodes: &[(f64, f64)], size: usize, damping: f64) -> f64 {
     size as f64 * nodes.iter().map(|&(value, weight)| weight * value.max(0.0) / (value.max(0.0) + damping)).sum::<f64>()
 }
 
-/// The last layer alone: exact where the matrix is small, else by quadrature.
+/// The last layer alone, exact where the matrix is small, else by quadrature; the input sample by sample, by one start of Lanczos.
 fn reduce(ask: &Ask, rows: &Reduction<'_>) -> Result<(), Error> {
-    if ask.text("of") != "head" {
-        return Ok(());
-    }
     let damping = damping(ask)?;
-    let Some(head) = Head::of(rows)? else { return Ok(()) };
-    if let Some(values) = head.eigenvalues()? {
-        let rank: f64 = values.iter().map(|v| v.max(0.0) / (v.max(0.0) + damping)).sum();
-        return rows.give("head_soft_rank", rank, head.samples());
-    }
     let number = |name: &str| usize::try_from(ask.int(name)).unwrap_or(0);
-    let one = |probe| Ok(rank(&quadrature(&head.lanczos(number("steps"), probe)?)?, head.size, damping));
-    let (mean, _, interval) = estimated(&(0..number("probes")).map(one).collect::<Result<Vec<_>, Error>>()?);
+    let head = match ask.text("of") {
+        "weights" => return Ok(()),
+        "head" => Head::of(rows)?,
+        _ => {
+            let of = |nodes: &Option<_>| nodes.as_ref().map_or(f64::NAN, |n: &Vec<_>| rank(n, ask.task.pixels(), damping));
+            return rows.give_column("input_soft_rank", &input::nodes(rows)?.iter().map(of).collect::<Vec<_>>());
+        }
+    };
+    let Some(head) = head else { return Ok(()) };
+    let all = head.nodes(number("steps"), number("probes"))?;
+    let (mean, _, interval) = estimated(&all.iter().map(|nodes| rank(nodes, head.size, damping)).collect::<Vec<_>>());
     match interval {
-        Some(interval) => rows.give_within("head_soft_rank", mean, interval, number("probes")),
-        None => rows.give("head_soft_rank", mean, number("probes")),
+        Some(interval) => rows.give_within("head_soft_rank", mean, interval, all.len()),
+        None => rows.give("head_soft_rank", mean, head.samples()),
     }
 }
 

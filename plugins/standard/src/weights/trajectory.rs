@@ -14,7 +14,20 @@ pub(crate) fn component() -> Component {
         .param(Param::text("files", "none", "the files before the model, in order, in brackets: (a.onnx,b.onnx)"))
         .param(directions::ignore())
         .param(Param::int("points", 21, "points of the surface along each direction; 0 draws none").range(0.0, 1001.0))
+        // no graphs: this checks the argument before anything runs
+        .build(|ask| files(ask).map(|_| ask.program()))
         .weights(measure)
+}
+
+/// The files that the user named.
+fn files(ask: &Ask) -> Result<Vec<&str>, Error> {
+    let text = ask.text("files");
+    let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
+    let files: Vec<&str> = inner.split(',').map(str::trim).filter(|file| !file.is_empty()).collect();
+    if text == "none" || files.is_empty() {
+        return Err(Error::invalid("name the files before the model: trajectory:files=(a.onnx,b.onnx)"));
+    }
+    Ok(files)
 }
 
 /// Two principal directions of rows, each of length 1, and the shares of the variance that they explain. A direction that vanishes is
@@ -89,15 +102,10 @@ fn jacobi(a: &mut [f64], n: usize) -> Vec<f64> {
 }
 
 fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
-    let text = ask.text("files");
-    if text == "none" || text.is_empty() {
-        return Err(Error::invalid("name the files before the model: trajectory:files=(a.onnx,b.onnx)"));
-    }
-    let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
     let theta = weights.theta();
     let segments = weights.segments();
     let mut rows: Vec<Vec<f64>> = Vec::new();
-    for file in inner.split(',').map(str::trim) {
+    for file in files(ask)? {
         let mut row: Vec<f64> = wide(&weights.other(file)?).iter().zip(theta).map(|(a, &b)| a - f64::from(b)).collect();
         if ask.text("ignore") == "biasbn" {
             directions::kernels_only(&mut row, &segments);
