@@ -48,7 +48,7 @@ fn filters_are_those_of_the_framework_whatever_its_exporter_writes() {
             let model =
                 Model::load(&request.source, &request.intake, &data, engine.as_ref()).unwrap_or_else(|e| panic!("{name}: {e}"));
             let ids: Vec<u64> = (0..64).collect();
-            let space =
+            let mut space =
                 Space::open(engine.as_ref(), &model, &request, &data, &ids, &GO_ON).unwrap_or_else(|e| panic!("{name}: {e}"));
             let theta = space.theta();
             let loss = space.loss(&theta).unwrap_or_else(|e| panic!("{name}: {e}"))[0];
