@@ -1,4 +1,4 @@
-//! Nets by two exporters, whose layouts of weights differ: the filters that are found are those of the framework, by what it says itself
+//! Nets by three exporters, whose layouts of weights differ: the filters that are found are those of the framework, by what it says itself
 //! about its arrays (`tests/golden/exporters.py`).
 
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ fn filters_are_those_of_the_framework_whatever_its_exporter_writes() {
     let engines = engines();
     let data = Dataset::load(&Request { limit: Some(64), ..Request::new("digits") }).expect("the digits are inside");
     let mut operators: BTreeSet<String> = BTreeSet::new();
-    for name in ["keras", "torch"] {
+    for name in ["keras", "jax", "torch"] {
         let file = root().join(format!("tests/golden/exporters/{name}.onnx"));
         let text = std::fs::read_to_string(file.with_extension("json")).expect("golden values");
         let golden: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -83,7 +83,7 @@ fn filters_are_those_of_the_framework_whatever_its_exporter_writes() {
             assert!(kernels.iter().zip(&biases).all(|(k, b)| k.layer == b.layer), "{name}: {segments:?}");
         }
     }
-    for wanted in ["MatMul", "Gemm 1", "ConvTranspose", "Conv"] {
+    for wanted in ["MatMul", "Gemm 0", "Gemm 1", "ConvTranspose", "Conv"] {
         assert!(operators.contains(wanted), "the files have {operators:?}, and no {wanted}");
     }
 }

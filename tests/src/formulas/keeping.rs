@@ -178,7 +178,7 @@ fn packing_changes_no_point() {
         let alone = &toy.attack(&*engine, "pgd:steps=12,alpha=0.02", &threat, &batch.range(place..place + 1), how)[0];
         assert_eq!((alone.claimed, alone.forwards), (expected.claimed, expected.forwards), "sample {place}");
         close(&format!("sample {place}"), &point(alone), &point(expected), 1e-6);
-        assert_eq!(alone.losses.len(), 10);
+        assert_eq!(alone.losses.len(), 3 + 10, "three older ones and the last ten");
     }
 }
 
@@ -197,11 +197,13 @@ fn traces_are_counted_in_the_engine() {
             let losses: Vec<f64> = proposal.losses.iter().map(|&l| f64::from(l)).collect();
             let cross_entropy = |d: f32| (1.0 + (0.45 - (0.5 - f64::from(d))).exp()).ln();
             let expected: Vec<f64> = table[1..11].iter().map(|&d| cross_entropy(d)).collect();
-            close("the last ten losses", &losses, &expected, 1e-6);
+            // before them: of the older ones the first, the lowest of all, and the highest
+            close("older losses", &losses[..3], &[cross_entropy(0.0); 3], 1e-6);
+            close("the last ten losses", &losses[3..], &expected, 1e-6);
         }
         // two lots, twelve steps: one bool per sample and step, and what is read once at the end
         let (_, read) = attack.traffic();
-        let once = 3 * 4 * (2 + 1 + 10 + 3);
+        let once = 3 * 4 * (2 + 1 + 3 + 10 + 3);
         assert_eq!(read, 12 * 3 + once, "bytes from the engine");
     }
 }

@@ -138,8 +138,8 @@ fn the_page_is_one_file_that_loads_nothing() {
 #[test]
 fn landscapes_are_data_and_pictures() {
     let (data, pictures) = (demo().files("landscapes", ".csv"), demo().files("landscapes", ".svg"));
-    // random and FGSM directions around one image for each model, and all models side by side
-    assert_eq!((data.len(), pictures.len()), (2 * MODELS.len(), 2 * MODELS.len() + 2));
+    // random and FGSM directions around one image for each model, all models side by side, and log p in two curves
+    assert_eq!((data.len(), pictures.len()), (2 * MODELS.len(), 2 * MODELS.len() + 2 + 2));
     for (name, bytes) in &data {
         let rows = table(std::str::from_utf8(bytes).expect("UTF-8"));
         assert_eq!(rows.len(), 41 * 41, "{name}");

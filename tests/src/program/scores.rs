@@ -162,7 +162,8 @@ fn cross_entropy_finds_what_the_margin_finds_where_it_underflows() {
         let rows = run.table("results.csv");
         let of = |label: &str, eps: &str| -> f64 {
             let row = rows.iter().find(|r| {
-                r["component"] == "pgd" && r["metric"] == "robust_accuracy" && r["args"].ends_with(label) && r["eps"] == eps
+                let labelled = r["args"].split(',').any(|argument| argument == label);
+                r["component"] == "pgd" && r["metric"] == "robust_accuracy" && labelled && r["eps"] == eps
             });
             row.unwrap_or_else(|| panic!("{label} at {eps}: {rows:?}"))["value"].parse().expect("a number")
         };

@@ -7,6 +7,7 @@ use flatscape_intake::functions;
 
 use super::LinkError;
 use super::scope::{Last, Scope};
+use crate::threats;
 
 /// The point at which a quantity is taken, and how that is written behind its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -345,4 +346,13 @@ fn head<'b>(scope: &mut Scope<'b, '_>, weight: bool) -> Result<Expr<'b>, LinkErr
     }
     logits(scope, Anchor::Here)?;
     scope.last.get(name).copied().ok_or_else(|| LinkError::name(name, "the model does not give"))
+}
+
+/// The largest absolute entry per sample, NaN where an entry is NaN or infinite: engines differ in what ReduceMax makes of NaN, and
+/// the sum keeps it. Scaled down, finite entries have a finite sum.
+pub(super) fn peak<'b>(gradient: Expr<'b>) -> Expr<'b> {
+    let (size, axes) = (gradient.abs(), threats::sample_axes(gradient));
+    let largest = size.reduce("ReduceMax", &axes, false);
+    let finite = (size * 1e-30).sum(&axes, false).at_most(f64::from(f32::MAX));
+    finite.select(largest, largest.scalar(f64::NAN))
 }

@@ -11,7 +11,7 @@ use super::functions;
 use super::head::Head;
 use super::quantities::{self, Anchor};
 use super::{Link, LinkError, Linked, Point, open_head};
-use crate::threats::{self, Ball, Parameter, Ranges, Space};
+use crate::threats::{Ball, Parameter, Ranges, Space};
 
 /// The values of the names while one graph is linked.
 pub(super) struct Scope<'b, 'a> {
@@ -173,7 +173,7 @@ impl<'b, 'a> Scope<'b, 'a> {
                     let gradients = ["grad_z", "ascent_z", "grad", "ascent"];
                     let named = gradients.into_iter().find_map(|what| self.remembered(what, self.here));
                     match named {
-                        Some(grad) => peak(grad),
+                        Some(grad) => quantities::peak(grad),
                         None => continue,
                     }
                 }
@@ -589,15 +589,6 @@ pub(super) fn is_fed(name: &str) -> bool {
         "dx",
     ];
     NAMES.contains(&name) || ["noise_", "shared_noise_", "state_", "obs_"].iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// The largest absolute entry per sample, NaN where an entry is NaN or infinite: engines differ in what ReduceMax makes of NaN, and
-/// the sum keeps it. Scaled down, finite entries have a finite sum.
-fn peak<'b>(gradient: Expr<'b>) -> Expr<'b> {
-    let (size, axes) = (gradient.abs(), threats::sample_axes(gradient));
-    let largest = size.reduce("ReduceMax", &axes, false);
-    let finite = (size * 1e-30).sum(&axes, false).at_most(f64::from(f32::MAX));
-    finite.select(largest, largest.scalar(f64::NAN))
 }
 
 /// How many draws the scores of a model are of, where it gives those of several, and whether losses are averaged over them.

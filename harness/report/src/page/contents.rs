@@ -60,6 +60,7 @@ pub(crate) struct Contents {
     advice: String,
     verdicts: Vec<VerdictGroup>,
     verdicts_left_out: usize,
+    raised: Vec<Raised>,
     doubts: Vec<ShownDoubt>,
     doubts_left_out: usize,
     requirements: Vec<ShownRequirement>,
@@ -114,6 +115,14 @@ struct ShownVerdict {
     superseded: Option<String>,
     flags: Vec<String>,
     bar: Value,
+}
+
+/// One code of a doubt, and for what it was raised.
+#[derive(Serialize)]
+struct Raised {
+    code: String,
+    about: Vec<String>,
+    left_out: usize,
 }
 
 #[derive(Serialize)]
@@ -203,17 +212,17 @@ impl Contents {
         let (closeups, closeups_left_out) = shown_closeups(page, limits.closeups);
         let (manifest, manifest_cut) = shown_manifest(page, limits)?;
         let (gaps, gaps_left_out) = shown_gaps(page, limits.outcomes);
-        let outcomes = page.samples.outcomes();
-        let outcomes = outcomes.iter().take(limits.outcomes).map(|count| shown_outcome(count, page));
-        let interval = if page.interval.is_empty() { String::new() } else { format!(" (of rates: {})", shown(&page.interval)) };
+        let counted = page.samples.outcomes();
+        let outcomes = counted.iter().take(limits.outcomes).map(|count| shown_outcome(count, page)).collect();
         Ok(Contents {
-            title: if page.title.is_empty() { "Robustness report".to_owned() } else { shown(&page.title) },
+            title: titled(&page.title),
             command: shown_to(&page.command, 1000),
             partial: page.partial.map(|partial| PartialRun { done: partial.done, of: partial.of }),
-            interval,
+            interval: of_rates(&page.interval),
             advice: shown_to(&page.advice, 400),
             verdicts,
             verdicts_left_out,
+            raised: raised(&page.doubts),
             doubts: page.doubts.iter().take(limits.doubts).map(shown_doubt).collect(),
             doubts_left_out: page.doubts.len().saturating_sub(limits.doubts),
             requirements: shown_requirements(page, limits.outcomes),
@@ -242,7 +251,7 @@ impl Contents {
                 .iter()
                 .map(|column| Heading { heading: column.name.to_owned(), help: column.help.replace('`', "") })
                 .collect(),
-            outcomes: outcomes.collect(),
+            outcomes,
             samples: page.samples.len(),
             rows,
             rows_in_all,
@@ -316,10 +325,36 @@ fn shown_verdicts(page: &Page, limits: &Limits) -> (Vec<VerdictGroup>, usize) {
     (groups, left_out)
 }
 
+fn titled(title: &str) -> String {
+    if title.is_empty() { "Robustness report".to_owned() } else { shown(title) }
+}
+
+fn of_rates(interval: &str) -> String {
+    if interval.is_empty() { String::new() } else { format!(" (of rates: {})", shown(interval)) }
+}
+
+/// The doubts by code, in the order in which they were raised first; of each the first few.
+fn raised(doubts: &[Doubt]) -> Vec<Raised> {
+    let mut all: Vec<Raised> = Vec::new();
+    for doubt in doubts {
+        let code = shown(&doubt.code);
+        let place = all.iter().position(|raised| raised.code == code).unwrap_or(all.len());
+        if place == all.len() {
+            all.push(Raised { code, about: Vec::new(), left_out: 0 });
+        }
+        match all[place].about.len() < 4 {
+            true => all[place].about.push(shown_to(&doubt.raised_for, 200)),
+            false => all[place].left_out += 1,
+        }
+    }
+    all.truncate(20);
+    all
+}
+
 fn shown_doubt(doubt: &Doubt) -> ShownDoubt {
     ShownDoubt {
         code: shown(&doubt.code),
-        raised_if: shown_to(doubt.raised_if.trim_end_matches('.'), 300),
+        raised_if: shown_to(doubt.raised_if.trim_end_matches('.'), 600),
         explanation: shown_to(&doubt.explanation, 1200),
         advice: shown_to(&doubt.advice, 800),
         raised_for: shown_to(&doubt.raised_for, 300),

@@ -78,7 +78,7 @@ pub(super) fn find(graph: &Graph) -> Places {
     for (at, node) in graph.nodes().iter().enumerate() {
         for (place, operand) in node.inputs.iter().enumerate() {
             let Some(constant) = operand.and_then(|v| behind.get(&v)) else { continue };
-            let moves = place == 0 && is_move(node);
+            let moves = place == 0 && is_move(graph, node);
             if !moves {
                 uses.entry(*constant).or_default().push((at, place, used(graph, node, place, *constant, &learned)));
             }
@@ -159,7 +159,7 @@ fn behind(graph: &Graph) -> HashMap<ValueId, ValueId> {
         value.constant.as_ref().filter(|t| t.dtype().is_float() && !t.is_empty()).map(|_| (id, id))
     };
     let mut behind: HashMap<ValueId, ValueId> = graph.values().filter_map(float).collect();
-    for node in graph.nodes().iter().filter(|n| is_move(n)) {
+    for node in graph.nodes().iter().filter(|n| is_move(graph, n)) {
         let source = node.input(0).and_then(|v| behind.get(&v).copied());
         if let (Some(source), Some(result)) = (source, node.output(0)) {
             behind.insert(result, source);
@@ -205,8 +205,28 @@ fn is_standard(node: &Node) -> bool {
     matches!(&*node.domain, "" | "ai.onnx")
 }
 
-fn is_move(node: &Node) -> bool {
-    is_standard(node) && MOVES.contains(&&*node.op)
+/// Also a `Slice` of a constant that keeps every element, as one that turns a kernel round does.
+fn is_move(graph: &Graph, node: &Node) -> bool {
+    is_standard(node) && (MOVES.contains(&&*node.op) || &*node.op == "Slice" && keeps_all(graph, node).unwrap_or(false))
+}
+
+fn keeps_all(graph: &Graph, slice: &Node) -> Option<bool> {
+    let numbers = |place: usize| graph.constant(slice.input(place)?)?.to_ints();
+    let shape = graph.constant(slice.input(0)?)?.shape().to_vec();
+    let (starts, ends) = (numbers(1)?, numbers(2)?);
+    let axes = slice.input(3).map_or_else(|| Some((0..starts.len() as i64).collect()), |_| numbers(3))?;
+    let steps = slice.input(4).map_or_else(|| Some(vec![1; starts.len()]), |_| numbers(4))?;
+    let whole = |at: usize| {
+        let axis = usize::try_from(if axes[at] < 0 { axes[at] + shape.len() as i64 } else { axes[at] }).ok()?;
+        let extent = *shape.get(axis)? as i64;
+        let (start, end) = (*starts.get(at)?, *ends.get(at)?);
+        Some(match steps.get(at)? {
+            1 => (start == 0 || start <= -extent) && end >= extent,
+            -1 => (start == -1 || start >= extent - 1) && end < -extent,
+            _ => false,
+        })
+    };
+    Some((0..axes.len()).all(|at| whole(at) == Some(true)))
 }
 
 /// The share that a node drops while a model is trained; 0.5 where the file does not say.
