@@ -9,7 +9,7 @@ use super::scope::is_fed;
 use super::{FUNCTIONS, QUANTITIES};
 
 /// The names that are constants of a linked graph.
-const CONSTANT: &[&str] = &["lo", "hi", "steps", "temperature", "arg_"];
+const CONSTANT: &[&str] = &["lo", "hi", "steps", "temperature", "model_unit", "arg_"];
 
 /// The names of an update, which is about parameters and not about samples; it is linked where parameters are.
 const OF_UPDATES: &[&str] = &["param", "dparam", "dparam_norm", "rank", "lr"];
