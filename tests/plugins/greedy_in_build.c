@@ -1,4 +1,4 @@
-/* Takes memory until there is none, and then does what many programs do. */
+/* Asks for more memory than any machine has, and then does what many programs do. */
 #include "misbehave.h"
-BUILD_IS(for (;;) { char *p = (char *)malloc((size_t)1 << 30); if (!p) abort(); p[0] = 1; })
+BUILD_IS(for (;;) { char *volatile p = (char *)malloc((size_t)1 << 42); if (!p) abort(); })
 PLUGIN

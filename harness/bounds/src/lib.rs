@@ -73,7 +73,7 @@ pub enum NoBounds {
 /// former without `relax`); `scale` float\[N\], the largest |z| at the centre of the intervals.
 ///
 /// # Errors
-/// The model holds an operator that has no rule, or is no classifier of images.
+/// The model has an operator without a rule, or it is not an image classifier.
 pub fn bounds(model: &Graph, region: Region, relax: bool) -> Result<Graph, NoBounds> {
     let (input, output, classes) = interface(model)?;
     let image = model.value(input).ty.clone();
@@ -114,7 +114,7 @@ pub enum Dual {
 /// follows from intervals of values; a bound on a network that bends anywhere in the ball is therefore above the true constant.
 ///
 /// # Errors
-/// The model holds an operator that has no rule, or is no classifier of images.
+/// The model has an operator without a rule, or it is not an image classifier.
 pub fn slopes<'b>(
     model: &Graph,
     builder: &'b Builder,

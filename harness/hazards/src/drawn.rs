@@ -97,15 +97,15 @@ pub fn averaged(graph: &Graph, copies: usize) -> Option<Graph> {
     expected(graph, Expectation { draws: copies, of: Mean::Probabilities })
 }
 
-/// The model with so many independent draws. The logits are those of the mean probability, or of the last draw; where losses or gradients
-/// are averaged, the scores of every draw are a further output [`DRAWS`] or [`GRADIENT_DRAWS`]. `None` as for [`keyed`].
+/// The model, evaluated for several independent draws. The logits are those of the mean probability, or of the last draw. If losses or
+/// gradients are averaged, a further output holds the scores of every draw: [`DRAWS`] or [`GRADIENT_DRAWS`]. `None` as for [`keyed`].
 pub fn expected(graph: &Graph, Expectation { draws: copies, of }: Expectation) -> Option<Graph> {
     let single = keyed(graph)?;
     let (&image, output) = (single.inputs().first()?, &single.outputs()[0]);
     let b = Builder::new(Graph::new(&graph.name));
     let x = b.input(&single.value(image).name, single.value(image).ty.clone());
     let fed = |id: ValueId, name: &str| (single.value(id).name.to_string(), b.input(name, single.value(id).ty.clone()));
-    // what is no draw is the same in every copy
+    // inputs that are not drawn are the same in every copy
     let (drawn, shared): (Vec<ValueId>, Vec<ValueId>) =
         single.inputs()[1..].iter().partition(|&&id| single.value(id).name.contains("noise_"));
     let shared: Vec<(String, Expr<'_>)> = shared.into_iter().map(|id| fed(id, &single.value(id).name)).collect();

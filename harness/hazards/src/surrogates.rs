@@ -266,7 +266,7 @@ mod tests {
         let help = |text: &str| {
             let error = Surrogate::parse(text).expect_err(text);
             assert_eq!(error.class.exit_code(), 2, "{text}");
-            format!("{error} {}", error.help.clone().unwrap_or_default())
+            format!("{error} {}", error.help.as_deref().expect("a way out"))
         };
         assert!(help("Round").contains("OP=RULE"));
         assert!(help("Round=identty").contains("did you mean identity?"));

@@ -116,7 +116,7 @@ const FAULTY: &[(&str, &str, &str)] = &[
     ("exit_in_build", "P08", "plugin exit_in_build.so ended the process (exit code 0) in build of bad"),
     ("stack_in_build", "P08", "plugin stack_in_build.so died (SIG"),
     ("loop_in_build", "P10", "plugin loop_in_build.so gave no answer within 2 s in build of bad and was stopped"),
-    ("greedy_in_build", "P10", "plugin greedy_in_build.so gave no answer within 2 s in build of bad and was stopped"),
+    ("greedy_in_build", "P08", "plugin greedy_in_build.so died (SIGABRT) in build of bad"),
     ("null_graph", "P06", "component bad of plugin null_graph.so: it failed: its list of graphs is null"),
     ("not_a_graph", "P12", "component bad of plugin not_a_graph.so: its step graph is no ONNX model: "),
     ("bad_text", "P12", "component bad of plugin bad_text.so: its step graph is no ONNX text: line 1, column "),

@@ -373,6 +373,7 @@ fn folded<V: Vectors>(sum: V::Register) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::{backwards, numbers, one_by_one};
 
     #[derive(Clone, Copy, Debug)]
     struct Case {
@@ -428,20 +429,6 @@ mod tests {
             }
             result
         }
-    }
-
-    fn numbers(count: usize, step: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * step) % 251) as f32 / 125.0 - 1.0).collect()
-    }
-
-    fn one_by_one(count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<(), ()> {
-        (0..count).for_each(job);
-        Ok(())
-    }
-
-    fn backwards(count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<(), ()> {
-        (0..count).rev().for_each(job);
-        Ok(())
     }
 
     #[test]

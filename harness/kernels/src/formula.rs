@@ -174,11 +174,12 @@ impl Formula {
         each(parts.len(), &|i| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
             let (mut at, mut rest) = (i * JOB, &mut part[..]);
-            let mut scratch = self.scratch();
+            let (mut scratch, mut offsets) = (self.scratch(), Vec::new());
             while !rest.is_empty() {
                 let (run, first) = (at / runs.length, at % runs.length);
+                runs.offsets(run, &mut offsets);
                 let (piece, behind) = rest.split_at_mut((runs.length - first).min(PIECE).min(rest.len()));
-                run_piece(&Piece { formula: self, runs, offsets: &runs.offsets(run), first }, &mut scratch, piece);
+                run_piece(&Piece { formula: self, runs, offsets: &offsets, first }, &mut scratch, piece);
                 at += piece.len();
                 rest = behind;
             }
@@ -195,10 +196,10 @@ impl Formula {
         let (outer, places) = (runs.leading[..axis].iter().product::<usize>(), runs.leading[axis]);
         let sums: Vec<Mutex<f64>> = (0..places).map(|_| Mutex::new(0.0)).collect();
         let done = each(places, &|place| {
-            let (mut scratch, mut buffer) = (self.scratch(), vec![0f32; PIECE]);
+            let (mut scratch, mut buffer, mut offsets) = (self.scratch(), vec![0f32; PIECE], Vec::new());
             let mut sum = 0f64;
             for run in (0..outer).flat_map(|o| (0..inner).map(move |i| (o * places + place) * inner + i)) {
-                let offsets = runs.offsets(run);
+                runs.offsets(run, &mut offsets);
                 for first in (0..runs.length).step_by(PIECE) {
                     let piece = &mut buffer[..PIECE.min(runs.length - first)];
                     sum += run_sum(&Piece { formula: self, runs, offsets: &offsets, first }, &mut scratch, piece);
@@ -275,15 +276,15 @@ impl<'r> Runs<'r> {
     }
 
     /// Where each operand begins in a run.
-    fn offsets(&self, run: usize) -> Vec<usize> {
-        let mut offsets = vec![0; self.operands.len()];
+    fn offsets(&self, run: usize, offsets: &mut Vec<usize>) {
+        offsets.clear();
+        offsets.resize(self.operands.len(), 0);
         let mut rest = run;
         for (axis, &extent) in self.leading.iter().enumerate().rev() {
             let place = rest % extent;
             rest /= extent;
-            self.operands.iter().zip(&mut offsets).for_each(|(operand, offset)| *offset += place * operand.strides[axis]);
+            self.operands.iter().zip(offsets.iter_mut()).for_each(|(operand, offset)| *offset += place * operand.strides[axis]);
         }
-        offsets
     }
 }
 
@@ -423,20 +424,7 @@ fn piece_avx2(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(count: usize, step: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * step) % 251) as f32 / 125.0 - 1.0).collect()
-    }
-
-    fn one_by_one(count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<(), ()> {
-        (0..count).for_each(job);
-        Ok(())
-    }
-
-    fn backwards(count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<(), ()> {
-        (0..count).rev().for_each(job);
-        Ok(())
-    }
+    use crate::tests::{backwards, numbers, one_by_one};
 
     /// The element of an operand that belongs to one of the result.
     fn element(operand: &Operand, extents: &[usize], at: usize) -> f32 {

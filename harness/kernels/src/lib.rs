@@ -9,6 +9,9 @@ mod vectors;
 mod windows;
 mod winograd;
 
+#[cfg(test)]
+mod tests;
+
 pub use correlation::{Correlation, Each, Images};
 pub use formula::{Formula, Operand, Operation, STEPS, Step, Total};
 pub use windows::Windows;

@@ -3,19 +3,11 @@
 use flatscape_graph::DType;
 
 use super::headline::digits;
-use super::{EMBEDDED, Run};
+use super::Run;
 use crate::provision::{flatscape, onnx_runtime_library, shared_data};
 
 fn audit(folder: &std::path::Path, model: &str, more: &[&str]) -> Run {
-    let mut arguments = vec!["audit", model, "--data", "digits", "--landscapes", "0", "--out", "run", "-n", "60"];
-    arguments.extend(more);
-    arguments.extend(EMBEDDED);
-    let output = flatscape(folder, &arguments);
-    let kept = tempfile::tempdir().expect("a folder");
-    if folder.join("run").exists() {
-        std::fs::rename(folder.join("run"), kept.path().join("run")).expect("a run directory");
-    }
-    Run { folder: kept, output }
+    super::masked::audit(folder, model, &[&["-n", "60"], more].concat())
 }
 
 /// Forty steps that together are shorter than the radius: the loss rises to the last of them. AutoAttack's own are at their end.

@@ -10,7 +10,7 @@ use super::{EMBEDDED, Run};
 use crate::provision::flatscape;
 
 /// An audit with the embedded engine in a folder that stays.
-fn audit(folder: &Path, model: &str, more: &[&str]) -> Run {
+pub(super) fn audit(folder: &Path, model: &str, more: &[&str]) -> Run {
     let mut arguments = vec!["audit", model, "--data", "digits", "--landscapes", "0", "--out", "run"];
     arguments.extend(more);
     arguments.extend(EMBEDDED);

@@ -115,7 +115,7 @@ mod tests {
         let line: Vec<f64> = (0..=50).map(f64::from).collect();
         assert!((of(&line) - 0.18).abs() < 1e-12, "{}", of(&line));
         assert_eq!(of(&[3.0; 51]), 0.0);
-        // what was lost and found again is no rise
+        // a loss that falls and comes back to where it was has not risen
         let there_and_back: Vec<f64> = (0..=40).map(|k| if k < 25 { f64::from(k) } else { f64::from(k - 16) }).collect();
         assert_eq!(of(&there_and_back), 0.0);
         // of ten steps the last five count: the first five may rise

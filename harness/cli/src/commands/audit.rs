@@ -75,7 +75,7 @@ pub struct Audit {
     /// Which gradient attacks follow: ours or theirs
     #[arg(long, value_name = "WHOSE", default_value = "ours", value_parser = ["ours", "theirs"])]
     use_gradients: String,
-    /// On models that draw at random attacks ascend the mean loss over so many draws; K:probs is the loss of the mean probability
+    /// For models that draw at random: attacks ascend the mean loss over K draws, or with K:probs the loss of the mean probability
     #[arg(long, value_name = "K", value_parser = Expectation::parse)]
     eot: Option<Expectation>,
     #[arg(long = "surrogate", value_name = "OP=RULE", help = crate::help::surrogates())]

@@ -21,7 +21,7 @@ const LARGE: usize = 1024;
 const RUN: usize = 32;
 
 pub(super) fn apply(graph: &Graph, _: usize) -> Graph {
-    let lowering = Lowering { graph, uses: uses(graph), single: readers(graph) };
+    let lowering = Lowering { graph, uses: uses(graph), by_formulas: readers(graph) };
     let mut known: HashMap<ValueId, Chain> = HashMap::new();
     let lowered = graph.rewrite(|new, node, inputs| {
         let ty = &graph.value(node.output(0)?).ty;
@@ -81,8 +81,8 @@ impl Chain {
 struct Lowering<'g> {
     graph: &'g Graph,
     uses: HashMap<ValueId, usize>,
-    /// Values that operations of formulas alone read.
-    single: HashMap<ValueId, bool>,
+    /// Whether operations that a formula can have are the only readers of a value.
+    by_formulas: HashMap<ValueId, bool>,
 }
 
 impl Lowering<'_> {
@@ -143,22 +143,22 @@ impl Lowering<'_> {
 
     /// Whether the steps of a value are computed where it is read.
     fn worthwhile(&self, made: &Chain, value: ValueId) -> bool {
-        let again = || made.large <= 1 && made.steps.len() <= AGAIN && self.single.get(&value) == Some(&true);
+        let again = || made.large <= 1 && made.steps.len() <= AGAIN && self.by_formulas.get(&value) == Some(&true);
         self.uses.get(&value) == Some(&1) || again()
     }
 }
 
-/// Whether operations of formulas alone read a value.
+/// For every value, whether operations that a formula can have are its only readers.
 fn readers(graph: &Graph) -> HashMap<ValueId, bool> {
-    let mut single = HashMap::new();
+    let mut alone = HashMap::new();
     for node in graph.nodes() {
         let reads = operation(node).is_some() || total(graph, node).is_some();
-        node.inputs.iter().flatten().for_each(|&id| *single.entry(id).or_insert(true) &= reads);
+        node.inputs.iter().flatten().for_each(|&id| *alone.entry(id).or_insert(true) &= reads);
     }
     graph.outputs().iter().for_each(|o| {
-        single.insert(o.value, false);
+        alone.insert(o.value, false);
     });
-    single
+    alone
 }
 
 /// What a node does to single elements.

@@ -73,7 +73,7 @@ pub fn parse(text: &str) -> Result<Vec<String>, Refusal> {
     Ok(asked)
 }
 
-/// How files and results call what `--surrogate` made; it is no remedy that can be named.
+/// The name of the graph that `--surrogate` made, in files and results. `--remedy` does not accept it.
 const SURROGATE: Remedy = Remedy {
     name: "surrogate",
     summary: "attacks differentiate what the user named by rules of the user",

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::points::{Four, Points, Two};
-use super::work::{beside_each_other, part};
+use super::work::{Side, beside_each_other, part, square_to_points};
 use super::{Form, Square, forms};
 use crate::correlation::{Each, Images};
 use crate::vectors::Vectors;
@@ -32,15 +32,6 @@ thread_local! {
     static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
     /// The squares of a group at the points.
     static OPERANDS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
-}
-
-/// Whose pixels are brought to the points.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    /// x, `begin` zeros before its first row and column.
-    Pixels { begin: [usize; 2] },
-    /// ȳ.
-    Gradients,
 }
 
 /// The gradient of one convolution.
@@ -170,10 +161,12 @@ impl Gradient<'_> {
         each(chunks.len(), &|i| {
             let mut chunk = chunks[i].lock().unwrap_or_else(PoisonError::into_inner);
             let (part, place, wide, to) = &mut *chunk;
-            let side = if *wide == 2 { Side::Pixels { begin: self.begin } } else { Side::Gradients };
-            let images = if *wide == 2 { self.x } else { self.ct };
+            let (side, begin, images) = match *wide {
+                2 => (Side::Pixels, self.begin, self.x),
+                _ => (Side::Gradients, [0, 0], self.ct),
+            };
             let steps = [self.ct.1[2], self.ct.1[3]];
-            let work = ToPoints { side, images, steps, range: layout.range(first + *part), pitch: layout.pitch(*wide) };
+            let work = ToPoints { side, begin, images, steps, range: layout.range(first + *part), pitch: layout.pitch(*wide) };
             SCRATCH.with_borrow_mut(|[scratch, _]| {
                 for vector in 0..*wide {
                     let (vector, place) = (*place * *wide + vector, vector);
@@ -234,6 +227,8 @@ pub(super) struct Operands<'o> {
 /// Some images that are brought to the points.
 pub(super) struct ToPoints<'t> {
     side: Side,
+    /// Zeros before the first row and column.
+    begin: [usize; 2],
     images: Images<'t>,
     /// Extents of ȳ.
     steps: [usize; 2],
@@ -298,42 +293,15 @@ impl ToPoints<'_> {
     #[inline(always)]
     fn square<P: Points, V: Vectors>(&self, pixels: &[f32], corner: [usize; 2], to: &mut [f32]) {
         let [_, _, height, width] = self.images.1;
-        let (side, begin) = match self.side {
-            Side::Pixels { begin } => (P::SIDE, begin),
-            Side::Gradients => (P::STEP, [0, 0]),
-        };
+        let (side, begin) = (self.side.extent::<P>(), self.begin);
         let inside = |axis: usize, extent: usize| {
             let before = begin[axis].saturating_sub(corner[axis]).min(side);
             before..(extent + begin[axis]).saturating_sub(corner[axis]).min(side).max(before)
         };
-        let (rows, columns) = (inside(0, height), inside(1, width));
         // the place of pixel [0, 0] of the square, were it inside
         let first = (corner[0] * width + corner[1]).wrapping_sub(begin[0] * width + begin[1]);
-        let mut points = [[V::splat(0.0); 6]; 6];
-        for j in columns {
-            let mut d = [V::splat(0.0); 6];
-            for i in rows.clone() {
-                d[i] = V::load(&pixels[first.wrapping_add(i * width + j) * V::LANES..]);
-            }
-            let column = self.axis::<P, V>(d);
-            for i in 0..P::SIDE {
-                points[i][j] = column[i];
-            }
-        }
-        for (i, row) in points.into_iter().enumerate().take(P::SIDE) {
-            let row = self.axis::<P, V>(row);
-            for (j, &value) in row.iter().enumerate().take(P::SIDE) {
-                V::store(&mut to[(i * P::SIDE + j) * self.pitch..], value);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn axis<P: Points, V: Vectors>(&self, d: [V::Register; 6]) -> [V::Register; 6] {
-        match self.side {
-            Side::Pixels { .. } => P::pixels::<V>(d),
-            Side::Gradients => P::gradients::<V>([d[0], d[1], d[2], d[3]]),
-        }
+        let places = [inside(0, height), inside(1, width)];
+        square_to_points::<P, V>(self.side, places, (pixels, first, width), (to, self.pitch));
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) trait Points {
     /// Aᵀm: points to results.
     fn results<V: Vectors>(m: [V::Register; 6]) -> [V::Register; 4];
 
-    /// Ay: gradients of results to points, the adjoint of `results`.
-    fn gradients<V: Vectors>(y: [V::Register; 4]) -> [V::Register; 6];
+    /// Ay: gradients of results, the first STEP, to points: the adjoint of `results`.
+    fn gradients<V: Vectors>(y: [V::Register; 6]) -> [V::Register; 6];
 
     /// Gᵀu: points to gradients of taps, the adjoint of `taps`.
     fn sums<V: Vectors>(u: [V::Register; 6]) -> [V::Register; 3];
@@ -63,7 +63,7 @@ impl Points for Two {
     }
 
     #[inline(always)]
-    fn gradients<V: Vectors>(y: [V::Register; 4]) -> [V::Register; 6] {
+    fn gradients<V: Vectors>(y: [V::Register; 6]) -> [V::Register; 6] {
         let zero = V::splat(0.0);
         [y[0], V::plus(y[0], y[1]), V::minus(y[0], y[1]), y[1], zero, zero]
     }
@@ -111,7 +111,7 @@ impl Points for Four {
     }
 
     #[inline(always)]
-    fn gradients<V: Vectors>(y: [V::Register; 4]) -> [V::Register; 6] {
+    fn gradients<V: Vectors>(y: [V::Register; 6]) -> [V::Register; 6] {
         let (p, q) = gradients_of_pair::<V>(y, A);
         let (r, s) = gradients_of_pair::<V>(y, B);
         [y[0], p, q, r, s, y[3]]
@@ -153,7 +153,7 @@ const fn scale(p: f32, q: f32) -> f32 {
 
 /// (y₀ + p² y₂) ± p (y₁ + p² y₃).
 #[inline(always)]
-fn gradients_of_pair<V: Vectors>(y: [V::Register; 4], p: f32) -> (V::Register, V::Register) {
+fn gradients_of_pair<V: Vectors>(y: [V::Register; 6], p: f32) -> (V::Register, V::Register) {
     let square = V::splat(p * p);
     let (even, odd) = (V::fma(y[2], square, y[0]), V::fma(y[3], square, y[1]));
     (V::fma(odd, V::splat(p), even), V::fma(odd, V::splat(-p), even))

@@ -1,6 +1,7 @@
 //! Every form against the formula in float64, over odd extents and few channels; and that no result depends on its neighbours.
 
 use super::*;
+use crate::tests::{backwards, one_by_one};
 
 /// A layer and what follows it.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +34,6 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
     (0..count).map(|_| next()).collect()
-}
-
-fn one_by_one(count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<(), ()> {
-    (0..count).for_each(job);
-    Ok(())
-}
-
-fn backwards(count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<(), ()> {
-    (0..count).rev().for_each(job);
-    Ok(())
 }
 
 impl Case {

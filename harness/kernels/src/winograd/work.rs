@@ -129,32 +129,14 @@ impl Work<'_> {
             let behind = (extents[axis] + begin[axis]).saturating_sub(place.corner[axis]).min(P::SIDE);
             (before, behind)
         });
-        let whole = rows == (0, P::SIDE) && columns == (0, P::SIDE);
         // the place of pixel [0, 0] of the square, were it inside
         let corner = (place.corner[0] * width + place.corner[1]).wrapping_sub(begin[0] * width + begin[1]);
         let plane = window.height * width * V::LANES;
         for block in 0..blocks {
             let plane = &x[(place.image * blocks + block) * plane..][..plane];
-            let mut points = [[V::splat(0.0); 6]; 6];
-            for j in 0..P::SIDE {
-                let mut d = [V::splat(0.0); 6];
-                for (i, d) in d.iter_mut().enumerate().take(P::SIDE) {
-                    if whole || (rows.0..rows.1).contains(&i) && (columns.0..columns.1).contains(&j) {
-                        *d = V::load(&plane[corner.wrapping_add(i * width + j) * V::LANES..]);
-                    }
-                }
-                let column = P::pixels::<V>(d);
-                for i in 0..P::SIDE {
-                    points[i][j] = column[i];
-                }
-            }
+            let places = [rows.0..rows.1, columns.0..columns.1];
             let to = &mut v[block * V::LANES..];
-            for (i, row) in points.into_iter().enumerate().take(P::SIDE) {
-                let row = P::pixels::<V>(row);
-                for (j, &value) in row.iter().enumerate().take(P::SIDE) {
-                    V::store(&mut to[(i * P::SIDE + j) * blocks * V::LANES..], value);
-                }
-            }
+            square_to_points::<P, V>(Side::Pixels, places, (plane, corner, width), (to, blocks * V::LANES));
         }
     }
 
@@ -255,6 +237,57 @@ impl Work<'_> {
             value = V::gated(some::<V>(&gate[place..], have), value);
         }
         value
+    }
+}
+
+/// What is brought to the points.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// SIDE × SIDE pixels.
+    Pixels,
+    /// Gradients of STEP × STEP results.
+    Gradients,
+}
+
+impl Side {
+    /// Of a square.
+    #[inline(always)]
+    pub fn extent<P: Points>(self) -> usize {
+        if self == Side::Pixels { P::SIDE } else { P::STEP }
+    }
+}
+
+/// One square at the points, an axis after the other: of a plane from a place on, with lines of `width` pixels, and zeros outside of
+/// these rows and columns. Points are `step` apart.
+///
+/// No closures here: what they call would not be compiled for the vectors of the processor.
+#[inline(always)]
+pub(super) fn square_to_points<P: Points, V: Vectors>(
+    of: Side,
+    [rows, columns]: [Range<usize>; 2],
+    (plane, first, width): (&[f32], usize, usize),
+    (to, step): (&mut [f32], usize),
+) {
+    let side = of.extent::<P>();
+    let whole = rows == (0..side) && columns == (0..side);
+    let mut points = [[V::splat(0.0); 6]; 6];
+    for j in 0..side {
+        let mut d = [V::splat(0.0); 6];
+        for (i, d) in d.iter_mut().enumerate().take(side) {
+            if whole || (rows.start <= i && i < rows.end && columns.start <= j && j < columns.end) {
+                *d = V::load(&plane[first.wrapping_add(i * width + j) * V::LANES..]);
+            }
+        }
+        let column = if of == Side::Pixels { P::pixels::<V>(d) } else { P::gradients::<V>(d) };
+        for i in 0..P::SIDE {
+            points[i][j] = column[i];
+        }
+    }
+    for (i, row) in points.into_iter().enumerate().take(P::SIDE) {
+        let row = if of == Side::Pixels { P::pixels::<V>(row) } else { P::gradients::<V>(row) };
+        for (j, &value) in row.iter().enumerate().take(P::SIDE) {
+            V::store(&mut to[(i * P::SIDE + j) * step..], value);
+        }
     }
 }
 

@@ -41,22 +41,22 @@ impl Operator for Formula {
         let inputs = context.inputs();
         let Some(ValueType::Tensor { shape, dimension_symbols, .. }) = inputs.get(arithmetic.like()) else { return Ok(()) };
         // an extent that is not known yet is told by its symbol
-        let extents: Vec<Extent> = shape.iter().zip(dimension_symbols.iter()).map(|(&n, s)| Extent(n, Some(s))).collect();
+        let extents: Vec<Extent> = shape.iter().zip(dimension_symbols.iter()).map(|(&n, symbol)| Extent(n, symbol)).collect();
         let Some(extents) = arithmetic.extents(&extents) else { return Ok(()) };
         let shape: Shape = extents.iter().map(|e| e.0).collect();
-        let symbols: Vec<String> = extents.iter().map(|e| e.1.cloned().unwrap_or_default()).collect();
+        let symbols: Vec<String> = extents.iter().map(|e| e.1.to_owned()).collect();
         let dimension_symbols = SymbolicDimensions::new(symbols);
         context.set_output(0, &ValueType::Tensor { ty: TensorElementType::Float32, shape, dimension_symbols })
     }
 }
 
-/// An extent and its symbol.
+/// An extent, and its symbol, which is empty where the extent is known.
 #[derive(Clone, Copy)]
-struct Extent<'s>(i64, Option<&'s String>);
+struct Extent<'s>(i64, &'s str);
 
 impl From<u8> for Extent<'_> {
     fn from(n: u8) -> Self {
-        Extent(n.into(), None)
+        Extent(n.into(), "")
     }
 }
 
