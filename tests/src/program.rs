@@ -23,6 +23,7 @@ mod named;
 mod page;
 mod partly;
 mod pipes;
+mod png;
 mod published;
 mod repeat;
 mod sample;

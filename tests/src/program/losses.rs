@@ -2,8 +2,8 @@
 
 use flatscape_graph::DType;
 
-use super::headline::digits;
 use super::Run;
+use super::headline::digits;
 use crate::provision::{flatscape, onnx_runtime_library, shared_data};
 
 fn audit(folder: &std::path::Path, model: &str, more: &[&str]) -> Run {

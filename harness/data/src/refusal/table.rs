@@ -121,6 +121,7 @@ pub const REFUSALS: &[Kind] = &[
     ("O102", Class::Output, "a result could not be stored or read back", "repeat the command with --resume"),
     ("O112", Class::Output, "a worker process could not be started or is lost", "repeat the command with --resume, with fewer --jobs"),
     ("O116", Class::Output, "memory ran out", "use a smaller --batch-size, fewer images (-n N) or fewer --threads"),
+    ("O117", Class::Output, "no font was found for the text of pictures", "install one, for instance the package fonts-dejavu-core; the SVG files need none"),
     ("R096", Class::State, "the output directory holds a run that is not this one", "add --resume with the same options, or choose another place with --out"),
     ("R097", Class::State, "the run directory is in use", "wait until that run has ended, or choose another place with --out"),
     ("R098", Class::State, "the directory is not a run directory of this version", "name a run directory of flatscape"),

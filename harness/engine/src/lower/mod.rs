@@ -111,7 +111,7 @@ pub const LOWERINGS: &[Lowering] = &[
         name: "formulas",
         engines: &["ort"],
         summary: "Add, Sub, Mul, Div, Neg, Relu, Sqrt, Reciprocal, Gate and Expand of large values that follow each other, and a sum or mean of them over all axes but one: one pass over memory",
-        evidence: "with the gradient by taps in squares, a training step of a ResNet-18 at batch 32 on two loaded cores with AVX-512 takes 1.3 s in place of 3.8",
+        evidence: "a training step of a ResNet-18 at batch 128 takes 2382 MiB in place of 2948; its time is the same on two quiet cores with AVX-512",
         apply: Apply::Special(formulas::apply),
     },
 ];
