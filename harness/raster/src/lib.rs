@@ -81,17 +81,18 @@ impl Raster {
     }
 }
 
-/// Where a font lacks a character, an upright font without serifs that has it, or else any that has it.
+/// Where a font lacks a character, an upright font without serifs, as bold, that has it, or else any that has it.
 fn like_the_first() -> FallbackSelectionFn<'static> {
     let any = FontResolver::default_fallback_selector();
     Box::new(move |character, tried, fonts| {
         let mut tried = tried.to_vec();
+        let weight = fonts.face(*tried.first()?)?.weight;
         let first = any(character, &tried, fonts)?;
         let mut next = Some(first);
         while let Some(id) = next {
             let face = fonts.face(id)?;
             let family = &face.families[0].0;
-            if face.style == Style::Normal && family.contains("Sans") && !family.contains("Mono") {
+            if face.style == Style::Normal && face.weight == weight && family.contains("Sans") && !family.contains("Mono") {
                 return Some(id);
             }
             tried.push(id);
