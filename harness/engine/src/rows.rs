@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use flatscape_graph::{Dim, Element, Graph, Node, Tensor, ValueId, with_array};
-use ndarray::{ArrayD, Axis};
+use ndarray::ArrayD;
 
 use crate::EngineError;
 use crate::engine::CompileOptions;
@@ -190,9 +190,20 @@ fn added(parts: &[&Tensor]) -> Option<Tensor> {
     Some(sum)
 }
 
-fn stack<T: Element>(_: &ArrayD<T>, parts: &[&Tensor]) -> Option<Tensor> {
-    let views: Vec<_> = parts.iter().map(|part| T::view(part).map(|array| array.view())).collect::<Option<_>>()?;
-    ndarray::concatenate(Axis(0), &views).ok().map(T::wrap)
+/// Tensors, one above the other. `None` if their rows have other extents.
+fn stack<T: Element>(first: &ArrayD<T>, parts: &[&Tensor]) -> Option<Tensor> {
+    let row = first.shape().get(1..)?;
+    let arrays: Vec<&ArrayD<T>> = parts.iter().map(|part| T::view(part)).collect::<Option<_>>()?;
+    let mut all = Vec::with_capacity(arrays.iter().map(|array| array.len()).sum());
+    let mut rows = 0;
+    for array in arrays {
+        rows += array.shape().first().filter(|_| array.shape()[1..] == *row)?;
+        match array.as_slice() {
+            Some(elements) => all.extend_from_slice(elements),
+            None => all.extend(array.iter().cloned()),
+        }
+    }
+    Tensor::new(&[&[rows], row].concat(), all)
 }
 
 /// The multiplications per row of a graph's convolutions and matrix products by weights.

@@ -1,9 +1,11 @@
-//! DeepFool: again and again to the nearest of the linearised boundaries, a little beyond their sum.
+//! DeepFool: again and again to the nearest of the linearised boundaries, every time a little beyond it. Without a box this is
+//! x0 + (1 + η)·Σr of algorithm 2. Where the box cuts a step off, the next one starts from what is left of it: a sum of whole steps
+//! would grow outside of the box, and pixels would come back late.
 
 use flatscape_sdk::{Ask, Component, DType, Error, Param, Program};
 
 use super::boundaries::{dual, nearest, towards};
-use super::formulas::{adversarial, boxed, row, runners_up};
+use super::formulas::{adversarial, boxed, runners_up};
 
 /// What is added to |f|, so that the sum crosses the boundary.
 const BEYOND: f64 = 1e-4;
@@ -20,7 +22,7 @@ pub(crate) fn component() -> Component {
 }
 
 fn build(ask: &Ask) -> Result<Program, Error> {
-    let (norm, pixels) = (ask.task.norm.as_str(), ask.task.pixels());
+    let norm = ask.task.norm.as_str();
     if !matches!(norm, "linf" | "l2") {
         return Err(Error::unsupported(format!("the threat model is {norm}; it serves linf, l2")));
     }
@@ -34,7 +36,6 @@ fn build(ask: &Ask) -> Result<Program, Error> {
         .init(|g| {
             let rivals = if ask.task.targeted { g.target().unsqueeze(&[1]) } else { runners_up(g, g.logits0(), rows) };
             g.give("state_rivals", rivals.cast(DType::F32));
-            g.give("state_sum", row(g, pixels));
         })
         .step(|g| {
             // r = (|f| + 1e-4)/‖w‖₂²·w in l2, (|f| + 1e-4)/‖w‖₁·sign(w) in linf; nothing once it is there
@@ -42,11 +43,8 @@ fn build(ask: &Ask) -> Result<Program, Error> {
             let size = dual(norm, w).unsqueeze(&[1]).max(f64::from(f32::MIN_POSITIVE));
             let along = if norm == "l2" { w / size } else { w.sign() };
             let way = (f.abs() + BEYOND) / size;
-            let sum = g.state("sum", &[pixels]);
-            let sum = adversarial(g).select(sum, sum + along * way);
-            // x' = x0 + (1 + η)·Σr
-            g.give("x_next", boxed(g, g.x0() + sum * (g.arg("overshoot") + 1.0)));
-            g.give("state_sum_next", sum);
+            let next = boxed(g, g.x() + along * way * (g.arg("overshoot") + 1.0));
+            g.give("x_next", adversarial(g).select(g.x(), next));
         })
         .steps(ask.int("steps")))
 }
