@@ -483,3 +483,26 @@ fn close(found: &[f64], expected: &[f64], rows: usize, tolerance: f64, what: &st
     let at = errors[(errors.len() - 1) * 199 / 200];
     assert!(at <= tolerance, "{what}: relative difference {at:.1e}, at most {tolerance:.0e}");
 }
+
+/// Every initializer of the file has its own gradient, also in front of a normalisation and in it; what was computed from initializers
+/// while the file was read is said.
+#[test]
+fn initializers_before_a_normalisation_keep_their_own_gradients() {
+    let file = root().join("tests/golden/weights/kept.onnx").display().to_string();
+    let of_file = onnx::read(&std::fs::read(&file).expect("the file")).expect("it reads").graph;
+    let normalised = of_file.nodes().iter().find(|n| &*n.op == "BatchNormalization").expect("it has a normalisation");
+    let names: Vec<String> = normalised.inputs.iter().skip(1).flatten().map(|&id| of_file.value(id).name.to_string()).collect();
+    let layer = of_file.nodes().iter().find(|n| n.outputs.first() == normalised.inputs.first()).expect("a layer before it");
+    let kernel = layer.input(1).map(|id| of_file.value(id).name.to_string()).expect("a kernel");
+    let gradients = written(&file, &["--wrt", "params"]);
+    let outputs = gradients.outputs();
+    for name in names.iter().chain([&kernel]) {
+        assert!(outputs.iter().any(|output| output.starts_with(&format!("grad_{name} "))), "no gradient by {name}: {outputs:?}");
+    }
+    // one of them by its name, checked against differences of the values
+    let output = flatscape(gradients.folder.path(), &["grad", &file, "-o", "k.onnx", "--wrt", &kernel, "--check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let kept = onnx::read(&std::fs::read(gradients.folder.path().join("k.onnx")).expect("written")).expect("it reads").graph;
+    let own = of_file.constant(layer.input(1).expect("a kernel")).expect("a constant");
+    assert!(kept.values().any(|(_, v)| v.constant.as_ref() == Some(own)), "the file of the gradient has the kernel as it was");
+}

@@ -1,5 +1,7 @@
 //! The facts of a run: written before the first job is computed, read by everything that is made from a run directory.
 
+use std::collections::BTreeSet;
+
 use flatscape_engine::EngineInfo;
 use flatscape_host::Kind;
 use flatscape_intake::data;
@@ -304,10 +306,9 @@ impl Manifest {
             value
         };
         let (a, b) = (fields(self), fields(other));
-        a.iter()
-            .filter(|(key, value)| !FREE.contains(&key.as_str()) && b.get(*key) != Some(value))
-            .map(|(key, _)| key.clone())
-            .collect()
+        // a field that asks for nothing may be left out of either
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        keys.into_iter().filter(|key| !FREE.contains(&key.as_str()) && a.get(*key) != b.get(*key)).cloned().collect()
     }
 }
 

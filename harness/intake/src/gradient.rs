@@ -214,11 +214,24 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
         }
     }
     facts.extend(names.said.into_inner());
+    facts.extend(source.native.into_iter().flat_map(|native| computed(native, &reached)));
     let graph = simplify(&without_marks(b.into_graph()));
     graph.check().map_err(|e| Refusal::model(26, format!("{}: the gradient graph does not check: {e}", source.name)))?;
     let classes = source.classes.filter(|_| !matches!(request.of, Of::Value(_)));
     let (description, properties) = described(source, request);
     Ok(Gradient { graph, forward, classes, variables: reached, surrogate, facts, description, properties })
+}
+
+/// A sentence where gradients are by constants that are no initializers of the file.
+fn computed(native: &Native, variables: &[(String, Option<Tensor>)]) -> Option<String> {
+    let others = variables.iter().filter(|(name, value)| value.is_some() && !native.initializers.contains(name));
+    let names: Vec<String> = others.map(|(name, _)| shown(name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "computed from initializers while the file was read, so that their gradients are by what was computed: {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// Names of what the gradient file adds to the interface.
@@ -382,7 +395,15 @@ fn variables(b: &Builder, source: &Source, wrt: &WithRespectTo) -> Result<Vec<(S
                     let some: Vec<String> = known().take(8).map(shown).collect();
                     let more = known().count().saturating_sub(some.len());
                     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                    let what = format!("{} has no input and no initializer {}", source.name, shown(name));
+                    let folded = source.native.is_some_and(|native| native.initializers.contains(name));
+                    let what = match folded {
+                        true => format!(
+                            "{}: other constants are computed from the initializer {} while the file is read, and no value is left of it",
+                            source.name,
+                            shown(name)
+                        ),
+                        false => format!("{} has no input and no initializer {}", source.name, shown(name)),
+                    };
                     Err(Refusal::usage(91, what).help(format!("--wrt input, params, or one of {}{more}{meant}", some.join(", "))))
                 }
             }

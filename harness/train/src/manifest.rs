@@ -35,7 +35,7 @@ pub struct Manifest {
     pub trained: Vec<String>,
     /// Numbers in them.
     pub numbers: usize,
-    /// Names of the weights that stay.
+    /// Names of the weights that stay, and of the constants that are not found to be weights.
     pub frozen: Vec<String>,
 }
 
@@ -58,7 +58,11 @@ impl Manifest {
             parts: if prepared.learner.in_parts { PARTS } else { 1 },
             trained: prepared.form.trained.iter().map(name).collect(),
             numbers: prepared.form.trained.iter().map(|&i| weights[i].value.len()).sum(),
-            frozen: (0..weights.len()).filter(|i| parameter(i)).map(|i| weights[i].name.clone()).collect(),
+            frozen: (0..weights.len())
+                .filter(|i| parameter(i))
+                .map(|i| weights[i].name.clone())
+                .chain(prepared.trainable.others.iter().cloned())
+                .collect(),
         }
     }
 

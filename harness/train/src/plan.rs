@@ -54,11 +54,23 @@ pub enum Average {
     None,
     /// Exponential, over steps: this share of the average stays at every step.
     Ema(f64),
-    /// The mean over epochs, from this one on (counted from 0).
+    /// The mean over epochs, from this one on; the first is 1.
     Swa(u32),
 }
 
 impl Average {
+    /// # Errors
+    /// A usage error: it would begin after the last epoch.
+    pub fn within(self, epochs: u32) -> Result<Average, Refusal> {
+        match self {
+            Average::Swa(from) if from > epochs => {
+                let what = format!("--average swa:{from} begins after the last epoch, which is {epochs}");
+                Err(Refusal::usage(91, what).help(format!("state an epoch up to {epochs}, or more --epochs")))
+            }
+            other => Ok(other),
+        }
+    }
+
     /// Reads `ema:D` or `swa:E`.
     ///
     /// # Errors
@@ -73,7 +85,10 @@ impl Average {
                 Ok(decay) if decay > 0.0 && decay < 1.0 => Ok(Average::Ema(decay)),
                 _ => Err(refused("the share is between 0 and 1")),
             },
-            Some(("swa", epoch)) => epoch.parse().map(Average::Swa).map_err(|_| refused("the epoch is a whole number")),
+            Some(("swa", epoch)) => match epoch.parse() {
+                Ok(epoch) if epoch > 0 => Ok(Average::Swa(epoch)),
+                _ => Err(refused("the epoch is a whole number, and the first is 1")),
+            },
             _ => Err(refused("there is no such average")),
         }
     }
@@ -144,7 +159,9 @@ mod tests {
         }
         assert_eq!(Average::parse("ema:0.99").expect("an average"), Average::Ema(0.99));
         assert_eq!(Average::parse("swa:3").expect("an average"), Average::Swa(3));
-        for wrong in ["ema:1", "ema", "swa:x", "mean:3"] {
+        assert_eq!(Average::Swa(3).within(3).expect("the last epoch"), Average::Swa(3));
+        assert_eq!(Average::Swa(4).within(3).expect_err("after the last").id(), "U091");
+        for wrong in ["ema:1", "ema", "swa:x", "swa:0", "mean:3"] {
             assert!(Average::parse(wrong).is_err(), "{wrong}");
         }
     }

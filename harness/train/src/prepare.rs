@@ -178,13 +178,14 @@ impl Prepared {
     pub fn notes(&self) -> Vec<String> {
         let numbers: usize = self.form.trained.iter().map(|&w| self.trainable.weights[w].value.len()).sum();
         let whole = if self.learner.in_parts { "" } else { "; batches run whole, because their rows are mixed" };
-        vec![format!(
+        let trained = format!(
             "{}: {numbers} numbers in {} weights are trained on {} images, {} are held out for validation{whole}",
             self.model.name,
             self.form.trained.len(),
             self.training.len(),
             self.held.len()
-        )]
+        );
+        [trained].into_iter().chain(self.trainable.untouched()).collect()
     }
 }
 

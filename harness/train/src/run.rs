@@ -354,18 +354,19 @@ impl<'t> Training<'t> {
 
     /// The place of a step.
     fn when(&self, step: u32) -> When {
+        self.when_at(step, self.facts.k)
+    }
+
+    /// The same of the step that is the `k`th of all.
+    fn when_at(&self, step: u32, k: u64) -> When {
         let per_epoch = self.sample_count().div_ceil(self.plan.batch_size.max(1)) as u64 * u64::from(self.prepared.repeats);
-        let moment = Moment {
-            epoch: self.facts.epoch,
-            epochs: self.plan.epochs,
-            step: self.facts.k,
-            steps: per_epoch * u64::from(self.plan.epochs),
-        };
+        let moment =
+            Moment { epoch: self.facts.epoch, epochs: self.plan.epochs, step: k, steps: per_epoch * u64::from(self.plan.epochs) };
         When {
             seed: self.plan.seed,
             epoch: self.facts.epoch,
             step,
-            k: self.facts.k,
+            k,
             lr: self.plan.lr * self.plan.schedule.factor(&moment),
             eps: self.prepared.threat.eps,
         }
@@ -379,7 +380,8 @@ impl<'t> Training<'t> {
     /// Averages, evaluation, log, the choice of the model, and a checkpoint.
     fn end_epoch(&mut self, lots: usize, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Option<String>, Refusal> {
         let epoch = self.facts.epoch;
-        let lr = self.when(lots.saturating_sub(1) as u32).lr;
+        // of the last step that was taken
+        let lr = self.when_at(lots.saturating_sub(1) as u32, self.facts.k.saturating_sub(1)).lr;
         let sums = std::mem::take(&mut self.facts.sums);
         let guessing = (self.prepared.model.classes as f64).ln();
         if sums.mean_cost() > DIVERGED * guessing.max(self.facts.first_cost.unwrap_or(guessing)) {
@@ -434,9 +436,9 @@ impl<'t> Training<'t> {
         let averaged = match self.plan.average {
             Average::None => None,
             Average::Ema(_) => Some(host(&self.state.averages)?),
-            Average::Swa(from) if epoch < from => None,
+            Average::Swa(from) if epoch + 1 < from => None,
             Average::Swa(from) => {
-                let count = f64::from(epoch - from);
+                let count = f64::from(epoch + 1 - from);
                 let mean = match self.mean.take() {
                     None => current.clone(),
                     Some(mean) => mean.iter().zip(&current).map(|(mean, new)| mixed(mean, new, 1.0 / (count + 1.0))).collect(),

@@ -14,7 +14,7 @@ use flatscape_graph::normalize::{Options, normalize};
 use flatscape_graph::{Attributes, Builder, DType, Dim, Expr, Graph, OPSET, Tensor, ValueId, ValueType, simplify};
 use flatscape_intake::data::Dataset;
 use flatscape_intake::functions;
-use flatscape_intake::model::{Model, ModelRequest, Trainable};
+use flatscape_intake::model::{Model, ModelRequest, Trace, Trainable};
 use flatscape_intake::random::{Law, Place, fill};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_intake::scores::argmax;
@@ -104,6 +104,18 @@ pub struct Ball {
     pub seed: u64,
 }
 
+/// The name of a constant that is no weight and differs between two graphs of the same operators.
+fn unlike(trainable: &Trainable, one: &Graph, other: &Graph) -> Option<String> {
+    let constant =
+        |graph: &Graph, id: Option<ValueId>| graph.constant(id?).filter(|t| trainable.trace(t) == Trace::Nothing).cloned();
+    let pairs = one.nodes().iter().zip(other.nodes()).flat_map(|(a, b)| a.inputs.iter().zip(&b.inputs));
+    pairs.into_iter().find_map(|(&a, &b)| {
+        let (x, y) = (constant(one, a)?, constant(other, b)?);
+        let name = one.value(a?).name.to_string();
+        (x != y).then_some(name)
+    })
+}
+
 impl<'a> Space<'a> {
     /// Opens a model on the samples `ids`.
     ///
@@ -161,15 +173,20 @@ impl<'a> Space<'a> {
             let what = format!("{} and {} have different architectures: {why}", self.model.name, escape(file));
             Refusal::model(163, what).help("name files of one architecture, exported in the same way")
         };
-        let operators = |t: &Trainable| -> Result<Vec<String>, Refusal> {
-            let graph = form::marked(t, &self.model.pixels, self.model.shape)?;
-            Ok(graph.nodes().iter().map(|n| n.op.to_string()).collect())
-        };
-        let (own, others) = (operators(&self.trainable)?, operators(&other)?);
+        let graph = |t: &Trainable| form::marked(t, &self.model.pixels, self.model.shape);
+        let graphs = (graph(&self.trainable)?, graph(&other)?);
+        let operators = |graph: &Graph| -> Vec<String> { graph.nodes().iter().map(|n| n.op.to_string()).collect() };
+        let (own, others) = (operators(&graphs.0), operators(&graphs.1));
         if own != others {
             let place = own.iter().zip(&others).take_while(|(a, b)| a == b).count();
             let at = |list: &[String]| list.get(place).map_or("nothing", String::as_str).to_owned();
             return Err(differ(format!("operator {} is {} in one and {} in the other", place + 1, at(&own), at(&others))));
+        }
+        if let Some(name) = unlike(&self.trainable, &graphs.0, &graphs.1) {
+            return Err(differ(format!(
+                "the constant {}, which is not found to be a weight and stays as it is, has other values in the second",
+                escape(&name)
+            )));
         }
         let mut theta = Vec::with_capacity(self.segments.filters.len());
         for (segment, &weight) in self.segments.segments.iter().zip(&self.segments.weights) {

@@ -298,3 +298,43 @@ fn jobs_whose_model_data_or_plugin_has_changed_are_refused() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(std::fs::read(path.join("alone.npz")).expect("a result") == run.read(&result));
 }
+
+/// A run that is gone on with asks for what it asked for, also where one of the two asked for nothing.
+#[test]
+fn a_run_is_not_gone_on_with_under_other_questions() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let audit = |more: &[&str]| {
+        let common = ["audit", "digits-standard", "--data", "digits", "-n", "8", "--threat", "linf:0.1", "--attack", "fgsm"];
+        let output =
+            command(folder.path(), &[&common[..], &["--engine", "tract", "--landscapes", "0", "--out", "run"], more].concat());
+        let output = { output }.output().expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = audit(&[]);
+    assert!(matches!(code, Some(0 | 9)), "{said}");
+    for (more, field) in
+        [(&["--claims", "clean_accuracy=0.9"][..], "claims"), (&["--canaries"], "canaries"), (&["--bounds"], "bounds")]
+    {
+        let (code, said) = audit(&[&["--resume"], more].concat());
+        assert_eq!(code, Some(8), "{more:?}: {said}");
+        assert!(said.contains(&format!("{field} differ")), "{more:?}: {said}");
+    }
+    assert!(matches!(audit(&["--resume"]).0, Some(0 | 9)));
+}
+
+/// Rows of what is named twice would be counted twice.
+#[test]
+fn what_is_named_twice_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (models, threats, name) in [
+        (&["digits-standard"][..], &["--threat", "linf:0.1", "--threat", "linf:0.10"][..], "the threat model linf:0.10"),
+        (&["digits-standard", "digits-standard"], &["--threat", "linf:0.1"], "the model digits-standard"),
+    ] {
+        let arguments =
+            [&["audit"], models, &["--data", "digits", "-n", "8", "--attack", "fgsm", "--out", "run"], threats].concat();
+        let output = command(folder.path(), &arguments).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{name} is named twice")), "{said}");
+    }
+}

@@ -15,7 +15,7 @@ use flatscape_intake::card::Preprocessing;
 use flatscape_intake::data::classes::By;
 use flatscape_intake::drawn::Expectation;
 use flatscape_intake::model::{GivenRequest, Intake, ModelRequest};
-use flatscape_intake::refusal::Refusal;
+use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_intake::surrogates::Surrogate;
 use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
@@ -182,6 +182,19 @@ impl Audit {
         }
     }
 
+    /// Refuses a model or a threat model that is named twice: its rows would be counted twice.
+    fn nothing_twice(&self, threats: &[ThreatModel]) -> Result<(), Refusal> {
+        let model = |at: &usize| self.models[..*at].contains(&self.models[*at]);
+        let like = |a: &ThreatModel, b: &ThreatModel| (a.norm.name, a.eps, a.scale) == (b.norm.name, b.eps, b.scale);
+        let threat = |at: &usize| threats[..*at].iter().any(|before| like(before, &threats[*at]));
+        let models = (0..self.models.len()).find(model).map(|at| format!("the model {}", escape(&self.models[at])));
+        let threats = (0..threats.len()).find(threat).map(|at| format!("the threat model {}", escape(&threats[at].text())));
+        match models.or(threats) {
+            Some(what) => Err(Refusal::usage(93, format!("{what} is named twice")).help("name it once")),
+            None => Ok(()),
+        }
+    }
+
     fn plan(&self) -> Result<Plan, Failure> {
         let mut data = self.data.request()?;
         let named = self.profile.as_deref().or((self.attacks.is_empty() && self.metrics.is_empty()).then_some(profiles::DEFAULT));
@@ -198,6 +211,7 @@ impl Audit {
             .map(|t| ThreatModel::parse_all(t, self.eps_is_large_on_purpose))
             .collect::<Result<Vec<_>, _>>()?
             .concat();
+        self.nothing_twice(&threats)?;
         let mut of_profile = Vec::new();
         if let Some(profile) = profile {
             data = profile.of_data(data);

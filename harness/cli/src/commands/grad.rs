@@ -6,7 +6,7 @@ use clap::Args;
 use flatscape_certificate::{Engines, FilePoints, of_file};
 use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::files::publish;
-use flatscape_intake::gradient::{Gradient, Of, Request, Source, assemble, join};
+use flatscape_intake::gradient::{Gradient, Of, Request, Source, WithRespectTo, assemble, join};
 use flatscape_intake::model::{Native, Whole};
 use flatscape_intake::refusal::Refusal;
 
@@ -73,7 +73,10 @@ impl Grad {
                 (gradient, whole.name, Native::load(&self.model, &stated).ok())
             }
             _ => {
-                let mut native = Native::load(&self.model, &stated)?;
+                let mut native = match request.wrt {
+                    WithRespectTo::Input => Native::load(&self.model, &stated)?,
+                    _ => Native::unfolded(&self.model, &stated)?,
+                };
                 if let Some((_, changed)) = native.remedy(&stated.remedies) {
                     native.facts.push(changed);
                 }

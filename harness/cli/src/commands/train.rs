@@ -76,7 +76,7 @@ pub struct Train {
     /// Label smoothing: the share of the label that is spread over all classes
     #[arg(long, default_value = "0", value_name = "SHARE")]
     smoothing: String,
-    /// Average the weights: ema:0.999 (over steps) or swa:75 (over epochs, from this one on)
+    /// Average the weights: ema:0.999 (over steps) or swa:75 (over epochs, from this one on; the first is 1)
     #[arg(long, value_name = "KIND:NUMBER")]
     average: Option<String>,
     /// Train only a part: head (the last layer)
@@ -181,7 +181,7 @@ impl Train {
             seed: self.seed,
             validation: share("--validation", &self.validation)?,
             smoothing: share("--smoothing", &self.smoothing)?,
-            average: self.average.as_deref().map_or(Ok(Average::None), Average::parse)?,
+            average: self.average.as_deref().map_or(Ok(Average::None), Average::parse)?.within(self.epochs)?,
             chosen: Chosen { head: self.part == "head", frozen: self.frozen.clone() },
         })
     }

@@ -1,6 +1,6 @@
 //! A model in its own terms: which input, which output, logits instead of probabilities, any batch. Knows nothing of pixels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flatscape_graph::normalize::{self, Cut, TailError};
@@ -34,6 +34,8 @@ pub struct Native {
     pub operators: BTreeMap<String, usize>,
     /// Inputs and outputs under their own names, types and shapes, before anything was changed.
     pub interface: Interface,
+    /// Names of the initializers of the file that hold floats.
+    pub initializers: BTreeSet<String>,
     /// Inputs are the file's own, with float pixels where the file has integers. The first output holds the logits: under their
     /// own name, or, where something was cut off, as `logits` before the file's own output.
     pub graph: Graph,
@@ -96,6 +98,15 @@ impl Native {
         Ok(Native::of(found, stated, labels, &normalize::Options::default())?.0)
     }
 
+    /// The same where every initializer keeps its own values: normalisations are not folded into the layers before them.
+    ///
+    /// # Errors
+    /// As for [`Native::with`].
+    pub fn unfolded(source: &str, stated: &Intake) -> Result<Native, Refusal> {
+        let found = source::find(source, &stated.limits)?;
+        Ok(Native::of(found, stated, None, &normalize::Options { fold_batch_norm: false })?.0)
+    }
+
     /// The same of a file that was read, in a stated normal form; with the normal form of the whole file, its interface unchanged.
     pub(super) fn of(
         found: Found,
@@ -115,6 +126,7 @@ impl Native {
         let (producer, opset) = (file.producer.clone(), file.opset);
         let mut operators = BTreeMap::new();
         file.graph.nodes().iter().for_each(|n| *operators.entry(n.op.to_string()).or_insert(0) += 1);
+        let initializers = float_constants(&file.graph);
         file.graph = with_inputs(&file.graph, &stated.inputs, &name, &mut facts)?;
         let whole = admit_as(&name, &file, options)?;
         let admitted = whole.clone();
@@ -159,6 +171,7 @@ impl Native {
             opset,
             operators,
             interface,
+            initializers,
             graph,
             any_batch,
             fixed_batch,
@@ -356,4 +369,10 @@ fn interface(graph: &Graph) -> Interface {
         inputs: graph.inputs().iter().map(|&i| entry(&graph.value(i).name, i)).collect(),
         outputs: graph.outputs().iter().map(|o| entry(&o.name, o.value)).collect(),
     }
+}
+
+/// Names of the constants of a graph that hold floats.
+fn float_constants(graph: &Graph) -> BTreeSet<String> {
+    let floats = graph.values().filter(|(_, value)| value.constant.as_ref().is_some_and(|t| t.dtype().is_float()));
+    floats.map(|(_, value)| value.name.to_string()).collect()
 }

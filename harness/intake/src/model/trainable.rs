@@ -49,6 +49,8 @@ pub struct Trainable {
     pub native: Native,
     /// What can change, in the order of the file.
     pub weights: Vec<Weight>,
+    /// Names of constants of several floats that are not found to be weights, and stay as they are.
+    pub others: Vec<String>,
     /// The share that each `Dropout` of the file drops.
     pub dropouts: Vec<f64>,
     /// The normal form of the whole file, with marks.
@@ -103,7 +105,24 @@ impl Trainable {
         });
         let options = Options { fold_batch_norm: false };
         let (native, file) = Native::of(found, stated, labels, &options)?;
-        Ok(Trainable { native, weights: places.weights, dropouts: places.dropouts, file, starts, end })
+        let (others, dropouts) = (places.others, places.dropouts);
+        Ok(Trainable { native, weights: places.weights, others, dropouts, file, starts, end })
+    }
+
+    /// A sentence about the constants that stay as they are.
+    pub fn untouched(&self) -> Option<String> {
+        /// Names that are written out.
+        const SHOWN: usize = 8;
+        let names: Vec<String> = self.others.iter().take(SHOWN).map(|name| shown(name)).collect();
+        let more = self.others.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!names.is_empty()).then(|| {
+            format!(
+                "{}: constants that no layer reads as its weights stay as they are: {}{more}",
+                self.native.name,
+                names.join(", ")
+            )
+        })
     }
 
     /// What a constant of a graph of this model is made of.

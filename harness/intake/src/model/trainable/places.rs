@@ -52,6 +52,8 @@ const QUANTISED: &[&str] = &[
 pub(super) struct Places {
     pub weights: Vec<Weight>,
     pub dropouts: Vec<f64>,
+    /// Names of constants of several floats that are not found to be weights.
+    pub others: Vec<String>,
     /// A node that holds weights as integers.
     pub quantised: Option<String>,
     /// By constant, the weight that all its readers but those of `own` read.
@@ -88,17 +90,22 @@ pub(super) fn find(graph: &Graph) -> Places {
     let mut places = Places {
         weights: Vec::new(),
         dropouts: Vec::new(),
+        others: Vec::new(),
         quantised: quantised(graph),
         shared: HashMap::new(),
         own: HashMap::new(),
         dropped: HashMap::new(),
     };
     for (constant, uses) in uses {
-        if uses.iter().any(|(.., used)| *used == Use::Other) || visible.contains(&constant) {
-            continue;
-        }
         let Some(value) = graph.constant(constant) else { continue };
         let name = graph.value(constant).name.to_string();
+        if uses.iter().any(|(.., used)| *used == Use::Other) || visible.contains(&constant) {
+            let extents = |at: usize| matches!(&*graph.nodes()[at].op, "Resize" | "Upsample");
+            if value.len() > 1 && !uses.iter().all(|(at, ..)| extents(*at)) {
+                places.others.push(name);
+            }
+            continue;
+        }
         let mut add = |role| {
             places.weights.push(Weight { name: name.clone(), value: (**value).clone(), role });
             places.weights.len() - 1
