@@ -484,20 +484,23 @@ fn close(found: &[f64], expected: &[f64], rows: usize, tolerance: f64, what: &st
     assert!(at <= tolerance, "{what}: relative difference {at:.1e}, at most {tolerance:.0e}");
 }
 
-/// Every initializer of the file has its own gradient, also in front of a normalisation and in it; what was computed from initializers
-/// while the file was read is said.
+/// Every initializer of the file has its own gradient, also those of a normalisation and of the layer before it, and also where a value
+/// inside the graph is differentiated.
 #[test]
 fn initializers_before_a_normalisation_keep_their_own_gradients() {
     let file = root().join("tests/golden/weights/kept.onnx").display().to_string();
     let of_file = onnx::read(&std::fs::read(&file).expect("the file")).expect("it reads").graph;
     let normalised = of_file.nodes().iter().find(|n| &*n.op == "BatchNormalization").expect("it has a normalisation");
-    let names: Vec<String> = normalised.inputs.iter().skip(1).flatten().map(|&id| of_file.value(id).name.to_string()).collect();
+    let names: Vec<String> = normalised.inputs[1..].iter().flatten().map(|&id| of_file.value(id).name.to_string()).collect();
     let layer = of_file.nodes().iter().find(|n| n.outputs.first() == normalised.inputs.first()).expect("a layer before it");
     let kernel = layer.input(1).map(|id| of_file.value(id).name.to_string()).expect("a kernel");
     let gradients = written(&file, &["--wrt", "params"]);
-    let outputs = gradients.outputs();
-    for name in names.iter().chain([&kernel]) {
-        assert!(outputs.iter().any(|output| output.starts_with(&format!("grad_{name} "))), "no gradient by {name}: {outputs:?}");
+    let of_a_value = written(&file, &["--of", "logits", "--wrt", "params"]);
+    for outputs in [gradients.outputs(), of_a_value.outputs()] {
+        for name in names.iter().chain([&kernel]) {
+            let found = outputs.iter().any(|output| output.starts_with(&format!("grad_{name} ")));
+            assert!(found, "there is no gradient with respect to {name}: {outputs:?}");
+        }
     }
     // one of them by its name, checked against differences of the values
     let output = flatscape(gradients.folder.path(), &["grad", &file, "-o", "k.onnx", "--wrt", &kernel, "--check"]);

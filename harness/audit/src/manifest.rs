@@ -306,7 +306,7 @@ impl Manifest {
             value
         };
         let (a, b) = (fields(self), fields(other));
-        // a field that asks for nothing may be left out of either
+        // a field with its default may be missing from either manifest
         let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         keys.into_iter().filter(|key| !FREE.contains(&key.as_str()) && a.get(*key) != b.get(*key)).cloned().collect()
     }

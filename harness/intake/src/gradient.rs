@@ -214,7 +214,7 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
         }
     }
     facts.extend(names.said.into_inner());
-    facts.extend(source.native.into_iter().flat_map(|native| computed(native, &reached)));
+    facts.extend(computed(source, &reached));
     let graph = simplify(&without_marks(b.into_graph()));
     graph.check().map_err(|e| Refusal::model(26, format!("{}: the gradient graph does not check: {e}", source.name)))?;
     let classes = source.classes.filter(|_| !matches!(request.of, Of::Value(_)));
@@ -222,15 +222,13 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
     Ok(Gradient { graph, forward, classes, variables: reached, surrogate, facts, description, properties })
 }
 
-/// A sentence where gradients are by constants that are no initializers of the file.
-fn computed(native: &Native, variables: &[(String, Option<Tensor>)]) -> Option<String> {
-    let others = variables.iter().filter(|(name, value)| value.is_some() && !native.initializers.contains(name));
+/// A sentence that names the constants with a gradient that are not initializers of the file, if there are any.
+fn computed(source: &Source, variables: &[(String, Option<Tensor>)]) -> Option<String> {
+    let others = variables.iter().filter(|(name, value)| value.is_some() && !source.initializers.contains(name));
     let names: Vec<String> = others.map(|(name, _)| shown(name)).collect();
     (!names.is_empty()).then(|| {
-        format!(
-            "computed from initializers while the file was read, so that their gradients are by what was computed: {}",
-            names.join(", ")
-        )
+        let names = names.join(", ");
+        format!("these constants were computed from initializers when the file was read; the gradients are with respect to the computed values: {names}")
     })
 }
 
@@ -395,10 +393,9 @@ fn variables(b: &Builder, source: &Source, wrt: &WithRespectTo) -> Result<Vec<(S
                     let some: Vec<String> = known().take(8).map(shown).collect();
                     let more = known().count().saturating_sub(some.len());
                     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                    let folded = source.native.is_some_and(|native| native.initializers.contains(name));
-                    let what = match folded {
+                    let what = match source.initializers.contains(name) {
                         true => format!(
-                            "{}: other constants are computed from the initializer {} while the file is read, and no value is left of it",
+                            "{}: the initializer {} is folded into other constants when the file is read, so there is no gradient with respect to it",
                             source.name,
                             shown(name)
                         ),

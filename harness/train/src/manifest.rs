@@ -35,7 +35,7 @@ pub struct Manifest {
     pub trained: Vec<String>,
     /// Numbers in them.
     pub numbers: usize,
-    /// Names of the weights that stay, and of the constants that are not found to be weights.
+    /// Names of the weights that stay, and of the constants that are not recognised as weights.
     pub frozen: Vec<String>,
 }
 

@@ -185,7 +185,7 @@ impl Prepared {
             self.training.len(),
             self.held.len()
         );
-        [trained].into_iter().chain(self.trainable.untouched()).collect()
+        [trained].into_iter().chain(self.trainable.unrecognised()).collect()
     }
 }
 

@@ -104,7 +104,7 @@ pub struct Ball {
     pub seed: u64,
 }
 
-/// The name of a constant that is no weight and differs between two graphs of the same operators.
+/// The name of the first constant that is not a weight and has different values in two graphs with the same operators.
 fn unlike(trainable: &Trainable, one: &Graph, other: &Graph) -> Option<String> {
     let constant =
         |graph: &Graph, id: Option<ValueId>| graph.constant(id?).filter(|t| trainable.trace(t) == Trace::Nothing).cloned();
@@ -184,7 +184,7 @@ impl<'a> Space<'a> {
         }
         if let Some(name) = unlike(&self.trainable, &graphs.0, &graphs.1) {
             return Err(differ(format!(
-                "the constant {}, which is not found to be a weight and stays as it is, has other values in the second",
+                "the constant {}, which is not recognised as a weight, has different values in the two files",
                 escape(&name)
             )));
         }

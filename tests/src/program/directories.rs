@@ -299,15 +299,14 @@ fn jobs_whose_model_data_or_plugin_has_changed_are_refused() {
     assert!(std::fs::read(path.join("alone.npz")).expect("a result") == run.read(&result));
 }
 
-/// A run that is gone on with asks for what it asked for, also where one of the two asked for nothing.
+/// A run can only be resumed with the options it was started with, also where an option was absent in one of the two commands.
 #[test]
-fn a_run_is_not_gone_on_with_under_other_questions() {
+fn a_run_is_not_resumed_with_other_options() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let audit = |more: &[&str]| {
         let common = ["audit", "digits-standard", "--data", "digits", "-n", "8", "--threat", "linf:0.1", "--attack", "fgsm"];
-        let output =
-            command(folder.path(), &[&common[..], &["--engine", "tract", "--landscapes", "0", "--out", "run"], more].concat());
-        let output = { output }.output().expect("it starts");
+        let arguments = [&common[..], &["--engine", "tract", "--landscapes", "0", "--out", "run"], more].concat();
+        let output = flatscape(folder.path(), &arguments);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, said) = audit(&[]);
@@ -322,7 +321,7 @@ fn a_run_is_not_gone_on_with_under_other_questions() {
     assert!(matches!(audit(&["--resume"]).0, Some(0 | 9)));
 }
 
-/// Rows of what is named twice would be counted twice.
+/// The rows of a model or a threat model that is named twice would be counted twice.
 #[test]
 fn what_is_named_twice_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -332,7 +331,7 @@ fn what_is_named_twice_is_refused() {
     ] {
         let arguments =
             [&["audit"], models, &["--data", "digits", "-n", "8", "--attack", "fgsm", "--out", "run"], threats].concat();
-        let output = command(folder.path(), &arguments).output().expect("it starts");
+        let output = flatscape(folder.path(), &arguments);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(&format!("{name} is named twice")), "{said}");

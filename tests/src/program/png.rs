@@ -2,7 +2,7 @@
 
 use crate::provision::flatscape;
 
-/// Every SVG of a run has a PNG beside it, twice as wide, and nothing else of the run changes.
+/// After `report --format png` every SVG of a run has a PNG beside it, twice as wide.
 #[test]
 fn every_picture_of_a_run_can_be_had_as_png() {
     let folder = tempfile::tempdir().expect("a temporary folder");

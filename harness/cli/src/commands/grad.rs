@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use flatscape_certificate::{Engines, FilePoints, of_file};
+use flatscape_graph::normalize::Options;
 use flatscape_intake::data::{self, Dataset};
 use flatscape_intake::files::publish;
 use flatscape_intake::gradient::{Gradient, Of, Request, Source, WithRespectTo, assemble, join};
@@ -66,17 +67,16 @@ impl Grad {
             || self.intake.layout.is_some();
         request.preprocessing = asked.then(|| stated.preprocessing.clone());
         request.remedies = stated.remedies.clone();
+        // a folded normalisation changes the initializers of the layer before it
+        let options = Options { fold_batch_norm: request.wrt == WithRespectTo::Input };
         let (gradient, name, native) = match &request.of {
             Of::Value(value) => {
-                let whole = Whole::load(&self.model, &stated)?;
+                let whole = Whole::load(&self.model, &stated, &options)?;
                 let gradient = join(&Source::named(&whole, value)?, &request)?;
                 (gradient, whole.name, Native::load(&self.model, &stated).ok())
             }
             _ => {
-                let mut native = match request.wrt {
-                    WithRespectTo::Input => Native::load(&self.model, &stated)?,
-                    _ => Native::unfolded(&self.model, &stated)?,
-                };
+                let mut native = Native::load_as(&self.model, &stated, &options)?;
                 if let Some((_, changed)) = native.remedy(&stated.remedies) {
                     native.facts.push(changed);
                 }

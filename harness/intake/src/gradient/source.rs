@@ -1,6 +1,8 @@
 //! What `flatscape grad` differentiates: a classifier with its logits first, or any graph with one of its values first. Knows
 //! how a value is found by its name.
 
+use std::collections::BTreeSet;
+
 use flatscape_graph::normalize::symbolic_batch;
 use flatscape_graph::{Dim, Graph, Output, ValueId, shown};
 
@@ -14,6 +16,8 @@ pub struct Source<'a> {
     pub name: String,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// Names of the initializers of the file that hold floats.
+    pub initializers: BTreeSet<String>,
     /// Inputs are the file's own.
     pub graph: Graph,
     /// The same with the batch called `N`, where that can be.
@@ -33,6 +37,7 @@ impl<'a> Source<'a> {
         Source {
             name: native.name.clone(),
             sha256: native.sha256.clone(),
+            initializers: native.initializers.clone(),
             graph: native.graph.clone(),
             any_batch: native.any_batch().ok().cloned(),
             fixed_batch: native.fixed_batch,
@@ -78,6 +83,7 @@ impl<'a> Source<'a> {
         Ok(Source {
             name: whole.name.clone(),
             sha256: whole.sha256.clone(),
+            initializers: whole.initializers.clone(),
             graph: alone,
             any_batch,
             fixed_batch,

@@ -2,7 +2,7 @@
 //! to pixel units. Believes nothing about it; whether it is the gradient is asked in `certificate`.
 
 use flatscape_autodiff::vjp;
-use flatscape_graph::normalize::symbolic_batch;
+use flatscape_graph::normalize::{Options, symbolic_batch};
 use flatscape_graph::{Builder, DType, Dim, Graph, Output, ValueType, shown};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ impl Given {
         pixels: &Pixels,
         shape: [usize; 3],
     ) -> Result<Given, Refusal> {
-        let whole = Whole::load(&request.file, intake)?;
+        let whole = Whole::load(&request.file, intake, &Options::default())?;
         let refuse = |what: String| {
             Refusal::model(147, format!("the gradient graph {}: {what}", whole.name))
                 .help("harness/intake/GRADIENTS.md says what such a file must look like")

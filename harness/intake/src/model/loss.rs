@@ -1,5 +1,6 @@
 //! A loss from a file: what attacks without a loss of their own ascend (`--loss FILE`).
 
+use flatscape_graph::normalize::Options;
 use flatscape_graph::{DType, Dim, Graph, Output, shown};
 
 use super::Intake;
@@ -23,7 +24,7 @@ impl Loss {
     /// # Errors
     /// `M148` with what the contract asks and the file lacks; otherwise as for models.
     pub fn load(file: &str, intake: &Intake, classes: usize) -> Result<Loss, Refusal> {
-        let whole = Whole::load(file, intake)?;
+        let whole = Whole::load(file, intake, &Options::default())?;
         let refuse = |what: String| {
             Refusal::model(148, format!("the loss {}: {what}", whole.name)).help(
                 "a loss takes logits float[N,K] and label int64[N] (or target int64[N]) and gives loss float[N], larger is worse",

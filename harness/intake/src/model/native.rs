@@ -98,13 +98,13 @@ impl Native {
         Ok(Native::of(found, stated, labels, &normalize::Options::default())?.0)
     }
 
-    /// The same where every initializer keeps its own values: normalisations are not folded into the layers before them.
+    /// As [`Native::load`], in a stated normal form.
     ///
     /// # Errors
     /// As for [`Native::with`].
-    pub fn unfolded(source: &str, stated: &Intake) -> Result<Native, Refusal> {
+    pub fn load_as(source: &str, stated: &Intake, options: &normalize::Options) -> Result<Native, Refusal> {
         let found = source::find(source, &stated.limits)?;
-        Ok(Native::of(found, stated, None, &normalize::Options { fold_batch_norm: false })?.0)
+        Ok(Native::of(found, stated, None, options)?.0)
     }
 
     /// The same of a file that was read, in a stated normal form; with the normal form of the whole file, its interface unchanged.
@@ -372,7 +372,7 @@ fn interface(graph: &Graph) -> Interface {
 }
 
 /// Names of the constants of a graph that hold floats.
-fn float_constants(graph: &Graph) -> BTreeSet<String> {
+pub(super) fn float_constants(graph: &Graph) -> BTreeSet<String> {
     let floats = graph.values().filter(|(_, value)| value.constant.as_ref().is_some_and(|t| t.dtype().is_float()));
     floats.map(|(_, value)| value.name.to_string()).collect()
 }

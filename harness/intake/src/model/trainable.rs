@@ -49,7 +49,7 @@ pub struct Trainable {
     pub native: Native,
     /// What can change, in the order of the file.
     pub weights: Vec<Weight>,
-    /// Names of constants of several floats that are not found to be weights, and stay as they are.
+    /// Names of the constants with several floats that are not recognised as weights. They do not change.
     pub others: Vec<String>,
     /// The share that each `Dropout` of the file drops.
     pub dropouts: Vec<f64>,
@@ -109,8 +109,8 @@ impl Trainable {
         Ok(Trainable { native, weights: places.weights, others, dropouts, file, starts, end })
     }
 
-    /// A sentence about the constants that stay as they are.
-    pub fn untouched(&self) -> Option<String> {
+    /// A sentence that names the constants that are not recognised as weights, if there are any.
+    pub fn unrecognised(&self) -> Option<String> {
         /// Names that are written out.
         const SHOWN: usize = 8;
         let names: Vec<String> = self.others.iter().take(SHOWN).map(|name| shown(name)).collect();
@@ -118,7 +118,7 @@ impl Trainable {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         (!names.is_empty()).then(|| {
             format!(
-                "{}: constants that no layer reads as its weights stay as they are: {}{more}",
+                "{}: these constants are not recognised as weights and do not change: {}{more}",
                 self.native.name,
                 names.join(", ")
             )

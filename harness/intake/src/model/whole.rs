@@ -1,9 +1,12 @@
 //! A graph as its file has it, normalised and nothing more: no logits are looked for, every output stays. Knows files.
 
-use flatscape_graph::Graph;
+use std::collections::BTreeSet;
+
+use flatscape_graph::{Graph, normalize};
 
 use super::Intake;
-use super::admit::admit;
+use super::admit::admit_as;
+use super::native::float_constants;
 use super::source::{self, Found};
 use crate::refusal::Refusal;
 
@@ -14,6 +17,8 @@ pub struct Whole {
     pub name: String,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// Names of the initializers of the file that hold floats.
+    pub initializers: BTreeSet<String>,
     /// Inputs and outputs are the file's own.
     pub graph: Graph,
     /// What was done to the file, as sentences.
@@ -21,13 +26,14 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Reads and normalises the graph of that name or at that path.
+    /// Reads the graph of that name or at that path, in a stated normal form.
     ///
     /// # Errors
     /// Model errors with the number of the kind of fault.
-    pub fn load(source: &str, intake: &Intake) -> Result<Whole, Refusal> {
+    pub fn load(source: &str, intake: &Intake, options: &normalize::Options) -> Result<Whole, Refusal> {
         let Found { name, sha256, file, facts, .. } = source::find(source, &intake.limits)?;
-        let graph = admit(&name, &file)?;
-        Ok(Whole { name, sha256, graph, facts })
+        let initializers = float_constants(&file.graph);
+        let graph = admit_as(&name, &file, options)?;
+        Ok(Whole { name, sha256, initializers, graph, facts })
     }
 }

@@ -1,6 +1,5 @@
-//! DeepFool: again and again to the nearest of the linearised boundaries, every time a little beyond it. Without a box this is
-//! x0 + (1 + η)·Σr of algorithm 2. Where the box cuts a step off, the next one starts from what is left of it: a sum of whole steps
-//! would grow outside of the box, and pixels would come back late.
+//! DeepFool: repeated steps to the nearest linearised boundary, each a little beyond it. Without a box the points are x0 + (1 + η)·Σr of
+//! algorithm 2. Where the box clips a step, the next step starts from the clipped point: otherwise Σr would grow outside of the box.
 
 use flatscape_sdk::{Ask, Component, DType, Error, Param, Program};
 

@@ -52,7 +52,7 @@ const QUANTISED: &[&str] = &[
 pub(super) struct Places {
     pub weights: Vec<Weight>,
     pub dropouts: Vec<f64>,
-    /// Names of constants of several floats that are not found to be weights.
+    /// Names of the constants with several floats that are not recognised as weights.
     pub others: Vec<String>,
     /// A node that holds weights as integers.
     pub quantised: Option<String>,
