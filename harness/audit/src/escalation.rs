@@ -26,6 +26,7 @@ pub(crate) const MASKING: &[&str] = &[
     "argmax",
     "threshold",
     "winner-take-all",
+    "clipped-pixels",
     "tree-ensemble",
     "inner-optimisation",
     "no-gradient",

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId, ops};
 
-use crate::hazards::{COMPARISONS, Reading, thresholds};
+use crate::hazards::{COMPARISONS, Reading, clipped, thresholds};
 
 /// The derivative of something that jumps at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum Soft {
 pub(crate) enum Smooth {
     /// That of a value of the same shape.
     Operand(ValueId),
+    /// That of minus a value of the same shape.
+    Negative(ValueId),
     /// y = sign x: that of something soft in x.
     Sign(ValueId, Soft),
     /// y = \[a > b\] as a number: that of something soft in a − b. `rising` is false where it is \[a < b\].
@@ -58,12 +60,16 @@ pub(crate) fn subjects(reading: &Reading) -> Vec<Subject> {
     let graph = reading.graph;
     let stepping: HashSet<Option<ValueId>> = thresholds(reading).iter().map(|n| n.output(0)).collect();
     let chosen_by_top_k = below_top_k(reading);
+    let instead = |falls: bool| if falls { Smooth::Negative } else { Smooth::Operand };
+    let clipped: HashMap<_, _> =
+        clipped(reading).into_iter().map(|found| (found.node.output(0), instead(found.falls)(found.operand))).collect();
     let mut found = Vec::new();
     for node in reading.between() {
         let (Some(y), Some(x)) = (node.output(0), node.input(0)) else { continue };
         let comparison = || Comparison::behind(reading, &stepping, x);
         let soft = Soft::Softsign;
         let subject = match &*node.op {
+            op if clipped.contains_key(&node.output(0)) => Some((op, clipped[&node.output(0)])),
             "Round" | "Floor" | "Ceil" => Some((&*node.op, Smooth::Operand(x))),
             "Sign" => Some(("Sign", Smooth::Sign(x, soft))),
             "Hardmax" => Some(("Hardmax", Smooth::Softmax { of: x, axis: node.attributes.int("axis", -1) })),
@@ -186,6 +192,10 @@ fn derivative(new: &mut Graph, map: &HashMap<ValueId, ValueId>, smooth: Smooth, 
         Smooth::Operand(x) => {
             let x = at(x)?;
             typed(new, x, dtype)
+        }
+        Smooth::Negative(x) => {
+            let x = typed(new, at(x)?, dtype);
+            new.node("Neg", &[x], none())
         }
         Smooth::Sign(x, soft) => softened(new, at(x)?, soft, dtype),
         Smooth::Step { a, b, rising, soft } => {

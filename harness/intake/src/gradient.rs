@@ -58,6 +58,8 @@ pub struct Request {
     pub preprocessing: Option<Preprocessing>,
     /// Remedies by name: what is differentiated instead of the model itself.
     pub remedies: Vec<String>,
+    /// Rules for single operators, as `--surrogate` takes them.
+    pub surrogates: Vec<String>,
 }
 
 impl Request {
@@ -88,7 +90,7 @@ impl Request {
         if order == 2 && wrt == WithRespectTo::Parameters {
             return Err(Refusal::usage(93, "--order 2 is with respect to one input or initializer, not to params"));
         }
-        Ok(Request { of, wrt, order, preprocessing: None, remedies: Vec::new() })
+        Ok(Request { of, wrt, order, preprocessing: None, remedies: Vec::new(), surrogates: Vec::new() })
     }
 }
 
@@ -141,7 +143,7 @@ pub fn join(source: &Source, request: &Request) -> Result<Gradient, Refusal> {
     if let Some(name) = loss_alone.first() {
         facts.push(format!("--remedy {name} is about what attacks ascend; what this file differentiates says --of"));
     }
-    let remedied = remedies::of_gradient(&base, &asked);
+    let remedied = remedies::of_request(&base, "", &asked, &request.surrogates)?;
     let surrogate = remedied.twin.is_some();
     facts.extend(remedied.sentences.into_iter().chain(remedied.idle));
     let b = Builder::new(remedied.twin.unwrap_or(base));

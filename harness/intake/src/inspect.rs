@@ -128,7 +128,7 @@ impl Inspection {
             preprocessing: native.card.preprocessing.text(),
             parameters: floats.map(|t| t.len()).sum(),
             operators: native.operators.clone(),
-            hazards: hazards(native.any_batch().unwrap_or(&native.graph)),
+            hazards: hazards(native.any_batch().unwrap_or(&native.graph), None),
             gradient: GradientCoverage::of(covered.as_ref(), &native.name),
             facts: native.facts.clone(),
         }

@@ -179,8 +179,8 @@ impl Model {
     /// Model, data, usage and engine errors with the number of the kind of fault; see the modules of this one.
     pub fn fit(mut native: Native, intake: &Intake, data: &Dataset, engine: &dyn Engine) -> Result<Model, Refusal> {
         sized(&native, data)?;
-        labels_fit(&native, data)?;
         let intake = &intake.or(&native.card);
+        labels_fit(&native, data, intake.match_classes == Some(By::Position))?;
         let stated = intake.preprocessing.clone().or(native.card.preprocessing.clone());
         answered(&native, intake)?;
         let changed = native.remedy(&intake.remedies);
@@ -197,8 +197,9 @@ impl Model {
         facts.extend([preprocessing_fact(&pixels, &native), batch_fact(&native, &batch)]);
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
         facts.extend(label::compared(&native, &pixels, data, engine, intake.output.is_some())?);
-        let mut hazards = hazards::hazards(runs);
-        let remedied = seen_by_attacks(&graph, intake, &mut hazards, &mut facts)?;
+        let mut hazards = hazards::hazards(runs, Some(pixels.range()));
+        let fed = native.graph.inputs().first().map_or(String::new(), |&input| native.graph.value(input).name.to_string());
+        let remedied = seen_by_attacks(&graph, &fed, intake, &mut hazards, &mut facts)?;
         remedies.extend(remedied.sentences.iter().cloned());
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
@@ -245,9 +246,15 @@ impl Model {
     }
 }
 
-/// What attacks see of a model, by the surrogates, the remedies and the draws that were requested.
-fn seen_by_attacks(graph: &Graph, intake: &Intake, hazards: &mut [Found], facts: &mut Vec<String>) -> Result<Remedied, Refusal> {
-    let mut remedied = remedies::of_request(graph, &intake.remedies, &intake.surrogates)?;
+/// What attacks see of a model whose input is called `fed` in the file, by the surrogates, the remedies and the draws that were requested.
+fn seen_by_attacks(
+    graph: &Graph,
+    fed: &str,
+    intake: &Intake,
+    hazards: &mut [Found],
+    facts: &mut Vec<String>,
+) -> Result<Remedied, Refusal> {
+    let mut remedied = remedies::of_request(graph, fed, &intake.remedies, &intake.surrogates)?;
     // a surrogate does for what the user named what this remedy does for all
     let named = (!intake.surrogates.is_empty()).then(|| remedies::STRAIGHT_THROUGH.to_owned());
     let asked: Vec<String> = intake.remedies.iter().cloned().chain(named).collect();
@@ -470,11 +477,12 @@ fn first_images(data: &Dataset, count: usize) -> Tensor {
     data.gather(&ids).x
 }
 
-/// The labels must be classes of the model, and where the data set knows its classes there must be as many logits.
-fn labels_fit(native: &Native, data: &Dataset) -> Result<(), Refusal> {
+/// The labels must be classes of the model. Where the data set knows its classes there must be as many logits; where classes are matched
+/// by position on the user's word, there can be more.
+fn labels_fit(native: &Native, data: &Dataset, by_position: bool) -> Result<(), Refusal> {
     let k = native.classes as i64;
     let known = labels_of(data).map(|n| n as i64);
-    if data.largest_label() < k && known.is_none_or(|n| n == k) {
+    if data.largest_label() < k && known.is_none_or(|n| n == k || by_position && n < k) {
         return Ok(());
     }
     let first = data.labels.iter().copied().min().unwrap_or(0);
@@ -482,9 +490,11 @@ fn labels_fit(native: &Native, data: &Dataset) -> Result<(), Refusal> {
     let what = format!("{} has {k} classes, {} has the labels {}..{last}", native.name, data.name, first.min(data.label_offset));
     let error = Refusal::data(61, what);
     Err(if k == last + 2 && data.label_offset == 0 {
-        error.help("does class 0 of the model stand for the background? then say --label-offset 1")
+        error.help("say --label-offset 1 if class 0 of the model is the background, --match-classes position if its last class is not one of the data")
     } else if data.largest_label() - first < k && first > 0 {
         error.help(format!("do the labels start at {first}? then say --label-offset {}", data.label_offset - first))
+    } else if k > last + 2 && known.is_some() {
+        error.help("choose the data set that the model was trained for; if the first classes of the model are those of the data, say --match-classes position")
     } else {
         error.help("choose the data set that the model was trained for, or shift the labels with --label-offset K")
     })

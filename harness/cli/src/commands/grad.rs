@@ -35,6 +35,8 @@ pub struct Grad {
     /// 2 adds the input `vector` and the Hessian-vector product
     #[arg(long, default_value_t = 1, value_name = "ORDER")]
     order: u32,
+    #[arg(long = "surrogate", value_name = "OP=RULE", help = crate::help::surrogates())]
+    surrogates: Vec<String>,
     /// Print the gradient certificate of the file; the exit code is 9 if it does not hold
     #[arg(long)]
     check: bool,
@@ -67,6 +69,7 @@ impl Grad {
             || self.intake.layout.is_some();
         request.preprocessing = asked.then(|| stated.preprocessing.clone());
         request.remedies = stated.remedies.clone();
+        request.surrogates.clone_from(&self.surrogates);
         // a folded normalisation changes the initializers of the layer before it
         let options = Options { fold_batch_norm: request.wrt == WithRespectTo::Input };
         let (gradient, name, native) = match &request.of {

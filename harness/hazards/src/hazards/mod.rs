@@ -8,6 +8,7 @@ mod batch_mixing;
 mod batch_norm_in_training;
 mod batch_size;
 mod bounded_output;
+mod clipped_pixels;
 mod data_dependent_length;
 mod dropout_in_training;
 mod inner_optimisation;
@@ -30,6 +31,7 @@ use flatscape_graph::Graph;
 use serde::Serialize;
 
 pub use baked_normalisation::KNOWN as NORMALISATIONS;
+pub(crate) use clipped_pixels::{CLIPPING, clipped};
 pub use reading::Reading;
 pub(crate) use threshold::{COMPARISONS, thresholds};
 
@@ -64,6 +66,7 @@ pub const HAZARDS: &[Hazard] = &[
     argmax::HAZARD,
     threshold::HAZARD,
     winner_take_all::HAZARD,
+    clipped_pixels::HAZARD,
     data_dependent_length::HAZARD,
     tree_ensemble::HAZARD,
     inner_optimisation::HAZARD,
@@ -136,9 +139,11 @@ impl Hazard {
     }
 }
 
-/// The hazards between the first input and the first output of a graph.
-pub fn hazards(graph: &Graph) -> Vec<Found> {
-    let Some(reading) = Reading::of(graph) else { return Vec::new() };
+/// The hazards between the first input and the first output of a graph. `fed` is the smallest and the largest number that it is fed; as
+/// far as the graph tells where absent.
+pub fn hazards(graph: &Graph, fed: Option<(f64, f64)>) -> Vec<Found> {
+    let Some(mut reading) = Reading::of(graph) else { return Vec::new() };
+    reading.fed = fed;
     HAZARDS.iter().filter_map(|hazard| (hazard.find)(&reading).map(|cause| hazard.found(cause))).collect()
 }
 
@@ -150,7 +155,7 @@ pub(crate) fn drawing<'a>(reading: &Reading<'a>) -> Vec<&'a flatscape_graph::Nod
 /// Marks the hazards that remedies have answered: those of `asked` that the graph which attacks differentiate no longer has,
 /// and those of the loss, which is not part of the graph.
 pub fn answer(found: &mut [Found], asked: &[String], twin: Option<&Graph>) {
-    let left = twin.map(hazards);
+    let left = twin.map(|twin| hazards(twin, None));
     for hazard in found {
         let mut answers = hazard.remedies.iter().filter(|r| asked.iter().any(|a| a == *r));
         let gone = left.as_ref().is_some_and(|left| !left.iter().any(|l| l.code == hazard.code));

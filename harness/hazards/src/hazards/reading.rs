@@ -14,6 +14,8 @@ pub struct Reading<'a> {
     pub input: ValueId,
     /// The logits.
     pub logits: ValueId,
+    /// The smallest and the largest number that it is fed, where that is known.
+    pub fed: Option<(f64, f64)>,
     /// Per value: whether its elements depend on the pixels, and not on their number only.
     carried: Vec<bool>,
     /// Per value: whether a derivative with respect to the pixels can be other than zero.
@@ -55,7 +57,7 @@ impl<'a> Reading<'a> {
         (carried[input.0 as usize], raw[input.0 as usize], needed[logits.0 as usize]) = (true, true, true);
         for node in graph.nodes().iter().filter(|n| !BLIND.contains(&&*n.op)) {
             let follows = |from: &[bool]| operands(node).any(|v| from[v.0 as usize]);
-            let (depends, is_raw) = (follows(&carried), follows(&raw) && !is_weighted(node));
+            let (depends, is_raw) = (follows(&carried), follows(&raw) && !is_weighted(graph, node));
             for v in node.outputs.iter().flatten() {
                 carried[v.0 as usize] |= depends;
                 raw[v.0 as usize] |= is_raw;
@@ -72,7 +74,7 @@ impl<'a> Reading<'a> {
             }
         }
         let active = carrying(graph, &starts(graph, input, &carried));
-        Some(Reading { graph, input, logits, carried, active, needed, raw, readers })
+        Some(Reading { graph, input, logits, fed: None, carried, active, needed, raw, readers })
     }
 
     /// Whether the elements of a value depend on the pixels.
@@ -107,7 +109,7 @@ impl<'a> Reading<'a> {
 
     /// The first layers with weights: they read values of the front, or the input itself.
     pub fn first_layers(&self) -> impl Iterator<Item = &'a Node> {
-        self.between().filter(|n| is_weighted(n) && n.input(0).is_some_and(|v| self.raw[v.0 as usize]))
+        self.between().filter(|n| is_weighted(self.graph, n) && n.input(0).is_some_and(|v| self.raw[v.0 as usize]))
     }
 
     /// The node that produces a value.
@@ -170,8 +172,15 @@ fn starts(graph: &Graph, input: ValueId, carried: &[bool]) -> Vec<ValueId> {
     found
 }
 
-fn is_weighted(node: &Node) -> bool {
-    WEIGHTED.contains(&&*node.op)
+/// Whether a node multiplies by weights. A convolution that looks at one number at a time only scales: exporters write normalisations so.
+fn is_weighted(graph: &Graph, node: &Node) -> bool {
+    WEIGHTED.contains(&&*node.op) && !scales(graph, node)
+}
+
+fn scales(graph: &Graph, node: &Node) -> bool {
+    let shape = node.input(1).and_then(|w| graph.shape(w)).filter(|_| &*node.op == "Conv");
+    let extents: Option<Vec<usize>> = shape.map(|s| s.iter().filter_map(Dim::fixed).collect());
+    extents.is_some_and(|e| e.len() > 2 && e[1..].iter().all(|&d| d == 1) && node.attributes.int("group", 1) == e[0] as i64)
 }
 
 /// The cause that these nodes are: the first ones by name, how many more, and `what` behind.

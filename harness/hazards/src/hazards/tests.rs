@@ -6,7 +6,7 @@ use super::{Found, hazards};
 
 /// What is read off a program at opset 18, in its normal form.
 fn found(program: &str) -> Vec<Found> {
-    hazards(&normal(program))
+    hazards(&normal(program), None)
 }
 
 fn normal(program: &str) -> Graph {
@@ -15,6 +15,8 @@ fn normal(program: &str) -> Graph {
     graph.check().unwrap_or_else(|e| panic!("{e} in {program}"));
     graph
 }
+
+const CLIPPED: &[&str] = &["clipped-pixels"];
 
 /// Programs from images x to logits z, and the codes of what stands in them.
 const CASES: &[(&str, &[&str])] = &[
@@ -40,13 +42,68 @@ const CASES: &[(&str, &[&str])] = &[
         &["threshold"],
     ),
     // a rectifier by hand is none
-    ("(float[N,2] x) => (float[N,2] z) <float t = {0.5}> { b = Greater(x, t)  f = Cast<to = 1>(b)  z = Mul(x, f) }", &[]),
-    ("(float[N,2] x) => (float[N,2] z) <float t = {0.5}, float o = {0}> { b = Greater(x, t)  z = Where(b, x, o) }", &[]),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0.5}> {
+            y = MatMul(x, w)  b = Greater(y, t)  f = Cast<to = 1>(b)  z = Mul(y, f) }",
+        &[],
+    ),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0.5}, float o = {0}> {
+            y = MatMul(x, w)  b = Greater(y, t)  z = Where(b, y, o) }",
+        &[],
+    ),
     (
         "(float[N,8] x) => (float[N,8] z) <int64[1] k = {3}, int64[1] a = {1}> {
             v, i = TopK(x, k)  t = ReduceMin(v, a)  b = GreaterOrEqual(x, t)  f = Cast<to = 1>(b)  z = Mul(x, f) }",
         &["winner-take-all"],
     ),
+    // functions of single pixels that are flat where pixels are
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Relu(x)  z = MatMul(r, w) }", CLIPPED),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Abs(x)  z = MatMul(r, w) }", CLIPPED),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Mul(x, x)  z = MatMul(r, w) }", &[]),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Sqrt(x)  z = MatMul(r, w) }", CLIPPED),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float l = {0.1}, float h = {1}> { r = Clip(x, l, h)  z = MatMul(r, w) }",
+        CLIPPED,
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0.3}> { r = Min(x, t)  z = MatMul(r, w) }", CLIPPED),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0.5}> {
+            b = Greater(x, t)  f = Cast<to = 1>(b)  r = Mul(x, f)  z = MatMul(r, w) }",
+        CLIPPED,
+    ),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0.5}, float o = {0}> {
+            b = Greater(x, t)  r = Where(b, x, o)  z = MatMul(r, w) }",
+        CLIPPED,
+    ),
+    // the mean over a window is no single pixel
+    (
+        "(float[N,1,4,4] x) => (float[N,1,1,1] z) <float[1,1,2,2] w = {1,2,3,4}> {
+            a = AveragePool<kernel_shape = [3, 3]>(x)  r = Relu(a)  z = Conv(r, w) }",
+        &[],
+    ),
+    (
+        "(float[N,1,4,4] x) => (float[N,1,2,2] z) <float[1,1,1,1] s = {2}, float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}> {
+            n = Conv(x, s)  r = Relu(n)  z = Conv(r, w) }",
+        CLIPPED,
+    ),
+    // the same where no pixel is: whole range, shifted range, rounded range of bytes
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float l = {0}, float h = {1}> { r = Clip(x, l, h)  z = MatMul(r, w) }",
+        &[],
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float t = {0}> { r = Max(x, t)  z = MatMul(r, w) }", &[]),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float c = {-0.5}> { s = Mul(x, c)  r = Abs(s)  a = Sub(r, c)  q = Relu(a)  z = MatMul(q, w) }",
+        &["clipped-pixels", "baked-normalisation"],
+    ),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float c = {0.5}, float o = {-3}, float p = {3}> {
+            s = Sub(x, c)  d = Div(s, c)  r = Clip(d, o, p)  a = Abs(r)  z = MatMul(a, w) }",
+        &["baked-normalisation"],
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { y = MatMul(x, w)  r = Relu(y)  z = MatMul(r, w) }", &[]),
     // what makes answers vary
     ("(float[N,2] x) => (float[N,2] z) { n = RandomNormalLike(x)  z = Add(x, n) }", &["random-operator"]),
     ("(float[N,2] x) => (float[N,2] z) <float r = {0.5}, bool t = {1}> { z = Dropout(x, r, t) }", &["dropout-in-training"]),
@@ -102,7 +159,7 @@ const CASES: &[(&str, &[&str])] = &[
         &["lost-pixels"],
     ),
     // what looks like a hazard and is none: sign(u)·|u|³, the largest values, a stride that another layer makes good
-    ("(float[N,2] x) => (float[N,2] z) <float c = {3}> { s = Sign(x)  a = Abs(x)  p = Pow(a, c)  z = Mul(s, p) }", &[]),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float c = {3}> { y = MatMul(x, w)  s = Sign(y)  a = Abs(y)  p = Pow(a, c)  z = Mul(s, p) }", &[]),
     ("(float[N,8] x) => (float[N,3] z) <int64[1] k = {3}> { z, i = TopK(x, k) }", &[]),
     ("(float[N,8] x) => (float[N,3] z) <int64[1] k = {3}> { v, i = TopK(x, k)  z = GatherElements<axis = 1>(x, i) }", &[]),
     (
@@ -113,7 +170,7 @@ const CASES: &[(&str, &[&str])] = &[
     // and what is ordinary, images of bytes among it
     (
         "(uint8[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float k = {255}> { f = Cast<to = 1>(x)  u = Div(f, k)  r = Relu(u)  z = MatMul(r, w) }",
-        &["baked-normalisation"],
+        &["clipped-pixels", "baked-normalisation"],
     ),
     (
         "(float[N,1,8,8] x) => (float[N,1] z) <float[1,1,2,2] w = {1,2,3,4}, int64[2] s = {0, -1}, float[9,1] v = {1,2,3,4,5,6,7,8,9}> {
@@ -129,6 +186,19 @@ fn every_hazard_is_found_and_nothing_else() {
         let found: Vec<&str> = all.iter().map(|f| f.code).collect();
         assert_eq!(found, *codes, "{program}\n{all:#?}");
     }
+}
+
+/// What clips depends on what the model is fed.
+#[test]
+fn pixels_are_clipped_in_the_range_that_the_model_is_fed() {
+    let clip = "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float l = {0}, float h = {1}> { r = Clip(x, l, h)  z = MatMul(r, w) }";
+    let relu = "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { r = Relu(x)  z = MatMul(r, w) }";
+    let codes = |program: &str, fed| hazards(&normal(program), Some(fed)).iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(codes(clip, (-2.0, 2.0)), CLIPPED);
+    assert_eq!(codes(clip, (0.0, 255.0)), CLIPPED);
+    assert_eq!(codes(clip, (0.25, 1.0)), [""; 0]);
+    assert_eq!(codes(relu, (-2.0, 2.0)), CLIPPED);
+    assert_eq!(codes(relu, (0.1, 2.0)), [""; 0]);
 }
 
 /// What cannot be written as a short program at opset 18 is listed; every other row has a case.

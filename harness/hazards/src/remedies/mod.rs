@@ -108,12 +108,12 @@ pub fn of_model(graph: &Graph, asked: &[String]) -> Option<(&'static str, Graph,
 }
 
 /// Applies the surrogates that the user named, then the remedies of the gradient and of the loss that are among `asked`, to a model
-/// with logits first.
+/// with logits first. `fed` is another name of its input, in surrogates.
 ///
 /// # Errors
 /// A usage error: what a surrogate names is not there, or two of them contradict each other.
-pub fn of_request(graph: &Graph, asked: &[String], surrogates: &[String]) -> Result<Remedied, Refusal> {
-    let Marked { twin, sentences, idle } = surrogated(graph, surrogates)?;
+pub fn of_request(graph: &Graph, fed: &str, asked: &[String], surrogates: &[String]) -> Result<Remedied, Refusal> {
+    let Marked { twin, sentences, idle } = surrogated(graph, fed, surrogates)?;
     let mut done = Remedied { sentences, idle, ..Remedied::default() };
     if let Some(twin) = twin {
         done.steps.push((&SURROGATE, twin.clone()));
@@ -121,13 +121,6 @@ pub fn of_request(graph: &Graph, asked: &[String], surrogates: &[String]) -> Res
     }
     apply(&mut done, graph, asked);
     Ok(done)
-}
-
-/// As [`of_request`], without surrogates.
-pub fn of_gradient(graph: &Graph, asked: &[String]) -> Remedied {
-    let mut done = Remedied::default();
-    apply(&mut done, graph, asked);
-    done
 }
 
 fn apply(done: &mut Remedied, graph: &Graph, asked: &[String]) {

@@ -11,7 +11,7 @@ use crate::smooth::{marked, subjects};
 
 pub(super) const REMEDY: Remedy = Remedy {
     name: "straight-through",
-    summary: "attacks differentiate rounding, signs, thresholds, argmax and k-winners as smooth functions",
+    summary: "attacks differentiate rounding, signs, thresholds, argmax, k-winners and what clips pixels as smooth functions",
     changes: Changes::Gradient,
     rewrite,
 };

@@ -27,6 +27,10 @@ fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
 const THROUGH: &[(&str, [f64; 2])] = &[
     ("r = Round(x)", [1.0, 1.0]),
     ("r = Ceil(x)", [1.0, 1.0]),
+    // what clips pixels, and falls where they rise
+    ("r = Relu(x)", [1.0, 1.0]),
+    ("r = Clip(x, half, two)", [1.0, 1.0]),
+    ("m = Neg(x)  r = Abs(m)", [1.0, 1.0]),
     // 1/(1+|x|)²
     ("r = Sign(x)", [1.0 / (1.3 * 1.3), 1.0 / 9.0]),
     ("i = Cast<to = 7>(x)  r = Cast<to = 1>(i)", [1.0, 1.0]),
@@ -66,7 +70,7 @@ fn surrogates_are_those_that_the_user_names() {
     let x = Tensor::new(&[1, 2], vec![0.3f32, -2.0]).expect("two numbers");
     for (lines, asked, expected) in SURROGATES {
         let model = two_inputs(lines);
-        let done = of_request(&model, &[], &[(*asked).to_owned()]).unwrap_or_else(|e| panic!("{asked}: {e}"));
+        let done = of_request(&model, "x", &[], &[(*asked).to_owned()]).unwrap_or_else(|e| panic!("{asked}: {e}"));
         assert!(done.sentences[0].contains(&format!("surrogate: {}×1", asked.split('=').next().expect("a name"))), "{done:?}");
         let twin = done.twin.as_ref().unwrap_or_else(|| panic!("{asked} finds nothing in {lines}"));
         let values = |g: &Graph| run(g, std::slice::from_ref(&x));
@@ -93,7 +97,7 @@ fn rounding_to_grey_levels_passes_the_weights() {
     let inputs = [x, Tensor::ints(&[1])];
     let blind = super::gradient(&model, true).expect("a gradient");
     assert_eq!(run(&blind, &inputs)[2].to_f64(), [0.0, 0.0]);
-    let done = of_request(&model, &asked(&["margin"]), &asked(&["Round=identity"])).expect("a twin");
+    let done = of_request(&model, "x", &asked(&["margin"]), &asked(&["Round=identity"])).expect("a twin");
     let graphs = done.graphs();
     assert_eq!(graphs.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["surrogate", "margin"]);
     let found = run(&graphs[1].1, &inputs)[2].to_f64();
@@ -103,14 +107,14 @@ fn rounding_to_grey_levels_passes_the_weights() {
 #[test]
 fn what_a_surrogate_does_not_find_is_said_or_refused() {
     let model = two_inputs("r = Round(x)");
-    let request = |text: &[&str]| of_request(&model, &[], &asked(text));
+    let request = |text: &[&str]| of_request(&model, "x", &[], &asked(text));
     let idle = request(&["Floor=identity"]).expect("nothing to do");
     assert!(idle.twin.is_none() && idle.idle[0].contains("nothing in this model"), "{idle:?}");
     let error = |text: &[&str]| request(text).expect_err("refused");
     assert!(error(&["y..r=identity"]).to_string().contains("no value"), "{}", error(&["y..r=identity"]));
     assert!(error(&["r..x=identity"]).to_string().contains("does not depend"));
     let twice = two_inputs("s = Sign(x)  r = Mul(s, two)");
-    let error = of_request(&twice, &[], &asked(&["Sign=hardtanh", "Sign=softsign"])).expect_err("two rules");
+    let error = of_request(&twice, "x", &[], &asked(&["Sign=hardtanh", "Sign=softsign"])).expect_err("two rules");
     assert!(error.class.exit_code() == 2 && error.to_string().contains("another request"), "{error}");
 }
 
@@ -121,7 +125,7 @@ fn attacks_differentiate_something_smooth_and_see_the_same_values() {
         let model = graph(&format!(
             "model (float[N,2] x) => (float[N,2] z) <float half = {{0.5}}, float two = {{2}}, float[2,2] w = {{1, 0, 1, 0}}> {{ {lines}  z = MatMul(r, w) }}"
         ));
-        let done = of_gradient(&model, &asked(&["straight-through"]));
+        let done = of_request(&model, "x", &asked(&["straight-through"]), &[]).expect("no surrogates");
         let twin = done.twin.as_ref().unwrap_or_else(|| panic!("{lines}"));
         assert_eq!(
             run(&simplify(&without_marks(twin.clone())), std::slice::from_ref(&x)),
@@ -144,7 +148,7 @@ fn attacks_differentiate_something_smooth_and_see_the_same_values() {
 fn k_winners_and_positions_are_looked_through() {
     let x = Tensor::new(&[1, 4], vec![0.3f32, -2.0, 0.9, 0.5]).expect("four numbers");
     let gradient_of = |program: &str| {
-        let done = of_gradient(&graph(program), &asked(&["straight-through"]));
+        let done = of_request(&graph(program), "x", &asked(&["straight-through"]), &[]).expect("no surrogates");
         run(&done.graphs()[0].1, &[x.clone(), Tensor::ints(&[1])])[2].to_f64()
     };
     let kept = gradient_of(
@@ -166,17 +170,17 @@ fn logits_are_recovered_from_behind_what_saturates() {
     let model = graph(
         "model (float[N,2] x) => (float[N,2] z) <float k = {3}, int64[2] s = {0, 2}> { p = Sigmoid(x)  m = Mul(p, k)  z = Reshape(m, s) }",
     );
-    let done = of_gradient(&model, &asked(&["logits"]));
+    let done = of_request(&model, "x", &asked(&["logits"]), &[]).expect("no surrogates");
     let x = Tensor::new(&[1, 2], vec![40.0f32, 50.0]).expect("two numbers");
     assert_eq!(run(&done.graphs()[0].1, std::slice::from_ref(&x))[0].to_f64(), [40.0, 50.0]);
     assert!(run(&model, &[x])[0].to_f64().iter().all(|v| (v - 3.0).abs() < 1e-5));
     // one behind the other
     let twice = graph("model (float[N,2] x) => (float[N,2] z) <float low = {0.1}> { p = Softmax(x)  z = Clip(p, low) }");
-    let done = of_gradient(&twice, &asked(&["logits"]));
+    let done = of_request(&twice, "x", &asked(&["logits"]), &[]).expect("no surrogates");
     assert_eq!(done.graphs()[0].1.nodes().len(), 0, "{:?}", done.sentences);
     // a factor below zero turns the order around: nothing is cut
     let turned = graph("model (float[N,2] x) => (float[N,2] z) <float k = {-3}> { p = Sigmoid(x)  z = Mul(p, k) }");
-    let done = of_gradient(&turned, &asked(&["logits"]));
+    let done = of_request(&turned, "x", &asked(&["logits"]), &[]).expect("no surrogates");
     assert!(done.twin.is_none() && done.idle[0].contains("nothing in this model"), "{:?}", done.idle);
 }
 
@@ -187,7 +191,7 @@ fn the_margin_survives_where_cross_entropy_does_not() {
     let x = Tensor::new(&[1, 2], vec![1.0f32, 0.0]).expect("two numbers");
     let blind = super::gradient(&model, false).expect("a gradient");
     assert_eq!(run(&blind, &[x.clone(), Tensor::ints(&[0])])[2].to_f64(), [0.0, 0.0]);
-    let done = of_gradient(&model, &asked(&["margin"]));
+    let done = of_request(&model, "x", &asked(&["margin"]), &[]).expect("no surrogates");
     assert!(done.margin && done.twin.is_none());
     assert_eq!(run(&done.graphs()[0].1, &[x, Tensor::ints(&[0])])[2].to_f64(), [-1000.0, 1000.0]);
     for targeted in [false, true] {
@@ -214,17 +218,17 @@ fn evaluation_mode_is_another_model() {
 #[test]
 fn draws_are_averaged_over_copies() {
     let model = graph("model (float[N,2] x) => (float[N,2] z) { n = RandomNormalLike(x)  z = Add(x, n) }");
-    let done = of_gradient(&model, &asked(&["average"]));
+    let done = of_request(&model, "x", &asked(&["average"]), &[]).expect("no surrogates");
     let twin = simplify(done.twin.as_ref().expect("a twin"));
     // the image, and a keyed draw for each copy
     assert_eq!(twin.inputs().len(), 9);
     assert!(twin.nodes().iter().all(|n| &*n.op != "RandomNormalLike"));
     let still = graph("model (float[N,2] x) => (float[N,2] z) { z = Relu(x) }");
-    assert!(of_gradient(&still, &asked(&["average"])).twin.is_none());
+    assert!(of_request(&still, "x", &asked(&["average"]), &[]).expect("no surrogates").twin.is_none());
     // ln of the mean of p, where all draws are the same
     let copies =
         graph("model (float[N,2] x) => (float[N,2] z) <float r = {0}, bool t = {1}> { n = Dropout(x, r, t)  z = Add(x, n) }");
-    assert!(of_gradient(&copies, &asked(&["average"])).twin.is_none(), "nothing is dropped");
+    assert!(of_request(&copies, "x", &asked(&["average"]), &[]).expect("no surrogates").twin.is_none(), "nothing is dropped");
 }
 
 #[test]

@@ -86,6 +86,10 @@ impl Pixels {
         let fixed = |n: usize| Dim::Fixed(n);
         let x = b.input("x", ValueType::new(DType::F32, vec![batch, fixed(c), fixed(h), fixed(w)]));
         let u = self.arrange(self.scaled(&b, x), ty.shape.as_deref().unwrap_or(&[])).cast(ty.dtype.unwrap_or(DType::F32));
+        // what the model was fed keeps its name
+        if let Some(input) = input.filter(|_| u.id != x.id) {
+            b.graph_mut().rename(u.id, &graph.value(input).name);
+        }
         let results = b
             .inline(graph, &|_, _| Some(u.id))
             .map_err(|e| Refusal::model(53, format!("images of shape [{c},{h},{w}] do not fit the model: {e}")))?;
@@ -100,6 +104,15 @@ impl Pixels {
         let graph = flatscape_graph::simplify(&b.into_graph());
         graph.check().map_err(|e| Refusal::model(53, format!("images of shape [{c},{h},{w}] do not fit the model: {e}")))?;
         Ok(graph)
+    }
+
+    /// The smallest and the largest number that pixels of 0 to 1 become.
+    pub fn range(&self) -> (f64, f64) {
+        let at = |values: &[f64], channel: usize| values.get(channel).or(values.first()).copied().unwrap_or(0.0);
+        let channels = 0..self.mean.len().max(self.std.len());
+        let channels = channels.map(|channel| (at(&self.mean, channel), at(&self.std, channel)));
+        let ends = channels.flat_map(|(mean, std)| [-mean / std, (self.scale - mean) / std]);
+        ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| (low.min(end), high.max(end)))
     }
 
     /// As it is written on the command line.
