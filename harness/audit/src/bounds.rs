@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flatscape_bounds::{Region, bounds, work};
+use flatscape_bounds::{Dual, Region, bounds, work};
 use flatscape_certificate::widen;
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::{DType, Graph, Tensor, rows};
@@ -16,8 +16,20 @@ use flatscape_measure::threats::ThreatModel;
 use crate::compute::{Progress, Unfinished};
 use crate::result::{put_text, text};
 
-/// The threat model for which there are rules.
-pub(crate) const THREAT: &str = "linf";
+/// The dual norm of the balls for which there are rules, by the name of their norm.
+pub(crate) fn dual(norm: &str) -> Option<Dual> {
+    match norm {
+        "linf" => Some(Dual::L1),
+        "l2" => Some(Dual::L2),
+        "l1" => Some(Dual::Linf),
+        _ => None,
+    }
+}
+
+/// Whether there are rules for balls in a norm.
+pub fn has_bounds(norm: &str) -> bool {
+    dual(norm).is_some()
+}
 
 /// Multiplications that the bounds of one image may take: about a tenth of a second.
 const LARGEST: u64 = 60_000_000;
@@ -107,16 +119,15 @@ fn on_engine(
 
 /// The graph of the bounds in double precision; the error is a clause.
 fn graph(model: &Model, threat: &ThreatModel) -> Result<Graph, String> {
-    if threat.norm.name != THREAT {
-        return Err(format!("there are rules for {THREAT} alone, and the threat model is {}", threat.text()));
-    }
+    let refused = || format!("there are rules for linf, l2 and l1, and the threat model is {}", threat.text());
+    let dual = dual(threat.norm.name).ok_or_else(refused)?;
     let relax = work(&model.graph, true) <= LARGEST;
     let needed = work(&model.graph, relax);
     if needed > LARGEST {
         return Err(format!("it would take {needed} multiplications per image, and the limit is {LARGEST}"));
     }
     let region = Region { lo: threat.lo.into(), hi: threat.hi.into() };
-    widen(&bounds(&model.graph, region, relax).map_err(|why| why.to_string())?)
+    widen(&bounds(&model.graph, region, dual, relax).map_err(|why| why.to_string())?)
 }
 
 /// # Errors

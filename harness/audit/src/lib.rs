@@ -7,7 +7,7 @@
 //! This crate has no command line, draws no picture, and contains no attack and no metric: those arrive as plugins.
 
 pub mod audit;
-mod bounds;
+pub mod bounds;
 pub mod claim;
 pub mod compute;
 pub mod directory;

@@ -98,7 +98,8 @@ impl Plan {
         let asked = Asked { plan: self, plugins, model: models.first().map(|(_, m)| m), facts: &facts, sources: &sources };
         let attacks = asked.components(Kind::Attack, &self.attacks, &mut columns)?;
         self.something_is_served(&attacks)?;
-        let metrics = asked.components(Kind::Metric, &self.metrics, &mut columns)?;
+        let aimed: Vec<Request> = self.metrics.iter().map(|metric| metric.clone().aimed(&self.attacks)).collect();
+        let metrics = asked.components(Kind::Metric, &aimed, &mut columns)?;
         let manifest = Manifest {
             format: FORMAT,
             flatscape: env!("CARGO_PKG_VERSION").to_owned(),
@@ -213,6 +214,9 @@ impl Asked<'_> {
     ) -> Result<manifest::Component, Refusal> {
         check(self.plugins, kind, request)?;
         self.something_is_seen(request)?;
+        for target in [request.target, request.attack().and_then(|attack| attack.target)].into_iter().flatten() {
+            self.facts.iter().try_for_each(|model| target.check(model.classes))?;
+        }
         let component = self.plugins.component(kind, &request.id).map_err(of_host)?;
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
@@ -472,7 +476,7 @@ impl Planner<'_> {
     fn bounds(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
         for facts in self.manifest.threats.iter().filter(|_| self.manifest.bounds) {
             let norm = facts.model()?.norm;
-            let ranges = if norm.name == bounds::THREAT { self.ranges() } else { vec![(0, 0)] };
+            let ranges = if bounds::has_bounds(norm.name) { self.ranges() } else { vec![(0, 0)] };
             let ranges = ranges.into_iter().filter(|_| norm.parameter.is_none());
             jobs.extend(ranges.map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
         }

@@ -144,13 +144,18 @@ impl<'b> Walk<'_, '_, 'b> {
         Ok(())
     }
 
-    /// The least value of a form over an interval: A·center − |A|·radius.
+    /// The least value of a form over an interval, A·center − |A|·radius, or over the ball, A·x − ε‖A‖, whichever is larger.
     fn end(&mut self, form: Expr<'b>, value: ValueId, interval: Interval<'b>) -> Result<(), NoBounds> {
         let extents = self.tape.extents(value)?;
         let form = self.classes.apart(form, &extents);
         let (center, radius) = (interval.center.unsqueeze(&[1]), interval.radius.unsqueeze(&[1]));
         let axes: Vec<i64> = (2..extents.len() as i64 + 2).collect();
-        self.total = self.total + (form * center - form.abs() * radius).sum(&axes, false).reshape(&[-1]);
+        let mut least = (form * center - form.abs() * radius).sum(&axes, false);
+        if let Some(ball) = self.tape.balls.get(&value) {
+            let at_point = (form * ball.point.unsqueeze(&[1])).sum(&axes, false);
+            least = least.max(at_point - ball.growth(form, self.tape.dual, &axes));
+        }
+        self.total = self.total + least.reshape(&[-1]);
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use flatscape_graph::{Attributes, Builder, Expr, Graph, Node, Tensor, ValueId};
 
-use crate::rules::{Rule, rule};
-use crate::{NoBounds, Region};
+use crate::rules::{ONE_TO_ONE, Rule, rule};
+use crate::{Dual, NoBounds, Region};
 
 /// What is known of a value over the ball: center ± radius, of one shape.
 #[derive(Clone, Copy)]
@@ -21,6 +21,27 @@ impl<'b> Interval<'b> {
 
     fn between(low: Expr<'b>, high: Expr<'b>) -> Interval<'b> {
         Interval { center: (low + high) * 0.5, radius: (high - low) * 0.5 }
+    }
+}
+
+/// What is known of such a value over a ball in l2 or l1.
+#[derive(Clone, Copy)]
+pub(crate) struct Ball<'b> {
+    /// The value at the image itself.
+    pub point: Expr<'b>,
+    /// The radius times the factor of each entry.
+    pub radius: Expr<'b>,
+}
+
+impl<'b> Ball<'b> {
+    /// The most that a linear form of the entries grows over the ball, over these axes.
+    pub fn growth(self, form: Expr<'b>, dual: Dual, axes: &[i64]) -> Expr<'b> {
+        let scaled = (form * self.radius.unsqueeze(&[1])).abs();
+        match dual {
+            Dual::L1 => scaled.sum(axes, false),
+            Dual::L2 => (scaled * scaled).sum(axes, false).sqrt(),
+            Dual::Linf => scaled.reduce("ReduceMax", axes, false),
+        }
     }
 }
 
@@ -45,6 +66,10 @@ pub(crate) struct Tape<'g, 'b> {
     /// Values that do not depend on the image.
     pub fixed: HashMap<ValueId, Expr<'b>>,
     pub intervals: HashMap<ValueId, Interval<'b>>,
+    /// Values whose entries are pixels times numbers plus numbers, every pixel once at most, where the ball is smaller than the cube.
+    pub balls: HashMap<ValueId, Ball<'b>>,
+    /// The norm in which rows of coefficients bound the growth over the ball.
+    pub dual: Dual,
     /// The nodes that depend on the image, in order.
     pub steps: Vec<Step<'g>>,
     /// The unit roundoff of the run: half the distance of 1 to the next number.
@@ -58,13 +83,16 @@ pub(crate) fn propagate<'g, 'b>(
     x: Expr<'b>,
     eps: Expr<'b>,
     region: Region,
-    unit: f64,
+    (dual, unit): (Dual, f64),
 ) -> Result<Tape<'g, 'b>, NoBounds> {
     let input = *model.inputs().first().ok_or(NoBounds::Interface)?;
     let eps = eps.unsqueeze(&[1, 2, 3]);
     let first = Interval::between((x - eps).max(region.lo), (x + eps).min(region.hi));
     let intervals = HashMap::from([(input, first)]);
-    let mut tape = Tape { model, builder, fixed: HashMap::new(), intervals, steps: Vec::new(), unit };
+    // the ball in the maximum norm is the cube
+    let balls = HashMap::from([(input, Ball { point: x, radius: x * 0.0 + eps })]).into_iter().filter(|_| dual != Dual::L1);
+    let balls = balls.collect();
+    let mut tape = Tape { model, builder, fixed: HashMap::new(), intervals, balls, dual, steps: Vec::new(), unit };
     for (id, value) in model.values() {
         if let Some(tensor) = &value.constant {
             tape.fixed.insert(id, builder.constant(tensor.as_ref().clone()));
@@ -131,11 +159,66 @@ impl<'g, 'b> Tape<'g, 'b> {
             Rule::Sum => vec![self.sum(node)?],
             Rule::Increasing => vec![self.increasing(node)?],
         };
+        let found = self.in_the_ball(node, rule, found)?;
         for (id, interval) in node.outputs.iter().zip(found) {
             id.map(|id| self.intervals.insert(id, interval));
         }
         self.steps.push(Step { node, rule });
         Ok(())
+    }
+
+    /// The intervals of the results, cut to what the ball in l2 or l1 allows; keeps balls of the results.
+    fn in_the_ball(&mut self, node: &Node, rule: Rule, found: Vec<Interval<'b>>) -> Result<Vec<Interval<'b>>, NoBounds> {
+        let place = node.inputs.iter().position(|id| id.is_some_and(|id| self.balls.contains_key(&id)));
+        let Some((place, id)) = place.and_then(|place| Some((place, node.input(place)?))) else { return Ok(found) };
+        let (ball, varies) = (self.balls[&id], node.inputs.iter().flatten().filter(|id| self.intervals.contains_key(id)).count());
+        let through = |part: Expr<'b>, fixed: &dyn Fn(usize, Expr<'b>) -> Option<Expr<'b>>| self.operands(node, |_| part, fixed);
+        let points = || self.copy(node, &through(ball.point, &|_, value| Some(value)));
+        let unstretched =
+            || node.output(0).is_some_and(|y| self.model.shape(y).is_some() && self.model.shape(y) == self.model.shape(id));
+        let radii = match rule {
+            _ if varies != 1 => return Ok(found),
+            Rule::Positive if ONE_TO_ONE.contains(&&*node.op) => self.copy(node, &through(ball.radius, &|_, value| Some(value))),
+            Rule::Pads => self.copy(node, &through(ball.radius, &|place, value| (place != 2).then_some(value))),
+            Rule::Sum if unstretched() => vec![ball.radius],
+            Rule::Weighted { .. } if matches!(&*node.op, "Mul" | "Div") && unstretched() => {
+                self.copy(node, &through(ball.radius, &|_, value| Some(value.abs())))
+            }
+            Rule::Weighted { weights } if !matches!(&*node.op, "Mul" | "Div") && place != weights => {
+                let [point] = points()[..] else { return Err(NoBounds::Operator(node.describe())) };
+                let reach = self.reach(node, weights, ball)?;
+                let (low, high) = found[0].ends();
+                return Ok(vec![Interval::between(low.max(point - reach), high.min(point + reach))]);
+            }
+            _ => return Ok(found),
+        };
+        let balls: Vec<_> = points().into_iter().zip(radii).map(|(point, radius)| Ball { point, radius }).collect();
+        self.balls.extend(node.outputs.iter().zip(balls).filter_map(|(id, ball)| Some(((*id)?, ball))));
+        Ok(found)
+    }
+
+    /// ε‖row‖ of every result of a linear operator, widened by its rounding. For balls in l1 one row stands for all that share weights.
+    fn reach(&self, node: &Node, weights: usize, ball: Ball<'b>) -> Result<Expr<'b>, NoBounds> {
+        let gamma = self.rounding_of(node, weights)?;
+        let applied = |part: Expr<'b>, weight: &dyn Fn(Expr<'b>) -> Expr<'b>| {
+            let operands = self.operands(node, |_| part, |place, value| (place < 2).then(|| weight(value)));
+            self.builder.op_with_gaps(&node.op, &operands, positive(node))
+        };
+        let rounding = applied(ball.point.abs() * (2.0 * gamma), &|w| w.abs());
+        let alpha = if &*node.op == "Gemm" { f64::from(node.attributes.float("alpha", 1.0)).abs() } else { 1.0 };
+        let grown = match self.dual {
+            // the operator multiplies by alpha once, and its square is wanted
+            Dual::L2 => (applied(ball.radius * ball.radius, &|w| w * w) * alpha).sqrt(),
+            _ => {
+                let constant = node.input(weights).and_then(|id| self.model.constant(id));
+                let largest = constant.map_or(f64::INFINITY, |w| w.to_f64().iter().fold(0.0, |m: f64, v| m.max(v.abs())));
+                let axes: Vec<i64> = (1..ball.radius.rank().unwrap_or(1) as i64).collect();
+                let widest = ball.radius.reduce("ReduceMax", &axes, false) * (largest * alpha);
+                let ones: Vec<i64> = (1..rounding.rank().unwrap_or(1) as i64).collect();
+                rounding * 0.0 + widest.unsqueeze(&ones)
+            }
+        };
+        Ok(grown * (1.0 + gamma) + rounding)
     }
 
     fn center(&self, id: ValueId) -> Option<Expr<'b>> {

@@ -8,7 +8,7 @@
 //! by a bound on the rounding of that run.
 //!
 //! ```
-//! use flatscape_bounds::{Region, bounds};
+//! use flatscape_bounds::{Dual, Region, bounds};
 //! use flatscape_graph::text;
 //!
 //! let net = text::parse(
@@ -16,7 +16,7 @@
 //!     <float[2,2] w = {1, 1, -1, 1}, float[2] b = {0, -1}, float[2,2] v = {1, -1, -1, 1}, float[2] c = {0.5, 0}>
 //!     { f = Flatten(x)  h = Gemm(f, w, b)  r = Relu(h)  z = Gemm(r, v, c) }",
 //! )?;
-//! let graph = bounds(&net, Region { lo: 0.0, hi: 1.0 }, true)?;
+//! let graph = bounds(&net, Region { lo: 0.0, hi: 1.0 }, Dual::L1, true)?;
 //! // float[N] each: the bound by intervals, the better of the two, and the largest score at the centre
 //! let names: Vec<_> = graph.outputs().iter().map(|o| o.name.to_string()).collect();
 //! assert_eq!(names, ["interval", "bound", "scale"]);
@@ -66,7 +66,9 @@ pub enum NoBounds {
     Transpose(#[from] flatscape_autodiff::DiffError),
 }
 
-/// The graph of lower bounds on min over t ≠ y of z_y − z_t, over all images within ε of x in the maximum norm that lie in the region.
+/// The graph of lower bounds on min over t ≠ y of z_y − z_t, over all images within ε of x that lie in the region. `dual` names the norm
+/// of the ball by its dual norm. A ball of l2 or l1 is the cube around it but for the first linear operator, whose rows it bounds by
+/// their dual norm, and for linear forms that reach the image.
 ///
 /// Inputs: `x` float\[N,C,H,W\], `eps` float\[N\] and `y` int64\[N\]. Outputs: `interval` float\[N\], the bound by intervals with the
 /// last affine layers merged into the margin; `bound` float\[N\], the larger one of that and of the linear relaxation (equal to the
@@ -74,7 +76,7 @@ pub enum NoBounds {
 ///
 /// # Errors
 /// The model has an operator without a rule, or it is not an image classifier.
-pub fn bounds(model: &Graph, region: Region, relax: bool) -> Result<Graph, NoBounds> {
+pub fn bounds(model: &Graph, region: Region, dual: Dual, relax: bool) -> Result<Graph, NoBounds> {
     let (input, output, classes) = interface(model)?;
     let image = model.value(input).ty.clone();
     let batch = image.shape.as_ref().filter(|s| s.len() == 4).and_then(|s| s.first()).cloned().ok_or(NoBounds::Interface)?;
@@ -82,7 +84,7 @@ pub fn bounds(model: &Graph, region: Region, relax: bool) -> Result<Graph, NoBou
     let x = builder.input("x", image);
     let eps = builder.input("eps", ValueType::new(DType::F32, vec![batch.clone()]));
     let y = builder.input("y", ValueType::new(DType::I64, vec![batch]));
-    let tape = forward::propagate(model, &builder, x, eps, region, f64::EPSILON / 2.0)?;
+    let tape = forward::propagate(model, &builder, x, eps, region, (dual, f64::EPSILON / 2.0))?;
     let classed = backward::Classes::new(y, classes);
     let merged = backward::margin(&tape, output, &classed, false)?;
     let best = if relax { merged.max(backward::margin(&tape, output, &classed, true)?) } else { merged };
@@ -107,8 +109,8 @@ pub enum Dual {
 }
 
 /// Builds upper bounds on the dual norms of ∇(z_y − z_t), for every class t, over all images of the ball around `x` that lie in the
-/// region: float\[N,K\], 0 at the label. `x` float\[N,C,H,W\], `eps` float\[N\], `y` int64\[N\]; balls of l2 and l1 are bounded by the
-/// cube around them. The graph is meant to be run in single precision, whose rounding is part of the bound.
+/// region: float\[N,K\], 0 at the label. `x` float\[N,C,H,W\], `eps` float\[N\], `y` int64\[N\]; balls of l2 and l1 are bounded as in
+/// [`bounds`]. The graph is meant to be run in single precision, whose rounding is part of the bound.
 ///
 /// Where operators bend or saturate (ReLU and its kin, `Clip`, `Sigmoid`, `Tanh`, `MaxPool`) their slopes lie in an interval that
 /// follows from intervals of values; a bound on a network that bends anywhere in the ball is therefore above the true constant.
@@ -123,7 +125,7 @@ pub fn slopes<'b>(
     dual: Dual,
 ) -> Result<Expr<'b>, NoBounds> {
     let (_, output, classes) = interface(model)?;
-    let tape = forward::propagate(model, builder, x, eps, region, f64::from(f32::EPSILON) / 2.0)?;
+    let tape = forward::propagate(model, builder, x, eps, region, (dual, f64::from(f32::EPSILON) / 2.0))?;
     slopes::slopes(&tape, output, y, classes, dual)
 }
 

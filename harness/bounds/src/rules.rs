@@ -50,6 +50,10 @@ const MOVING: &[&str] = &[
     "Unsqueeze",
 ];
 
+/// Of these, the operators that give every entry once at most.
+pub(crate) const ONE_TO_ONE: &[&str] =
+    &["DepthToSpace", "Flatten", "Identity", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze"];
+
 const INCREASING: &[&str] = &[
     "Ceil",
     "Erf",

@@ -22,7 +22,11 @@ fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Vec<f64>> {
 
 /// The bounds [by intervals, the better ones] of images at radii.
 fn bounded(net: &Graph, region: Region, x: &Tensor, eps: f64, y: &[i64]) -> [Vec<f64>; 2] {
-    let graph = bounds(net, region, true).unwrap_or_else(|why| panic!("{why}"));
+    in_norm(net, region, Dual::L1, x, eps, y)
+}
+
+fn in_norm(net: &Graph, region: Region, dual: Dual, x: &Tensor, eps: f64, y: &[i64]) -> [Vec<f64>; 2] {
+    let graph = bounds(net, region, dual, true).unwrap_or_else(|why| panic!("{why}"));
     let eps = Tensor::floats(vec![eps as f32; y.len()]);
     let mut found = run(&graph, &[x.clone(), eps, Tensor::ints(y)]).into_iter();
     [found.next().expect("interval"), found.next().expect("bound")]
@@ -81,6 +85,31 @@ fn an_affine_classifier_is_bounded_exactly() {
 }
 
 #[test]
+fn an_affine_classifier_is_bounded_exactly_in_balls_of_l2_and_l1() {
+    // a normalisation before the weights, whose factors count
+    let net = net("net (float[N,1,1,3] x) => (float[N,2] z)
+        <float[3,2] w = {1, 0, -2, 1, 0.5, -1}, float[2] b = {0.1, 0}, float m = {0.5}, float[3] s = {0.5, 0.25, 1}>
+        { c = Sub(x, m)  n = Div(c, s)  f = Flatten(n)  z = Gemm <alpha = 2.0> (f, w, b) }");
+    let x = Tensor::new(&[1, 1, 1, 3], vec![0.6f32, 0.4, 0.9]).expect("a point");
+    let wide = Region { lo: -9.0, hi: 9.0 };
+    // (w_0 − w_1)·2/s
+    let rows = [2.0 * 1.0 / 0.5, 2.0 * -3.0 / 0.25, 2.0 * 1.5];
+    let margin = 0.1 * rows[0] - 0.1 * rows[1] + 0.4 * rows[2] + 0.1;
+    let norms = [
+        (Dual::L1, rows.iter().map(|r| f64::abs(*r)).sum::<f64>()),
+        (Dual::L2, rows.iter().map(|r| r * r).sum::<f64>().sqrt()),
+        (Dual::Linf, 24.0),
+    ];
+    for eps in [0.0, 0.05, 0.5] {
+        for (dual, norm) in norms {
+            let [interval, bound] = in_norm(&net, wide, dual, &x, eps, &[0]);
+            close(interval[0] / norm, (margin - eps * norm) / norm);
+            close(bound[0], interval[0]);
+        }
+    }
+}
+
+#[test]
 fn lines_are_tighter_than_intervals_where_a_unit_cancels() {
     // relu(x) − relu(−x) = x: by intervals of the units the range doubles
     let net = net(
@@ -114,6 +143,19 @@ fn convolutional() -> Graph {
     .replace("float half", "int64[1] axes = {1}, float half"))
 }
 
+/// A point of the ball around these pixels, at its surface, in the box.
+fn moved(points: &[f32], dual: Dual, eps: f64, draw: u32) -> Vec<f32> {
+    let sign =
+        |i: usize| if (i as u32).wrapping_mul(2_654_435_761).wrapping_add(draw * 40_503) & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let step = |i: usize| match dual {
+        Dual::L1 => eps,
+        Dual::L2 => eps / 6.0,
+        Dual::Linf if i % 36 == draw as usize % 36 => eps,
+        Dual::Linf => 0.0,
+    };
+    points.iter().enumerate().map(|(i, &v)| (f64::from(v) + sign(i) * step(i)).clamp(0.0, 1.0) as f32).collect()
+}
+
 #[test]
 fn no_point_of_the_ball_has_a_smaller_margin() {
     let net = convolutional();
@@ -129,26 +171,30 @@ fn no_point_of_the_ball_has_a_smaller_margin() {
         };
         z.chunks(3).zip(&y).map(margin).collect()
     };
-    let mut before: Option<Vec<f64>> = None;
-    for eps in [0.0, 0.01, 0.05, 0.2] {
-        let [interval, bound] = bounded(&net, UNIT, &x, eps, &y);
-        if eps == 0.0 {
-            margins(&points).iter().zip(&bound).for_each(|(margin, bound)| assert!((margin - bound).abs() < 1e-5));
-        }
-        for draw in 0..200u32 {
-            let moved = |(i, &v): (usize, &f32)| {
-                let sign =
-                    if (i as u32).wrapping_mul(2_654_435_761).wrapping_add(draw * 40_503) & 0x8000 == 0 { 1.0 } else { -1.0 };
-                (f64::from(v) + sign * eps).clamp(0.0, 1.0) as f32
-            };
-            let found = margins(&points.iter().enumerate().map(moved).collect::<Vec<_>>());
-            for ((margin, bound), interval) in found.iter().zip(&bound).zip(&interval) {
-                assert!(margin >= &(bound - 1e-5), "a margin of {margin} lies below the bound {bound} at {eps}");
-                assert!(bound >= &(interval - 1e-6));
+    for (dual, radii) in
+        [(Dual::L1, [0.0, 0.01, 0.05, 0.2]), (Dual::L2, [0.0, 0.05, 0.2, 1.0]), (Dual::Linf, [0.0, 0.1, 0.5, 3.0])]
+    {
+        let mut before: Option<Vec<f64>> = None;
+        for eps in radii {
+            let [interval, bound] = in_norm(&net, UNIT, dual, &x, eps, &y);
+            if eps == 0.0 {
+                margins(&points).iter().zip(&bound).for_each(|(margin, bound)| assert!((margin - bound).abs() < 1e-5));
             }
-        }
-        if let Some(before) = before.replace(bound.clone()) {
-            assert!(before.iter().zip(&bound).all(|(near, far)| near >= &(far - 1e-6)), "bounds nest");
+            for draw in 0..200u32 {
+                for ((margin, bound), interval) in margins(&moved(&points, dual, eps, draw)).iter().zip(&bound).zip(&interval) {
+                    assert!(margin >= &(bound - 1e-5), "a margin of {margin} lies below the bound {bound} at {eps}, {dual:?}");
+                    assert!(bound >= &(interval - 1e-6));
+                }
+            }
+            // a ball lies in the cube of its radius, and bounds nest
+            let [_, cube] = in_norm(&net, UNIT, Dual::L1, &x, eps, &y);
+            assert!(bound.iter().zip(&cube).all(|(own, cube)| own >= &(cube - 1e-6)), "{dual:?} at {eps}");
+            if dual == Dual::L2 && eps == 0.2 {
+                assert!(bound.iter().zip(&cube).all(|(own, cube)| *own > cube + 0.1), "{bound:?} {cube:?}");
+            }
+            if let Some(before) = before.replace(bound.clone()) {
+                assert!(before.iter().zip(&bound).all(|(near, far)| near >= &(far - 1e-6)), "bounds nest");
+            }
         }
     }
 }
@@ -158,7 +204,7 @@ fn what_has_no_rule_is_refused_by_name() {
     let refused = |body: &str| {
         let net =
             net(&format!("net (float[N,1,1,2] x) => (float[N,2] z) <float[2,2] w = {{1, 0, 0, 1}}> {{ f = Flatten(x) {body} }}"));
-        bounds(&net, UNIT, true).err().map(|why| why.to_string())
+        bounds(&net, UNIT, Dual::L1, true).err().map(|why| why.to_string())
     };
     assert!(refused("z = Softmax(f)").is_some_and(|why| why.starts_with("Softmax")), "no rule for softmax");
     assert!(refused("s = Sin(f)  z = Gemm(s, w)").is_some_and(|why| why.starts_with("Sin")));

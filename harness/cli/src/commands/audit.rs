@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use flatscape_audit::audit::{Ending, Execution, run};
+use flatscape_audit::bounds::has_bounds;
 use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
@@ -166,9 +167,12 @@ impl Audit {
 
     /// Whether margins are to be bounded on request.
     fn bounded(&self, threats: &[ThreatModel]) -> Result<bool, Refusal> {
-        if self.bounds && !threats.iter().any(|threat| threat.norm.name == "linf") {
-            return Err(Refusal::usage(91, "--bounds: there are rules for linf alone, and it is not among the threat models")
-                .help("add --threat linf:8/255, or leave --bounds out"));
+        if self.bounds && !threats.iter().any(|threat| has_bounds(threat.norm.name)) {
+            return Err(Refusal::usage(
+                91,
+                "--bounds: there are rules for linf, l2 and l1, and none of them is among the threat models",
+            )
+            .help("add --threat linf:8/255, or leave --bounds out"));
         }
         Ok(self.bounds)
     }
