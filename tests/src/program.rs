@@ -8,6 +8,7 @@ mod corrupted;
 mod decoded;
 mod demo;
 mod directories;
+mod doubted;
 mod elsewhere;
 mod endings;
 mod estimates;

@@ -107,7 +107,7 @@ pub fn try_others(
     let batch = Batch { ids: part.ids, x0: part.x, target: part.y.clone(), y: part.y, clean: None, second: None };
     let threat = threat.on(model.shape);
     let steps = (STEPS, 2.5 / f64::from(STEPS));
-    let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop, steps };
+    let trial = Trial { engine, model, threat: &threat, batch: &batch, settings, stop, steps, starts: 0 };
     let broken = |graph: &Graph, by_margin| trial.broken(graph, by_margin).map_err(failed("the trial of other losses"));
     let seen = model.remedied.twin.as_ref().or(model.drawn.as_ref()).unwrap_or(&model.graph);
     let (cross_entropy, margin) = (broken(seen, false)?, broken(seen, true)?);
@@ -125,7 +125,13 @@ pub(crate) struct Trial<'t> {
     pub stop: &'t AtomicBool,
     /// How many steps, and how long each is as a share of the radius.
     pub steps: (u32, f64),
+    /// How many random starts; 0 starts at the image.
+    pub starts: u32,
 }
+
+/// A random point on the sphere of the radius.
+const START: &str = "init (float[N,C,H,W] x0, float[N,C,H,W] noise_normal, float eps) => (float[N,C,H,W] x)
+    { d = flatscape.Steepest(noise_normal)  s = Mul(d, eps)  x = Add(x0, s) }";
 
 impl Trial<'_> {
     /// Which images the steps break, by the word of the model itself. Attacks see `graph`.
@@ -137,12 +143,16 @@ impl Trial<'_> {
             part
         ))
         .map_err(|e| LinkError::Name { name: "step".into(), why: e.to_string() })?;
-        let program = Program::new(vec![(Role::Step, step)], steps);
+        let mut graphs = vec![(Role::Step, step)];
+        if self.starts > 0 {
+            graphs
+                .push((Role::Init, text::parse(START).map_err(|e| LinkError::Name { name: "init".into(), why: e.to_string() })?));
+        }
+        let program = Program::new(graphs, steps);
         let margin = by_margin.then(|| objective(false));
         let link = Link { objective: margin.as_ref(), steps, ..Link::of(graph, threat) };
         let attack = Attack::compile(engine, &link, &program, "losses", false, Keep::FirstSuccess)?;
         let Settings { seed, batch_size } = self.settings;
-        let restart = Restart { seed, eps: threat.eps, number: 0, batch_size, stop: self.stop };
         let judge = Verifier::of(engine, self.model, threat, batch_size)?;
         let [c, h, w] = self.model.shape;
         let asked = |rows: &[usize], points: Vec<f32>| -> Result<Vec<bool>, AttackError> {
@@ -162,15 +172,19 @@ impl Trial<'_> {
                 Ok(broken.into_iter().map(|broken| if broken { Ruling::Stands } else { Ruling::Rejected }).collect())
             }
         };
-        let found = attack.run(batch, &restart, &mut ruled, &mut |_| {})?;
-        let claimed: Vec<usize> = (0..found.len()).filter(|&i| found[i].claimed && found[i].point.is_some()).collect();
-        let mut broken = vec![false; found.len()];
-        if claimed.is_empty() {
-            return Ok(broken);
-        }
-        let points: Vec<f32> = claimed.iter().flat_map(|&i| found[i].point.iter().flatten().copied()).collect();
-        for (&i, stands) in claimed.iter().zip(asked(&claimed, points)?) {
-            broken[i] = stands;
+        let mut broken = vec![false; batch.len()];
+        for number in 0..self.starts.max(1) {
+            let restart = Restart { seed, eps: threat.eps, number, batch_size, stop: self.stop };
+            let found = attack.run(batch, &restart, &mut ruled, &mut |_| {})?;
+            let claimed = |&i: &usize| !broken[i] && found[i].claimed && found[i].point.is_some();
+            let claimed: Vec<usize> = (0..found.len()).filter(claimed).collect();
+            if claimed.is_empty() {
+                continue;
+            }
+            let points: Vec<f32> = claimed.iter().flat_map(|&i| found[i].point.iter().flatten().copied()).collect();
+            for (&i, stands) in claimed.iter().zip(asked(&claimed, points)?) {
+                broken[i] = stands;
+            }
         }
         Ok(broken)
     }

@@ -170,6 +170,23 @@ impl Request {
         }
     }
 
+    /// The request with every `at=` and `and=` that names an attack without arguments aimed at the first attack of that name among
+    /// those of a run that sees the model itself, with its arguments. Without one it is the attack with its defaults.
+    #[must_use]
+    pub fn aimed(mut self, attacks: &[Request]) -> Request {
+        let aim = |attack: &mut Box<Request>| {
+            let named = attacks.iter().find(|other| other.id == attack.id && other.via.is_none());
+            if let Some(named) = named.filter(|_| attack.spelled().is_empty()) {
+                **attack = Request { survivors: false, when_masked: false, ..named.clone() };
+            }
+        };
+        if let Some(At::Adversarial(attack) | At::Path(attack)) = &mut self.at {
+            aim(attack);
+        }
+        self.second.iter_mut().for_each(aim);
+        self
+    }
+
     /// Whether a metric is taken along the path of an attack.
     pub fn follows_path(&self) -> bool {
         matches!(self.at, Some(At::Path(_)))
@@ -377,6 +394,18 @@ mod tests {
 
     fn labelled(texts: &[&str]) -> Vec<String> {
         labels(&texts.iter().map(|text| read(text)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_attack_without_arguments_is_that_of_the_run() {
+        let attacks = ["pgd:steps=7,via=straight-through,on=survivors", "pgd:steps=50,on=survivors", "fgsm"].map(read);
+        let aimed = |text: &str| read(text).aimed(&attacks).to_string();
+        assert_eq!(aimed("ams:at=adv:pgd"), "ams:at=adv:(pgd:steps=50)");
+        assert_eq!(aimed("ams:at=path:pgd,x=1"), "ams:x=1,at=path:(pgd:steps=50)");
+        assert_eq!(aimed("ssim:at=adv:fgsm,and=adv:pgd"), "ssim:at=adv:fgsm,and=adv:(pgd:steps=50)");
+        for unchanged in ["ams", "ams:at=clean", "ams:at=adv:(pgd:steps=5)", "ams:at=adv:bim"] {
+            assert_eq!(aimed(unchanged), unchanged);
+        }
     }
 
     #[test]

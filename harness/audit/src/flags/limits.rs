@@ -1,4 +1,4 @@
-//! An attack without a radius that does not break every image, and more steps that break more.
+//! An attack without a radius that does not break every image, more steps or starts that break more, and scores that little noise changes.
 
 use super::{Doubt, Flag};
 
@@ -39,6 +39,42 @@ pub(super) const MORE_STEPS: Flag = Flag {
     },
 };
 
+pub(super) const MORE_STARTS: Flag = Flag {
+    doubt: Doubt {
+        code: "more-restarts-help",
+        unreliable: false,
+        raised_if: "40 steps along the margin from five random starts break more than max(1, 0.5 %) of up to 100 samples that the run left standing",
+        explanation: "Where an attack starts decides what it finds: the loss has several maxima in the ball, and the robust accuracy is \
+                      too high.",
+        advice: "Attack with more restarts (pgd:restarts=10,loss=margin), or with the profile standard.",
+    },
+    judge: |evidence| {
+        let limits = evidence.limits?;
+        (limits.more_starts > 1.max(limits.standing / 200))
+            .then(|| format!("{} of {} samples that stood", limits.more_starts, limits.standing))
+    },
+};
+
+/// The largest change of the margin that raises nothing.
+const CHANGE: f64 = 0.1;
+
+pub(super) const UNSTABLE: Flag = Flag {
+    doubt: Doubt {
+        code: "unstable-scores",
+        unreliable: false,
+        raised_if: "noise of at most 4/255 per pixel changes the margins of up to 100 correct images, and at least 20, by more than 10 % in the mean \
+                    (20 draws per image, each change counted as 1 at most)",
+        explanation: "The loss is rough where attacks look at it: a gradient says little about what lies a step away (Pintor et al. \
+                      2022, indicator I2).",
+        advice: "Attack along the mean gradient under noise (spsa, or random-search and square without gradients), and read the rows \
+                 slope-near and slope-far of the certificate.",
+    },
+    judge: |evidence| {
+        let limits = evidence.limits.filter(|limits| limits.images >= ENOUGH && limits.change > CHANGE)?;
+        Some(format!("the margins of {} images change by {:.1} % in the mean", limits.images, 100.0 * limits.change))
+    },
+};
+
 #[cfg(test)]
 mod tests {
     use flatscape_measure::limits::Limits;
@@ -49,11 +85,16 @@ mod tests {
     #[test]
     fn every_image_can_become_every_other() {
         let judged = |flag: &Flag, limits| (flag.judge)(&Evidence { n: 100, limits: Some(limits), ..Evidence::default() });
-        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2 };
+        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2, more_starts: 1, change: 0.101 };
         assert!(judged(&UNBOUNDED, limits).is_some_and(|why| why.starts_with("26 of 100")));
         assert!(judged(&UNBOUNDED, Limits { anywhere: 75, ..limits }).is_none());
         assert!(judged(&UNBOUNDED, Limits { images: 19, anywhere: 0, ..limits }).is_none(), "too few to tell");
         assert!(judged(&MORE_STEPS, limits).is_some_and(|why| why.starts_with("2 of 50")));
         assert!(judged(&MORE_STEPS, Limits { more_steps: 1, ..limits }).is_none());
+        assert!(judged(&MORE_STARTS, Limits { more_starts: 2, ..limits }).is_some_and(|why| why.starts_with("2 of 50")));
+        assert!(judged(&MORE_STARTS, limits).is_none());
+        assert!(judged(&UNSTABLE, limits).is_some_and(|why| why.contains("10.1 %")));
+        assert!(judged(&UNSTABLE, Limits { change: 0.1, ..limits }).is_none());
+        assert!(judged(&UNSTABLE, Limits { images: 19, ..limits }).is_none(), "too few to tell");
     }
 }

@@ -88,6 +88,8 @@ pub const FLAGS: &[Flag] = &[
     not_monotone::FLAG,
     limits::UNBOUNDED,
     limits::MORE_STEPS,
+    limits::MORE_STARTS,
+    limits::UNSTABLE,
     losses_of_steps::RISING,
     losses_of_steps::FALLING,
     surrogate_gradient::FLAG,

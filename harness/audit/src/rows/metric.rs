@@ -28,7 +28,8 @@ impl Rows<'_> {
         (forwards, backwards): (u64, u64),
         summary: &mut Summary,
     ) -> Result<(), FindingsError> {
-        let keys = part.keys(self.model, "")?;
+        // what is taken at the points of an attack belongs to the threat model under which they were found
+        let keys = part.keys(self.model, &request.attack().map_or(String::new(), |_| part.threat.text()))?;
         for (name, tensor) in part.findings.with_prefix("col_") {
             let values = tensor.to_f64();
             let counts = |value: &f64| !(value.is_nan() && name.ends_with(OF_BROKEN));
