@@ -63,7 +63,7 @@ impl Net {
             threat: &threat,
             settings: Settings { seed: 0, batch_size: 64 },
         };
-        measure(&asked, &mut |_, _| {}, &GO_ON).map_err(Refusal::from)
+        measure(&asked, &mut |_, _| {}, &GO_ON).map(|(findings, _)| findings).map_err(Refusal::from)
     }
 
     /// Columns of the program of a metric.

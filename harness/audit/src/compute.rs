@@ -250,7 +250,11 @@ impl<'a> Workshop<'a> {
             Work::Limits => put_text(&mut computed.findings, "limits", &pretty(&self.limits(job, stop)?)?),
             Work::Bounds => computed.findings = self.bounds(job, progress, stop)?,
             Work::Reduction(request) => computed.findings = self.reduction(job, request)?,
-            Work::Weights(request) => computed.findings = self.weigh(job, request, progress, stop)?,
+            Work::Weights(request) => {
+                let (findings, unrecognised) = self.weigh(job, request, progress, stop)?;
+                computed.findings = findings;
+                computed.notes.extend(unrecognised);
+            }
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
@@ -271,8 +275,14 @@ impl<'a> Workshop<'a> {
         Ok(computed)
     }
 
-    /// What a metric finds in the loss around the weights.
-    fn weigh(&self, job: &Job, request: &Request, progress: Progress, stop: &AtomicBool) -> Result<Findings, Unfinished> {
+    /// What a metric finds in the loss around the weights, and a note about constants that it leaves alone.
+    fn weigh(
+        &self,
+        job: &Job,
+        request: &Request,
+        progress: Progress,
+        stop: &AtomicBool,
+    ) -> Result<(Findings, Option<String>), Unfinished> {
         let threat = ThreatModel::parse(&job.threat, true)?;
         let asked = Asked {
             engine: self.engine.as_ref(),

@@ -50,7 +50,11 @@ pub struct Asked<'a> {
 /// # Errors
 /// The model cannot be opened, the component fails, or [`MeasureError::Interrupted`].
 #[expect(clippy::result_large_err, reason = "the error is that of the crate measure")]
-pub fn measure(asked: &Asked, progress: &mut dyn FnMut(usize, usize), stop: &AtomicBool) -> Result<Findings, MeasureError> {
+pub fn measure(
+    asked: &Asked,
+    progress: &mut dyn FnMut(usize, usize),
+    stop: &AtomicBool,
+) -> Result<(Findings, Option<String>), MeasureError> {
     let (model, request) = asked.model;
     let component = asked.plugins.component(Kind::Metric, &asked.request.id).map_err(of_host)?;
     let arguments = component.arguments(&asked.request.arguments).map_err(of_host)?;
@@ -76,6 +80,7 @@ pub fn measure(asked: &Asked, progress: &mut dyn FnMut(usize, usize), stop: &Ato
         return Err(refusal.into());
     }
     ran?;
+    let unrecognised = session.space.unrecognised();
     let mut findings = Findings::default();
     for given in session.given {
         match given {
@@ -90,7 +95,7 @@ pub fn measure(asked: &Asked, progress: &mut dyn FnMut(usize, usize), stop: &Ato
             }
         }
     }
-    Ok(findings)
+    Ok((findings, unrecognised))
 }
 
 /// A model that a component asks.

@@ -62,6 +62,8 @@ pub struct Space<'a> {
     chunks: Vec<Chunk>,
     /// How many samples.
     pub samples: usize,
+    /// Whether the loss was asked for at some weights.
+    moved: bool,
     /// Statistics that stand in place of those of θ, after [`Space::refresh`].
     refreshed: Option<Vec<Tensor>>,
     /// Whether weights are inputs where values are wanted.
@@ -150,12 +152,18 @@ impl<'a> Space<'a> {
             stop,
             chunks: chunks.collect(),
             samples: ids.len(),
+            moved: false,
             refreshed: None,
             values: None,
             gradient: None,
             product: None,
             statistics: None,
         })
+    }
+
+    /// A sentence that names the constants that are not recognised as weights, where the loss was asked for at some weights.
+    pub fn unrecognised(&self) -> Option<String> {
+        self.trainable.unrecognised().filter(|_| self.moved)
     }
 
     /// The weights of the file.
@@ -232,6 +240,7 @@ impl<'a> Space<'a> {
     /// # Errors
     /// The engine failed, or the run was asked to stop.
     pub fn loss(&mut self, theta: &[f32]) -> Result<[f64; 2], SpaceError> {
+        self.moved = true;
         self.go_on()?;
         let many = self.brings_weights;
         let compiled = match self.values.take().filter(|_| many) {
@@ -268,6 +277,7 @@ impl<'a> Space<'a> {
     /// # Errors
     /// As for [`Space::loss`]; an operator has no derivative.
     pub fn gradient(&mut self, theta: &[f32]) -> Result<(f64, Vec<f32>), SpaceError> {
+        self.moved = true;
         let derivative = match self.gradient.take() {
             Some(there) => there,
             None => self.compiled(&self.differentiated(false)?)?,
@@ -282,6 +292,7 @@ impl<'a> Space<'a> {
     /// # Errors
     /// As for [`Space::gradient`].
     pub fn hvp(&mut self, theta: &[f32], v: &[f32]) -> Result<Vec<f32>, SpaceError> {
+        self.moved = true;
         let derivative = match self.product.take() {
             Some(there) => there,
             None => self.compiled(&self.differentiated(true)?)?,

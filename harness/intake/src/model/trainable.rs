@@ -83,7 +83,7 @@ impl Trainable {
         let mut found = source::find(source, &stated.limits)?;
         let name = found.name.clone();
         if found.own.is_some() {
-            let what = format!("{name}: it computes in half precision, and training is in float32");
+            let what = format!("{name}: it has numbers in half precision, and training is in float32");
             return Err(Refusal::model(161, what).help("export the model in float32"));
         }
         let places = places::find(&found.file.graph);

@@ -2,7 +2,7 @@
 
 use flatscape_sdk::{Component, Expr};
 
-use super::formulas::{grad_units, in_units};
+use super::formulas::{grad_units, in_units, norm};
 
 pub(crate) fn component() -> Component {
     Component::metric("ams", "approximate mass score: minus the norm of the gradient of log p")
@@ -13,5 +13,5 @@ pub(crate) fn component() -> Component {
 
 /// −‖v‖₂: \[N,D\] → \[N\]
 pub(crate) fn score(v: Expr<'_>) -> Expr<'_> {
-    -((v * v).sum(&[1], false).sqrt())
+    -norm(v)
 }

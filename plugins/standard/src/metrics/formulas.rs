@@ -9,10 +9,20 @@ pub(crate) use crate::trainers::square;
 pub(crate) fn dual_norm<'b>(g: &Names<'b>, v: Expr<'b>) -> Result<Expr<'b>, Error> {
     match g.task().norm.as_str() {
         "linf" => Ok(v.abs().sum(&[1], false)),
-        "l2" => Ok(square(v).sqrt()),
+        "l2" => Ok(norm(v)),
         "l1" => Ok(v.abs().reduce("ReduceMax", &[1], false)),
         other => Err(unserved(other)),
     }
+}
+
+/// ‖v‖₂ of every row, \[N,D\] → \[N\]. Where the sum of squares leaves the range of float32, the row is divided by its largest |v| first.
+pub(crate) fn norm(v: Expr<'_>) -> Expr<'_> {
+    let sum = square(v);
+    let largest = v.abs().reduce("ReduceMax", &[1], true);
+    // what is infinite or NaN stays that
+    let unit = largest.greater(0.0).and(largest.less(f64::from(f32::MAX))).select(largest, largest.scalar(1.0));
+    let scaled = square(v / unit).sqrt() * unit.squeeze(&[1]);
+    sum.greater(1e-30).and(sum.less(f64::from(f32::MAX))).select(sum.sqrt(), scaled)
 }
 
 /// The parameter of metrics whose values are norms of gradients.

@@ -2,7 +2,7 @@
 
 use flatscape_sdk::Component;
 
-use super::formulas::{dual_norm, grad_units, in_units, square};
+use super::formulas::{dual_norm, grad_units, in_units, norm};
 
 pub(crate) fn component() -> Component {
     Component::metric("input-gradient", "norms of the gradient of cross-entropy")
@@ -12,7 +12,7 @@ pub(crate) fn component() -> Component {
             Ok(ask.program().emit(|g| {
                 let grad = in_units(g, ask, g.grad());
                 g.give("col_gradient_l1", grad.abs().sum(&[1], false));
-                g.give("col_gradient_l2", square(grad).sqrt());
+                g.give("col_gradient_l2", norm(grad));
                 g.give("col_gradient_linf", grad.abs().reduce("ReduceMax", &[1], false));
                 // the loss gains ε·‖∇‖ in the dual norm, in pixels as ε is, where the threat model has one
                 if let Ok(dual) = dual_norm(g, g.grad()) {
