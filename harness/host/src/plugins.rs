@@ -1,5 +1,6 @@
 //! All plugins that were found, their components, and how they are asked: in a child process of their own for every question,
-//! so that whatever happens there ends with it. A question that was answered is not asked again.
+//! so that whatever happens there ends with it. Only the plugin that comes with the program builds all its programs in one process,
+//! because starting one takes longer than a build. A question that was answered is not asked again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -34,6 +35,8 @@ pub struct Plugins {
     said: Mutex<Vec<(PathBuf, Note)>>,
     /// Programs that were built and read, by everything that they were built from: a build is pure.
     built: Mutex<HashMap<String, Program>>,
+    /// The process of the plugin that comes with the program, while it is not asked.
+    idle: Mutex<Option<Session>>,
     /// Plugins in this process, for debugging. Held while one is called: a plugin is called by one thread at a time.
     here: Mutex<HashMap<PathBuf, Loaded>>,
 }
@@ -48,6 +51,7 @@ impl Plugins {
             refused: Vec::new(),
             said: Mutex::default(),
             built: Mutex::default(),
+            idle: Mutex::default(),
             here: Mutex::default(),
         };
         for candidate in search.candidates() {
@@ -209,13 +213,30 @@ impl Plugins {
             self.keep_said(&component.plugin.path, said.into_inner().unwrap_or_default());
             return result.map_err(|fault| self.fault(component, &fault));
         };
-        let mut session = self.session(program, &component.plugin)?;
         let (kind, component_id) = (component.kind, component.id.clone());
         let request = Request::Build { kind, component: component_id, arguments: arguments.clone(), task: task.clone() };
         let limit = self.worker.limits.build;
-        let answered = session.send(&request, limit, &stage).and_then(|()| session.receive(wire::PROGRAM, limit, &stage));
-        let (reply, bytes) = answered.map_err(|e| e.of_component(&component.id))?;
-        self.keep_said(&component.plugin.path, session.finish());
+        let ask = |session: &mut Session| {
+            session.send(&request, limit, &stage).and_then(|()| session.receive(wire::PROGRAM, limit, &stage))
+        };
+        let shared = component.plugin.id == STANDARD;
+        let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| shared);
+        // one that has died in the meantime is replaced
+        let again = waiting.and_then(|mut session| ask(&mut session).ok().map(|answered| (session, answered)));
+        let (mut session, (reply, bytes)) = match again {
+            Some(answered) => answered,
+            None => {
+                let mut session = self.session(program, &component.plugin)?;
+                let answered = ask(&mut session).map_err(|e| e.of_component(&component.id))?;
+                (session, answered)
+            }
+        };
+        if shared {
+            self.keep_said(&component.plugin.path, session.take_notes());
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        } else {
+            self.keep_said(&component.plugin.path, session.finish());
+        }
         match reply {
             Reply::Built { mut program, lengths } if lengths.len() == program.graphs.len() => {
                 let mut rest = bytes.as_slice();
@@ -338,6 +359,7 @@ impl Plugins {
             self.keep_said(path, vec![note]);
             return Ok(());
         }
+        let mut kept = None;
         let (description, sealed, notes) = match &self.worker.program {
             None => {
                 let loaded = Loaded::open(path, &sha256).map_err(|(id, clause)| refusal(path, id, &clause))?;
@@ -347,7 +369,14 @@ impl Plugins {
             Some(program) => {
                 let mut session = Session::start(&self.worker, program, path)?;
                 let (description, sealed) = load(&mut session, path, &sha256, &self.worker)?;
-                (description, sealed, session.finish())
+                let notes = if description.id == STANDARD {
+                    let notes = session.take_notes();
+                    kept = Some(session);
+                    notes
+                } else {
+                    session.finish()
+                };
+                (description, sealed, notes)
             }
         };
         let plugin = Plugin {
@@ -372,6 +401,9 @@ impl Plugins {
                 let error = HostError::plugin("P13", path, what).of_component(&component.id);
                 return Err(error.help("drop one of the two files, or build one with another plugin id"));
             }
+        }
+        if kept.is_some() {
+            *self.idle.get_mut().unwrap_or_else(PoisonError::into_inner) = kept;
         }
         self.plugins.push(plugin);
         self.components.extend(components);

@@ -118,6 +118,12 @@ pub(crate) struct Session {
     pub(crate) notes: Vec<Note>,
 }
 
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("plugin", &self.plugin).finish_non_exhaustive()
+    }
+}
+
 impl Session {
     /// Starts a child; nothing is loaded yet.
     pub(crate) fn start(worker: &WorkerCommand, program: &Path, plugin: &Path) -> Result<Session, HostError> {
@@ -165,6 +171,13 @@ impl Session {
         std::mem::take(&mut self.notes)
     }
 
+    /// What the child has said so far; it stays.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        self.keep_printed();
+        self.logged = 0;
+        std::mem::take(&mut self.notes)
+    }
+
     /// The child is of no use any more: it has exceeded what it may do. The clause begins with a verb.
     pub(crate) fn stop(&mut self, clause: &str, stage: &str) -> HostError {
         self.fault("P14", format!("plugin {} {clause} in {stage} and was stopped", file_name(&self.plugin)))
@@ -184,6 +197,10 @@ impl Session {
 
     fn end(&mut self) {
         self.worker.end();
+        self.keep_printed();
+    }
+
+    fn keep_printed(&mut self) {
         if self.logged > KEPT {
             self.note(1, &format!("{} more lines were logged and are not kept", self.logged - KEPT));
         }

@@ -27,7 +27,7 @@ pub const IMAGES: usize = 100;
 /// Points around each image at which its margin is asked for.
 const DRAWS: usize = 20;
 
-/// The largest change of a pixel at these points.
+/// The largest change of a pixel at these points, unless half the radius is less.
 const NOISE: f32 = 4.0 / 255.0;
 
 /// What the trials found.
@@ -44,8 +44,8 @@ pub struct Limits {
     /// Of these, broken from one of five random starts.
     #[serde(default)]
     pub more_starts: u64,
-    /// The change of the margin m of up to [`IMAGES`] correct images under noise u, uniform within ±4/255 per pixel and clipped to the
-    /// box: the mean of min(1, |m(x+u) − m(x)| / |m(x)|); 0 without an image, and for a model that draws at random.
+    /// The change of the margin m of up to [`IMAGES`] correct images under noise u, uniform within ±min(4/255, ε/2) per pixel and
+    /// clipped to the box: the mean of min(1, |m(x+u) − m(x)| / |m(x)|); 0 without an image, and for a model that draws at random.
     #[serde(default)]
     pub change: f64,
 }
@@ -110,6 +110,10 @@ fn change(
         let answers = judge.answers(points, &[]).map_err(failed("the trial of limits"))?;
         Ok(answers.iter().map(|answer| margin(&answer.scores, label)).collect())
     };
+    let reach = match threat.norm.name {
+        "linf" => NOISE.min(threat.eps as f32 / 2.0),
+        _ => NOISE,
+    };
     let mut sum = 0.0;
     for &id in ids {
         let image = dataset.gather(&[id]);
@@ -118,7 +122,7 @@ fn change(
         let mut points = Vec::with_capacity(DRAWS * pixels.len());
         for draw in 0..DRAWS as u32 {
             fill(Law::Uniform, Place::new(settings.seed, "limits", "noise").sample(id).at(0, draw), &mut noise);
-            let moved = pixels.iter().zip(&noise).map(|(&x, &u)| (x as f32 + NOISE * u).clamp(threat.lo, threat.hi));
+            let moved = pixels.iter().zip(&noise).map(|(&x, &u)| (x as f32 + reach * u).clamp(threat.lo, threat.hi));
             points.extend(moved);
         }
         let [c, h, w] = model.shape;

@@ -55,15 +55,16 @@ pub(super) const MORE_STARTS: Flag = Flag {
     },
 };
 
-/// The largest change of the margin that raises nothing.
-const CHANGE: f64 = 0.1;
+/// The largest change of the margin that raises nothing (Pintor et al. have 0.1, which networks without defence exceed).
+const CHANGE: f64 = 0.25;
 
 pub(super) const UNSTABLE: Flag = Flag {
     doubt: Doubt {
         code: "unstable-scores",
         unreliable: false,
-        raised_if: "noise of at most 4/255 per pixel changes the margins of up to 100 correct images, and at least 20, by more than 10 % in the mean \
-                    (20 draws per image, each change counted as 1 at most)",
+        raised_if: "noise of at most 4/255 per pixel, and half the radius in linf, changes the margins of up to 100 correct images, and \
+                    at least 20, by more than 25 % in the mean (20 draws per image, each change counted as 1 at most); a sound \
+                    undefended ResNet on CIFAR-10 had 23 %",
         explanation: "The loss is rough where attacks look at it: a gradient says little about what lies a step away (Pintor et al. \
                       2022, indicator I2).",
         advice: "Attack along the mean gradient under noise (spsa, or random-search and square without gradients), and read the rows \
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn every_image_can_become_every_other() {
         let judged = |flag: &Flag, limits| (flag.judge)(&Evidence { n: 100, limits: Some(limits), ..Evidence::default() });
-        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2, more_starts: 1, change: 0.101 };
+        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2, more_starts: 1, change: 0.251 };
         assert!(judged(&UNBOUNDED, limits).is_some_and(|why| why.starts_with("26 of 100")));
         assert!(judged(&UNBOUNDED, Limits { anywhere: 75, ..limits }).is_none());
         assert!(judged(&UNBOUNDED, Limits { images: 19, anywhere: 0, ..limits }).is_none(), "too few to tell");
@@ -93,8 +94,8 @@ mod tests {
         assert!(judged(&MORE_STEPS, Limits { more_steps: 1, ..limits }).is_none());
         assert!(judged(&MORE_STARTS, Limits { more_starts: 2, ..limits }).is_some_and(|why| why.starts_with("2 of 50")));
         assert!(judged(&MORE_STARTS, limits).is_none());
-        assert!(judged(&UNSTABLE, limits).is_some_and(|why| why.contains("10.1 %")));
-        assert!(judged(&UNSTABLE, Limits { change: 0.1, ..limits }).is_none());
+        assert!(judged(&UNSTABLE, limits).is_some_and(|why| why.contains("25.1 %")));
+        assert!(judged(&UNSTABLE, Limits { change: 0.25, ..limits }).is_none());
         assert!(judged(&UNSTABLE, Limits { images: 19, ..limits }).is_none(), "too few to tell");
     }
 }

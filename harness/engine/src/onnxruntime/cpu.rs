@@ -1,11 +1,12 @@
 //! The CPU provider. A batch is cut into micro-batches that run in parallel on sessions of one thread each; what cannot be cut, or
-//! is too small to be, runs whole on one session that has all threads.
+//! is too small to be, runs whole on one session that has all threads. A session takes longer to make than a small graph to run: what
+//! is small, or runs for the first time and is not large, uses the one that is there.
 //!
 //! Measured (two cores): one session per core gains 0 to 5 % on a ResNet-18, 5 to 10 % on a four-convolution CIFAR net and 35 to
 //! 50 % on a LeNet over one session with two threads. The gradients of these nets have the same bytes with 1, 2, 3 and 8 threads, at
 //! every batch size.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flatscape_graph::{Graph, Tensor};
@@ -25,6 +26,15 @@ use crate::{Buffer, EngineError};
 /// 32, on a net of two convolutions 62 and 54.
 const USUAL_WORK: usize = 128 << 20;
 
+/// Multiplications of a run that is too small to gain by a second thread: about a quarter of a millisecond.
+const SMALL: usize = 8 << 20;
+
+/// Multiplications of a run that is over before a second session is made.
+const BRIEF: usize = 64 << 20;
+
+/// The first runs of a graph; some have no others.
+const FIRST: usize = 2;
+
 /// `work` are the multiplications per row.
 pub(super) fn compile(
     runtime: &Runtime,
@@ -36,7 +46,8 @@ pub(super) fn compile(
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
     let usual = (USUAL_WORK / work.max(1)).clamp(rows::LEAST, 32);
     let (kernels, bytes) = (Arc::default(), bytes.into());
-    let plan = Plan { signature, cut, usual, bytes, runtime: runtime.clone(), kernels, idle };
+    let runs = AtomicUsize::new(0);
+    let plan = Plan { signature, cut, work, usual, bytes, runtime: runtime.clone(), kernels, idle, runs };
     // one session now, so that what ONNX Runtime refuses is said at compile time
     let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
     let refused =
@@ -54,12 +65,16 @@ pub(super) fn cut(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
 struct Plan {
     signature: Signature,
     cut: Option<Cut>,
+    /// Multiplications per row.
+    work: usize,
     /// Rows of a micro-batch.
     usual: usize,
     bytes: Box<[u8]>,
     runtime: Runtime,
     kernels: Arc<Kernels>,
     idle: Sessions,
+    /// How often it was run in pieces.
+    runs: AtomicUsize,
 }
 
 /// Whether a session has one thread or all of them.
@@ -105,7 +120,11 @@ impl Executable for Plan {
         match &pieces[..] {
             [] | [_] => {
                 let whole: Vec<Slice> = tensors.iter().map(|t| Slice::whole(t)).collect();
-                self.joined(self.run_piece(Width::Wide, &whole).map(|only| vec![only]), None)
+                let rows = tensors.iter().filter_map(|t| t.shape().first().copied()).max().unwrap_or(1);
+                // where batches are cut, the session that is there has one thread
+                let small = self.cut.is_some() && rows.saturating_mul(self.work) <= SMALL;
+                let width = if small { Width::Narrow } else { Width::Wide };
+                self.joined(self.run_piece(width, &whole).map(|only| vec![only]), None)
             }
             many => self.run_pieces(many, self.cut.as_ref()),
         }
@@ -133,7 +152,14 @@ impl Plan {
     }
 
     fn run_pieces(&self, pieces: &[Vec<Slice>], cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
-        self.joined(self.runtime.workers.run(pieces.len(), &|i| self.run_piece(Width::Narrow, &pieces[i])), cut)
+        let one = |i: usize| self.run_piece(Width::Narrow, &pieces[i]);
+        let rows = pieces
+            .iter()
+            .filter_map(|piece| piece.iter().filter_map(|slice| slice.shape().first().copied()).max())
+            .sum::<usize>();
+        let brief = rows.saturating_mul(self.work) <= BRIEF && self.runs.fetch_add(1, Ordering::Relaxed) < FIRST;
+        let results = if brief { (0..pieces.len()).map(one).collect() } else { self.runtime.workers.run(pieces.len(), &one) };
+        self.joined(results, cut)
     }
 
     fn joined(&self, results: ort::Result<Vec<Vec<Tensor>>>, cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
