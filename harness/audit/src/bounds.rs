@@ -17,18 +17,13 @@ use crate::compute::{Progress, Unfinished};
 use crate::result::{put_text, text};
 
 /// The dual norm of the balls for which there are rules, by the name of their norm.
-pub(crate) fn dual(norm: &str) -> Option<Dual> {
+pub fn dual(norm: &str) -> Option<Dual> {
     match norm {
         "linf" => Some(Dual::L1),
         "l2" => Some(Dual::L2),
         "l1" => Some(Dual::Linf),
         _ => None,
     }
-}
-
-/// Whether there are rules for balls in a norm.
-pub fn has_bounds(norm: &str) -> bool {
-    dual(norm).is_some()
 }
 
 /// Multiplications that the bounds of one image may take: about a tenth of a second.
@@ -69,11 +64,11 @@ pub(crate) fn compute(
         }
     };
     // not every engine has every operator in double precision
-    let mut refused = "no engine computes in double precision".to_owned();
+    let mut refused = "no engine computes them in double precision".to_owned();
     for engine in engines {
         match on_engine(engine.as_ref(), &graph, part, threat, progress, stop) {
             Err(_) if stop.load(Ordering::Relaxed) => return Err(Unfinished::Stopped),
-            Err(error) => refused = error.to_string(),
+            Err(error) => refused += &format!("; {error}"),
             Ok(_) if stop.load(Ordering::Relaxed) => return Err(Unfinished::Stopped),
             Ok((bounds, scales)) => {
                 findings.put(&ID, part.ids.iter().map(|&id| id as i64).collect());

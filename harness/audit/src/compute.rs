@@ -26,7 +26,7 @@ use flatscape_measure::{limits, losses, reduction};
 use crate::directory::Directory;
 use crate::job::{Job, Source, Work};
 use crate::manifest::{engine_name, pretty};
-use crate::result::{put_text, seal};
+use crate::result::{UNRECOGNISED, put_text, seal};
 use crate::stored::result_in;
 use crate::{bounds, escalation, landscape};
 use flatscape_certificate::{self as certificate, Engines};
@@ -248,13 +248,9 @@ impl<'a> Workshop<'a> {
                 computed.findings = found.findings();
             }
             Work::Limits => put_text(&mut computed.findings, "limits", &pretty(&self.limits(job, stop)?)?),
-            Work::Bounds => computed.findings = self.bounds(job, progress, stop)?,
+            Work::Bounds => self.bounds(job, &mut computed, progress, stop)?,
             Work::Reduction(request) => computed.findings = self.reduction(job, request)?,
-            Work::Weights(request) => {
-                let (findings, unrecognised) = self.weigh(job, request, progress, stop)?;
-                computed.findings = findings;
-                computed.notes.extend(unrecognised);
-            }
+            Work::Weights(request) => self.weigh(job, request, &mut computed, progress, stop)?,
             Work::Canary(request) => self.canaries(job, request, &mut computed, progress, stop)?,
             Work::Clean | Work::Attack(_) | Work::Metric(_) => self.measure(kept, job, &mut computed, progress, stop)?,
             Work::Landscape(request) => {
@@ -280,9 +276,10 @@ impl<'a> Workshop<'a> {
         &self,
         job: &Job,
         request: &Request,
+        computed: &mut Computed,
         progress: Progress,
         stop: &AtomicBool,
-    ) -> Result<(Findings, Option<String>), Unfinished> {
+    ) -> Result<(), Unfinished> {
         let threat = ThreatModel::parse(&job.threat, true)?;
         let asked = Asked {
             engine: self.engine.as_ref(),
@@ -294,7 +291,13 @@ impl<'a> Workshop<'a> {
             threat: &threat,
             settings: job.settings,
         };
-        Ok(weights::measure(&asked, progress, stop)?)
+        let (findings, unrecognised) = weights::measure(&asked, progress, stop)?;
+        computed.findings = findings;
+        if let Some(sentence) = unrecognised {
+            put_text(&mut computed.findings, UNRECOGNISED, sentence.as_bytes());
+            computed.notes.push(sentence);
+        }
+        Ok(())
     }
 
     /// What a metric makes of the rows of its jobs. A job that has no result is missing in the numbers of samples, and is told by itself.
@@ -325,11 +328,14 @@ impl<'a> Workshop<'a> {
         Ok(limits::try_limits(self.engine.as_ref(), model, dataset, tried, &threat, job.settings, stop)?)
     }
 
-    fn bounds(&self, job: &Job, progress: Progress, stop: &AtomicBool) -> Result<Findings, Unfinished> {
+    fn bounds(&self, job: &Job, computed: &mut Computed, progress: Progress, stop: &AtomicBool) -> Result<(), Unfinished> {
         let engines = Engines::around(self.engine.as_ref(), self.engines);
-        let threat = ThreatModel::parse(&job.threat, true)?;
+        let (threat, model) = (ThreatModel::parse(&job.threat, true)?, self.model(job)?);
         let part = self.dataset(job)?.batch(job.start..job.end);
-        bounds::compute(self.model(job)?, &part, &threat, &engines.double, progress, stop)
+        computed.findings = bounds::compute(model, &part, &threat, &engines.double, progress, stop)?;
+        let said = |why| format!("{}: there are no bounds under {}: {why}", model.name, job.threat);
+        computed.notes.extend(bounds::impossible(&computed.findings).map(said));
+        Ok(())
     }
 
     /// Runs an attack on planted adversarial examples, which are planted once per model and threat model.

@@ -3,8 +3,9 @@
 
 use flatscape_intake::model::Model;
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::columns::{BACKWARDS, BROKEN_GRADIENTS, DISTANCE, GRADIENTS, ID, OUTCOME, UNMOVED_STEPS, ZERO_GRADIENTS};
+use flatscape_measure::columns::*;
 use flatscape_measure::findings::{Findings, FindingsError};
+use flatscape_measure::losses::rose;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Outcome;
 
@@ -64,10 +65,14 @@ fn observed(earlier: &[(Job, Findings)]) -> Result<Option<String>, FindingsError
         let tolerated = ThreatModel::parse(&job.threat, true).map(|threat| threat.tolerated());
         let (gradients, unmoved) = (findings.read(&GRADIENTS)?, findings.read(&UNMOVED_STEPS)?);
         let bad = findings.read(&ZERO_GRADIENTS)?.into_iter().zip(findings.read(&BROKEN_GRADIENTS)?);
-        for ((&count, (zero, broken)), &unmoved) in gradients.iter().zip(bad).zip(&unmoved).filter(|((count, _), _)| **count > 0)
-        {
+        let losses = |column: &Column<f32>| findings.tensor(column.name).map_or(Ok(Vec::new()), |_| findings.read(column));
+        let (older, last) = (losses(&OLDER_LOSSES)?, losses(&LAST_LOSSES)?);
+        let climbed = older.chunks(3).zip(last.chunks(10)).map(|(older, last)| rose(older, last)).chain(std::iter::repeat(false));
+        let rows = gradients.iter().zip(bad).zip(unmoved.iter().zip(climbed));
+        for ((&count, (zero, broken)), (&unmoved, climbed)) in rows.filter(|((count, _), _)| **count > 0) {
             (steps, useless) = (steps + count, useless + zero + broken);
-            (samples, stuck) = (samples + 1, stuck + i64::from(2 * unmoved >= count));
+            // at a corner of the ball steps move nothing, too, but the loss has risen on the way
+            (samples, stuck) = (samples + 1, stuck + i64::from(2 * unmoved >= count && !climbed));
         }
         let follows = findings.read(&BACKWARDS)?.iter().any(|&passes| passes > 0);
         let rows = findings.read(&ID)?.into_iter().zip(findings.read(&OUTCOME)?).zip(findings.read(&DISTANCE)?);
@@ -87,7 +92,7 @@ fn observed(earlier: &[(Job, Findings)]) -> Result<Option<String>, FindingsError
     Ok(if share(useless, steps) {
         Some(format!("{useless} of {steps} gradients are zero or not finite"))
     } else if share(stuck, samples) {
-        Some(format!("half of the steps moved nothing on {stuck} of {samples} samples"))
+        Some(format!("half of the steps moved nothing, and the loss did not rise, on {stuck} of {samples} samples"))
     } else if !by_gradients.is_empty() && alone > accident(seen.len() as u64) {
         Some(format!("{alone} samples are broken by attacks without gradients alone"))
     } else {

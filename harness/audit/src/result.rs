@@ -16,6 +16,9 @@ use flatscape_certificate::Certificate;
 /// The column that holds the SHA-256 of the job's file, as text.
 const JOB: &str = "job";
 
+/// The text column of a metric over the weights that says which constants it leaves alone.
+pub(crate) const UNRECOGNISED: &str = "unrecognised";
+
 /// Findings that name their job by the SHA-256 of its file.
 pub fn seal(mut findings: Findings, hash: &str) -> Findings {
     findings.column(JOB, hash.bytes().collect());

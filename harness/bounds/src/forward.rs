@@ -179,7 +179,10 @@ impl<'g, 'b> Tape<'g, 'b> {
         let radii = match rule {
             _ if varies != 1 => return Ok(found),
             Rule::Positive if ONE_TO_ONE.contains(&&*node.op) => self.copy(node, &through(ball.radius, &|_, value| Some(value))),
-            Rule::Pads => self.copy(node, &through(ball.radius, &|place, value| (place != 2).then_some(value))),
+            // the other modes repeat pixels
+            Rule::Pads if node.attributes.string("mode", "constant") == "constant" => {
+                self.copy(node, &through(ball.radius, &|place, value| (place != 2).then_some(value)))
+            }
             Rule::Sum if unstretched() => vec![ball.radius],
             Rule::Weighted { .. } if matches!(&*node.op, "Mul" | "Div") && unstretched() => {
                 self.copy(node, &through(ball.radius, &|_, value| Some(value.abs())))
@@ -305,7 +308,14 @@ impl<'g, 'b> Tape<'g, 'b> {
                 let (low, up) = interval.ends();
                 if high { up } else { low }
             };
-            self.copy(node, &self.operands(node, part, |_, value| Some(value)))
+            // two of them by operators that every engine has in double precision
+            match (&*node.op, node.input(0).and_then(|id| self.interval(id)).map(part)) {
+                ("LeakyRelu", Some(x)) => {
+                    vec![x.max(0.0) + x.min(0.0) * f64::from(node.attributes.float("alpha", 0.01))]
+                }
+                ("Sigmoid", Some(x)) => vec![((-x).exp() + 1.0).unary("Reciprocal")],
+                _ => self.copy(node, &self.operands(node, part, |_, value| Some(value))),
+            }
         };
         match (&end(false)[..], &end(true)[..]) {
             (&[low], &[high]) => Ok(Interval::between(low, high)),

@@ -199,6 +199,24 @@ fn no_point_of_the_ball_has_a_smaller_margin() {
     }
 }
 
+/// Padding that repeats pixels moves several numbers at once: a ball of l1 is then no smaller than the numbers that one pixel moves.
+#[test]
+fn repeated_pixels_count_as_often_as_they_stand() {
+    for mode in ["edge", "reflect"] {
+        let net = net(&format!(
+            "net (float[N,1,1,2] x) => (float[N,2] z) <int64[8] p = {{0, 0, 0, 1, 0, 0, 0, 1}}, float[4,2] w = {{1, -1, 1, -1, 1, -1, 1, -1}}>
+            {{ q = Pad <mode = \"{mode}\"> (x, p)  f = Flatten(q)  z = Gemm(f, w) }}"
+        ));
+        let x = Tensor::new(&[1, 1, 1, 2], vec![0.5f32, 0.5]).expect("a point");
+        // every pixel stands twice: the margin is 4(a + b) = 4, and its gradient (4, 4)
+        for (dual, norm) in [(Dual::L1, 8.0), (Dual::L2, 32f64.sqrt()), (Dual::Linf, 4.0)] {
+            let least = 4.0 - 0.25 * norm + 1e-5;
+            let [interval, bound] = in_norm(&net, UNIT, dual, &x, 0.25, &[0]);
+            assert!(interval[0] <= least && bound[0] <= least, "{mode}, {dual:?}: {interval:?} {bound:?}");
+        }
+    }
+}
+
 #[test]
 fn what_has_no_rule_is_refused_by_name() {
     let refused = |body: &str| {
@@ -208,6 +226,8 @@ fn what_has_no_rule_is_refused_by_name() {
     };
     assert!(refused("z = Softmax(f)").is_some_and(|why| why.starts_with("Softmax")), "no rule for softmax");
     assert!(refused("s = Sin(f)  z = Gemm(s, w)").is_some_and(|why| why.starts_with("Sin")));
+    assert!(refused("s = Selu <gamma = -1.0> (f)  z = Gemm(s, w)").is_some_and(|why| why.starts_with("Selu")), "it falls");
+    assert!(refused("s = Selu(f)  z = Gemm(s, w)").is_none());
     assert!(refused("z = Mul(f, f)").is_some_and(|why| why.starts_with("Mul")));
     assert!(refused("z = Gemm(f, w)").is_none());
 }

@@ -115,6 +115,12 @@ pub fn try_others(
     Ok(Losses { ids, cross_entropy, margin, unbounded })
 }
 
+/// Whether the loss was higher at some step than before the first one, from a row of the columns `older_losses` and `last_losses`.
+pub fn rose(older: &[f32], last: &[f32]) -> bool {
+    let Some(first) = older[..1].iter().chain(last).copied().find(|loss| loss.is_finite()) else { return false };
+    older[2..].iter().chain(last).any(|&loss| loss > first + 1e-6 * first.abs().max(1.0))
+}
+
 /// What short attacks have in common.
 pub(crate) struct Trial<'t> {
     pub engine: &'t dyn Engine,

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use flatscape_graph::{DType, Expr};
+use flatscape_graph::{DType, Expr, Tensor};
 
 use super::headline::digits;
 use super::masked::audit;
@@ -38,7 +38,20 @@ fn bent(x: Expr<'_>) -> Expr<'_> {
     x.relu()
 }
 
+/// Weights that are divided by their largest before a layer reads them.
+fn scaled(x: Expr<'_>) -> Expr<'_> {
+    let b = x.builder();
+    let v = b.constant(Tensor::identity(8).cast(DType::F32));
+    x.matmul(v / v.abs().reduce("ReduceMax", &[0, 1], true))
+}
+
 const CASES: &[Case] = &[
+    Case {
+        code: "unrecognised-weights",
+        head: scaled,
+        asked: &["--threat", "linf:0.1", "--attack", "fgsm", "--metric", "hessian-trace:probes=2"],
+        sound: &["--threat", "linf:0.1", "--attack", "fgsm", "--metric", "hessian-trace:probes=2"],
+    },
     Case {
         code: "black-box-stronger",
         head: rounded,

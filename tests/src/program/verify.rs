@@ -228,6 +228,36 @@ fn the_script_of_a_sceptic_says_the_same() {
     assert_eq!((code, said.contains("the model predicts the label")), (1, true), "{said}");
 }
 
+/// Examples of attacks that look for the nearest one may lie beyond the radius: they hold, at the distance that was stored.
+#[test]
+fn examples_beyond_the_radius_hold_for_a_sceptic() {
+    let arguments = [
+        "audit",
+        "digits-standard",
+        "--data",
+        "digits",
+        "-n",
+        "12",
+        "--threat",
+        "linf:0.02",
+        "--attack",
+        "fmn",
+        "--landscapes",
+        "0",
+    ];
+    let run = Run::new(&[&arguments[..], &["--out", "run"], super::EMBEDDED].concat()).expect(0);
+    copy(&root().join("models/digits-standard"), &run.folder.path().join("models/digits-standard"));
+    let (code, said) = script(run.folder.path());
+    assert_eq!((code, said.contains("everything that was checked holds")), (0, true), "{said}");
+    let witness = std::fs::read_dir(run.path("witness")).expect("the folder").next().expect("a file").expect("an entry").path();
+    changed_in(&witness, |f| {
+        let near: Vec<f64> = f.get::<f64>("distance").expect("distances").iter().map(|d| d / 2.0).collect();
+        f.column("distance", near);
+    });
+    let (code, said) = script(run.folder.path());
+    assert_eq!((code, said.contains("at another distance")), (1, true), "{said}");
+}
+
 /// The lines of Python in README, on a model that ends in logits, on one that ends in a softmax, and on one whose names they need too.
 #[test]
 fn the_python_of_the_readme_works_for_every_model() {

@@ -32,6 +32,7 @@ mod short_of_reach;
 mod single_step_stronger;
 mod surrogate_gradient;
 mod transfer_stronger;
+mod unrecognised_weights;
 mod zero_gradients;
 
 pub use engines_disagree::DOUBT as ENGINES_DISAGREE;
@@ -93,6 +94,7 @@ pub const FLAGS: &[Flag] = &[
     losses_of_steps::RISING,
     losses_of_steps::FALLING,
     surrogate_gradient::FLAG,
+    unrecognised_weights::FLAG,
     rejected_proposals::FLAG,
     short_of_reach::FLAG,
     borderline::FLAG,
@@ -157,6 +159,10 @@ pub struct Evidence<'a> {
     pub hazards: &'a [Found],
     /// What requested remedies did to the model or to the gradient, as sentences.
     pub remedies: &'a [String],
+    /// What `--surrogate` requested, as written.
+    pub surrogates: &'a [String],
+    /// What metrics over the weights leave alone, as a sentence.
+    pub unrecognised: Option<String>,
     /// How far the logits of the same images differ between two runs, where they do.
     pub repeat_difference: Option<f64>,
     /// How far logits differ where the images of a batch come in another order, where that is more than rounding.

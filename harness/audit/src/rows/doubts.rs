@@ -24,7 +24,7 @@ use crate::flags::{
 };
 use crate::job::Work;
 use crate::manifest::ThreatFacts;
-use crate::result::text;
+use crate::result::{UNRECOGNISED, text};
 
 /// Codes of the justified doubts by threat model as written; without a threat those about the model itself.
 pub(super) type Doubts = BTreeMap<String, Vec<String>>;
@@ -34,6 +34,8 @@ impl<'a> Rows<'a> {
         let part = |work: &Work| self.parts.iter().find(|p| p.work == work);
         let certificate = part(&Work::Certificate).and_then(Part::certificate);
         let suggestions = part(&Work::Suggestions).map(Part::suggestions).unwrap_or_default();
+        let weighing = self.parts.iter().filter(|part| matches!(part.work, Work::Weights(_)));
+        let unrecognised = weighing.filter_map(|part| text(&part.findings, UNRECOGNISED).ok()).next();
         let clean = self.clean_part();
         let keys = clean.map_or(Ok(Vec::new()), |clean| clean.keys(self.model, ""))?;
         // what underflows is the cross-entropy of the graph
@@ -48,6 +50,8 @@ impl<'a> Rows<'a> {
             order_difference: self.model.order_difference,
             hazards: &self.model.hazards,
             remedies: &self.model.remedies,
+            surrogates: &self.model.request.intake.surrogates,
+            unrecognised,
             suggestions: &suggestions,
             underflowing: if self.model.margin { 0 } else { margins.iter().filter(|m| **m > LEAD).count() as u64 },
             precisions: clean.map_or(Ok(None), precisions_on_images)?,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use flatscape_audit::audit::{Ending, Execution, run};
-use flatscape_audit::bounds::has_bounds;
+use flatscape_audit::bounds;
 use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
@@ -167,7 +167,7 @@ impl Audit {
 
     /// Whether margins are to be bounded on request.
     fn bounded(&self, threats: &[ThreatModel]) -> Result<bool, Refusal> {
-        if self.bounds && !threats.iter().any(|threat| has_bounds(threat.norm.name)) {
+        if self.bounds && !threats.iter().any(|threat| bounds::dual(threat.norm.name).is_some()) {
             return Err(Refusal::usage(
                 91,
                 "--bounds: there are rules for linf, l2 and l1, and none of them is among the threat models",

@@ -66,7 +66,7 @@ pub(crate) fn clipped<'a>(reading: &Reading<'a>) -> Vec<Clipped<'a>> {
         let site = Site { reading, node, ranges: &ranges };
         let range = site.range();
         let shape = |v| reading.graph.shape(v);
-        let operand = site.lost().filter(|&x| shape(x).is_some() && shape(x) == shape(y));
+        let operand = site.lost().map(|x| site.before_squares(x)).filter(|&x| shape(x).is_some() && shape(x) == shape(y));
         found.extend(operand.map(|operand| Clipped { node, operand, falls: site.falls() }));
         if let Some(range) = range {
             ranges.insert(y, range);
@@ -129,6 +129,23 @@ impl Site<'_, '_> {
         Some(match &*self.node.op {
             "Identity" | "Cast" | "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice" | "Gather"
             | "Split" | "Expand" | "Tile" | "Dropout" | "Surrogate" => x,
+            "SpaceToDepth" | "DepthToSpace" => x,
+            // a window of one pixel, and images that keep their size
+            "AveragePool" | "MaxPool" | "Resize" if self.keeps_its_shape() && self.looks_at_one() => x,
+            "AveragePool"
+            | "MaxPool"
+            | "Resize"
+            | "Softmax"
+            | "LogSoftmax"
+            | "LRN"
+            | "InstanceNormalization"
+            | "LayerNormalization"
+            | "GroupNormalization"
+            | "CumSum" => return None,
+            "Sum" => {
+                let parts: Option<Vec<Range>> = (0..self.node.inputs.len()).map(|i| self.of(i)).collect();
+                parts?.into_iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+            }
             "Concat" => {
                 let parts: Option<Vec<Range>> = (0..self.node.inputs.len()).map(|i| self.of(i)).collect();
                 hull(parts?.into_iter().flat_map(|(low, high)| [low, high]))
@@ -153,11 +170,26 @@ impl Site<'_, '_> {
             "Sqrt" => (x.0.max(0.0).sqrt(), x.1.max(0.0).sqrt()),
             "Sigmoid" | "HardSigmoid" => (0.0, 1.0),
             "Tanh" | "Softsign" => (-1.0, 1.0),
-            "BatchNormalization" | "Conv" | "Exp" | "Log" | "Pow" | "Reciprocal" | "LeakyRelu" | "ThresholdedRelu" | "Shrink" => {
-                UNKNOWN
-            }
+            // what is one number of another, whichever
+            "BatchNormalization" | "Conv" | "Gemm" | "MatMul" => UNKNOWN,
+            _ if self.keeps_its_shape() && self.node.inputs.iter().flatten().filter(|v| self.varies(**v)).count() == 1 => UNKNOWN,
             _ => return None,
         })
+    }
+
+    fn keeps_its_shape(&self) -> bool {
+        let shape = |v: Option<ValueId>| v.and_then(|v| self.reading.graph.shape(v));
+        shape(self.node.input(0)).is_some() && shape(self.node.input(0)) == shape(self.node.output(0))
+    }
+
+    /// Whether a window has one entry; what has no window looks at one.
+    fn looks_at_one(&self) -> bool {
+        self.node.attributes.ints("kernel_shape").is_none_or(|extents| extents.iter().all(|&e| e == 1))
+    }
+
+    /// Whether a value depends on pixels and is not the same number for all of them.
+    fn varies(&self, value: ValueId) -> bool {
+        self.reading.carries(value) && !self.ranges.get(&value).is_some_and(|(low, high)| low == high)
     }
 
     /// The operand whose derivative is zero somewhere in its range, although the result depends on it there or close by.
@@ -174,6 +206,8 @@ impl Site<'_, '_> {
             "Relu" => x.filter(|_| low <= 0.0),
             "LeakyRelu" => x.filter(|_| low < 0.0 && node.attributes.float("alpha", 0.01) == 0.0),
             "Abs" | "Sqrt" => x.filter(|_| ends_at_0),
+            "ReduceL1" | "ReduceL2" => x.filter(|_| ends_at_0 && self.keeps_its_shape()),
+            "HardSwish" => x.filter(|_| low <= -3.0),
             "Pow" => x.filter(|_| ends_at_0 && self.reading.number(node, 1).is_some_and(|power| power < 1.0)),
             "ThresholdedRelu" => x.filter(|_| low <= f64::from(node.attributes.float("alpha", 1.0))),
             "Shrink" => x.filter(|_| {
@@ -185,15 +219,38 @@ impl Site<'_, '_> {
                 let (from, to) = corners((low, high), (alpha, alpha), |x, a| x * a);
                 from + beta <= 0.0 || to + beta >= 1.0
             }),
-            "Clip" => x.filter(|_| low < self.bound(1, f64::NEG_INFINITY).1 || high > self.bound(2, f64::INFINITY).0),
+            "Clip" => x.filter(|_| {
+                // constants are rounded to float32
+                let slack = 1e-5 * (high - low).min(f64::MAX);
+                low + slack < self.bound(1, f64::NEG_INFINITY).1 || high - slack > self.bound(2, f64::INFINITY).0
+            }),
             "Max" | "Min" => self.beside_a_constant(),
             "Mul" => [(0, 1), (1, 0)].into_iter().find_map(|(kept, switch)| self.switched(kept, switch)),
             "Where" => [(1, 2), (2, 1)].into_iter().find_map(|(kept, other)| {
-                let constant = node.input(other).is_some_and(|v| !self.reading.carries(v));
+                let constant = node.input(other).is_some_and(|v| !self.varies(v));
                 self.switched(kept, 0).filter(|_| constant)
             }),
             _ => None,
         }
+    }
+
+    /// What is squared, if a root of that is taken: at 0 the derivative of the square is 0, too.
+    fn before_squares(&self, mut value: ValueId) -> ValueId {
+        if !matches!(&*self.node.op, "Sqrt" | "Pow") {
+            return value;
+        }
+        while let Some(by) = self.reading.producer(value) {
+            let squares = match &*by.op {
+                "Mul" => by.input(0) == by.input(1),
+                "Pow" => self.reading.number(by, 1).is_some_and(|power| power > 1.0),
+                op => op == "Abs",
+            };
+            match by.input(0).filter(|v| squares && self.ranges.get(v).is_some_and(|(low, _)| *low >= 0.0)) {
+                Some(squared) => value = squared,
+                None => break,
+            }
+        }
+        value
     }
 
     /// Whether the result falls where the operand rises.
@@ -209,7 +266,7 @@ impl Site<'_, '_> {
     /// The operand of a maximum or minimum that a constant replaces somewhere. Ties go to the first operand.
     fn beside_a_constant(&self) -> Option<ValueId> {
         let is_max = &*self.node.op == "Max";
-        let carrying = |i: &usize| self.node.input(*i).is_some_and(|v| self.reading.carries(v));
+        let carrying = |i: &usize| self.node.input(*i).is_some_and(|v| self.varies(v));
         let mut places = (0..self.node.inputs.len()).filter(carrying);
         let (place, others) = (places.next()?, places.next());
         let (low, high) = self.of(place).filter(|_| others.is_none())?;
@@ -223,12 +280,12 @@ impl Site<'_, '_> {
     /// The operand `kept`, if the operand `switch` is the truth of a comparison of pixels with a constant.
     fn switched(&self, kept: usize, switch: usize) -> Option<ValueId> {
         let carries = |v: ValueId| self.reading.carries(v);
-        let kept = self.node.input(kept).filter(|v| carries(*v) && self.ranges.contains_key(v))?;
+        let kept = self.node.input(kept).filter(|v| self.varies(*v) && self.ranges.contains_key(v))?;
         let mut by = self.reading.producer(self.node.input(switch).filter(|&v| carries(v))?)?;
         while matches!(&*by.op, "Cast" | "Not" | "And" | "Or") {
             by = self.reading.producer(by.input(0)?)?;
         }
-        let with_constant = by.inputs.iter().flatten().any(|&v| !carries(v));
+        let with_constant = by.inputs.iter().flatten().any(|&v| !self.varies(v));
         (threshold::COMPARISONS.contains(&&*by.op) && with_constant).then_some(kept)
     }
 }

@@ -172,15 +172,31 @@ fn starts(graph: &Graph, input: ValueId, carried: &[bool]) -> Vec<ValueId> {
     found
 }
 
-/// Whether a node multiplies by weights. A convolution that looks at one number at a time only scales: exporters write normalisations so.
+/// Whether a node multiplies by weights. What gives one number of its operand times a factor only scales and moves: exporters write
+/// normalisations so.
 fn is_weighted(graph: &Graph, node: &Node) -> bool {
     WEIGHTED.contains(&&*node.op) && !scales(graph, node)
 }
 
+/// Whether every result of a linear operator is made of one number at most.
 fn scales(graph: &Graph, node: &Node) -> bool {
-    let shape = node.input(1).and_then(|w| graph.shape(w)).filter(|_| &*node.op == "Conv");
-    let extents: Option<Vec<usize>> = shape.map(|s| s.iter().filter_map(Dim::fixed).collect());
-    extents.is_some_and(|e| e.len() > 2 && e[1..].iter().all(|&d| d == 1) && node.attributes.int("group", 1) == e[0] as i64)
+    /// Weights that are looked at, at most.
+    const MOST: usize = 1 << 22;
+    let Some(weights) = node.input(1).and_then(|w| graph.constant(w)).filter(|w| w.len() <= MOST) else { return false };
+    let per_result: Vec<usize> = match (&*node.op, weights.shape()) {
+        ("Conv", [outputs, ..]) => {
+            let size = weights.len() / (*outputs).max(1);
+            (0..weights.len()).map(|i| i / size.max(1)).collect()
+        }
+        ("Gemm", [_, columns]) if node.attributes.int("transB", 0) != 0 => {
+            (0..weights.len()).map(|i| i / (*columns).max(1)).collect()
+        }
+        ("Gemm" | "MatMul", [_, columns]) => (0..weights.len()).map(|i| i % (*columns).max(1)).collect(),
+        _ => return false,
+    };
+    let mut counts = vec![0usize; per_result.iter().max().map_or(0, |m| m + 1)];
+    weights.to_f64().iter().zip(per_result).filter(|(w, _)| **w != 0.0).for_each(|(_, result)| counts[result] += 1);
+    counts.iter().all(|&count| count <= 1)
 }
 
 /// The cause that these nodes are: the first ones by name, how many more, and `what` behind.

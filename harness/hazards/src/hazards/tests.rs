@@ -77,6 +77,31 @@ const CASES: &[(&str, &[&str])] = &[
             b = Greater(x, t)  r = Where(b, x, o)  z = MatMul(r, w) }",
         CLIPPED,
     ),
+    // behind what only moves, scales or repeats pixels, and where a constant is computed from them
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float o = {0}> { s = Sum(x, o)  r = Relu(s)  z = MatMul(r, w) }", CLIPPED),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float[2,2] e = {0,1,1,0}> { s = MatMul(x, e)  r = Relu(s)  z = MatMul(r, w) }", CLIPPED),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float o = {0}> { k = Mul(x, o)  r = Max(k, x)  z = MatMul(r, w) }", CLIPPED),
+    (
+        "(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}, float o = {0}> {
+            k = Mul(x, o)  b = Greater(x, k)  r = Where(b, x, k)  z = MatMul(r, w) }",
+        CLIPPED,
+    ),
+    (
+        "(float[N,1,4,4] x) => (float[N,1,1,1] z) <float[1,1,3,3] d = {0,0,0,0,1,0,0,0,0}, float[1,1,2,2] w = {1,2,3,4}> {
+            a = Conv(x, d)  r = Relu(a)  z = Conv(r, w) }",
+        CLIPPED,
+    ),
+    (
+        "(float[N,1,4,4] x) => (float[N,1,3,3] z) <float[1,1,2,2] w = {1,2,3,4}> {
+            a = MaxPool<kernel_shape = [1, 1]>(x)  r = Relu(a)  z = Conv(r, w) }",
+        CLIPPED,
+    ),
+    (
+        "(float[N,1,4,4] x) => (float[N,1,3,3] z) <float[1,1,2,2] w = {1,2,3,4}, int64[1] a = {1}> {
+            r = ReduceL1<keepdims = 1>(x, a)  z = Conv(r, w) }",
+        CLIPPED,
+    ),
+    ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { s = Mul(x, x)  r = Sqrt(s)  z = MatMul(r, w) }", CLIPPED),
     // the mean over a window is no single pixel
     (
         "(float[N,1,4,4] x) => (float[N,1,1,1] z) <float[1,1,2,2] w = {1,2,3,4}> {

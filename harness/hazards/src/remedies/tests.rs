@@ -31,6 +31,8 @@ const THROUGH: &[(&str, [f64; 2])] = &[
     ("r = Relu(x)", [1.0, 1.0]),
     ("r = Clip(x, half, two)", [1.0, 1.0]),
     ("m = Neg(x)  r = Abs(m)", [1.0, 1.0]),
+    // the square and its root together
+    ("s = Mul(x, x)  r = Sqrt(s)", [1.0, 1.0]),
     // 1/(1+|x|)²
     ("r = Sign(x)", [1.0 / (1.3 * 1.3), 1.0 / 9.0]),
     ("i = Cast<to = 7>(x)  r = Cast<to = 1>(i)", [1.0, 1.0]),
