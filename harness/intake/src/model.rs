@@ -494,7 +494,7 @@ fn labels_fit(native: &Native, data: &Dataset, by_position: bool) -> Result<(), 
     } else if data.largest_label() - first < k && first > 0 {
         error.help(format!("do the labels start at {first}? then say --label-offset {}", data.label_offset - first))
     } else if k > last + 2 && known.is_some() {
-        error.help("choose the data set that the model was trained for; if the first classes of the model are those of the data, say --match-classes position")
+        error.help("choose the data set that the model was trained for, or shift the labels with --label-offset K; if the first classes of the model are those of the data, say --match-classes position")
     } else {
         error.help("choose the data set that the model was trained for, or shift the labels with --label-offset K")
     })
