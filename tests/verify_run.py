@@ -9,7 +9,7 @@ nothing), and the model in its original file predicts the stored class for it, w
 must be what its parameter `z` decodes to, and z must lie in its ball. Under corruption only the severity in `z` is looked at, because
 what is drawn there needs the random numbers of flatscape; `flatscape verify` decodes again. A model that draws at random was judged
 over keyed draws, which its file has no inputs for: here it is run 100 times with draws of its own, and a point holds unless more than
-three quarters of them give the label. A point that is wrong in half of all draws fails this once in 10 million. Models that came with
+three quarters of them give the label. A point that is wrong in half of all draws fails this less than once in 10 million times. Models that came with
 the program are looked up under DIR as NAME/model.onnx. Exit code 1 if something does not hold.
 """
 import argparse

@@ -499,7 +499,7 @@ fn initializers_before_a_normalisation_keep_their_own_gradients() {
     for outputs in [gradients.outputs(), of_a_value.outputs()] {
         for name in names.iter().chain([&kernel]) {
             let found = outputs.iter().any(|output| output.starts_with(&format!("grad_{name} ")));
-            assert!(found, "there is no gradient with respect to {name}: {outputs:?}");
+            assert!(found, "the gradient with respect to {name} is missing: {outputs:?}");
         }
     }
     // one of them by its name, checked against differences of the values

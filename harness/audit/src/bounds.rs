@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flatscape_bounds::{Dual, Region, bounds, work};
+pub use flatscape_bounds::Dual;
+use flatscape_bounds::{Region, bounds, work};
 use flatscape_certificate::widen;
 use flatscape_engine::{CompileOptions, Engine, EngineError};
 use flatscape_graph::{DType, Graph, Tensor, rows};
@@ -15,16 +16,6 @@ use flatscape_measure::threats::ThreatModel;
 
 use crate::compute::{Progress, Unfinished};
 use crate::result::{put_text, text};
-
-/// The dual norm of the balls for which there are rules, by the name of their norm.
-pub fn dual(norm: &str) -> Option<Dual> {
-    match norm {
-        "linf" => Some(Dual::L1),
-        "l2" => Some(Dual::L2),
-        "l1" => Some(Dual::Linf),
-        _ => None,
-    }
-}
 
 /// Multiplications that the bounds of one image may take: about a tenth of a second.
 const LARGEST: u64 = 60_000_000;
@@ -115,7 +106,7 @@ fn on_engine(
 /// The graph of the bounds in double precision; the error is a clause.
 fn graph(model: &Model, threat: &ThreatModel) -> Result<Graph, String> {
     let refused = || format!("there are rules for linf, l2 and l1, and the threat model is {}", threat.text());
-    let dual = dual(threat.norm.name).ok_or_else(refused)?;
+    let dual = Dual::of(threat.norm.name).ok_or_else(refused)?;
     let relax = work(&model.graph, true) <= LARGEST;
     let needed = work(&model.graph, relax);
     if needed > LARGEST {

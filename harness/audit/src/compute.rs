@@ -333,7 +333,7 @@ impl<'a> Workshop<'a> {
         let (threat, model) = (ThreatModel::parse(&job.threat, true)?, self.model(job)?);
         let part = self.dataset(job)?.batch(job.start..job.end);
         computed.findings = bounds::compute(model, &part, &threat, &engines.double, progress, stop)?;
-        let said = |why| format!("{}: there are no bounds under {}: {why}", model.name, job.threat);
+        let said = |why| format!("{}: the margins could not be bounded under {}: {why}", model.name, job.threat);
         computed.notes.extend(bounds::impossible(&computed.findings).map(said));
         Ok(())
     }

@@ -3,7 +3,10 @@
 
 use flatscape_intake::model::Model;
 use flatscape_intake::refusal::Refusal;
-use flatscape_measure::columns::*;
+use flatscape_measure::columns::{
+    BACKWARDS, BROKEN_GRADIENTS, Column, DISTANCE, GRADIENTS, ID, LAST_LOSSES, OLDER_LOSSES, OUTCOME, UNMOVED_STEPS,
+    ZERO_GRADIENTS,
+};
 use flatscape_measure::findings::{Findings, FindingsError};
 use flatscape_measure::losses::rose;
 use flatscape_measure::threats::ThreatModel;

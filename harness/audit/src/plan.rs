@@ -476,7 +476,7 @@ impl Planner<'_> {
     fn bounds(&self, model: usize, jobs: &mut Vec<Job>) -> Result<(), Refusal> {
         for facts in self.manifest.threats.iter().filter(|_| self.manifest.bounds) {
             let norm = facts.model()?.norm;
-            let ranges = if bounds::dual(norm.name).is_some() { self.ranges() } else { vec![(0, 0)] };
+            let ranges = if bounds::Dual::of(norm.name).is_some() { self.ranges() } else { vec![(0, 0)] };
             let ranges = ranges.into_iter().filter(|_| norm.parameter.is_none());
             jobs.extend(ranges.map(|r| self.job(model, Work::Bounds, &facts.written, r, None)));
         }

@@ -200,7 +200,8 @@ impl<'g, 'b> Tape<'g, 'b> {
         Ok(found)
     }
 
-    /// ε‖row‖ of every result of a linear operator, widened by its rounding. For balls in l1 one row stands for all that share weights.
+    /// ε‖row‖ of every result of a linear operator, widened by its rounding. For balls in l1 the largest weight of the operator bounds every
+    /// row.
     fn reach(&self, node: &Node, weights: usize, ball: Ball<'b>) -> Result<Expr<'b>, NoBounds> {
         let gamma = self.rounding_of(node, weights)?;
         let applied = |part: Expr<'b>, weight: &dyn Fn(Expr<'b>) -> Expr<'b>| {

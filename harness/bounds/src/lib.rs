@@ -108,6 +108,18 @@ pub enum Dual {
     Linf,
 }
 
+impl Dual {
+    /// That of the balls of a threat model, by the name of its norm; `None` where that is no ball with rules here.
+    pub fn of(norm: &str) -> Option<Dual> {
+        match norm {
+            "linf" => Some(Dual::L1),
+            "l2" => Some(Dual::L2),
+            "l1" => Some(Dual::Linf),
+            _ => None,
+        }
+    }
+}
+
 /// Builds upper bounds on the dual norms of ∇(z_y − z_t), for every class t, over all images of the ball around `x` that lie in the
 /// region: float\[N,K\], 0 at the label. `x` float\[N,C,H,W\], `eps` float\[N\], `y` int64\[N\]; balls of l2 and l1 are bounded as in
 /// [`bounds`]. The graph is meant to be run in single precision, whose rounding is part of the bound.

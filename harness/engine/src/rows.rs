@@ -108,7 +108,8 @@ impl Cut {
         self.sliced(inputs, (0..self.rows(inputs)).map(|row| row..row + 1))
     }
 
-    fn rows(&self, inputs: &[&Tensor]) -> usize {
+    /// How many rows these inputs have.
+    pub fn rows(&self, inputs: &[&Tensor]) -> usize {
         self.inputs.iter().zip(inputs).find(|(carries, _)| **carries).map_or(0, |(_, tensor)| tensor.shape()[0])
     }
 

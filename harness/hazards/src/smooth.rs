@@ -53,6 +53,8 @@ pub(crate) struct Subject {
     pub op: String,
     /// What can be differentiated in its place.
     pub smooth: Smooth,
+    /// Whether the operator hides a derivative only here, because pixels are what it is applied to.
+    pub at_pixels: bool,
 }
 
 /// The values between pixels and logits that hide a derivative, in topological order.
@@ -93,7 +95,8 @@ pub(crate) fn subjects(reading: &Reading) -> Vec<Subject> {
             }
             _ => None,
         };
-        found.extend(subject.map(|(op, smooth)| Subject { y, op: op.to_owned(), smooth }));
+        let at_pixels = clipped.contains_key(&node.output(0));
+        found.extend(subject.map(|(op, smooth)| Subject { y, op: op.to_owned(), smooth, at_pixels }));
     }
     found
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use flatscape_graph::{Graph, ValueId, ops, shown};
 
-use crate::hazards::{CLIPPING, Reading};
+use crate::hazards::Reading;
 use crate::refusal::{Refusal, escape, nearest};
 use crate::smooth::{Smooth, Soft, marked, subjects};
 
@@ -132,13 +132,12 @@ impl Surrogate {
     }
 
     /// The values of a graph that it is about, with what is differentiated in their place.
-    fn values(&self, reading: &Reading, fed: &str) -> Result<Vec<(ValueId, Smooth)>, Refusal> {
+    fn values(&self, reading: &Reading, input_name: &str) -> Result<Vec<(ValueId, Smooth)>, Refusal> {
         match &self.place {
-            Place::Block { from, to } => Ok(vec![self.block(reading, fed, (from, to))?]),
+            Place::Block { from, to } => Ok(vec![self.block(reading, input_name, (from, to))?]),
             Place::Operator(op) => {
                 let hidden = subjects(reading);
-                // of these, all are meant, not only those at the pixels
-                let named = hidden.iter().filter(|subject| subject.op == *op && !CLIPPING.contains(&&**op));
+                let named = hidden.iter().filter(|subject| subject.op == *op && !subject.at_pixels);
                 let hiding: Vec<_> = named.filter_map(|s| Some((s.y, (self.rule.apply)(s.smooth)?))).collect();
                 if !hiding.is_empty() || !self.rule.operators.is_empty() {
                     return Ok(hiding);
@@ -149,12 +148,12 @@ impl Surrogate {
     }
 
     /// The value at the end of a block, and that at its beginning.
-    fn block(&self, reading: &Reading, fed: &str, (from, to): (&str, &str)) -> Result<(ValueId, Smooth), Refusal> {
+    fn block(&self, reading: &Reading, input_name: &str, (from, to): (&str, &str)) -> Result<(ValueId, Smooth), Refusal> {
         let graph = reading.graph;
         let wrong = |why: String| Refusal::usage(91, format!("--surrogate {}: {why}", shown(&self.to_string())));
         let names = || (0..graph.values().len() as u32).map(ValueId).filter(|&id| graph.constant(id).is_none());
         let find = |name: &str| {
-            let input = (name == fed).then_some(reading.input);
+            let input = (name == input_name).then_some(reading.input);
             names().find(|&id| *graph.value(id).name == *name).or(input).ok_or_else(|| {
                 let known = names().map(|id| &*graph.value(id).name);
                 let meant = nearest(name, known).map_or(String::new(), |n| format!("did you mean {}? ", shown(n)));
@@ -210,18 +209,18 @@ pub(crate) struct Marked {
     pub idle: Vec<String>,
 }
 
-/// The graph with the derivatives that the user named. `fed` is another name of its input.
+/// The graph with the derivatives that the user named. `input_name` is another name of its input.
 ///
 /// # Errors
 /// A usage error: a value of a block is not there, or the block does not keep the shape; two requests are about one value.
-pub(crate) fn surrogated(graph: &Graph, fed: &str, asked: &[String]) -> Result<Marked, Refusal> {
+pub(crate) fn surrogated(graph: &Graph, input_name: &str, asked: &[String]) -> Result<Marked, Refusal> {
     let mut done = Marked::default();
     let Some(reading) = Reading::of(graph) else { return Ok(done) };
     let mut smooth: HashMap<ValueId, Smooth> = HashMap::new();
     let mut counts: BTreeMap<String, (usize, &str)> = BTreeMap::new();
     for text in asked {
         let surrogate = Surrogate::parse(text)?;
-        let values = surrogate.values(&reading, fed)?;
+        let values = surrogate.values(&reading, input_name)?;
         if values.is_empty() {
             done.idle.push(format!("--surrogate {surrogate}: there is nothing in this model that it would change"));
             continue;

@@ -220,7 +220,8 @@ impl Plugins {
             session.send(&request, limit, &stage).and_then(|()| session.receive(wire::PROGRAM, limit, &stage))
         };
         let shared = component.plugin.id == STANDARD;
-        let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| shared);
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = if shared { idle().take() } else { None };
         // one that has died in the meantime is replaced
         let again = waiting.and_then(|mut session| ask(&mut session).ok().map(|answered| (session, answered)));
         let (mut session, (reply, bytes)) = match again {
@@ -233,7 +234,7 @@ impl Plugins {
         };
         if shared {
             self.keep_said(&component.plugin.path, session.take_notes());
-            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+            *idle() = Some(session);
         } else {
             self.keep_said(&component.plugin.path, session.finish());
         }

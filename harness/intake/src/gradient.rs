@@ -397,7 +397,7 @@ fn variables(b: &Builder, source: &Source, wrt: &WithRespectTo) -> Result<Vec<(S
                     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                     let what = match source.initializers.contains(name) {
                         true => format!(
-                            "{}: the initializer {} is folded into other constants when the file is read, so there is no gradient with respect to it",
+                            "{}: the initializer {} is folded into other constants when the file is read, so that its gradient cannot be computed",
                             source.name,
                             shown(name)
                         ),

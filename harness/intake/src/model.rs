@@ -198,8 +198,8 @@ impl Model {
         facts.extend(proof::same_predictions(&native, &pixels, data, engine)?);
         facts.extend(label::compared(&native, &pixels, data, engine, intake.output.is_some())?);
         let mut hazards = hazards::hazards(runs, Some(pixels.range()));
-        let fed = native.graph.inputs().first().map_or(String::new(), |&input| native.graph.value(input).name.to_string());
-        let remedied = seen_by_attacks(&graph, &fed, intake, &mut hazards, &mut facts)?;
+        let input_name = native.graph.inputs().first().map_or(String::new(), |&input| native.graph.value(input).name.to_string());
+        let remedied = seen_by_attacks(&graph, &input_name, intake, &mut hazards, &mut facts)?;
         remedies.extend(remedied.sentences.iter().cloned());
         facts.extend(remedies.iter().chain(&remedied.idle).cloned());
         let given = intake.gradients.as_ref().map(|g| Given::load(g, intake, &native, &pixels, data.shape)).transpose()?;
@@ -246,15 +246,15 @@ impl Model {
     }
 }
 
-/// What attacks see of a model whose input is called `fed` in the file, by the surrogates, the remedies and the draws that were requested.
+/// What attacks see of a model whose input is called `input_name` in the file, by the surrogates, the remedies and the draws that were requested.
 fn seen_by_attacks(
     graph: &Graph,
-    fed: &str,
+    input_name: &str,
     intake: &Intake,
     hazards: &mut [Found],
     facts: &mut Vec<String>,
 ) -> Result<Remedied, Refusal> {
-    let mut remedied = remedies::of_request(graph, fed, &intake.remedies, &intake.surrogates)?;
+    let mut remedied = remedies::of_request(graph, input_name, &intake.remedies, &intake.surrogates)?;
     // a surrogate does for what the user named what this remedy does for all
     let named = (!intake.surrogates.is_empty()).then(|| remedies::STRAIGHT_THROUGH.to_owned());
     let asked: Vec<String> = intake.remedies.iter().cloned().chain(named).collect();

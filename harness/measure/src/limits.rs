@@ -42,12 +42,10 @@ pub struct Limits {
     /// Of these, broken.
     pub more_steps: u64,
     /// Of these, broken from one of five random starts.
-    #[serde(default)]
     pub more_starts: u64,
     /// The change of the margin m of up to [`IMAGES`] correct images under noise u, uniform within ±min(4/255, ε/2) per pixel and
-    /// clipped to the box: the mean of min(1, |m(x+u) − m(x)| / |m(x)|); 0 without an image, and for a model that draws at random.
-    #[serde(default)]
-    pub change: f64,
+    /// clipped to the box: the mean of min(1, |m(x+u) − m(x)| / |m(x)|); `None` without an image, and for a model that draws at random.
+    pub change: Option<f64>,
 }
 
 /// Tries both by 200 steps along the margin and 200 along cross-entropy, from the image: of a fiftieth of the box, and of a fiftieth of the radius. (Steps of a tenth
@@ -101,9 +99,9 @@ fn change(
     ids: &[u64],
     threat: &ThreatModel,
     settings: Settings,
-) -> Result<f64, MeasureError> {
+) -> Result<Option<f64>, MeasureError> {
     if model.drawn.is_some() || ids.is_empty() {
-        return Ok(0.0);
+        return Ok(None);
     }
     let judge = Verifier::of(engine, model, threat, settings.batch_size).map_err(failed("the trial of limits"))?;
     let margins = |points: &Tensor, label: usize| -> Result<Vec<f64>, MeasureError> {
@@ -132,5 +130,5 @@ fn change(
         let relative = |m: f64| if m == clean { 0.0 } else { ((m - clean) / clean).abs().min(1.0) };
         sum += margins(&points, label)?.into_iter().map(relative).sum::<f64>() / DRAWS as f64;
     }
-    Ok(sum / ids.len() as f64)
+    Ok(Some(sum / ids.len() as f64))
 }

@@ -72,8 +72,9 @@ pub(super) const UNSTABLE: Flag = Flag {
                  slope-near and slope-far of the certificate.",
     },
     judge: |evidence| {
-        let limits = evidence.limits.filter(|limits| limits.images >= ENOUGH && limits.change > CHANGE)?;
-        Some(format!("the margins of {} images change by {:.1} % in the mean", limits.images, 100.0 * limits.change))
+        let Limits { images, change, .. } = evidence.limits?;
+        let change = change.filter(|&change| images >= ENOUGH && change > CHANGE)?;
+        Some(format!("the margins of {images} images change by {:.1} % in the mean", 100.0 * change))
     },
 };
 
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn every_image_can_become_every_other() {
         let judged = |flag: &Flag, limits| (flag.judge)(&Evidence { n: 100, limits: Some(limits), ..Evidence::default() });
-        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2, more_starts: 1, change: 0.251 };
+        let limits = Limits { images: 100, anywhere: 74, standing: 50, more_steps: 2, more_starts: 1, change: Some(0.251) };
         assert!(judged(&UNBOUNDED, limits).is_some_and(|why| why.starts_with("26 of 100")));
         assert!(judged(&UNBOUNDED, Limits { anywhere: 75, ..limits }).is_none());
         assert!(judged(&UNBOUNDED, Limits { images: 19, anywhere: 0, ..limits }).is_none(), "too few to tell");
@@ -94,6 +95,6 @@ mod tests {
         assert!(judged(&MORE_STARTS, Limits { more_starts: 2, ..limits }).is_some_and(|why| why.starts_with("2 of 50")));
         assert!(judged(&MORE_STARTS, limits).is_none());
         assert!(judged(&UNSTABLE, limits).is_some_and(|why| why.contains("25.1 %")));
-        assert!(judged(&UNSTABLE, Limits { change: 0.25, ..limits }).is_none());
+        assert!(judged(&UNSTABLE, Limits { change: Some(0.25), ..limits }).is_none());
     }
 }

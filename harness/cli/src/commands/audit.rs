@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use flatscape_audit::audit::{Ending, Execution, run};
-use flatscape_audit::bounds;
+use flatscape_audit::bounds::Dual;
 use flatscape_audit::claim::Claim;
 use flatscape_audit::landscape::Landscapes;
 use flatscape_audit::plan::Plan;
@@ -101,7 +101,7 @@ pub struct Audit {
     /// Run the attacks on planted adversarial examples, too, under linf, l2 and l1; the profile audit does so by itself
     #[arg(long)]
     canaries: bool,
-    /// Bound the margins from below, too, under linf: samples that no attack can break; the profile audit does so by itself
+    /// Bound the margins from below, too, under linf, l2 and l1: samples that no attack can break; the profile audit does so by itself
     #[arg(long)]
     bounds: bool,
     /// A model whose adversarial examples are tried on the audited ones; may be repeated. Every attack of the run is repeated on it
@@ -167,7 +167,7 @@ impl Audit {
 
     /// Whether margins are to be bounded on request.
     fn bounded(&self, threats: &[ThreatModel]) -> Result<bool, Refusal> {
-        if self.bounds && !threats.iter().any(|threat| bounds::dual(threat.norm.name).is_some()) {
+        if self.bounds && !threats.iter().any(|threat| Dual::of(threat.norm.name).is_some()) {
             return Err(Refusal::usage(
                 91,
                 "--bounds: there are rules for linf, l2 and l1, and none of them is among the threat models",

@@ -120,19 +120,19 @@ impl Executable for Plan {
         match &pieces[..] {
             [] | [_] => {
                 let whole: Vec<Slice> = tensors.iter().map(|t| Slice::whole(t)).collect();
-                let rows = tensors.iter().filter_map(|t| t.shape().first().copied()).max().unwrap_or(1);
                 // where batches are cut, the session that is there has one thread
-                let small = self.cut.is_some() && rows.saturating_mul(self.work) <= SMALL;
+                let small = self.cut.as_ref().is_some_and(|cut| self.takes(cut.rows(&tensors)) <= SMALL);
                 let width = if small { Width::Narrow } else { Width::Wide };
                 self.joined(self.run_piece(width, &whole).map(|only| vec![only]), None)
             }
-            many => self.run_pieces(many, self.cut.as_ref()),
+            many => self.run_pieces(many, self.cut.as_ref().map_or(0, |cut| cut.rows(&tensors)), self.cut.as_ref()),
         }
     }
 
     fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
         let tensors = self.signature.on_host(NAME, inputs)?;
-        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors), None)
+        let pieces = Cut::each(&self.signature)?.single_rows(&tensors);
+        self.run_pieces(&pieces, pieces.len(), None)
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
@@ -151,13 +151,14 @@ impl Plan {
         Ok(session)
     }
 
-    fn run_pieces(&self, pieces: &[Vec<Slice>], cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
+    /// Multiplications of a run on so many rows.
+    fn takes(&self, rows: usize) -> usize {
+        rows.saturating_mul(self.work)
+    }
+
+    fn run_pieces(&self, pieces: &[Vec<Slice>], rows: usize, cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
         let one = |i: usize| self.run_piece(Width::Narrow, &pieces[i]);
-        let rows = pieces
-            .iter()
-            .filter_map(|piece| piece.iter().filter_map(|slice| slice.shape().first().copied()).max())
-            .sum::<usize>();
-        let brief = rows.saturating_mul(self.work) <= BRIEF && self.runs.fetch_add(1, Ordering::Relaxed) < FIRST;
+        let brief = self.takes(rows) <= BRIEF && self.runs.fetch_add(1, Ordering::Relaxed) < FIRST;
         let results = if brief { (0..pieces.len()).map(one).collect() } else { self.runtime.workers.run(pieces.len(), &one) };
         self.joined(results, cut)
     }

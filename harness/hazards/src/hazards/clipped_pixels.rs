@@ -26,23 +26,6 @@ pub(super) const HAZARD: Hazard = Hazard {
     find,
 };
 
-/// Operators that clip single elements, as `--surrogate` names them.
-pub(crate) const CLIPPING: &[&str] = &[
-    "Relu",
-    "LeakyRelu",
-    "Clip",
-    "Max",
-    "Min",
-    "ThresholdedRelu",
-    "HardSigmoid",
-    "Shrink",
-    "Abs",
-    "Sqrt",
-    "Pow",
-    "Mul",
-    "Where",
-];
-
 fn find(reading: &Reading) -> Option<Cause> {
     cause(clipped(reading).into_iter().map(|clipped| clipped.node), "before the first layer with weights")
 }
@@ -80,7 +63,7 @@ type Range = (f64, f64);
 
 const UNKNOWN: Range = (f64::NEG_INFINITY, f64::INFINITY);
 
-/// 0 to 1, or 0 to 255 where the model takes integers or begins with numbers that are no share of 1.
+/// 0 to 255 where the model takes integers or first scales or shifts its input as bytes need it; otherwise 0 to 1.
 fn range_of_pixels(reading: &Reading) -> Range {
     let integers = reading.graph.dtype(reading.input).is_some_and(|t| !t.is_float());
     let of_bytes = |n: &Node| match &*n.op {
@@ -128,8 +111,7 @@ impl Site<'_, '_> {
         let both = |f: fn(f64, f64) -> f64| self.of(1).map(|y| corners(x, y, f));
         Some(match &*self.node.op {
             "Identity" | "Cast" | "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice" | "Gather"
-            | "Split" | "Expand" | "Tile" | "Dropout" | "Surrogate" => x,
-            "SpaceToDepth" | "DepthToSpace" => x,
+            | "Split" | "Expand" | "Tile" | "Dropout" | "Surrogate" | "SpaceToDepth" | "DepthToSpace" => x,
             // a window of one pixel, and images that keep their size
             "AveragePool" | "MaxPool" | "Resize" if self.keeps_its_shape() && self.looks_at_one() => x,
             "AveragePool"

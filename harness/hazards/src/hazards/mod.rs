@@ -31,7 +31,7 @@ use flatscape_graph::Graph;
 use serde::Serialize;
 
 pub use baked_normalisation::KNOWN as NORMALISATIONS;
-pub(crate) use clipped_pixels::{CLIPPING, clipped};
+pub(crate) use clipped_pixels::clipped;
 pub use reading::Reading;
 pub(crate) use threshold::{COMPARISONS, thresholds};
 
@@ -155,7 +155,8 @@ pub(crate) fn drawing<'a>(reading: &Reading<'a>) -> Vec<&'a flatscape_graph::Nod
 /// Marks the hazards that remedies have answered: those of `asked` that the graph which attacks differentiate no longer has,
 /// and those of the loss, which is not part of the graph.
 pub fn answer(found: &mut [Found], asked: &[String], twin: Option<&Graph>) {
-    let left = twin.map(|twin| hazards(twin, None));
+    // what attacks see takes pixels
+    let left = twin.map(|twin| hazards(twin, Some((0.0, 1.0))));
     for hazard in found {
         let mut answers = hazard.remedies.iter().filter(|r| asked.iter().any(|a| a == *r));
         let gone = left.as_ref().is_some_and(|left| !left.iter().any(|l| l.code == hazard.code));

@@ -102,7 +102,7 @@ const CASES: &[(&str, &[&str])] = &[
         CLIPPED,
     ),
     ("(float[N,2] x) => (float[N,2] z) <float[2,2] w = {1,2,3,4}> { s = Mul(x, x)  r = Sqrt(s)  z = MatMul(r, w) }", CLIPPED),
-    // the mean over a window is no single pixel
+    // a mean over a window depends on several pixels
     (
         "(float[N,1,4,4] x) => (float[N,1,1,1] z) <float[1,1,2,2] w = {1,2,3,4}> {
             a = AveragePool<kernel_shape = [3, 3]>(x)  r = Relu(a)  z = Conv(r, w) }",

@@ -108,12 +108,12 @@ pub fn of_model(graph: &Graph, asked: &[String]) -> Option<(&'static str, Graph,
 }
 
 /// Applies the surrogates that the user named, then the remedies of the gradient and of the loss that are among `asked`, to a model
-/// with logits first. `fed` is another name of its input, in surrogates.
+/// with logits first. `input_name` is another name of its input, in surrogates.
 ///
 /// # Errors
 /// A usage error: what a surrogate names is not there, or two of them contradict each other.
-pub fn of_request(graph: &Graph, fed: &str, asked: &[String], surrogates: &[String]) -> Result<Remedied, Refusal> {
-    let Marked { twin, sentences, idle } = surrogated(graph, fed, surrogates)?;
+pub fn of_request(graph: &Graph, input_name: &str, asked: &[String], surrogates: &[String]) -> Result<Remedied, Refusal> {
+    let Marked { twin, sentences, idle } = surrogated(graph, input_name, surrogates)?;
     let mut done = Remedied { sentences, idle, ..Remedied::default() };
     if let Some(twin) = twin {
         done.steps.push((&SURROGATE, twin.clone()));

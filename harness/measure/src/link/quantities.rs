@@ -311,17 +311,9 @@ fn curvature<'b>(scope: &mut Scope<'b, '_>, anchor: Anchor) -> Result<Expr<'b>, 
 /// An upper bound on the dual norm of ∇(z_y − z_k) over the ball around x0, for every class k: [N,K].
 fn slope_bound<'b>(scope: &mut Scope<'b, '_>, _: Anchor) -> Result<Expr<'b>, LinkError> {
     let threat = scope.link.threat;
-    let dual = match threat.norm.name {
-        "linf" => Dual::L1,
-        "l2" => Dual::L2,
-        "l1" => Dual::Linf,
-        other => {
-            return Err(LinkError::name(
-                "slope_bound",
-                format!("has no meaning under the threat model {other}, which is no ball"),
-            ));
-        }
-    };
+    let norm = threat.norm.name;
+    let refused = || LinkError::name("slope_bound", format!("has no meaning under the threat model {norm}, which is no ball"));
+    let dual = Dual::of(norm).ok_or_else(refused)?;
     let (x, y) = (scope.point_of(Anchor::Origin), scope.class());
     let eps = scope.feed("eps", &flatscape_graph::ValueType::default()).expand_like(y);
     let region = Region { lo: threat.lo.into(), hi: threat.hi.into() };
