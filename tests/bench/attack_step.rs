@@ -34,6 +34,10 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 const STEP: &str = "(float[N,D] x, float[N,D] grad, float eps, int64 steps) => (float[N,D] x_next) <float c = {2.5}> {
     k = Cast<to = 1>(steps)  e = Mul(eps, c)  a = Div(e, k)  s = Sign(grad)  d = Mul(s, a)  x_next = Add(x, d) }";
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Fallible<()> {
     let mut engine = Settings { threads: 2, ..Settings::default() };
     let (mut names, mut data_dir, mut images, mut eps, mut steps) = (Vec::new(), None, 1000, "0.1".to_owned(), 20);

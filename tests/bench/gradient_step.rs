@@ -16,6 +16,10 @@ use flatscape_intake::functions::cross_entropy;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Fallible<()> {
     let mut settings = Settings { threads: 2, ..Settings::default() };
     let (mut options, mut plain) = (CompileOptions::default(), false);

@@ -44,6 +44,10 @@ const OPTIMIZER: &str = "sgd:momentum=0.9,weight-decay=0.0005";
 const LR: f64 = 0.01;
 const CLASSES: usize = 10;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Fallible<()> {
     let mut settings = Settings { threads: 2, ..Settings::default() };
     let mut arguments = std::env::args().skip(1);

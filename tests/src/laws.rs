@@ -159,6 +159,7 @@ const UNSAFE: &[&str] = &[
     // the vectors of one processor
     "harness/kernels/src/correlation.rs",
     "harness/kernels/src/formula.rs",
+    "harness/kernels/src/chwn/mod.rs",
     "harness/kernels/src/vectors.rs",
     "harness/kernels/src/windows.rs",
     "harness/kernels/src/winograd/mod.rs",

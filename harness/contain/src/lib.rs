@@ -6,6 +6,7 @@
 
 mod allocator;
 mod child;
+mod cores;
 mod frame;
 mod inside;
 mod memory;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use allocator::OrEnd;
 pub use child::{Lost, Patience, Start, Worker, ending, heed};
+pub use cores::Beside;
 pub use frame::{Most, receive, send};
 pub use inside::{limit_this_process, take_socket};
 pub use memory::{Inward, Outward, ReadOnly, Writable, receive_file, send_file};

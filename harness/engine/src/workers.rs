@@ -4,11 +4,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use flatscape_contain::Beside;
+
 use crate::EngineError;
 
 /// A number of threads, the calling one included.
 pub(crate) struct Workers {
     helpers: Option<rayon::ThreadPool>,
+    /// The same threads.
+    beside: Vec<Beside>,
     threads: usize,
 }
 
@@ -22,7 +26,8 @@ impl Workers {
             reason: format!("{threads} threads could not be started: {e}"),
             remedy: "ask for fewer threads".to_owned(),
         })?;
-        Ok(Workers { helpers, threads })
+        let beside = helpers.as_ref().map_or_else(Vec::new, |helpers| helpers.broadcast(|_| Beside::this_thread()));
+        Ok(Workers { helpers, beside, threads })
     }
 
     /// How many threads there are.
@@ -46,6 +51,7 @@ impl Workers {
         };
         match &self.helpers {
             Some(helpers) if count > 1 => helpers.in_place_scope(|scope| {
+                self.beside.iter().for_each(Beside::keep_off_this_core);
                 for _ in 1..self.threads.min(count) {
                     scope.spawn(|_| work());
                 }

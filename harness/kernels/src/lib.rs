@@ -3,6 +3,7 @@
 //! This crate knows numbers in memory and instructions. It knows neither engines nor graphs nor threads: who calls it gives it slices
 //! and something that does jobs.
 
+mod chwn;
 mod correlation;
 mod formula;
 mod vectors;
@@ -12,6 +13,7 @@ mod winograd;
 #[cfg(test)]
 mod tests;
 
+pub use chwn::{Chwn, Packed, Results, Source};
 pub use correlation::{Correlation, Each, Images};
 pub use formula::{Formula, Operand, Operation, STEPS, Step, Total};
 pub use windows::Windows;

@@ -1,4 +1,4 @@
-//! The instructions that a processor has: what `winograd` and `correlation` are written with, once for registers of any length.
+//! The instructions that a processor has: what kernels are written with, once for registers of any length.
 //!
 //! The methods of the forms with wide registers may be called only inside of a function that was compiled for these instructions and
 //! runs where the processor has them: `forms` sees to that. Every access to memory is checked by a slice.
@@ -30,6 +30,12 @@ pub(crate) trait Vectors {
     fn rectified(a: Self::Register) -> Self::Register;
     /// a where the gate is above 0, elsewhere 0.
     fn gated(gate: Self::Register, a: Self::Register) -> Self::Register;
+    /// The larger one, lane by lane.
+    fn largest(a: Self::Register, b: Self::Register) -> Self::Register;
+    /// v, and 0 where the gate is at most 0; where it is not a number, v passes.
+    fn passed(gate: Self::Register, v: Self::Register) -> Self::Register;
+    /// v where a ≥ b, elsewhere 0; and v where that is 0, elsewhere 0.
+    fn divided(a: Self::Register, b: Self::Register, v: Self::Register) -> [Self::Register; 2];
     /// Exchanges rows and columns of LANES × LANES elements.
     fn transpose(square: &mut [f32]);
 }
@@ -88,6 +94,22 @@ impl Vectors for Plain {
         [one(0), one(1), one(2), one(3)]
     }
 
+    #[inline(always)]
+    fn largest(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| if a[l] > b[l] { a[l] } else { b[l] })
+    }
+
+    #[inline(always)]
+    fn passed(gate: [f32; 4], v: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| if gate[l] <= 0.0 { 0.0 } else { v[l] })
+    }
+
+    #[inline(always)]
+    fn divided(a: [f32; 4], b: [f32; 4], v: [f32; 4]) -> [[f32; 4]; 2] {
+        let first = |l: usize| a[l] >= b[l];
+        [std::array::from_fn(|l| if first(l) { v[l] } else { 0.0 }), std::array::from_fn(|l| if first(l) { 0.0 } else { v[l] })]
+    }
+
     fn transpose(square: &mut [f32]) {
         for i in 0..4 {
             (0..i).for_each(|j| square.swap(4 * i + j, 4 * j + i));
@@ -96,7 +118,7 @@ impl Vectors for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512, Short};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -106,63 +128,88 @@ mod x86 {
 
     /// Eight numbers.
     pub(crate) struct Avx2;
+    /// Eight numbers, where there are the registers of AVX-512.
+    pub(crate) struct Short;
 
-    impl Vectors for Avx2 {
-        type Register = __m256;
-        const LANES: usize = 8;
-        const REGISTERS: usize = 16;
+    macro_rules! eight {
+        ($name:ident, $registers:literal) => {
+            impl Vectors for $name {
+                type Register = __m256;
+                const LANES: usize = 8;
+                const REGISTERS: usize = $registers;
 
-        // SAFETY, here and below: the head of this file says where these are called; slices are at least as long as a register.
-        #[inline(always)]
-        fn splat(value: f32) -> __m256 {
-            unsafe { _mm256_set1_ps(value) }
-        }
+                // SAFETY, here and below: the head of this file says where these are called; slices are at least as long as a register.
+                #[inline(always)]
+                fn splat(value: f32) -> __m256 {
+                    unsafe { _mm256_set1_ps(value) }
+                }
 
-        #[inline(always)]
-        fn load(from: &[f32]) -> __m256 {
-            unsafe { _mm256_loadu_ps(from[..8].as_ptr()) }
-        }
+                #[inline(always)]
+                fn load(from: &[f32]) -> __m256 {
+                    unsafe { _mm256_loadu_ps(from[..8].as_ptr()) }
+                }
 
-        #[inline(always)]
-        fn store(to: &mut [f32], value: __m256) {
-            unsafe { _mm256_storeu_ps(to[..8].as_mut_ptr(), value) }
-        }
+                #[inline(always)]
+                fn store(to: &mut [f32], value: __m256) {
+                    unsafe { _mm256_storeu_ps(to[..8].as_mut_ptr(), value) }
+                }
 
-        #[inline(always)]
-        fn plus(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_add_ps(a, b) }
-        }
+                #[inline(always)]
+                fn plus(a: __m256, b: __m256) -> __m256 {
+                    unsafe { _mm256_add_ps(a, b) }
+                }
 
-        #[inline(always)]
-        fn minus(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_sub_ps(a, b) }
-        }
+                #[inline(always)]
+                fn minus(a: __m256, b: __m256) -> __m256 {
+                    unsafe { _mm256_sub_ps(a, b) }
+                }
 
-        #[inline(always)]
-        fn times(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_mul_ps(a, b) }
-        }
+                #[inline(always)]
+                fn times(a: __m256, b: __m256) -> __m256 {
+                    unsafe { _mm256_mul_ps(a, b) }
+                }
 
-        #[inline(always)]
-        fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-            unsafe { _mm256_fmadd_ps(a, b, c) }
-        }
+                #[inline(always)]
+                fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+                    unsafe { _mm256_fmadd_ps(a, b, c) }
+                }
 
-        #[inline(always)]
-        fn rectified(a: __m256) -> __m256 {
-            unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, _mm256_setzero_ps()), a) }
-        }
+                #[inline(always)]
+                fn rectified(a: __m256) -> __m256 {
+                    unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, _mm256_setzero_ps()), a) }
+                }
 
-        #[inline(always)]
-        fn gated(gate: __m256, a: __m256) -> __m256 {
-            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), a) }
-        }
+                #[inline(always)]
+                fn gated(gate: __m256, a: __m256) -> __m256 {
+                    unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), a) }
+                }
 
-        #[inline(always)]
-        fn transpose(square: &mut [f32]) {
-            unsafe { transpose_avx2(square) }
-        }
+                #[inline(always)]
+                fn largest(a: __m256, b: __m256) -> __m256 {
+                    unsafe { _mm256_max_ps(a, b) }
+                }
+
+                #[inline(always)]
+                fn passed(gate: __m256, v: __m256) -> __m256 {
+                    unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(gate, _mm256_setzero_ps()), v) }
+                }
+
+                #[inline(always)]
+                fn divided(a: __m256, b: __m256, v: __m256) -> [__m256; 2] {
+                    let first = unsafe { _mm256_cmp_ps::<_CMP_GE_OQ>(a, b) };
+                    unsafe { [_mm256_and_ps(first, v), _mm256_andnot_ps(first, v)] }
+                }
+
+                #[inline(always)]
+                fn transpose(square: &mut [f32]) {
+                    unsafe { transpose_avx2(square) }
+                }
+            }
+        };
     }
+
+    eight!(Avx2, 16);
+    eight!(Short, 32);
 
     /// Sixteen numbers.
     pub(crate) struct Avx512;
@@ -218,6 +265,22 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn largest(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn passed(gate: __m512, v: __m512) -> __m512 {
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(gate, _mm512_setzero_ps()), v) }
+        }
+
+        #[inline(always)]
+        fn divided(a: __m512, b: __m512, v: __m512) -> [__m512; 2] {
+            let first = unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) };
+            unsafe { [_mm512_maskz_mov_ps(first, v), _mm512_maskz_mov_ps(!first, v)] }
+        }
+
+        #[inline(always)]
         fn transpose(square: &mut [f32]) {
             unsafe { transpose_avx512(square) }
         }
@@ -252,21 +315,27 @@ mod x86 {
     fn transpose_avx512(square: &mut [f32]) {
         let square = &mut square[..256];
         // SAFETY: sixteen rows of sixteen.
-        let mut rows: [__m512; 16] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(square[16 * i..16 * i + 16].as_ptr()) });
-        let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        for h in [8usize, 4, 2, 1] {
-            let half = _mm512_set1_epi32(h as i32);
-            let upper = _mm512_test_epi32_mask(lanes, half);
-            // numbers from 16 on are lanes of the second register
-            let first = _mm512_mask_add_epi32(lanes, upper, lanes, _mm512_set1_epi32(16 - h as i32));
-            let second = _mm512_mask_add_epi32(_mm512_add_epi32(lanes, half), upper, lanes, _mm512_set1_epi32(16));
-            for i in 0..16 {
-                if i & h == 0 {
-                    let (a, b) = (rows[i], rows[i + h]);
-                    rows[i] = _mm512_permutex2var_ps(a, first, b);
-                    rows[i + h] = _mm512_permutex2var_ps(a, second, b);
-                }
-            }
+        let mut r: [__m512; 16] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(square[16 * i..16 * i + 16].as_ptr()) });
+        for i in (0..16).step_by(2) {
+            (r[i], r[i + 1]) = (_mm512_unpacklo_ps(r[i], r[i + 1]), _mm512_unpackhi_ps(r[i], r[i + 1]));
+        }
+        // r[4a + b] holds column 4q + b of rows 4a to 4a + 3 in its part q
+        for i in (0..16).step_by(4) {
+            let (a, b, c, d) = (r[i], r[i + 1], r[i + 2], r[i + 3]);
+            r[i] = _mm512_shuffle_ps::<0b01_00_01_00>(a, c);
+            r[i + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, c);
+            r[i + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(b, d);
+            r[i + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(b, d);
+        }
+        let mut rows = r;
+        for b in 0..4 {
+            let (low, next) = (_mm512_shuffle_f32x4::<0x88>(r[b], r[b + 4]), _mm512_shuffle_f32x4::<0xDD>(r[b], r[b + 4]));
+            let (high, last) =
+                (_mm512_shuffle_f32x4::<0x88>(r[b + 8], r[b + 12]), _mm512_shuffle_f32x4::<0xDD>(r[b + 8], r[b + 12]));
+            rows[b] = _mm512_shuffle_f32x4::<0x88>(low, high);
+            rows[b + 8] = _mm512_shuffle_f32x4::<0xDD>(low, high);
+            rows[b + 4] = _mm512_shuffle_f32x4::<0x88>(next, last);
+            rows[b + 12] = _mm512_shuffle_f32x4::<0xDD>(next, last);
         }
         for (i, row) in rows.into_iter().enumerate() {
             // SAFETY: as above.

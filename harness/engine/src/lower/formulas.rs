@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
 use flatscape_kernels::{Operation, STEPS};
 
-use super::{DOMAIN, FORMULA, GATE, WINOGRAD, producer, uses};
+use super::{CHWN, DOMAIN, FORMULA, GATE, WINOGRAD, producer, uses};
 
 /// Operands of a formula, at most.
 pub(crate) const OPERANDS: usize = 8;
@@ -93,7 +93,7 @@ impl Lowering<'_> {
         let fused = || {
             // ONNX Runtime fuses the first ReLU or addition behind a convolution into it, and folds products and sums by channel
             let behind = |id: ValueId| {
-                let made = ["Conv", "ConvTranspose", WINOGRAD].iter().any(|op| producer(self.graph, id, op).is_some());
+                let made = ["Conv", "ConvTranspose", CHWN, WINOGRAD].iter().any(|op| producer(self.graph, id, op).is_some());
                 made && self.uses.get(&id) == Some(&1)
             };
             node.inputs.iter().flatten().any(|&id| behind(id))

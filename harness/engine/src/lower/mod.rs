@@ -1,6 +1,8 @@
 //! Forms of operators that are fast on an engine. Every lowering keeps the meaning of the graph; which one is used is decided by
 //! what the graph contains (operators, constants, extents), never by names.
 
+mod beside;
+mod chwn;
 mod correlations;
 mod flipped;
 mod formulas;
@@ -32,7 +34,8 @@ pub(crate) const CORRELATION: &str = "Correlation";
 pub(crate) const GATE: &str = "Gate";
 /// `Formula(a, …)`, attributes `operands`, `like`, `steps` and `total`: operations on single elements, and a sum over axes.
 pub(crate) const FORMULA: &str = "Formula";
-
+/// `Chwn(x, W, bias, sum, gate, ȳ)`, attributes of the convolution, `extents`, `adjoint`, `relu`, `positive` and `give`.
+pub(crate) const CHWN: &str = "Chwn";
 /// `Winograd(x, W, bias, sum, gate)`, attributes `pads`, `square`, `relu` and `adjoint`.
 pub(crate) const WINOGRAD: &str = "Winograd";
 
@@ -101,6 +104,13 @@ pub const LOWERINGS: &[Lowering] = &[
         apply: Apply::Always(gates::apply),
     },
     Lowering {
+        name: "chwn",
+        engines: &["ort"],
+        summary: "Conv and ConvTranspose of at most 16 channels and fewer than 16 results: a register holds a pixel of many images, with the bias, Add, Relu, Gate or MaxPool behind it and the gradient of MaxPool before it",
+        evidence: "two cores with AVX-512 (Zen 4), medians in turn with PyTorch: a gradient step of a LeNet at batch 16 takes 0.30 in place of 0.61 ms, at 64 0.93 in place of 1.5; Φ over 1,000 images 8.4 in place of 8.9 s",
+        apply: Apply::Special(chwn::apply),
+    },
+    Lowering {
         name: "winograd",
         engines: &["ort"],
         summary: "Conv of 3×3 taps and stride 1, 16 channels or more: F(2×2, 3×3) or F(4×4, 3×3), with the bias, Add, Relu or Gate behind it; Correlation of such taps: the adjoint in the taps",
@@ -134,6 +144,7 @@ pub fn forms(graph: &Graph) -> Vec<String> {
     let shape = |id: Option<ValueId>| id.map_or_else(String::new, |id| lowered.value(id).ty.to_string());
     let form = |node: &Node| match &*node.op {
         WINOGRAD => node.attributes.ints("square").map(|s| format!("in squares of {0}×{0}", s.first().unwrap_or(&0))),
+        CHWN => Some("many images at a time".to_owned()),
         CORRELATION => Some(match node.attributes.ints("square") {
             Some(s) => format!("as a correlation in squares of {0}×{0}", s.first().unwrap_or(&0)),
             None => "as a correlation".to_owned(),

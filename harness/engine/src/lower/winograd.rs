@@ -6,21 +6,21 @@
 //! Its sums are not those of the direct form. So it is made only where the caller states how many rows a batch has, and the squares
 //! that a layer is computed in follow from that, from its extents and from the vectors of the processor.
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
+use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId};
 use flatscape_kernels::{Square, lanes};
 
+use super::beside::joined;
 use super::flipped::BLOCK;
-use super::{CORRELATION, DOMAIN, GATE, WINOGRAD, producer, uses};
+use super::{CORRELATION, DOMAIN, WINOGRAD, producer, uses};
 
 pub(super) fn apply(graph: &Graph, rows: usize) -> Graph {
     let uses = uses(graph);
     let lowered = graph.rewrite(|new, node, inputs| {
         let made = convolution(new, node, inputs, rows)
             .or_else(|| correlation(new, node, inputs, rows))
-            .or_else(|| joined(new, node, inputs, &uses))?;
+            .or_else(|| joined(WINOGRAD, new, node, inputs, &uses))?;
         let ty = &graph.value(node.output(0)?).ty;
         let result = new.push(made, 1)[0];
         // the operator is not in the table of the graph
@@ -162,51 +162,4 @@ impl Layer {
         let written = if self.constant { 0.0 } else { bytes / BYTES[1] };
         squares * channels * results / (PEAK * SHARES[1]) + squares * (channels + results) / 2.0 + read + written
     }
-}
-
-/// A node that does to the result of a `Winograd`, which nobody else reads, what the operator can do itself.
-fn joined(new: &Graph, node: &Node, inputs: &[Option<ValueId>], uses: &HashMap<ValueId, usize>) -> Option<Node> {
-    let operand = |place: usize| {
-        let only = uses.get(&node.input(place)?) == Some(&1);
-        let (producer, _) = new.value(inputs.get(place).copied()??).producer?;
-        let made = new.node_at(producer);
-        (only && &*made.op == WINOGRAD && &*made.domain == DOMAIN).then_some(made)
-    };
-    let relu = |made: &Node| made.attributes.ints("relu") == Some(&[1]);
-    let with = |made: &Node, place: usize, value: ValueId| {
-        let mut made = made.clone();
-        made.outputs = Vec::new();
-        made.inputs[place] = Some(value);
-        made
-    };
-    let value = |place: usize| inputs.get(place).copied().flatten();
-    match (&*node.domain, &*node.op) {
-        ("", "Relu") => {
-            let made = operand(0).filter(|made| !relu(made) && made.input(GATED).is_none())?;
-            let attributes = made.attributes.clone().with("relu", [1]);
-            Some(Node { attributes, outputs: Vec::new(), ..made.clone() })
-        }
-        ("", "Add") => {
-            let free = |made: &&Node| !relu(made) && made.input(GATED).is_none() && made.input(SUM).is_none();
-            let place = [0, 1].into_iter().find(|&place| operand(place).is_some_and(|made| free(&made)))?;
-            let other = value(1 - place)?;
-            alike(new, value(place)?, other).then(|| with(operand(place)?, SUM, other).into())?
-        }
-        (DOMAIN, GATE) => {
-            let made = operand(1).filter(|made| made.input(GATED).is_none())?;
-            Some(with(made, GATED, value(0)?))
-        }
-        _ => None,
-    }
-}
-
-/// Operands of `Winograd`.
-const SUM: usize = 3;
-const GATED: usize = 4;
-
-/// Whether two values have the same known extents and element type.
-fn alike(new: &Graph, a: ValueId, b: ValueId) -> bool {
-    let known = |ty: &ValueType| ty.shape.is_some() && ty.dtype.is_some();
-    let (a, b) = (&new.value(a).ty, &new.value(b).ty);
-    known(a) && a.shape == b.shape && a.dtype == b.dtype
 }

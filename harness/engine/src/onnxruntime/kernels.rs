@@ -1,5 +1,6 @@
 //! Operators of our own for the CPU provider of ONNX Runtime. They exist for execution only: no file that is written has them.
 
+mod chwn;
 mod correlation;
 mod formula;
 mod gate;
@@ -20,6 +21,7 @@ pub(super) fn domain(kernels: &Arc<Kernels>, threads: usize) -> ort::Result<Arc<
     domain
         .add(correlation::Correlation)?
         .add(formula::Formula)?
+        .add(chwn::Chwn)?
         .add(winograd::Winograd { kernels: kernels.clone(), threads })
         .map(Arc::new)
 }
