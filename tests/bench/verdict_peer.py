@@ -1,9 +1,9 @@
-"""The reference in verdict.py: AutoAttack's standard evaluation of an ONNX file, run as a PyTorch module.
+"""The reference in verdict.py: AutoAttack's standard evaluation of an ONNX file, run as a PyTorch module, or PGD of torchattacks.
 
     python verdict_peer.py REQUEST.json ANSWER.json
 
 REQUEST: `autoattack` (a checkout of the reference), `model`, `images` and `labels` (files of NumPy), `mean` and `std` per channel, `eps`,
-`threads`, `batch`. ANSWER: `clean` and `robust` (one truth value per image), `seconds` on the clock and
+`threads`, `batch`, `attack` (`standard` or `pgd`). ANSWER: `clean` and `robust` (one truth value per image), `seconds` on the clock and
 of the processor, `versions`. A softmax at the end of the file is
 left out, as this project leaves it out; a file with another operator than those below is refused.
 """
@@ -72,24 +72,82 @@ def apply(op, x, a):
     return plain[op]()
 
 
-def main(request, answer):
-    asked = json.loads(Path(request).read_text())
-    sys.path.insert(0, asked["autoattack"])
+class Normalised(torch.nn.Module):
+    """The module that onnx2torch makes of a file, on pixels in [0,1], [N,C,H,W]."""
+
+    def __init__(self, path, mean, std):
+        super().__init__()
+        from onnx2torch import convert
+
+        model = onnx.load(path)
+        self.dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
+        free_batch(model.graph)
+        self.inner = convert(model)
+        self.mean, self.std = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
+
+    def forward(self, x):
+        x = (x - self.mean) / self.std
+        last_is_channel = len(self.dims) == 3 and self.dims[-1] in (1, 3) and self.dims[0] not in (1, 3)
+        return self.inner(x.permute(0, 2, 3, 1) if last_is_channel else x.reshape(-1, *self.dims)).flatten(1)
+
+
+def free_batch(graph):
+    """Targets of `Reshape` that begin with the exporter's batch of 1 begin with 0, which keeps the batch."""
+    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    tensors = [i for i in graph.initializer if i.name in targets]
+    tensors += [a.t for n in graph.node if n.op_type == "Constant" and n.output[0] in targets for a in n.attribute if a.name == "value"]
+    for tensor in tensors:
+        extents = numpy_helper.to_array(tensor).copy()
+        if len(extents) == 2 and extents[0] == 1:
+            extents[0] = 0
+            tensor.CopyFrom(numpy_helper.from_array(extents, tensor.name))
+
+
+def standard(model, images, labels, asked):
     from autoattack import AutoAttack
 
+    attack = AutoAttack(model, norm="Linf", eps=asked["eps"], version="standard", device="cpu", seed=0, verbose=False)
+    return attack.run_standard_evaluation(images, labels, bs=asked["batch"])
+
+
+def pgd(model, images, labels, asked):
+    import torchattacks
+
+    attack = torchattacks.PGD(model, eps=asked["eps"], alpha=2.5 * asked["eps"] / 20, steps=20)
+    parts = zip(images.split(asked["batch"]), labels.split(asked["batch"]))
+    return torch.cat([attack(x, y) for x, y in parts])
+
+
+def fastest(model, images, labels, asked):
+    """The batch size at which PGD takes least time per image."""
+    times = {}
+    for batch in (50, 100, 250, 1000):
+        few = min(max(100, batch), len(images))
+        start = time.perf_counter()
+        pgd(model, images[:few], labels[:few], {**asked, "batch": batch})
+        times[batch] = (time.perf_counter() - start) / few
+    return min(times, key=times.get)
+
+
+def main(request, answer):
+    asked = json.loads(Path(request).read_text())
+    sys.path.insert(0, asked.get("autoattack") or "")
     torch.set_num_threads(asked["threads"])
+    torch.manual_seed(0)
     images, labels = torch.from_numpy(np.load(asked["images"])), torch.from_numpy(np.load(asked["labels"]))
-    model = Graph(asked["model"], asked["mean"], asked["std"]).eval()
+    by_pgd = asked["attack"] == "pgd"
+    model = (Normalised if by_pgd else Graph)(asked["model"], asked["mean"], asked["std"]).eval().requires_grad_(False)
+    if by_pgd:
+        asked["batch"] = fastest(model, images, labels, asked)
     start, processor = time.perf_counter(), time.process_time()
     with torch.no_grad():
         clean = model(images).argmax(1) == labels
-    attack = AutoAttack(model, norm="Linf", eps=asked["eps"], version="standard", device="cpu", seed=0, verbose=False)
-    found = attack.run_standard_evaluation(images, labels, bs=asked["batch"])
+    found = (pgd if by_pgd else standard)(model, images, labels, asked)
     with torch.no_grad():
-        robust = model(found).argmax(1) == labels
+        robust = clean & (model(found).argmax(1) == labels)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
     said = {"clean": clean.tolist(), "robust": robust.tolist(), "seconds": seconds, "processor_seconds": processor}
-    Path(answer).write_text(json.dumps({**said, "versions": f"PyTorch {torch.__version__}"}))
+    Path(answer).write_text(json.dumps({**said, "versions": f"PyTorch {torch.__version__}", "batch": asked["batch"]}))
 
 
 if __name__ == "__main__":
