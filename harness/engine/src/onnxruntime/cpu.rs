@@ -151,7 +151,7 @@ impl Plan {
         Ok(session)
     }
 
-    /// Multiplications of a run on so many rows.
+    /// Multiplications of a run on this number of rows.
     fn takes(&self, rows: usize) -> usize {
         rows.saturating_mul(self.work)
     }

@@ -38,7 +38,7 @@ impl Axis {
         Axis { extent, phases: (0..stride).map(phase).filter(|p| p.count > 0).collect() }
     }
 
-    /// Zeros that are needed before the first and behind the last position, where results are computed so many at a time.
+    /// Zeros that are needed before the first position and behind the last one by tiles of `tile` results.
     pub fn zeros(&self, tile: usize) -> [usize; 2] {
         let reach = |phase: &Phase| {
             let (lowest, highest) = (phase.shifts.first().copied().unwrap_or(0), phase.shifts.last().copied().unwrap_or(0));

@@ -114,7 +114,7 @@ impl Chwn {
         Ok(Chwn { kernel, stride, dilation, begin: two("pads", 0)?, adjoint, relu, positive })
     }
 
-    /// Results of one axis of so many, from positions of so many.
+    /// One axis, with `extent` positions and `steps` results.
     fn axis(&self, axis: usize, extent: usize, steps: usize) -> Axis {
         let (kernel, stride) = (self.kernel[axis], self.stride[axis]);
         let places: Vec<i64> = (0..kernel).map(|t| (t * self.dilation[axis]) as i64 - self.begin[axis] as i64).collect();

@@ -341,7 +341,8 @@ impl Work<'_> {
 /// Numbers of the results that are computed at a time: they stay in the second cache.
 const BAND: usize = 1 << 14;
 
-/// Rows that are computed at a time, of so many channels: an even number that fills whole squares, if one is small enough.
+/// Rows that are computed at a time where a tile has this number of channels: an even number that fills whole squares, if one is small
+/// enough.
 fn band<V: Vectors>(channels: usize, columns: usize) -> usize {
     let most = (BAND / (channels * columns * V::LANES).max(1)).max(2) & !1;
     (2..=most).rev().step_by(2).find(|rows| (rows * columns).is_multiple_of(V::LANES)).unwrap_or(most)
