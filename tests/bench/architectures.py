@@ -1,4 +1,4 @@
-"""The networks that are measured and used as golden values: LeNet, DDNet, ResNet-18 and ResNet-32 in PyTorch.
+"""The networks that are measured and used as golden values: LeNet, DDNet, ResNet-18, ResNet-32, MobileNetV2 and a small ViT in PyTorch.
 
 Knows layers and seeded weights; `width` scales every hidden layer, 1 is the network of the literature. Input: NCHW, pixels in [0, 1].
 """
@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SHAPES = {"lenet": (1, 28, 28), "ddnet": (3, 32, 32), "rn18": (3, 32, 32), "rn32": (3, 32, 32)}
+SHAPES = {"lenet": (1, 28, 28), "ddnet": (3, 32, 32), "rn18": (3, 32, 32), "rn32": (3, 32, 32), "mobilenetv2": (3, 32, 32), "vit": (3, 32, 32)}
 CLASSES = 10
 
 
 def build(name, width=1.0, seed=0):
     """An evaluation-mode network with weights that the name, the width and the seed determine."""
     torch.manual_seed(seed)
-    model = {"lenet": lenet, "ddnet": ddnet, "rn18": resnet18, "rn32": resnet32}[name](width)
+    model = {"lenet": lenet, "ddnet": ddnet, "rn18": resnet18, "rn32": resnet32, "mobilenetv2": mobilenetv2, "vit": vit}[name](width)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -101,6 +101,25 @@ def resnet18(width):
 def resnet32(width):
     """The CIFAR ResNet-32 of He et al. 2016 (option A shortcuts): 464,154 parameters at width 1."""
     return ResNet([math.ceil(n * width) for n in (16, 32, 64)], 5, "A")
+
+
+def mobilenetv2(width):
+    """MobileNetV2 of Sandler et al. 2018 as torchvision has it, for 3×32×32 with a first stride of 1: 2,236,682 parameters at width 1."""
+    from torchvision.models import mobilenet_v2
+
+    model = mobilenet_v2(num_classes=CLASSES, width_mult=width)
+    model.features[0][0].stride = (1, 1)
+    return model
+
+
+def vit(width):
+    """A small ViT (Dosovitskiy et al. 2021) as torchvision has it: patches of 4×4, six layers of 128·width, four heads."""
+    from torchvision.models import VisionTransformer
+
+    hidden = 4 * math.ceil(32 * width)
+    return VisionTransformer(
+        image_size=32, patch_size=4, num_layers=6, num_heads=4, hidden_dim=hidden, mlp_dim=2 * hidden, num_classes=CLASSES
+    )  # fmt: skip
 
 
 def export(model, name, path, opset=18):

@@ -2,7 +2,7 @@
 
 Knows how to set up the contenders, take turns, and print a table; peers.py knows PyTorch, and `target/release/gradient-step` is this project.
 
-    python tests/bench/gradient_step.py [--out FILE.md]
+    python tests/bench/gradient_step.py [--out FILE.md] [--nets NAME …] [--shared DIR]
 
 The first run makes a virtual environment under target/bench-venv and installs the pinned peers into it with pip; `--python-ready` says that this Python has them.
 Every contender is a process of its own with the same number of threads, asked by lines of text (the protocol stands in peers.py). They take turns within every
@@ -27,9 +27,12 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 VENV = ROOT / "target" / "bench-venv"
 WORK = ROOT / "target" / "bench"
-PEERS = {"torch": "2.15.0", "torchattacks": "3.5.1", "onnx": "1.22.0", "onnxscript": "0.7.2", "onnxruntime": "1.31.1", "numpy": "2.4.6"}
+PEERS = {"torch": "2.15.0", "torchattacks": "3.5.1", "onnx": "1.22.0", "onnxscript": "0.7.2", "onnx2torch": "1.5.15", "torchvision": "0.29.2", "onnxruntime": "1.31.1", "numpy": "2.4.6"}
 
 NETS = ("lenet", "ddnet", "rn18")
+OTHERS = ("mobilenetv2", "vit")
+# of a folder that `--shared` names, in `models/`
+FILES = {"resnet20": "resnet20_cifar10.onnx", "resnet_2b": "resnet_2b.onnx"}
 BATCHES = (1, 16, 64)
 OURS = "ours"
 # What a strong user gives glibc's malloc, so that large tensors are not mapped and unmapped in every step.
@@ -49,9 +52,10 @@ def main():
     if not options.python_ready:
         continue_in_virtual_environment()
     WORK.mkdir(parents=True, exist_ok=True)
-    paths = {net: WORK / f"{net}.onnx" for net in options.nets}
-    if missing(paths):
-        subprocess.run([sys.executable, __file__, "--export", *options.nets], check=True)
+    made = {net: WORK / f"{net}.onnx" for net in options.nets if net not in FILES}
+    if missing(made):
+        subprocess.run([sys.executable, __file__, "--export", *made], check=True)
+    paths = {net: made.get(net) or options.shared / "models" / FILES[net] for net in options.nets}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5:
         print(f"Other programs keep {load:.1f} cores busy, so the times below will be too long and uneven. Stop them and measure again.", file=sys.stderr)
@@ -91,12 +95,15 @@ def options_from_command_line():
     parser.add_argument("--python-ready", action="store_true", help="use this Python, which has the peers already")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--nets", nargs="+", choices=[*NETS, *OTHERS, *FILES], default=list(NETS))
+    parser.add_argument("--shared", type=Path, help="a folder with the third-party models that the tests read, for resnet20 and resnet_2b")
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
-    parser.add_argument("--export", nargs="+", choices=NETS, help=argparse.SUPPRESS)
+    parser.add_argument("--export", nargs="+", choices=[*NETS, *OTHERS], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.export:
         raise SystemExit(export(options.export))
+    if not options.shared and set(options.nets) & set(FILES):
+        parser.error("resnet20 and resnet_2b need --shared")
     if not options.without_ours and not options.ours.exists():
         name = os.path.relpath(options.ours)
         raise SystemExit(f"{name} is not there: build it with `cargo build --release`, name it with --ours, or measure the peers with --without-ours.")

@@ -6,7 +6,8 @@ Knows PyTorch and how a strong user would set it up; knows neither the other con
 
 The protocol, the same for every contender, ours included. One request a line, one answer a line; «error …» answers what went wrong.
 
-    load NET PATH                   -> ok                 PATH is the ONNX file of NET; the networks here have the same weights by their seed
+    load NET PATH                   -> ok                 PATH is the ONNX file of NET; the networks here have the same weights by their seed,
+                                                          others are the modules that onnx2torch makes of the file
     run NET BATCH REPEATS           -> REPEATS milliseconds, one per gradient step, separated by spaces; one untimed step goes before
     grad NET BATCH IN.npy OUT.npy   -> ok                 IN: float32 [BATCH, C, H, W]; OUT: the gradient of the summed loss, same shape
     nodes NET                       -> nodes to the logits, to the loss, with the gradient (ours only)
@@ -52,7 +53,7 @@ def respond(kind, models, command, words):
     if command == "info":
         return json.dumps({"engine": f"PyTorch, {kind}", "version": version(kind), "threads": torch.get_num_threads()})
     if command == "load":
-        models[words[0]] = prepare(kind, build(words[0], seed=SEED))
+        models[words[0]] = prepare(kind, build(words[0], seed=SEED) if words[0] in SHAPES else from_file(*words))
         return "ok"
     if command == "run":
         net, batch, repeats = words[0], int(words[1]), int(words[2])
@@ -67,6 +68,18 @@ def respond(kind, models, command, words):
     if command == "work":
         return str(products(models[words[0]], SHAPES[words[0]]))
     raise ValueError(f"there is no request `{command}`")
+
+
+def from_file(net, path):
+    """The module of an ONNX file for images [N, C, H, W]."""
+    import onnx
+    from onnx2torch import convert
+    from verdict_peer import free_batch
+
+    model = onnx.load(path)
+    SHAPES[net] = tuple(extent.dim_value for extent in model.graph.input[0].type.tensor_type.shape.dim[1:])
+    free_batch(model.graph)
+    return convert(model).eval()
 
 
 def limits():

@@ -55,7 +55,7 @@ pub struct Ending {
 impl Ending {
     /// The exit code: 0, 9 for doubts, or that of the gravest fault. Interruptions are the caller's.
     pub fn exit_code(&self) -> u8 {
-        const GRAVITY: [u8; 7] = [7, 8, 6, 5, 4, 3, 9];
+        const GRAVITY: [u8; 8] = [7, 8, 6, 5, 4, 3, 2, 9];
         let mut codes: Vec<u8> = self.faults.iter().map(|f| f.class.exit_code()).collect();
         // A refused model is a row; the code says so only where nothing else could be done.
         if !self.summary.records.iter().all(|r| r.value.is_none()) {

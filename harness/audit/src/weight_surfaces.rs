@@ -52,6 +52,7 @@ pub fn surfaces(stored: &Stored) -> Result<Vec<Drawn>, Refusal> {
                 title: model_name.clone(),
                 model: model_name,
                 kind: KIND.into(),
+                images: Some((job.end - job.start) as u64),
                 x_axis: axis(x, ALONG_X)?,
                 y_axis: axis(y, ALONG_Y)?,
                 loss,

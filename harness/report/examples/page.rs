@@ -194,6 +194,7 @@ fn surface(model: &str, depth: f64) -> Surface {
         }
     }
     Surface {
+        images: None,
         id: format!("{model}-17"),
         model: model.to_owned(),
         title: String::new(),

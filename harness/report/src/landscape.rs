@@ -95,7 +95,8 @@ fn description(surfaces: &[Surface], range: (f64, f64)) -> String {
     let height = surfaces.first().map_or("Δ log p (nats)", Surface::height_name);
     let named: Vec<&str> = surfaces.iter().map(Surface::heading).collect();
     let (low, high) = (significant(range.0, 3), significant(range.1, 3));
-    format!("{height} around one sample, over two directions, on the scale {low} to {high}: {}", named.join(", "))
+    let around = if surfaces.first().is_none_or(Surface::in_pixels) { "one sample" } else { "the weights" };
+    format!("{height} around {around}, over two directions, on the scale {low} to {high}: {}", named.join(", "))
 }
 
 /// What the axes are, in one line where there is room and in two where there is not.
@@ -103,7 +104,10 @@ fn caption(surfaces: &[Surface], columns: usize) -> Vec<String> {
     let Some(surface) = surfaces.first() else { return Vec::new() };
     let axes = axes_in_words(surface);
     let dashes = radii_in_words(surface).map(|radii| format!(" · dashes: {radii}")).unwrap_or_default();
-    let marks = format!("ring: the clean sample · red: the predicted class changes{dashes}");
+    let marks = match surface.in_pixels() {
+        true => format!("ring: the clean sample · red: the predicted class changes{dashes}"),
+        false => "ring: the weights of the file".to_owned(),
+    };
     if columns > 2 { vec![format!("{axes} · {marks}")] } else { vec![axes, marks] }
 }
 
@@ -158,7 +162,7 @@ fn draw(canvas: &Canvas, surface: &Surface, range: (f64, f64), corner: (f64, f64
     let middle = corner.0 + CELL.0 / 2.0;
     if headed {
         label(canvas, (middle, corner.1 + 20.0), Anchor::Middle, 15.0, Ink::Bold, surface.heading(), 34)?;
-        let subtitle = format!("sample {}, label {}", surface.sample_id, surface.label);
+        let subtitle = surface.around(&surface.label.to_string());
         label(canvas, (middle, corner.1 + 37.0), Anchor::Middle, 11.5, Ink::Quiet, &subtitle, 60)?;
     }
     let centre = (middle + 2.0, corner.1 + 156.0);

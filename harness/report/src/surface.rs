@@ -32,6 +32,9 @@ pub struct Surface {
     pub sample_id: u64,
     /// Label of the sample.
     pub label: i64,
+    /// Images over which the loss around the weights is the mean, for `loss-weights`.
+    #[serde(default)]
+    pub images: Option<u64>,
     /// First direction.
     pub x_axis: Axis,
     /// Second direction.
@@ -71,11 +74,24 @@ impl Surface {
 
     /// What the height is, with its unit.
     pub fn height_name(&self) -> &'static str {
-        if self.is_likelihood() { "Δ log p (nats)" } else { "cross-entropy (nats)" }
+        match (self.is_likelihood(), self.in_pixels()) {
+            (true, _) => "Δ log p (nats)",
+            (false, true) => "cross-entropy (nats)",
+            (false, false) => "mean cross-entropy (nats)",
+        }
+    }
+
+    /// What the middle is: a sample, with its label in these words, or the weights of the file.
+    pub fn around(&self, label: &str) -> String {
+        match (self.in_pixels(), self.images) {
+            (true, _) => format!("sample {}, label {label}", self.sample_id),
+            (false, Some(images)) => format!("the weights of the file, over {images} images"),
+            (false, None) => "the weights of the file".to_owned(),
+        }
     }
 
     /// Whether the axes are in pixel units.
-    pub(crate) fn in_pixels(&self) -> bool {
+    pub fn in_pixels(&self) -> bool {
         self.kind != "loss-weights"
     }
 

@@ -54,8 +54,10 @@ fn panel(surface: &Surface, range: (f64, f64), look: Look) -> Vec<String> {
         });
         lines.push(cells.collect());
     }
-    lines.push(String::new());
-    for &j in rows.iter().rev() {
+    if !surface.predicted.is_empty() {
+        lines.push(String::new());
+    }
+    for &j in rows.iter().rev().filter(|_| !surface.predicted.is_empty()) {
         let cells = columns.iter().map(|&i| format!("{0}{0}", class(surface.class(i, j), clean)));
         lines.push(cells.collect());
     }
@@ -105,13 +107,16 @@ fn legend(surface: &Surface, range: (f64, f64), look: Look) -> String {
         (0..RAMP.len()).map(|k| cell(range.0 + (range.1 - range.0) * (k as f64 + 0.5) / steps, range, look, false)).collect();
     let axes = [&surface.x_axis.name, &surface.y_axis.name].map(|name| shown_to(name, 60));
     let reach = surface.x_axis.values.last().map_or_else(String::new, |&reach| format!(", ±{}", significant(reach, 3)));
+    let marks = match surface.in_pixels() {
+        true => "(): the image; below: the class, a point where it is that of the image",
+        false => "(): the weights of the file",
+    };
     format!(
-        "{} {ramp} {}: {} around sample {}, label {}\nacross: {}; up: {}{reach}; (): the image; below: the class, a point where it is that of the image\n",
+        "{} {ramp} {}: {} around {}\nacross: {}; up: {}{reach}; {marks}\n",
         significant(range.0, 3),
         significant(range.1, 3),
         surface.height_name(),
-        surface.sample_id,
-        surface.label,
+        surface.around(&surface.label.to_string()),
         axes[0],
         axes[1]
     )
@@ -166,6 +171,15 @@ mod tests {
         assert!(!text.contains('\x1b'));
         let narrow = terminal(&[surface("steep", |x, _| x), surface("flat", |_, _| 0.0)], 20, Look::Plain);
         assert!(narrow.lines().any(|line| line == "flat"), "panels that do not fit stand below each other");
+    }
+
+    #[test]
+    fn a_surface_over_weights_says_so_and_has_no_classes() {
+        let over = surface("m", |x, y| x * x + y * y);
+        let over = Surface { kind: "loss-weights".into(), loss: over.z.clone(), predicted: Vec::new(), images: Some(20), ..over };
+        let text = terminal(&[over], 80, Look::Plain);
+        assert!(text.contains("mean cross-entropy (nats) around the weights of the file, over 20 images"), "{text}");
+        assert!(!text.contains("image;") && !text.contains("sample") && text.lines().count() == 7, "{text}");
     }
 
     #[test]

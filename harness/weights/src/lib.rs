@@ -7,6 +7,7 @@
 mod folded;
 pub mod form;
 pub mod measure;
+pub mod named;
 pub mod segments;
 pub mod space;
 

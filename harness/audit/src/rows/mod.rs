@@ -188,10 +188,7 @@ impl<'a> Rows<'a> {
                 ids.push(id);
             }
             if fault.id() != UNSUPPORTED.0 {
-                // a component that refuses a task when it is run has not done its work, whichever status it answers
-                let refuses = part.component.is_some() && fault.class == Class::Usage;
-                let class = if refuses { Class::Plugin } else { fault.class };
-                self.failed(part, &Refusal { class, ..fault.clone() }, summary);
+                self.failed(part, fault, summary);
             }
         }
         violations(part)?.iter().for_each(|fault| self.failed(part, fault, summary));
@@ -205,8 +202,9 @@ impl<'a> Rows<'a> {
         if !summary.failures.contains(&failure) {
             summary.failures.push(failure);
         }
-        // a component that refuses a task when it runs has not done its work, whichever status it returns
-        let refuses = part.component.is_some() && fault.class == Class::Usage;
+        // a component that refuses a task when it runs has not done its work, whichever status it returns; but weights can be looked at
+        // only then
+        let refuses = part.component.is_some() && fault.class == Class::Usage && !matches!(part.work, Work::Weights(_));
         let class = if refuses { Class::Plugin } else { fault.class };
         summary.faults.push(Refusal { class, ..fault.clone() });
     }

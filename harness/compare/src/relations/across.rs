@@ -57,13 +57,16 @@ fn row(all: &Values, runs: &[RunView], ground: usize, measure: usize, entries: &
     }
 }
 
-/// How an attack with these arguments was written in the runs, which is how metrics name it: `pgd`, `pgd:steps=10`.
+/// How an attack with these arguments was written in the runs, which is how metrics name it: `pgd`, `pgd:steps=10`. What the host adds
+/// to the arguments may make it another attack: metrics do not look at the points of one that saw another model.
 fn written(runs: &[RunView], id: &str, args: &str) -> Vec<String> {
     let attacks = runs.iter().filter_map(|run| run.manifest.pointer("/attacks")?.as_array()).flatten();
     let own = attacks.filter(|attack| {
         let complete = attack["complete"].as_str();
         attack["request"]["id"] == id
-            && complete.is_some_and(|complete| args == complete || args.starts_with(&format!("{complete},")))
+            && complete.and_then(|complete| args.strip_prefix(complete)).is_some_and(|added| {
+                added.is_empty() || (added.starts_with(',') && !added.split(',').any(|argument| argument.starts_with("via=")))
+            })
     });
     let spelled = own.filter_map(|attack| match attack["written"].as_str()? {
         "" => Some(id.to_owned()),

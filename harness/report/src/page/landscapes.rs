@@ -131,8 +131,7 @@ const NAMED_CLASSES: usize = 1000;
 
 /// What is drawn, around which sample, and along which directions.
 fn title(surface: &Surface, names: &[String]) -> String {
-    let around =
-        format!("{} around sample {}, label {}", surface.height_name(), surface.sample_id, class_words(names, surface.label));
+    let around = format!("{} around {}", surface.height_name(), surface.around(&class_words(names, surface.label)));
     match surface.x_axis.name.as_str() {
         "" => around,
         first => format!("{around}, along {} and {}", shown(first), shown(&surface.y_axis.name)),

@@ -42,12 +42,13 @@ fn gaussian() -> Vec<f64> {
 
 pub(crate) fn component() -> Component {
     const NAMES: &[&str] = &["wang2004", "skimage", "s1", "pytorch_ssim"];
-    Component::metric("ssim", "structural similarity of the point and the image; 1 - SSIM of the points that an attack broke")
-        .source(
-            "Wang et al. 2004, Image quality assessment, equation 13; s1: Xu, Yap and Prabhu 2019 (arXiv:1907.09061), table 2",
-        )
-        .param(Param::choice("preset", NAMES, "window, covariance, range of pixels and border, by their source"))
-        .build(build)
+    Component::metric(
+        "ssim",
+        "structural similarity of the point and the image; 1 - SSIM of the last points of an attack where it broke the sample",
+    )
+    .source("Wang et al. 2004, Image quality assessment, equation 13; s1: Xu, Yap and Prabhu 2019 (arXiv:1907.09061), table 2")
+    .param(Param::choice("preset", NAMES, "window, covariance, range of pixels and border, by their source"))
+    .build(build)
 }
 
 fn build(ask: &Ask) -> Result<Program, Error> {

@@ -58,6 +58,9 @@ impl Curve<'_> {
 fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
     let file = named(ask, "mode-connection")?;
     let ends = [wide(weights.theta()), wide(&weights.other(file)?)];
+    if ends[0] == ends[1] {
+        return Err(Error::unsupported(format!("{file} has the same weights as the model: there is nothing to connect")));
+    }
     let bend = ends[0].iter().zip(&ends[1]).map(|(a, b)| (a + b) / 2.0).collect();
     let mut curve = Curve { path: ask.text("path"), ends, bend };
     let normalised = weights.normalisation() == Normalisation::Present;

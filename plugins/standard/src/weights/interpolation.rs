@@ -32,7 +32,7 @@ fn measure(ask: &Ask, weights: &Weights<'_>) -> Result<(), Error> {
     let theta = weights.theta();
     let line: Vec<f64> = wide(&weights.other(file)?).iter().zip(theta).map(|(b, &a)| b - f64::from(a)).collect();
     if line.iter().all(|v| *v == 0.0) {
-        return Err(Error::invalid(format!("{file} has the same weights as the model: the direction to it vanishes")));
+        return Err(Error::unsupported(format!("{file} has the same weights as the model: the direction to it vanishes")));
     }
     let (mut loss, mut accuracy) = (Vec::new(), Vec::new());
     for &t in &t {
