@@ -221,9 +221,7 @@ impl Asked<'_> {
         let arguments = component.arguments(&request.arguments).map_err(of_host)?;
         let find = |name: &str| request.arguments.iter().find(|(key, _)| key == name).and_then(|(_, value)| number(value).ok());
         let Answer { serves, program_steps, program_restarts, reads_grad, weighs } = self.served(component, request, columns)?;
-        if weighs {
-            flatscape_weights::named::present(request)?;
-        }
+        flatscape_weights::named::present(request)?;
         if weighs && request.at.as_ref().is_some_and(|at| *at != At::Clean) {
             let what = format!("{request}: the loss around the weights is taken over the images, and at= asks for other points");
             return Err(Refusal::usage(91, what).help("leave at= out; robust-flatness attacks the images itself"));

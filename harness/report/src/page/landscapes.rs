@@ -20,6 +20,7 @@ pub(super) struct LandscapeGroup {
     landscapes: Vec<Landscape>,
     bar: Value,
     axes: String,
+    marks: &'static str,
     radii: Option<String>,
     thinned: bool,
 }
@@ -101,6 +102,10 @@ pub(super) fn landscapes(page: &Page, most: usize, grid: usize) -> Result<(Vec<L
                 landscapes: Vec::new(),
                 bar: Value::from_safe_string(colour_bar_svg(range, surface.height_name())),
                 axes: shown_to(&axes_in_words(surface), 400),
+                marks: match surface.in_pixels() {
+                    true => "ring: the clean sample · red on the floor: the predicted class changes",
+                    false => "ring: the weights of the file",
+                },
                 radii: radii_in_words(surface),
                 thinned: false,
             };
