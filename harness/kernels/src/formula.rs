@@ -2,7 +2,10 @@
 //!
 //! Operands have the extents of the result or are repeated along some axes, as ONNX broadcasts. The result is computed in pieces that
 //! stay in the nearest cache. Every operation rounds as it does alone, so a formula has the bytes of its operations one after the
-//! other. A sum or mean over axes can follow, with sums in float64 beyond a piece.
+//! other. A sum, mean or maximum over axes can follow, with sums in float64 beyond a piece.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -31,18 +34,33 @@ pub enum Operation {
     Sqrt = 8,
     /// 1 / a.
     Reciprocal = 9,
+    /// |a|.
+    Abs = 10,
+    /// −1, 0 or 1; what is not a number stays.
+    Sign = 11,
+    /// The larger of a and b; what is not a number, where one of them is none.
+    Max = 12,
+    /// The smaller of a and b; what is not a number, where one of them is none.
+    Min = 13,
+    /// b where a is not 0, elsewhere c.
+    Select = 14,
 }
 
 impl Operation {
     /// Every operation, in the order of their codes.
-    pub const ALL: [Operation; 10] = {
-        use Operation::{Add, Copy, Div, Gate, Mul, Neg, Reciprocal, Relu, Sqrt, Sub};
-        [Copy, Add, Sub, Mul, Div, Neg, Relu, Gate, Sqrt, Reciprocal]
+    pub const ALL: [Operation; 15] = {
+        use Operation::{Abs, Add, Copy, Div, Gate, Max, Min, Mul, Neg, Reciprocal, Relu, Select, Sign, Sqrt, Sub};
+        [Copy, Add, Sub, Mul, Div, Neg, Relu, Gate, Sqrt, Reciprocal, Abs, Sign, Max, Min, Select]
     };
 
-    /// Whether it has a second operand.
-    pub fn is_binary(self) -> bool {
-        matches!(self, Operation::Add | Operation::Sub | Operation::Mul | Operation::Div | Operation::Gate)
+    /// How many operands it has.
+    pub fn operands(self) -> usize {
+        use Operation::{Add, Div, Gate, Max, Min, Mul, Select, Sub};
+        match self {
+            Add | Sub | Mul | Div | Gate | Max | Min => 2,
+            Select => 3,
+            _ => 1,
+        }
     }
 }
 
@@ -55,15 +73,34 @@ pub struct Step {
     pub a: usize,
     /// The second, or the first again where there is one.
     pub b: usize,
+    /// The third, or the first again where there are two.
+    pub c: usize,
 }
 
-/// The sum over all axes but one, or over all.
+impl Step {
+    fn reads(&self, operand: usize) -> bool {
+        [self.a, self.b, self.c].contains(&operand)
+    }
+}
+
+/// What the elements of all axes but one, or of all, become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their sum.
+    Sum = 0,
+    /// Their sum, divided by their number.
+    Mean = 1,
+    /// The largest; what is not a number, where one of them is none.
+    Max = 2,
+}
+
+/// A reduction of all axes but one, or of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Total {
     /// The axis that stays, if one does.
     pub kept: Option<usize>,
-    /// Whether it is divided by the number of elements.
-    pub mean: bool,
+    /// What elements become.
+    pub reduction: Reduction,
     /// Whether the other axes stay, with extents of 1.
     pub axes_stay: bool,
 }
@@ -90,8 +127,8 @@ const PIECE: usize = 1024;
 const JOB: usize = 1 << 15;
 
 impl Formula {
-    /// Reads the attributes of a node: `operands`, `like`, `steps` (three numbers each), and `total` (the axis that stays or −1, whether
-    /// it is a mean, whether axes stay) where there is one.
+    /// Reads the attributes of a node: `operands`, `like`, `steps` (four numbers each), and `total` (the axis that stays or −1, the
+    /// reduction, whether axes stay) where there is one.
     ///
     /// # Errors
     /// A sentence: one is missing or impossible.
@@ -102,20 +139,22 @@ impl Formula {
             _ => Err(wrong(name)),
         };
         let (operands, like) = (one("operands")?, one("like")?);
-        let numbers = attribute("steps").filter(|s| !s.is_empty() && s.len() % 3 == 0).ok_or_else(|| wrong("steps"))?;
+        let numbers = attribute("steps").filter(|s| !s.is_empty() && s.len() % 4 == 0).ok_or_else(|| wrong("steps"))?;
         let mut steps = Vec::new();
-        for (at, step) in numbers.chunks_exact(3).enumerate() {
+        for (at, step) in numbers.chunks_exact(4).enumerate() {
             let operation = usize::try_from(step[0]).ok().and_then(|code| Operation::ALL.get(code));
             let known = |n: i64| usize::try_from(n).ok().filter(|&n| n < operands + at);
-            let (Some(&operation), Some(a), Some(b)) = (operation, known(step[1]), known(step[2])) else {
+            let (Some(&operation), Some(a), Some(b), Some(c)) = (operation, known(step[1]), known(step[2]), known(step[3]))
+            else {
                 return Err(wrong("steps"));
             };
-            steps.push(Step { operation, a, b });
+            steps.push(Step { operation, a, b, c });
         }
         let total = match attribute("total").as_deref() {
             None => None,
-            Some(&[kept, mean, stay]) if (-1..8).contains(&kept) => {
-                Some(Total { kept: usize::try_from(kept).ok(), mean: mean == 1, axes_stay: stay == 1 })
+            Some(&[kept, reduction @ 0..=2, stay]) if (-1..8).contains(&kept) => {
+                let reduction = [Reduction::Sum, Reduction::Mean, Reduction::Max][reduction as usize];
+                Some(Total { kept: usize::try_from(kept).ok(), reduction, axes_stay: stay == 1 })
             }
             Some(_) => return Err(wrong("total")),
         };
@@ -126,9 +165,8 @@ impl Formula {
     }
 
     fn new(operands: usize, like: usize, steps: Vec<Step>, total: Option<Total>) -> Formula {
-        let last: Vec<usize> = (0..steps.len())
-            .map(|at| (at..steps.len()).rev().find(|&s| [steps[s].a, steps[s].b].contains(&(operands + at))).unwrap_or(at))
-            .collect();
+        let last: Vec<usize> =
+            (0..steps.len()).map(|at| (at..steps.len()).rev().find(|&s| steps[s].reads(operands + at)).unwrap_or(at)).collect();
         let (mut slots, mut free, mut places) = (Vec::new(), Vec::new(), 0);
         for at in 0..steps.len() {
             slots.push(free.pop().unwrap_or_else(|| {
@@ -186,7 +224,7 @@ impl Formula {
         })
     }
 
-    /// Runs are summed for every place of the axis that stays.
+    /// Runs are reduced for every place of the axis that stays.
     fn totals<E>(&self, runs: &Runs, total: Total, result: &mut [f32], each: &Each<E>) -> Option<Result<(), E>> {
         let (axis, kept) = (total.kept.unwrap_or(0), total.kept.is_some());
         if axis >= runs.leading.len() {
@@ -194,27 +232,34 @@ impl Formula {
         }
         let inner: usize = runs.leading[axis + 1..].iter().product();
         let (outer, places) = (runs.leading[..axis].iter().product::<usize>(), runs.leading[axis]);
-        let sums: Vec<Mutex<f64>> = (0..places).map(|_| Mutex::new(0.0)).collect();
-        let done = each(places, &|place| {
+        let each_of = outer * inner * runs.length;
+        let mut found = vec![0f64; places];
+        let at_once = (JOB / each_of.max(1)).max(1);
+        let parts: Vec<Mutex<&mut [f64]>> = found.chunks_mut(at_once).map(Mutex::new).collect();
+        let done = each(parts.len(), &|part| {
             let (mut scratch, mut buffer, mut offsets) = (self.scratch(), vec![0f32; PIECE], Vec::new());
-            let mut sum = 0f64;
-            for run in (0..outer).flat_map(|o| (0..inner).map(move |i| (o * places + place) * inner + i)) {
-                runs.offsets(run, &mut offsets);
-                for first in (0..runs.length).step_by(PIECE) {
-                    let piece = &mut buffer[..PIECE.min(runs.length - first)];
-                    sum += run_sum(&Piece { formula: self, runs, offsets: &offsets, first }, &mut scratch, piece);
+            let mut numbers = parts[part].lock().unwrap_or_else(PoisonError::into_inner);
+            for (at, number) in numbers.iter_mut().enumerate() {
+                let place = part * at_once + at;
+                *number = total.reduction.of_none();
+                for run in (0..outer).flat_map(|o| (0..inner).map(move |i| (o * places + place) * inner + i)) {
+                    runs.offsets(run, &mut offsets);
+                    for first in (0..runs.length).step_by(PIECE) {
+                        let piece = &mut buffer[..PIECE.min(runs.length - first)];
+                        let of = Piece { formula: self, runs, offsets: &offsets, first };
+                        *number = total.reduction.joined(*number, run_total(&of, total.reduction, &mut scratch, piece));
+                    }
                 }
             }
-            *sums[place].lock().unwrap_or_else(PoisonError::into_inner) = sum;
         });
-        let sums: Vec<f64> = sums.into_iter().map(|s| s.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
-        let each_of = outer * inner * runs.length;
-        let (sums, count) = if kept { (sums, each_of) } else { (vec![sums.iter().sum()], places * each_of) };
-        if result.len() != sums.len() {
+        drop(parts);
+        let all = || found.iter().fold(total.reduction.of_none(), |all, &number| total.reduction.joined(all, number));
+        let (found, count) = if kept { (found, each_of) } else { (vec![all()], places * each_of) };
+        if result.len() != found.len() {
             return None;
         }
-        let scale = |sum: f64| if total.mean { sum / count as f64 } else { sum };
-        result.iter_mut().zip(sums).for_each(|(to, sum)| *to = scale(sum) as f32);
+        let scale = |number: f64| if total.reduction == Reduction::Mean { number / count as f64 } else { number };
+        result.iter_mut().zip(found).for_each(|(to, number)| *to = scale(number) as f32);
         Some(done)
     }
 
@@ -313,12 +358,12 @@ impl Piece<'_> {
         for (at, step) in formula.steps.iter().enumerate() {
             let (slot, last) = (formula.slots[at], at + 1 == formula.steps.len());
             let mut own = std::mem::take(&mut scratch[slot]);
-            let [a, b] = [step.a, step.b].map(|operand| match operand.checked_sub(formula.operands) {
+            let read = |operand: usize| match operand.checked_sub(formula.operands) {
                 Some(before) => same[before].map_or_else(|| Read::Many(&scratch[formula.slots[before]][..length]), Read::One),
                 None => self.operand(operand, length),
-            });
+            };
             let into = if last { &mut *to } else { &mut own[..length] };
-            same[at] = operated(step.operation, a, b, into);
+            same[at] = operated(step.operation, [read(step.a), read(step.b), read(step.c)], into);
             if let (Some(number), true) = (same[at], last) {
                 into.fill(number);
             }
@@ -341,7 +386,7 @@ pub const STEPS: usize = 32;
 
 /// Writes the results, or gives the one that they all are.
 #[inline(always)]
-fn operated(operation: Operation, a: Read, b: Read, to: &mut [f32]) -> Option<f32> {
+fn operated(operation: Operation, [a, b, c]: [Read; 3], to: &mut [f32]) -> Option<f32> {
     match operation {
         Operation::Copy => unary(a, to, |a| a),
         Operation::Add => binary(a, b, to, |a, b| a + b),
@@ -353,6 +398,28 @@ fn operated(operation: Operation, a: Read, b: Read, to: &mut [f32]) -> Option<f3
         Operation::Gate => binary(a, b, to, |a, b| if a > 0.0 { b } else { 0.0 }),
         Operation::Sqrt => unary(a, to, f32::sqrt),
         Operation::Reciprocal => unary(a, to, |a| 1.0 / a),
+        Operation::Abs => unary(a, to, f32::abs),
+        // −0 + 0 is 0
+        Operation::Sign => unary(a, to, |a| if a > 0.0 { 1.0 } else { if a < 0.0 { -1.0 } else { a + 0.0 } }),
+        Operation::Max => binary(a, b, to, |a, b| if a > b || a.is_nan() { a } else { b }),
+        Operation::Min => binary(a, b, to, |a, b| if a < b || a.is_nan() { a } else { b }),
+        Operation::Select => select(a, b, c, to),
+    }
+}
+
+#[inline(always)]
+fn select(condition: Read, b: Read, c: Read, to: &mut [f32]) -> Option<f32> {
+    match condition {
+        Read::One(condition) => unary(if condition != 0.0 { b } else { c }, to, |v| v),
+        Read::Many(conditions) => {
+            let number = |read: Read, at: usize| match read {
+                Read::One(number) => number,
+                Read::Many(numbers) => numbers[at],
+            };
+            let each = to.iter_mut().zip(conditions).enumerate();
+            each.for_each(|(at, (to, &condition))| *to = if condition != 0.0 { number(b, at) } else { number(c, at) });
+            None
+        }
     }
 }
 
@@ -388,6 +455,40 @@ fn summed(piece: &[f32]) -> f64 {
     sums.iter().map(|&v| f64::from(v)).sum::<f64>() + rest
 }
 
+/// The largest of a piece: sixteen beside each other, then those. What is not a number stays.
+#[inline(always)]
+fn largest(piece: &[f32]) -> f64 {
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+    let mut all = [f32::NEG_INFINITY; 16];
+    let whole = piece.chunks_exact(16);
+    let rest = whole.remainder();
+    for chunk in whole {
+        all.iter_mut().zip(chunk).for_each(|(most, &v)| *most = larger(*most, v));
+    }
+    f64::from(all.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &v| larger(most, v)))
+}
+
+impl Reduction {
+    /// What no element gives.
+    fn of_none(self) -> f64 {
+        if self == Reduction::Max { f64::NEG_INFINITY } else { 0.0 }
+    }
+
+    /// What two parts give together.
+    fn joined(self, a: f64, b: f64) -> f64 {
+        match self {
+            Reduction::Sum | Reduction::Mean => a + b,
+            Reduction::Max => {
+                if b > a || b.is_nan() {
+                    b
+                } else {
+                    a
+                }
+            }
+        }
+    }
+}
+
 fn run_piece(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
@@ -403,10 +504,13 @@ fn run_piece(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
     piece.compute(scratch, to);
 }
 
-/// The same, and the sum.
-fn run_sum(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) -> f64 {
+/// The same, and the reduction of the piece.
+fn run_total(piece: &Piece, reduction: Reduction, scratch: &mut [Vec<f32>], to: &mut [f32]) -> f64 {
     run_piece(piece, scratch, to);
-    summed(to)
+    match reduction {
+        Reduction::Sum | Reduction::Mean => summed(to),
+        Reduction::Max => largest(to),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -419,151 +523,4 @@ fn piece_avx512(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
 #[target_feature(enable = "avx2")]
 fn piece_avx2(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
     piece.compute(scratch, to);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tests::{backwards, numbers, one_by_one};
-
-    /// The element of an operand that belongs to one of the result.
-    fn element(operand: &Operand, extents: &[usize], at: usize) -> f32 {
-        let (mut rest, mut place, mut stride) = (at, 0, 1);
-        let missing = extents.len() - operand.1.len();
-        for axis in (0..extents.len()).rev() {
-            let index = rest % extents[axis];
-            rest /= extents[axis];
-            if axis >= missing {
-                let own = operand.1[axis - missing];
-                place += if own == 1 { 0 } else { index * stride };
-                stride *= own;
-            }
-        }
-        operand.0[place]
-    }
-
-    /// One step after the other, element by element.
-    fn expected(formula: &Formula, operands: &[Operand]) -> Vec<f32> {
-        let extents = operands[formula.like].1;
-        let all = (0..extents.iter().product()).map(|at| {
-            let mut known: Vec<f32> = operands.iter().map(|o| element(o, extents, at)).collect();
-            for step in &formula.steps {
-                let mut to = [0f32];
-                let (a, b) = (Read::Many(&known[step.a..=step.a]), Read::Many(&known[step.b..=step.b]));
-                operated(step.operation, a, b, &mut to);
-                known.push(to[0]);
-            }
-            *known.last().unwrap()
-        });
-        all.collect()
-    }
-
-    fn step(operation: Operation, a: usize, b: usize) -> Step {
-        Step { operation, a, b }
-    }
-
-    /// ((x − m)·s, of which the negative part becomes 0) / (x + m), gated by x; then the whole of constants.
-    fn steps() -> Vec<Step> {
-        use Operation::{Add, Copy, Div, Gate, Mul, Neg, Reciprocal, Relu, Sqrt, Sub};
-        vec![
-            step(Sub, 0, 1),
-            step(Mul, 3, 2),
-            step(Relu, 4, 4),
-            step(Add, 0, 1),
-            step(Div, 5, 6),
-            step(Gate, 0, 7),
-            step(Neg, 8, 8),
-            step(Mul, 2, 2),
-            step(Sqrt, 10, 10),
-            step(Reciprocal, 11, 11),
-            step(Copy, 12, 12),
-            step(Mul, 9, 13),
-        ]
-    }
-
-    #[test]
-    fn a_formula_has_the_bytes_of_its_steps_one_after_the_other() {
-        let cases: [[&[usize]; 3]; 6] = [
-            [&[3, 5, 7, 11], &[1, 5, 1, 1], &[3, 1, 1, 1]],
-            [&[2, 3, 40, 41], &[3, 1, 1], &[]],
-            [&[6, 9], &[9], &[6, 1]],
-            [&[2, 1, 4, 600], &[2, 1, 4, 600], &[1, 4, 1]],
-            [&[70_000], &[1], &[70_000]],
-            [&[0, 4], &[4], &[1]],
-        ];
-        for extents in cases {
-            let given: Vec<Vec<f32>> = extents.iter().zip([7, 11, 13]).map(|(e, s)| numbers(e.iter().product(), s)).collect();
-            let operands: Vec<Operand> = given.iter().zip(extents).map(|(v, e)| (&v[..], e)).collect();
-            let formula = Formula::new(3, 0, steps(), None);
-            assert!(formula.places < steps().len(), "places are used again");
-            let expected = expected(&formula, &operands);
-            for each in [&one_by_one as &Each<()>, &backwards] {
-                let mut found = vec![f32::NAN; expected.len()];
-                formula.compute(&operands, &mut found, each).unwrap().unwrap();
-                let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                assert_eq!(bits(&found), bits(&expected), "{extents:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn sums_and_means_over_all_axes_but_one_are_those_in_float64() {
-        let (x, m, s) = (numbers(3 * 5 * 37 * 41, 7), numbers(5, 60), numbers(3, 101));
-        let extents: [usize; 4] = [3, 5, 37, 41];
-        let operands: [Operand; 3] = [(&x, &extents), (&m, &[1, 5, 1, 1]), (&s, &[3, 1, 1, 1])];
-        // (x − m)·s, the negative part 0, gated by x
-        let steps = || {
-            let (centred, scaled) = (step(Operation::Sub, 0, 1), step(Operation::Mul, 3, 2));
-            vec![centred, scaled, step(Operation::Relu, 4, 4), step(Operation::Gate, 0, 5)]
-        };
-        let elements = expected(&Formula::new(3, 0, steps(), None), &operands);
-        let stride = |axis: usize| extents[axis + 1..].iter().product::<usize>();
-        for (kept, mean) in [(None, false), (Some(0), true), (Some(1), false), (Some(1), true)] {
-            let places = kept.map_or(1, |axis: usize| extents[axis]);
-            let mut sums = vec![0f64; places];
-            for (at, &v) in elements.iter().enumerate() {
-                sums[kept.map_or(0, |axis| at / stride(axis) % extents[axis])] += f64::from(v);
-            }
-            let count = (elements.len() / places) as f64;
-            let formula = Formula::new(3, 0, steps(), Some(Total { kept, mean, axes_stay: true }));
-            let mut found = vec![f32::NAN; places];
-            formula.compute(&operands, &mut found, &one_by_one).unwrap().unwrap();
-            let size = elements.iter().map(|v| f64::from(v.abs())).sum::<f64>() / places as f64;
-            for (sum, &found) in sums.iter().zip(&found) {
-                let (sum, size) = if mean { (sum / count, size / count) } else { (*sum, size) };
-                assert!((sum - f64::from(found)).abs() < 1e-6 * size, "{kept:?}, {mean}: {sum} and {found}");
-            }
-            let mut again = vec![f32::NAN; places];
-            formula.compute(&operands, &mut again, &backwards).unwrap().unwrap();
-            assert_eq!(found, again);
-        }
-        let of = |axes_stay| Formula::new(3, 0, steps(), Some(Total { kept: Some(1), mean: false, axes_stay }));
-        assert_eq!(of(true).extents(&[3i64, 5, 37, 41]), Some(vec![1, 5, 1, 1]));
-        assert_eq!(of(false).extents(&[3i64, 5, 37, 41]), Some(vec![5]));
-        assert_eq!(of(false).extents(&[3i64]), None);
-    }
-
-    #[test]
-    fn operands_that_do_not_fit_and_impossible_attributes_are_refused() {
-        let formula = Formula::new(2, 0, vec![step(Operation::Add, 0, 1)], None);
-        let (x, y) = (numbers(6, 7), numbers(4, 7));
-        let with = |extents: &[usize], elements: &[f32], length: usize| {
-            formula.compute(&[(&x, &[2, 3]), (elements, extents)], &mut vec![0.0; length], &one_by_one).is_some()
-        };
-        assert!(with(&[2, 1], &y[..2], 6));
-        assert!(!with(&[4], &y, 6) && !with(&[1, 2, 3], &x, 6) && !with(&[3], &y, 6) && !with(&[2, 1], &y[..2], 5));
-        let of = |steps: &'static [i64], like: i64| {
-            Formula::read(|name| match name {
-                "operands" => Some(vec![2]),
-                "like" => Some(vec![like]),
-                "steps" => Some(steps.to_vec()),
-                _ => None,
-            })
-        };
-        assert_eq!(of(&[1, 0, 1], 0).unwrap(), formula);
-        for impossible in [of(&[10, 0, 1], 0), of(&[1, 0, 2], 0), of(&[1, -1, 0], 0), of(&[1, 0], 0), of(&[], 0)] {
-            assert_eq!(impossible.unwrap_err(), "Formula has missing or impossible steps");
-        }
-        assert_eq!(of(&[1, 0, 1], 2).unwrap_err(), "Formula has missing or impossible like");
-    }
 }

@@ -15,6 +15,6 @@ mod tests;
 
 pub use chwn::{Chwn, Packed, Results, Source};
 pub use correlation::{Correlation, Each, Images};
-pub use formula::{Formula, Operand, Operation, STEPS, Step, Total};
+pub use formula::{Formula, Operand, Operation, Reduction, STEPS, Step, Total};
 pub use windows::Windows;
 pub use winograd::{Beside, Kernel, Square, Winograd, lanes};

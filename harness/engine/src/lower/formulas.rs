@@ -1,5 +1,5 @@
-//! `formulas`: operations on single elements that follow each other, and a sum of them over axes, as one operator of our own that
-//! passes over memory once, `Formula`.
+//! `formulas`: operations on single elements that follow each other, and a sum, mean or maximum of them over axes, as one operator of
+//! our own that passes over memory once, `Formula`. A Reshape between them that leaves rows as they are moves before them.
 //!
 //! A value that several formulas read is computed again in each where that reads no more memory than the value would, and nobody else
 //! needs it. What ONNX Runtime fuses into a convolution stays where it is.
@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
-use flatscape_kernels::{Operation, STEPS};
+use flatscape_kernels::{Operation, Reduction, STEPS};
 
 use super::{CHWN, DOMAIN, FORMULA, GATE, WINOGRAD, producer, uses};
 
@@ -16,9 +16,11 @@ pub(crate) const OPERANDS: usize = 8;
 /// Steps that are computed again by every formula that reads them, at most.
 const AGAIN: usize = 6;
 /// Elements of a row, or of a value without rows, from which passes over memory cost more than operators.
-const LARGE: usize = 1024;
+const LARGE: usize = 256;
 /// Elements beside each other that an operand has in one place, at least.
 const RUN: usize = 32;
+/// Operations of which ONNX Runtime does one element at a time.
+const SLOW: [Operation; 2] = [Operation::Sign, Operation::Select];
 
 pub(super) fn apply(graph: &Graph, _: usize) -> Graph {
     let lowering = Lowering { graph, uses: uses(graph), by_formulas: readers(graph) };
@@ -27,10 +29,12 @@ pub(super) fn apply(graph: &Graph, _: usize) -> Graph {
         let ty = &graph.value(node.output(0)?).ty;
         let (chain, total) = match (lowering.operation(node), total(graph, node)) {
             (Some(operation), _) => (lowering.chain(new, &known, node, inputs, operation, ty)?, None),
-            (None, Some(total)) => (lowering.summed(&known, node, inputs)?, Some(total)),
-            (None, None) => return None,
+            (None, Some(total)) => (lowering.reduced(&known, node, inputs)?, Some(total)),
+            (None, None) => (lowering.reshaped(new, &known, node, inputs, ty)?, None),
         };
-        let result = match chain.steps.len() >= 2 || total.is_some() {
+        // one operation alone is left to the engine, unless the engine is slow at it
+        let slow = |steps: &[[usize; 4]]| matches!(steps, [[op, ..]] if SLOW.iter().any(|&slow| slow as usize == *op));
+        let result = match chain.steps.len() >= 2 || total.is_some() || slow(&chain.steps) {
             true => emit(new, &chain, total, ty)?,
             false => new.copy_node(graph, node, inputs.to_vec()).first().copied()??,
         };
@@ -50,7 +54,7 @@ struct Chain {
     like: Option<usize>,
     /// Those of them that are as large as the result.
     large: usize,
-    steps: Vec<[usize; 3]>,
+    steps: Vec<[usize; 4]>,
 }
 
 impl Chain {
@@ -73,7 +77,7 @@ impl Chain {
         let places = other.values.iter().map(|&v| self.value(v, as_large(new, v, ty))).collect::<Option<Vec<_>>>()?;
         let base = self.steps.len();
         let moved = |operand: usize| if operand < OPERANDS { places[operand] } else { operand + base };
-        self.steps.extend(other.steps.iter().map(|&[operation, a, b]| [operation, moved(a), moved(b)]));
+        self.steps.extend(other.steps.iter().map(|&[operation, a, b, c]| [operation, moved(a), moved(b), moved(c)]));
         (self.steps.len() < STEPS).then_some(OPERANDS + self.steps.len() - 1)
     }
 }
@@ -98,25 +102,35 @@ impl Lowering<'_> {
             };
             node.inputs.iter().flatten().any(|&id| behind(id))
         };
-        let floats = node.inputs.iter().take(if operation == Operation::Copy { 1 } else { 2 }).flatten();
+        let skipped = usize::from(operation == Operation::Select);
+        let floats = node.inputs.iter().take(operation.operands()).skip(skipped).flatten();
         let all_floats = floats.copied().all(|id| self.graph.dtype(id) == Some(DType::F32));
-        (large(ty) && all_floats && !fused()).then_some(operation)
+        let fits = match operation {
+            Operation::Max | Operation::Min => node.inputs.len() == 2,
+            // a condition for every element would be one more pass
+            Operation::Select => !as_large(self.graph, node.input(0)?, ty),
+            _ => true,
+        };
+        (large(ty) && all_floats && fits && !fused()).then_some(operation)
     }
 
     /// The steps of a node on the values of the new graph.
     fn chain(
         &self,
-        new: &Graph,
+        new: &mut Graph,
         known: &HashMap<ValueId, Chain>,
         node: &Node,
         inputs: &[Option<ValueId>],
         operation: Operation,
         ty: &ValueType,
     ) -> Option<Chain> {
-        let count = if operation.is_binary() { 2 } else { 1 };
+        let mut inputs = inputs.to_vec();
+        if operation == Operation::Select {
+            inputs[0] = Some(as_number(new, inputs[0]?)?);
+        }
         let mut chain = Chain { values: Vec::new(), like: None, large: 0, steps: Vec::new() };
         let mut places = Vec::new();
-        for (&id, old) in inputs.iter().zip(&node.inputs).take(count) {
+        for (&id, old) in inputs.iter().zip(&node.inputs).take(operation.operands()) {
             let (id, old) = (id?, (*old)?);
             let place =
                 known.get(&id).filter(|made| self.worthwhile(made, old) && new.value(id).ty.shape == ty.shape).and_then(|made| {
@@ -130,15 +144,48 @@ impl Lowering<'_> {
                 None => chain.value(id, as_large(new, id, ty)).filter(|_| runs(new, id, ty))?,
             });
         }
-        chain.steps.push([operation as usize, places[0], *places.last()?]);
+        let place = |operand: usize| places.get(operand).unwrap_or(&places[0]);
+        chain.steps.push([operation as usize, *place(0), *place(1), *place(2)]);
         let fits = chain.steps.len() <= STEPS && (chain.like.is_some() || operation == Operation::Copy);
         fits.then_some(chain)
     }
 
-    /// The steps of what a sum reads.
-    fn summed(&self, known: &HashMap<ValueId, Chain>, node: &Node, inputs: &[Option<ValueId>]) -> Option<Chain> {
+    /// The steps of what a reduction reads.
+    fn reduced(&self, known: &HashMap<ValueId, Chain>, node: &Node, inputs: &[Option<ValueId>]) -> Option<Chain> {
         let made = known.get(&inputs.first().copied()??)?;
         (self.worthwhile(made, node.input(0)?) && made.like.is_some()).then(|| made.clone())
+    }
+
+    /// The steps of what a Reshape reads that leaves rows as they are, on operands of other extents.
+    fn reshaped(
+        &self,
+        new: &mut Graph,
+        known: &HashMap<ValueId, Chain>,
+        node: &Node,
+        inputs: &[Option<ValueId>],
+        ty: &ValueType,
+    ) -> Option<Chain> {
+        if &*node.op != "Reshape" || !node.domain.is_empty() || !large(ty) {
+            return None;
+        }
+        let (value, extents) = (inputs.first().copied()??, inputs.get(1).copied()??);
+        let made = known.get(&value).filter(|made| self.worthwhile(made, node.input(0).unwrap_or(value)))?;
+        let from = new.value(value).ty.clone();
+        let rows = |ty: &ValueType| ty.shape.as_deref().and_then(<[Dim]>::first).cloned();
+        if rows(&from).is_none() || rows(&from) != rows(ty) {
+            return None;
+        }
+        let is_one = |id: ValueId| new.shape(id).is_some_and(|dims| dims.iter().all(|dim| dim.fixed() == Some(1)));
+        if !made.values.iter().all(|&id| as_large(new, id, &from) || new.shape(id).is_some_and(<[Dim]>::is_empty) || is_one(id)) {
+            return None;
+        }
+        let mut chain = made.clone();
+        for id in &mut chain.values {
+            if as_large(new, *id, &from) {
+                *id = of_extents(new, *id, extents, node, ty)?;
+            }
+        }
+        Some(chain)
     }
 
     /// Whether the steps of a value are computed where it is read.
@@ -146,6 +193,25 @@ impl Lowering<'_> {
         let again = || made.large <= 1 && made.steps.len() <= AGAIN && self.by_formulas.get(&value) == Some(&true);
         self.uses.get(&value) == Some(&1) || again()
     }
+}
+
+/// A value under other extents: what it was before a Reshape where it had them there.
+fn of_extents(new: &mut Graph, id: ValueId, extents: ValueId, node: &Node, ty: &ValueType) -> Option<ValueId> {
+    let before = producer(new, id, "Reshape").and_then(|reshape| reshape.input(0));
+    if let Some(before) = before.filter(|&before| as_large(new, before, ty)) {
+        return Some(before);
+    }
+    let reshaped = new.push(Node::new("Reshape", &[id, extents], node.attributes.clone()), 1)[0];
+    new.declare(reshaped, ty).ok()?;
+    Some(reshaped)
+}
+
+/// A condition as 0 and 1.
+fn as_number(new: &mut Graph, condition: ValueId) -> Option<ValueId> {
+    let ty = ValueType { dtype: Some(DType::F32), ..new.value(condition).ty.clone() };
+    let number = new.push(Node::new("Cast", &[condition], Attributes::none().with("to", 1)), 1)[0];
+    new.declare(number, &ty).ok()?;
+    Some(number)
 }
 
 /// For every value, whether operations that a formula can have are its only readers.
@@ -174,15 +240,21 @@ fn operation(node: &Node) -> Option<Operation> {
         ("", "Relu") => Operation::Relu,
         ("", "Sqrt") => Operation::Sqrt,
         ("", "Reciprocal") => Operation::Reciprocal,
+        ("", "Abs") => Operation::Abs,
+        ("", "Sign") => Operation::Sign,
+        ("", "Max") => Operation::Max,
+        ("", "Min") => Operation::Min,
+        ("", "Where") => Operation::Select,
         _ => return None,
     })
 }
 
-/// The attribute `total` of a node that sums a large value over all axes but one of the first two, or over all.
+/// The attribute `total` of a node that reduces a large value over all axes but one of the first two, or over all.
 fn total(graph: &Graph, node: &Node) -> Option<[i64; 3]> {
-    let mean = match (&*node.domain, &*node.op) {
-        ("", "ReduceSum") => 0,
-        ("", "ReduceMean") => 1,
+    let reduction = match (&*node.domain, &*node.op) {
+        ("", "ReduceSum") => Reduction::Sum,
+        ("", "ReduceMean") => Reduction::Mean,
+        ("", "ReduceMax") => Reduction::Max,
         _ => return None,
     };
     let x = node.input(0)?;
@@ -199,7 +271,7 @@ fn total(graph: &Graph, node: &Node) -> Option<[i64; 3]> {
         [axis @ 0..=1] => axis,
         _ => return None,
     };
-    (!nothing).then(|| [kept, mean, node.attributes.int("keepdims", 1)])
+    (!nothing).then(|| [kept, reduction as i64, node.attributes.int("keepdims", 1)])
 }
 
 /// Whether a value of this type has many elements, in each row where it has rows.
@@ -230,7 +302,8 @@ fn runs(new: &Graph, id: ValueId, ty: &ValueType) -> bool {
 fn emit(new: &mut Graph, chain: &Chain, total: Option<[i64; 3]>, ty: &ValueType) -> Option<ValueId> {
     let count = chain.values.len();
     let operand = |place: usize| if place < OPERANDS { place } else { place - OPERANDS + count } as i64;
-    let steps: Vec<i64> = chain.steps.iter().flat_map(|&[operation, a, b]| [operation as i64, operand(a), operand(b)]).collect();
+    let numbers = |&[operation, a, b, c]: &[usize; 4]| [operation as i64, operand(a), operand(b), operand(c)];
+    let steps: Vec<i64> = chain.steps.iter().flat_map(numbers).collect();
     let mut attributes =
         Attributes::none().with("operands", [count as i64]).with("like", [chain.like? as i64]).with("steps", steps);
     if let Some(total) = total {

@@ -32,7 +32,7 @@ pub(crate) const INTERLEAVE: &str = "Interleave";
 pub(crate) const CORRELATION: &str = "Correlation";
 /// `Gate(x, v)`: v where x is positive, else 0.
 pub(crate) const GATE: &str = "Gate";
-/// `Formula(a, …)`, attributes `operands`, `like`, `steps` and `total`: operations on single elements, and a sum over axes.
+/// `Formula(a, …)`, attributes `operands`, `like`, `steps` and `total`: operations on single elements, and a reduction of axes.
 pub(crate) const FORMULA: &str = "Formula";
 /// `Chwn(x, W, bias, sum, gate, ȳ)`, attributes of the convolution, `extents`, `adjoint`, `relu`, `positive` and `give`.
 pub(crate) const CHWN: &str = "Chwn";
@@ -122,8 +122,8 @@ pub const LOWERINGS: &[Lowering] = &[
     Lowering {
         name: "formulas",
         engines: &["ort"],
-        summary: "Add, Sub, Mul, Div, Neg, Relu, Sqrt, Reciprocal, Gate and Expand of large values that follow each other, and a sum or mean of them over all axes but one: one pass over memory",
-        evidence: "a training step of a ResNet-18 at batch 128 takes 2382 MiB in place of 2948; its time is the same on two quiet cores with AVX-512",
+        summary: "Add, Sub, Mul, Div, Neg, Abs, Sign, Max, Min, Relu, Sqrt, Reciprocal, Gate, Where and Expand of large values that follow each other, and a sum, mean or maximum of them over all axes but one: one pass over memory",
+        evidence: "a training step of a ResNet-18 at batch 128 takes 2382 MiB in place of 2948; PGD with 20 steps on 978 images and a net of two layers takes 0.16 in place of 0.19 s (medians of seven rounds in turn, two cores with AVX-512)",
         apply: Apply::Special(formulas::apply),
     },
 ];

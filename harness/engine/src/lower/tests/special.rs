@@ -233,3 +233,37 @@ fn formulas_have_the_bytes_of_their_operations() {
     let small = b.into_graph();
     assert_eq!(ops(&lower(&small, "ort", Some(8))), ops(&small));
 }
+
+/// The step of PGD, the largest entry of its gradient, and the best point so far.
+fn update() -> Graph {
+    let b = Builder::new(Graph::new("step"));
+    let image = |name: &str| b.input(name, batch(&[1, 20, 20]));
+    let (x, x0, best, g) = (image("x"), image("x0"), image("best"), b.input("g", batch(&[400])));
+    let eps = b.input("eps", ValueType::fixed(DType::F32, &[]));
+    let better = b.input("score", batch(&[])).greater(0.25);
+    let moved = (x.reshape(&[-1, 400]) + g.sign() * (eps * 0.25)).reshape(&[-1, 1, 20, 20]);
+    b.output("x_next", moved.max(x0 - eps).min(x0 + eps).max(0.0).min(1.0));
+    b.output("peak", g.abs().reduce("ReduceMax", &[1], false));
+    b.output("moved", (x - best).abs().reduce("ReduceMax", &[1, 2, 3], false));
+    b.output("best_next", better.reshape(&[-1, 1, 1, 1]).select(x, best));
+    b.into_graph()
+}
+
+#[test]
+fn the_step_of_an_attack_passes_over_memory_once() {
+    let graph = update();
+    let after = lower(&graph, "ort", Some(8));
+    let of = |op: &str| ops(&after).iter().filter(|o| *o == op).count();
+    assert_eq!(of(FORMULA), 4, "{:?}", ops(&after));
+    for large in ["Sign", "Max", "Min", "Abs", "Where", "ReduceMax", "Sub", "Add"] {
+        assert_eq!(of(large), 0, "{:?}", ops(&after));
+    }
+    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        for rows in [1, 5, 40] {
+            let image = |seed: u64| noise(&[rows, 1, 20, 20], seed);
+            let inputs = [image(1), image(2), image(3), noise(&[rows, 400], 4), Tensor::scalar(0.3f32), noise(&[rows], 5)];
+            let plain = CompileOptions { lower: false, ..Default::default() };
+            assert_eq!(run(&**engine, &graph, &plain, &inputs), run(&**engine, &after, &plain, &inputs), "{rows} rows");
+        }
+    }
+}
