@@ -18,6 +18,12 @@ pub(crate) trait Vectors {
     fn load(from: &[f32]) -> Self::Register;
     /// Writes the first elements.
     fn store(to: &mut [f32], value: Self::Register);
+    /// The first elements, `count` of them, and zeros.
+    fn load_some(from: &[f32], count: usize) -> Self::Register;
+    /// Writes the first elements, `count` of them.
+    fn store_some(to: &mut [f32], value: Self::Register, count: usize);
+    /// Asks for the element at this place, which is soon read or written, if there is one.
+    fn soon(of: &[f32], place: usize);
     /// a + b.
     fn plus(a: Self::Register, b: Self::Register) -> Self::Register;
     /// a − b.
@@ -62,6 +68,19 @@ impl Vectors for Plain {
     fn store(to: &mut [f32], value: [f32; 4]) {
         to[..4].copy_from_slice(&value);
     }
+
+    #[inline(always)]
+    fn load_some(from: &[f32], count: usize) -> [f32; 4] {
+        std::array::from_fn(|l| if l < count { from[l] } else { 0.0 })
+    }
+
+    #[inline(always)]
+    fn store_some(to: &mut [f32], value: [f32; 4], count: usize) {
+        to[..count].copy_from_slice(&value[..count]);
+    }
+
+    #[inline(always)]
+    fn soon(_: &[f32], _: usize) {}
 
     #[inline(always)]
     fn plus(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
@@ -131,6 +150,27 @@ mod x86 {
     /// Eight numbers, where there are the registers of AVX-512.
     pub(crate) struct Short;
 
+    /// The lanes before `count`.
+    #[inline(always)]
+    fn lanes_of_sixteen(count: usize) -> __mmask16 {
+        if count < 16 { (1 << count) - 1 } else { u16::MAX }
+    }
+
+    /// The lanes before `count`.
+    #[inline(always)]
+    fn lanes_of_eight(count: usize) -> __m256i {
+        // SAFETY: the head of this file says where this is called.
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    }
+
+    #[inline(always)]
+    fn asked_for(of: &[f32], place: usize) {
+        if let Some(element) = of.get(place) {
+            // SAFETY: it reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) }
+        }
+    }
+
     macro_rules! eight {
         ($name:ident, $registers:literal) => {
             impl Vectors for $name {
@@ -152,6 +192,25 @@ mod x86 {
                 #[inline(always)]
                 fn store(to: &mut [f32], value: __m256) {
                     unsafe { _mm256_storeu_ps(to[..8].as_mut_ptr(), value) }
+                }
+
+                #[inline(always)]
+                fn load_some(from: &[f32], count: usize) -> __m256 {
+                    let from = &from[..count];
+                    // SAFETY: lanes behind `count`, which is the length, are not read.
+                    unsafe { _mm256_maskload_ps(from.as_ptr(), lanes_of_eight(count)) }
+                }
+
+                #[inline(always)]
+                fn store_some(to: &mut [f32], value: __m256, count: usize) {
+                    let to = &mut to[..count];
+                    // SAFETY: lanes behind `count`, which is the length, are not written.
+                    unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), lanes_of_eight(count), value) }
+                }
+
+                #[inline(always)]
+                fn soon(of: &[f32], place: usize) {
+                    asked_for(of, place);
                 }
 
                 #[inline(always)]
@@ -232,6 +291,25 @@ mod x86 {
         #[inline(always)]
         fn store(to: &mut [f32], value: __m512) {
             unsafe { _mm512_storeu_ps(to[..16].as_mut_ptr(), value) }
+        }
+
+        #[inline(always)]
+        fn load_some(from: &[f32], count: usize) -> __m512 {
+            let from = &from[..count];
+            // SAFETY: lanes behind `count`, which is the length, are not read.
+            unsafe { _mm512_maskz_loadu_ps(lanes_of_sixteen(count), from.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn store_some(to: &mut [f32], value: __m512, count: usize) {
+            let to = &mut to[..count];
+            // SAFETY: lanes behind `count`, which is the length, are not written.
+            unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), lanes_of_sixteen(count), value) }
+        }
+
+        #[inline(always)]
+        fn soon(of: &[f32], place: usize) {
+            asked_for(of, place);
         }
 
         #[inline(always)]

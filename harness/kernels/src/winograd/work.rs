@@ -32,12 +32,15 @@ struct Place {
     corner: [usize; 2],
 }
 
-/// The rows of the images that a job reads, and the zeros before them.
+/// The rows of the images that a job reads, and where they stand among zeros, so that every square is whole.
 #[derive(Clone, Copy)]
 struct Window {
     first: usize,
     height: usize,
-    zeros: usize,
+    /// Zeros before the first row and the first column.
+    zeros: [usize; 2],
+    /// Rows and columns, those of zeros included.
+    extents: [usize; 2],
 }
 
 #[inline(always)]
@@ -69,20 +72,21 @@ impl Work<'_> {
     }
 
     fn window<P: Points>(&self) -> Window {
-        let begin = self.plan.begin[0];
+        let [begin, left] = self.plan.begin;
         let first = self.rows.start.saturating_sub(begin).min(self.extents[2]);
-        let reach = self.rows.len().next_multiple_of(P::STEP) + P::SIDE - P::STEP;
-        let end = (self.rows.start + reach).saturating_sub(begin).min(self.extents[2]);
-        Window { first, height: end.saturating_sub(first), zeros: begin.saturating_sub(self.rows.start) }
+        let extents = [self.rows.len(), self.width].map(|n| n.next_multiple_of(P::STEP) + P::SIDE - P::STEP);
+        let end = (self.rows.start + extents[0]).saturating_sub(begin).min(self.extents[2]);
+        let zeros = [begin.saturating_sub(self.rows.start), left];
+        Window { first, height: end.saturating_sub(first), zeros, extents }
     }
 
     /// `result` has the rows of this job for every image and every channel of its results.
     #[inline(always)]
     fn compute<P: Points, V: Vectors>(&self, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
         let (blocks, window, count) = (self.blocks::<V>(), self.window::<P>(), self.images.len());
-        let read = window.height * self.extents[3] * V::LANES;
-        let x = part(&mut scratch.x, count * blocks * read);
-        for (place, block) in x.chunks_exact_mut(read.max(1)).enumerate() {
+        let plane = window.extents[0] * window.extents[1] * V::LANES;
+        let x = part(&mut scratch.x, count * blocks * plane);
+        for (place, block) in x.chunks_exact_mut(plane).enumerate() {
             self.read::<V>(self.images.start + place / blocks, place % blocks * V::LANES, window, block);
         }
         let area = self.rows.len() * self.width * V::LANES;
@@ -110,33 +114,40 @@ impl Work<'_> {
         }
     }
 
-    /// The channels of one image from one on, beside each other: [pixels, lanes], zeros where there is no channel.
+    /// The channels of one image from one on, beside each other: [rows, columns, lanes] of the window, zeros where there is no channel.
     #[inline(always)]
     fn read<V: Vectors>(&self, image: usize, first: usize, window: Window, to: &mut [f32]) {
         let [_, channels, height, width] = self.extents;
         let count = V::LANES.min(channels - first);
         let from = &self.x[(image * channels + first) * height * width..][..count * height * width];
-        beside_each_other::<V>(from, height * width, window.first * width, to);
+        let (pixels, gap) = (window.height * width, window.extents[1] - width);
+        let (mut square, mut column) = ([0f32; 256], 0);
+        let mut at = window.zeros[0] * window.extents[1] + window.zeros[1];
+        cleared::<V>(to, 0, at);
+        for chunk in (0..pixels).step_by(V::LANES) {
+            let have = V::LANES.min(pixels - chunk);
+            transposed::<V>(from, height * width, window.first * width + chunk, have, &mut square);
+            for line in square.chunks_exact(V::LANES).take(have) {
+                V::store(&mut to[at * V::LANES..], V::load(line));
+                (at, column) = (at + 1, column + 1);
+                if column == width {
+                    cleared::<V>(to, at, gap);
+                    (at, column) = (at + gap, 0);
+                }
+            }
+        }
+        cleared::<V>(to, at, usize::MAX);
     }
 
     /// The points of one square, all channels.
     #[inline(always)]
     fn to_points<P: Points, V: Vectors>(&self, x: &[f32], window: Window, place: Place, v: &mut [f32]) {
-        let (blocks, width) = (self.blocks::<V>(), self.extents[3]);
-        let (begin, extents) = ([window.zeros, self.plan.begin[1]], [window.height, width]);
-        let [rows, columns] = [0, 1].map(|axis| {
-            let before = begin[axis].saturating_sub(place.corner[axis]);
-            let behind = (extents[axis] + begin[axis]).saturating_sub(place.corner[axis]).min(P::SIDE);
-            (before, behind)
-        });
-        // the place of pixel [0, 0] of the square, were it inside
-        let corner = (place.corner[0] * width + place.corner[1]).wrapping_sub(begin[0] * width + begin[1]);
-        let plane = window.height * width * V::LANES;
+        let (blocks, [height, width]) = (self.blocks::<V>(), window.extents);
+        let corner = (place.corner[0] * width + place.corner[1]) * V::LANES;
+        let plane = height * width * V::LANES;
         for block in 0..blocks {
             let plane = &x[(place.image * blocks + block) * plane..][..plane];
-            let places = [rows.0..rows.1, columns.0..columns.1];
-            let to = &mut v[block * V::LANES..];
-            square_to_points::<P, V>(Side::Pixels, places, (plane, corner, width), (to, blocks * V::LANES));
+            pixels_to_points::<P, V>(&plane[corner..], width * V::LANES, (&mut v[block * V::LANES..], blocks * V::LANES));
         }
     }
 
@@ -208,15 +219,10 @@ impl Work<'_> {
             V::transpose(&mut square);
             for (lane, (line, result)) in square.chunks_exact_mut(V::LANES).zip(result.iter_mut()).enumerate() {
                 let place = start + lane * steps + chunk * V::LANES;
+                V::soon(result, (chunk + 2) * V::LANES);
                 let done = self.finished::<V>(V::load(line), first + lane, place, have);
-                let result = &mut result[chunk * V::LANES..][..have];
-                match have == V::LANES {
-                    true => V::store(result, done),
-                    false => {
-                        V::store(line, done);
-                        result.copy_from_slice(&line[..have]);
-                    }
-                }
+                let result = &mut result[chunk * V::LANES..];
+                if have == V::LANES { V::store(result, done) } else { V::store_some(result, done, have) }
             }
         }
     }
@@ -228,16 +234,67 @@ impl Work<'_> {
             value = V::plus(value, V::splat(bias[channel]));
         }
         if let Some(sum) = self.beside.sum {
+            V::soon(sum, place + 2 * V::LANES);
             value = V::plus(value, some::<V>(&sum[place..], have));
         }
         if self.plan.relu {
             value = V::rectified(value);
         }
         if let Some(gate) = self.beside.gate {
+            V::soon(gate, place + 2 * V::LANES);
             value = V::gated(some::<V>(&gate[place..], have), value);
         }
         value
     }
+}
+
+/// A square of SIDE × SIDE pixels at the points, an axis after the other. Lines of pixels are `width` apart, points `step`.
+#[inline(always)]
+fn pixels_to_points<P: Points, V: Vectors>(from: &[f32], width: usize, (to, step): (&mut [f32], usize)) {
+    let mut points = [[V::splat(0.0); 6]; 6];
+    for i in 0..P::SIDE {
+        let line = &from[i * width..][..P::SIDE * V::LANES];
+        let mut d = [V::splat(0.0); 6];
+        for (j, d) in d.iter_mut().enumerate().take(P::SIDE) {
+            *d = V::load(&line[j * V::LANES..]);
+        }
+        points[i] = P::pixels::<V>(d);
+    }
+    for j in 0..P::SIDE {
+        let mut d = [V::splat(0.0); 6];
+        for (i, d) in d.iter_mut().enumerate().take(P::SIDE) {
+            *d = points[i][j];
+        }
+        let column = P::pixels::<V>(d);
+        for (i, &value) in column.iter().enumerate().take(P::SIDE) {
+            V::store(&mut to[(i * P::SIDE + j) * step..], value);
+        }
+    }
+}
+
+/// Zeros in so many registers from one on, as far as there are.
+#[inline(always)]
+fn cleared<V: Vectors>(to: &mut [f32], first: usize, count: usize) {
+    let end = first.saturating_add(count).min(to.len() / V::LANES);
+    for at in first..end {
+        V::store(&mut to[at * V::LANES..], V::splat(0.0));
+    }
+}
+
+/// Some pixels of channels of so many pixels each, from one on, with channels beside each other; zeros where there is no channel.
+#[inline(always)]
+fn transposed<V: Vectors>(channels: &[f32], pixels: usize, first: usize, have: usize, square: &mut [f32; 256]) {
+    let count = channels.len() / pixels;
+    for (line, from) in square.chunks_exact_mut(V::LANES).zip(channels.chunks_exact(pixels)) {
+        V::soon(from, first + 2 * V::LANES);
+        let from = &from[first..];
+        V::store(line, if have == V::LANES { V::load(from) } else { V::load_some(from, have) });
+    }
+    if count < V::LANES {
+        // the last transposition has left numbers in the other rows
+        square[count * V::LANES..].fill(0.0);
+    }
+    V::transpose(square);
 }
 
 /// What is brought to the points.
@@ -294,22 +351,9 @@ pub(super) fn square_to_points<P: Points, V: Vectors>(
 /// Channels of so many pixels each, from one pixel on, beside each other: [pixels, lanes], zeros where there is no channel.
 #[inline(always)]
 pub(super) fn beside_each_other<V: Vectors>(channels: &[f32], pixels: usize, first: usize, to: &mut [f32]) {
-    let count = channels.len() / pixels;
     let mut square = [0f32; 256];
     for (chunk, to) in to.chunks_mut(V::LANES * V::LANES).enumerate() {
-        let have = to.len() / V::LANES;
-        for (line, from) in square.chunks_exact_mut(V::LANES).zip(channels.chunks_exact(pixels)) {
-            let from = &from[first + chunk * V::LANES..];
-            match have == V::LANES {
-                true => V::store(line, V::load(from)),
-                false => line[..have].copy_from_slice(&from[..have]),
-            }
-        }
-        if count < V::LANES {
-            // the last transposition has left numbers in the other rows
-            square[count * V::LANES..].fill(0.0);
-        }
-        V::transpose(&mut square);
+        transposed::<V>(channels, pixels, first + chunk * V::LANES, to.len() / V::LANES, &mut square);
         for (to, line) in to.chunks_exact_mut(V::LANES).zip(square.chunks_exact(V::LANES)) {
             V::store(to, V::load(line));
         }
@@ -319,12 +363,7 @@ pub(super) fn beside_each_other<V: Vectors>(channels: &[f32], pixels: usize, fir
 /// The first elements, as many as there are to be.
 #[inline(always)]
 fn some<V: Vectors>(from: &[f32], have: usize) -> V::Register {
-    if have == V::LANES {
-        return V::load(from);
-    }
-    let mut all = [0f32; 16];
-    all[..have].copy_from_slice(&from[..have]);
-    V::load(&all)
+    if have == V::LANES { V::load(from) } else { V::load_some(from, have) }
 }
 
 /// Taps [M, C, 3, 3], or, for the adjoint of a convolution, its taps [C, M, 3, 3].
