@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use flatscape_graph::{DType, Element, Tensor, with_array};
 use ndarray::ArrayD;
@@ -31,7 +32,65 @@ fn counted(tensor: Tensor) -> Tensor {
 
 enum Memory {
     Host(Tensor),
+    Picked(Picked),
     Device(Box<dyn DeviceTensor>),
+}
+
+/// Rows of tensors on the host that are brought beside each other when they are needed: a graph that runs in micro-batches brings
+/// those of one while it has the others still before it, so that they stay in the cache.
+pub(crate) struct Picked {
+    /// Where they are, in tensors that are equal but for their first extent.
+    parts: Vec<Buffer>,
+    places: Vec<(usize, usize)>,
+    shape: Vec<usize>,
+    dtype: DType,
+    whole: OnceLock<Option<Tensor>>,
+}
+
+/// Bytes from which rows are brought beside each other when they are needed.
+const LARGE: usize = 1 << 16;
+
+impl Picked {
+    /// `None` where a place does not exist, or the tensors are few bytes.
+    fn of(rows: &Rows) -> Option<Picked> {
+        let &(first, _) = rows.places.first()?;
+        let like = rows.parts.get(first)?;
+        let (dtype, inner) = (like.dtype(), like.shape().get(1..)?.to_vec());
+        let (mut parts, mut places): (Vec<Buffer>, _) = (Vec::new(), Vec::with_capacity(rows.places.len()));
+        for &(part, row) in rows.places {
+            // rows of rows are rows of the tensors where they are
+            let (buffer, row) = match &*rows.parts.get(part)?.0 {
+                Memory::Picked(picked) => picked.places.get(row).map(|&(part, row)| (&picked.parts[part], row))?,
+                _ => (*rows.parts.get(part)?, row),
+            };
+            if buffer.dtype() != dtype || buffer.shape().get(1..) != Some(&inner) || row >= buffer.shape()[0] {
+                return None;
+            }
+            let known = parts.iter().rposition(|known| Arc::ptr_eq(&known.0, &buffer.0));
+            places.push((known.unwrap_or(parts.len()), row));
+            if known.is_none() {
+                parts.push(buffer.clone());
+            }
+        }
+        let shape = [&[places.len()], &inner[..]].concat();
+        let large = shape.iter().product::<usize>() * dtype.size() >= LARGE;
+        large.then_some(Picked { parts, places, shape, dtype, whole: OnceLock::new() })
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// All of them.
+    pub fn whole(&self) -> Option<&Tensor> {
+        self.whole.get_or_init(|| self.rows(0..self.places.len())).as_ref()
+    }
+
+    /// Some of them.
+    pub fn rows(&self, range: Range<usize>) -> Option<Tensor> {
+        let parts: Vec<&Buffer> = self.parts.iter().collect();
+        beside_each_other(&parts, self.places.get(range)?)
+    }
 }
 
 /// A tensor in the memory of a device.
@@ -41,6 +100,10 @@ pub(crate) trait DeviceTensor: Send + Sync {
     fn host(&self) -> Result<Tensor, EngineError>;
     /// As [`Buffer::gathered_all`], where this device can do it for every tensor that is named.
     fn gathered(&self, _wanted: &[&Rows]) -> Option<Result<Vec<Buffer>, EngineError>> {
+        None
+    }
+    /// As [`Buffer::read_rows`], where this device can do it for every tensor that is named.
+    fn rows(&self, _wanted: &Rows) -> Option<Result<Tensor, EngineError>> {
         None
     }
     fn as_any(&self) -> &dyn Any;
@@ -57,7 +120,7 @@ pub struct Rows<'b> {
 
 impl Rows<'_> {
     fn is_on_host(&self) -> bool {
-        self.parts.iter().all(|part| part.on_host().is_some())
+        self.parts.iter().all(|part| part.memory_of_device().is_none())
     }
 }
 
@@ -80,6 +143,7 @@ impl Buffer {
     pub fn shape(&self) -> &[usize] {
         match &*self.0 {
             Memory::Host(tensor) => tensor.shape(),
+            Memory::Picked(picked) => &picked.shape,
             Memory::Device(tensor) => tensor.shape(),
         }
     }
@@ -88,6 +152,7 @@ impl Buffer {
     pub fn dtype(&self) -> DType {
         match &*self.0 {
             Memory::Host(tensor) => tensor.dtype(),
+            Memory::Picked(picked) => picked.dtype,
             Memory::Device(tensor) => tensor.dtype(),
         }
     }
@@ -99,6 +164,10 @@ impl Buffer {
     pub fn host(&self) -> Result<Tensor, EngineError> {
         match &*self.0 {
             Memory::Host(tensor) => Ok(counted(tensor.clone())),
+            Memory::Picked(picked) => {
+                let missing = || EngineError::Copy { device: "host".to_owned(), reason: "rows are missing".to_owned() };
+                picked.whole().cloned().map(counted).ok_or_else(missing)
+            }
             Memory::Device(tensor) => tensor.host().map(counted),
         }
     }
@@ -107,7 +176,16 @@ impl Buffer {
     pub fn on_host(&self) -> Option<&Tensor> {
         match &*self.0 {
             Memory::Host(tensor) => Some(tensor),
+            Memory::Picked(picked) => picked.whole(),
             Memory::Device(_) => None,
+        }
+    }
+
+    /// Rows that are not beside each other yet.
+    pub(crate) fn picked(&self) -> Option<&Picked> {
+        match &*self.0 {
+            Memory::Picked(picked) if picked.whole.get().is_none() => Some(picked),
+            _ => None,
         }
     }
 
@@ -137,9 +215,21 @@ impl Buffer {
         Ok(Buffer::gathered_all(&[Rows { parts: parts.to_vec(), places }])?.pop().flatten())
     }
 
+    /// A copy of rows on the host. `None` as for [`Buffer::gathered_all`].
+    ///
+    /// # Errors
+    /// As for [`Buffer::host`].
+    pub fn read_rows(wanted: &Rows) -> Result<Option<Tensor>, EngineError> {
+        if wanted.is_on_host() {
+            return Ok(beside_each_other(&wanted.parts, wanted.places).map(counted));
+        }
+        let device = wanted.parts.iter().find_map(|part| part.memory_of_device());
+        Ok(device.and_then(|device| device.rows(wanted)).transpose()?.map(counted))
+    }
+
     fn memory_of_device(&self) -> Option<&dyn DeviceTensor> {
         match &*self.0 {
-            Memory::Host(_) => None,
+            Memory::Host(_) | Memory::Picked(_) => None,
             Memory::Device(tensor) => Some(tensor.as_ref()),
         }
     }
@@ -150,9 +240,16 @@ impl Buffer {
 }
 
 fn rows_on_host(rows: &Rows) -> Option<Buffer> {
-    let &(first, _) = rows.places.first()?;
-    let first = rows.parts.get(first)?.on_host()?;
-    with_array!(first, a => rows_at(a, &rows.parts, rows.places)).map(Buffer::from)
+    match Picked::of(rows) {
+        Some(picked) => Some(Buffer(Arc::new(Memory::Picked(picked)))),
+        None => beside_each_other(&rows.parts, rows.places).map(Buffer::from),
+    }
+}
+
+fn beside_each_other(parts: &[&Buffer], places: &[(usize, usize)]) -> Option<Tensor> {
+    let &(first, _) = places.first()?;
+    let first = parts.get(first)?.on_host()?;
+    with_array!(first, a => rows_at(a, parts, places))
 }
 
 /// Rows of arrays on the host; `first` has the element type and the extents of a row.
@@ -170,7 +267,7 @@ fn rows_at<T: Element>(first: &ArrayD<T>, parts: &[&Buffer], places: &[(usize, u
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.on_host().is_some() { "host" } else { "device" };
+        let place = if self.memory_of_device().is_none() { "host" } else { "device" };
         write!(f, "Buffer({}{:?} on the {place})", self.dtype().name(), self.shape())
     }
 }

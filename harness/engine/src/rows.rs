@@ -5,35 +5,71 @@
 //! gives the same bytes.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use flatscape_graph::{Dim, Element, Graph, Node, Tensor, ValueId, with_array};
 use ndarray::ArrayD;
 
 use crate::EngineError;
+use crate::buffer::{Buffer, Picked};
 use crate::engine::CompileOptions;
 use crate::signature::Signature;
 
 /// Rows of the smallest micro-batch on ONNX Runtime: below it the blocked kernels lose more than a second core gains.
 pub(crate) const LEAST: usize = 8;
 
+/// Where an input is.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Tensor(&'a Tensor),
+    /// Rows that are not beside each other yet.
+    Picked(&'a Picked),
+}
+
+impl<'a> Source<'a> {
+    /// `None` where it is on a device.
+    pub fn of(buffer: &'a Buffer) -> Option<Source<'a>> {
+        buffer.picked().map(Source::Picked).or_else(|| buffer.on_host().map(Source::Tensor))
+    }
+
+    fn shape(&self) -> &'a [usize] {
+        match self {
+            Source::Tensor(tensor) => tensor.shape(),
+            Source::Picked(picked) => picked.shape(),
+        }
+    }
+}
+
 /// An input of one micro-batch: a tensor, or some of its rows. Row-major.
 #[derive(Clone)]
 pub(crate) struct Slice<'a> {
-    tensor: &'a Tensor,
+    source: Source<'a>,
     rows: Option<Range<usize>>,
 }
 
 impl<'a> Slice<'a> {
     pub fn whole(tensor: &'a Tensor) -> Slice<'a> {
-        Slice { tensor, rows: None }
+        Slice { source: Source::Tensor(tensor), rows: None }
     }
 
-    pub fn tensor(&self) -> &'a Tensor {
-        self.tensor
+    /// The tensor that it is, or has rows of; `None` where its rows are missing.
+    pub fn tensor(&self) -> Option<&'a Tensor> {
+        match self.source {
+            Source::Tensor(tensor) => Some(tensor),
+            Source::Picked(picked) => picked.whole(),
+        }
+    }
+
+    /// Its rows, where they are brought beside each other for it.
+    pub fn picked(&self) -> Option<Tensor> {
+        match (self.source, &self.rows) {
+            (Source::Picked(picked), Some(rows)) => picked.rows(rows.clone()),
+            _ => None,
+        }
     }
 
     pub fn shape(&self) -> Vec<usize> {
-        let mut shape = self.tensor.shape().to_vec();
+        let mut shape = self.source.shape().to_vec();
         if let (Some(rows), Some(first)) = (&self.rows, shape.first_mut()) {
             *first = rows.len();
         }
@@ -41,10 +77,10 @@ impl<'a> Slice<'a> {
     }
 
     /// The rows as a tensor of their own.
-    pub fn cut_out(&self) -> Tensor {
-        self.rows
-            .as_ref()
-            .map_or_else(|| self.tensor.clone(), |r| flatscape_graph::rows(self.tensor, &r.clone().collect::<Vec<_>>()))
+    pub fn cut_out(&self) -> Option<Tensor> {
+        let tensor = self.tensor()?;
+        let rows = |rows: &Range<usize>| flatscape_graph::rows(tensor, &rows.clone().collect::<Vec<_>>());
+        Some(self.rows.as_ref().map_or_else(|| tensor.clone(), rows))
     }
 
     /// The elements of the array inside this tensor, if it is row-major.
@@ -57,6 +93,13 @@ impl<'a> Slice<'a> {
                 all.get(rows.start * row..rows.end * row)
             }
         }
+    }
+}
+
+impl<'a> From<Source<'a>> for Slice<'a> {
+    /// All of it.
+    fn from(source: Source<'a>) -> Slice<'a> {
+        Slice { source, rows: None }
     }
 }
 
@@ -104,18 +147,23 @@ impl Cut {
     }
 
     /// One piece per row of these inputs.
-    pub fn single_rows<'a>(&self, inputs: &[&'a Tensor]) -> Vec<Vec<Slice<'a>>> {
+    pub fn single_rows<'a>(&self, inputs: &[Source<'a>]) -> Vec<Vec<Slice<'a>>> {
         self.sliced(inputs, (0..self.rows(inputs)).map(|row| row..row + 1))
     }
 
-    /// How many rows these inputs have.
-    pub fn rows(&self, inputs: &[&Tensor]) -> usize {
-        self.inputs.iter().zip(inputs).find(|(carries, _)| **carries).map_or(0, |(_, tensor)| tensor.shape()[0])
+    /// Whether results without rows are sums.
+    pub fn adds(&self) -> bool {
+        self.sums.is_some()
     }
 
-    fn sliced<'a>(&self, inputs: &[&'a Tensor], ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<Vec<Slice<'a>>> {
+    /// How many rows these inputs have.
+    pub fn rows(&self, inputs: &[Source]) -> usize {
+        self.inputs.iter().zip(inputs).find(|(carries, _)| **carries).map_or(0, |(_, source)| source.shape()[0])
+    }
+
+    fn sliced<'a>(&self, inputs: &[Source<'a>], ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<Vec<Slice<'a>>> {
         let piece = |range: Range<usize>| {
-            let slice = |(&carries, &tensor): (&bool, &&'a Tensor)| Slice { tensor, rows: carries.then(|| range.clone()) };
+            let slice = |(&carries, &source): (&bool, &Source<'a>)| Slice { source, rows: carries.then(|| range.clone()) };
             self.inputs.iter().zip(inputs).map(slice).collect()
         };
         ranges.into_iter().map(piece).collect()
@@ -123,7 +171,7 @@ impl Cut {
 
     /// The micro-batches for these inputs, of `usual` rows or more unless their number is fixed; where that leaves one, two of at least
     /// `least` rows, and a single one when the batch is too small to cut.
-    pub fn pieces<'a>(&self, inputs: &[&'a Tensor], least: usize, usual: usize) -> Vec<Vec<Slice<'a>>> {
+    pub fn pieces<'a>(&self, inputs: &[Source<'a>], least: usize, usual: usize) -> Vec<Vec<Slice<'a>>> {
         let rows = self.rows(inputs);
         self.sliced(
             inputs,
@@ -159,6 +207,44 @@ fn equal(rows: usize, count: usize) -> Vec<Range<usize>> {
 
 /// What is said where [`join`] gives `None`.
 pub(crate) const MISFIT: &str = "its micro-batches gave results that do not fit together";
+
+/// The rows of a piece; `None` where none of its inputs carries rows.
+pub(crate) fn rows_of(piece: &[Slice]) -> Option<Range<usize>> {
+    piece.iter().find_map(|slice| slice.rows.clone())
+}
+
+/// Results of micro-batches whose rows are independent, one above the other: whoever has computed rows writes them into their place.
+pub(crate) struct Stacked {
+    rows: usize,
+    outputs: Vec<Mutex<Option<Tensor>>>,
+}
+
+impl Stacked {
+    pub fn new(rows: usize, outputs: usize) -> Stacked {
+        Stacked { rows, outputs: (0..outputs).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Takes over rows of an output. `None` if they do not fit those that are there.
+    pub fn put<T: Element>(&self, output: usize, rows: &Range<usize>, shape: &[usize], data: &[T]) -> Option<()> {
+        let (&count, inner) = shape.split_first()?;
+        let width: usize = inner.iter().product();
+        let mut held = self.outputs.get(output)?.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = Tensor::new(&[&[self.rows], inner].concat(), vec![T::default(); self.rows * width]);
+        }
+        let all = T::view_mut(held.as_mut()?)?;
+        if count != rows.len() || all.shape().get(1..) != Some(inner) {
+            return None;
+        }
+        all.as_slice_mut()?.get_mut(rows.start * width..rows.end * width)?.copy_from_slice(data.get(..count * width)?);
+        Some(())
+    }
+
+    /// The outputs, once all rows are there. `None` if one was never given.
+    pub fn into_tensors(self) -> Option<Vec<Tensor>> {
+        self.outputs.into_iter().map(|held| held.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+}
 
 /// The results of the micro-batches, one above the other, or, where the cut says that they have no rows, added in order. `None` if the
 /// engine gave results that do not fit together.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use flatscape_graph::onnx::OwnFile;
-use flatscape_graph::{Dim, Graph, Tensor, ValueType};
+use flatscape_graph::{Dim, Graph, ValueType};
 
+use crate::rows::Source;
 use crate::{Buffer, EngineError};
 
 pub(crate) struct Signature {
@@ -28,11 +29,11 @@ impl Signature {
         Signature { graph: file.name.clone(), inputs: port(&file.input), outputs: port(&file.output) }
     }
 
-    /// The tensors of inputs that fit, for an engine that computes in the host's memory.
-    pub fn on_host<'b>(&self, engine: &'static str, inputs: &[&'b Buffer]) -> Result<Vec<&'b Tensor>, EngineError> {
+    /// Where inputs that fit are, for an engine that computes in the host's memory.
+    pub fn on_host<'b>(&self, engine: &'static str, inputs: &[&'b Buffer]) -> Result<Vec<Source<'b>>, EngineError> {
         self.check(inputs)?;
-        let tensors: Option<Vec<&Tensor>> = inputs.iter().map(|buffer| buffer.on_host()).collect();
-        tensors.ok_or_else(|| EngineError::run(engine, &self.graph, "an input lies on another device".to_owned()))
+        let sources: Option<Vec<Source>> = inputs.iter().map(|buffer| Source::of(buffer)).collect();
+        sources.ok_or_else(|| EngineError::run(engine, &self.graph, "an input lies on another device".to_owned()))
     }
 
     /// Whether the buffers fit: count, element types, ranks, fixed extents, and symbols that agree with each other.

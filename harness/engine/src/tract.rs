@@ -2,6 +2,7 @@
 //!
 //! tract optimises for concrete shapes, so a graph is specialised when a batch size is first seen and kept.
 
+mod conv64;
 mod gate;
 mod missing;
 mod own;
@@ -69,11 +70,12 @@ impl Engine for Tract {
         let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
         let lowered = if options.lower { &lower::lower(graph, NAME, options.rows) } else { graph };
-        let mut written = missing::written(lowered);
+        let mut written = conv64::written(&missing::written(lowered));
         // tract keeps nodes and constants under one set of names, and adds a suffix where it expands a node
         written.name_nodes(&|i, node| format!("{i}:{}", if node.name.is_empty() { &node.op } else { &node.name }));
         let bytes = flatscape_graph::onnx::write(&written);
         let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        conv64::register(&mut onnx.op_register);
         gate::register(&mut onnx.op_register);
         pool::register(&mut onnx.op_register);
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
@@ -114,19 +116,19 @@ struct Plan {
 
 impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
-        let tensors = self.signature.on_host(NAME, inputs)?;
+        let sources = self.signature.on_host(NAME, inputs)?;
         self.run_pieces(
             &match &self.cut {
-                Some(cut) => cut.pieces(&tensors, 1, 1),
-                None => vec![tensors.iter().map(|t| Slice::whole(t)).collect()],
+                Some(cut) => cut.pieces(&sources, 1, 1),
+                None => vec![sources.into_iter().map(Slice::from).collect()],
             },
             self.cut.as_ref(),
         )
     }
 
     fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
-        let tensors = self.signature.on_host(NAME, inputs)?;
-        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&tensors), None)
+        let sources = self.signature.on_host(NAME, inputs)?;
+        self.run_pieces(&Cut::each(&self.signature)?.single_rows(&sources), None)
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Buffer, EngineError> {
@@ -172,7 +174,8 @@ fn to_tract(slice: &Slice) -> TractResult<TValue> {
         let data = slice.elements(a).ok_or_else(|| TractError::msg("an input is not row-major"))?;
         Ok(Array::from_shape(&slice.shape(), data)?.into_tvalue())
     }
-    flatscape_graph::with_array!(slice.tensor(), a => array(slice, a))
+    let tensor = slice.tensor().ok_or_else(|| TractError::msg("rows of an input are missing"))?;
+    flatscape_graph::with_array!(tensor, a => array(slice, a))
 }
 
 fn from_tract(value: &TValue) -> TractResult<Tensor> {

@@ -80,7 +80,7 @@ macro_rules! with_array {
 }
 
 /// Rust element types that a [`Tensor`] can hold.
-pub trait Element: Clone {
+pub trait Element: Copy + Default {
     /// The matching run-time type.
     const DTYPE: DType;
     /// Wraps an array.
@@ -89,6 +89,10 @@ pub trait Element: Clone {
         Self: Sized;
     /// Unwraps an array of exactly this type.
     fn view(tensor: &Tensor) -> Option<&ArrayD<Self>>
+    where
+        Self: Sized;
+    /// The same, to be changed.
+    fn view_mut(tensor: &mut Tensor) -> Option<&mut ArrayD<Self>>
     where
         Self: Sized;
 }
@@ -101,6 +105,9 @@ macro_rules! element {
                 Tensor::$v(array)
             }
             fn view(tensor: &Tensor) -> Option<&ArrayD<Self>> {
+                if let Tensor::$v(a) = tensor { Some(a) } else { None }
+            }
+            fn view_mut(tensor: &mut Tensor) -> Option<&mut ArrayD<Self>> {
                 if let Tensor::$v(a) = tensor { Some(a) } else { None }
             }
         }
@@ -187,19 +194,25 @@ impl Tensor {
 
     /// Row-major copy of the elements, if they have exactly this type.
     pub fn to_vec<T: Element>(&self) -> Option<Vec<T>> {
-        T::view(self).map(|a| a.iter().cloned().collect())
+        T::view(self).map(|a| a.as_slice().map_or_else(|| a.iter().copied().collect(), <[T]>::to_vec))
     }
 
     /// Row-major copy of all elements as `f64` (booleans as 0 and 1).
     pub fn to_f64(&self) -> Vec<f64> {
+        fn each<T: Element>(array: &ArrayD<T>, number: impl Fn(T) -> f64) -> Vec<f64> {
+            match array.as_slice() {
+                Some(all) => all.iter().map(|&v| number(v)).collect(),
+                None => array.iter().map(|&v| number(v)).collect(),
+            }
+        }
         match self {
-            Tensor::F32(a) => a.iter().map(|&v| f64::from(v)).collect(),
-            Tensor::F64(a) => a.iter().copied().collect(),
-            Tensor::I8(a) => a.iter().map(|&v| f64::from(v)).collect(),
-            Tensor::I32(a) => a.iter().map(|&v| f64::from(v)).collect(),
-            Tensor::I64(a) => a.iter().map(|&v| v as f64).collect(),
-            Tensor::U8(a) => a.iter().map(|&v| f64::from(v)).collect(),
-            Tensor::Bool(a) => a.iter().map(|&v| if v { 1.0 } else { 0.0 }).collect(),
+            Tensor::F32(a) => each(a, f64::from),
+            Tensor::F64(a) => each(a, |v| v),
+            Tensor::I8(a) => each(a, f64::from),
+            Tensor::I32(a) => each(a, f64::from),
+            Tensor::I64(a) => each(a, |v| v as f64),
+            Tensor::U8(a) => each(a, f64::from),
+            Tensor::Bool(a) => each(a, |v| f64::from(u8::from(v))),
         }
     }
 
@@ -254,5 +267,14 @@ impl Tensor {
 }
 /// The chosen rows of a host tensor, along its first axis.
 pub fn rows(tensor: &Tensor, chosen: &[usize]) -> Tensor {
-    with_array!(tensor, a => Tensor::from(a.select(ndarray::Axis(0), chosen)))
+    fn picked<T: Element>(array: &ArrayD<T>, chosen: &[usize]) -> Option<Tensor> {
+        let (all, inner) = (array.as_slice()?, array.shape().get(1..)?);
+        let width: usize = inner.iter().product();
+        let mut data = Vec::with_capacity(chosen.len() * width);
+        for &row in chosen {
+            data.extend_from_slice(all.get(row * width..(row + 1) * width)?);
+        }
+        Tensor::new(&[&[chosen.len()], inner].concat(), data)
+    }
+    with_array!(tensor, a => picked(a, chosen).unwrap_or_else(|| Tensor::from(a.select(ndarray::Axis(0), chosen))))
 }

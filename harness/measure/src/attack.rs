@@ -416,7 +416,8 @@ impl Run<'_> {
                 self.hand_over(place, host(&given, "loss")?.to_f64())?;
             } else {
                 keep_best(&mut self.lots[place].values, &mut given);
-                self.propose(place, &every)?;
+                let points = self.points(&self.lots[place], BEST, &every)?;
+                self.propose(place, &every, points)?;
             }
         }
         self.lots.clear();
@@ -436,12 +437,11 @@ impl Run<'_> {
     }
 
     /// The best points of some rows of a lot become proposals.
-    fn propose(&mut self, place: usize, chosen: &[usize]) -> Result<(), AttackError> {
+    fn propose(&mut self, place: usize, chosen: &[usize], points: Vec<Vec<f32>>) -> Result<(), AttackError> {
         if chosen.is_empty() {
             return Ok(());
         }
         let lot = &self.lots[place];
-        let points = self.points(lot, BEST, chosen)?;
         let scores: Vec<f32> = self.column(lot, BEST_SCORE)?;
         let losses: Vec<f32> = self.column(lot, LOSSES)?;
         let counts: Vec<f32> = self.column(lot, COUNTS)?;

@@ -7,14 +7,14 @@ use crate::verify::admissible;
 /// largest deviation; and where that leaves the ball, the levels towards `origin`, which come closer to it in every pixel.
 pub fn on_grid(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Vec<f32> {
     let level = |v: f32| f64::from(v) * 255.0;
-    let pairs = || point.iter().zip(origin).map(|(&p, &o)| (level(p), level(o).round()));
+    let pairs = || point.iter().zip(origin).map(|(&p, &o)| (level(p), rounded(level(o))));
     let largest = pairs().fold(0.0, |m: f64, (p, o)| m.max((p - o).abs()));
     let reach = (largest + 1e-4).floor();
     let pixel = |level: f64| (level as f32 / 255.0).clamp(0.0, 1.0);
-    let nearest: Vec<f32> = pairs().map(|(p, o)| pixel(p.round().clamp(o - reach, o + reach))).collect();
+    let nearest: Vec<f32> = pairs().map(|(p, o)| pixel(rounded(p).clamp(o - reach, o + reach))).collect();
     // a decoded image is in its ball whatever its pixels are, up to the rounding
     if threat.norm.parameter.is_some() {
-        return point.iter().map(|&p| pixel(level(p).round())).collect();
+        return point.iter().map(|&p| pixel(rounded(level(p)))).collect();
     }
     if admissible(threat, origin, &nearest).is_none() {
         return nearest;
@@ -24,9 +24,24 @@ pub fn on_grid(threat: &ThreatModel, origin: &[f32], point: &[f32]) -> Vec<f32> 
     pairs().map(|(p, o)| pixel(o + whole(p - o))).collect()
 }
 
+/// `level.round()` of a product of a float32 number and 255. Such a product has at most 32 digits, so that adding ½ is exact.
+fn rounded(level: f64) -> f64 {
+    const EXACT: f64 = 1e9;
+    if level.abs() < EXACT { (level + 0.5f64.copysign(level)) as i64 as f64 } else { level.round() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_rounded_as_numbers_are() {
+        let near = (-3000..3000).flat_map(|i| [i as f32 / 510.0, (i as f32 / 510.0).next_up(), (i as f32 / 510.0).next_down()]);
+        for v in near.chain([0.0, -0.0, 1e-40, -1e-40, 3.9e6, -3.9e6, 1e20, -1e20, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]) {
+            let level = f64::from(v) * 255.0;
+            assert!(rounded(level) == level.round() || level.is_nan() && rounded(level).is_nan(), "{level}");
+        }
+    }
 
     /// In the ball, on the grid, and as near as the ball lets it.
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flatscape_engine::{Buffer, CompileOptions, Engine, EngineError, Executable};
+use flatscape_engine::{Buffer, CompileOptions, Engine, EngineError, Executable, Rows};
 use flatscape_graph::{DType, Dim, Tensor, ValueType, rows};
 
 use crate::link::Linked;
@@ -154,6 +154,12 @@ impl Stage {
         self.executable.upload(tensor)
     }
 
+    /// A host tensor that only the next run takes: it goes with it.
+    pub fn given(&self, tensor: Tensor) -> Buffer {
+        self.traffic.uploaded.fetch_add((tensor.len() * tensor.dtype().size()) as u64, Ordering::Relaxed);
+        Buffer::from(tensor)
+    }
+
     /// Brings a value to the host.
     pub fn read(&self, buffer: &Buffer) -> Result<Tensor, EngineError> {
         let tensor = buffer.host()?;
@@ -166,8 +172,8 @@ impl Stage {
     /// # Errors
     /// The engine does not give them.
     pub fn read_rows(&self, parts: &[&Buffer], places: &[(usize, usize)]) -> Result<Option<Tensor>, EngineError> {
-        let picked = match Buffer::gathered(parts, places)? {
-            Some(picked) => picked.host()?,
+        let picked = match Buffer::read_rows(&Rows { parts: parts.to_vec(), places })? {
+            Some(picked) => picked,
             // by way of the host
             None => {
                 let read: Vec<Buffer> =

@@ -2,6 +2,8 @@
 //! and at another batch size. Where the gradient is that of a float32 copy, the file itself is asked. Knows nothing of the attack;
 //! its word is the only one that enters a verdict.
 
+use std::borrow::Cow;
+
 use flatscape_engine::Engine;
 use flatscape_graph::{Graph, Tensor, rows};
 use flatscape_intake::model::{Answering, Judge, Model, difference};
@@ -225,7 +227,7 @@ impl Verifier {
         let mut all = Vec::with_capacity(count);
         let whole: Vec<usize> = (0..count).collect();
         for part in whole.chunks(self.batch_size) {
-            let given = self.forward.run_each(&self.fed(points, part)?, &vec![0; part.len()], &draw)?;
+            let given = self.forward.run_each(&self.fed(points, part), &vec![0; part.len()], &draw)?;
             all.extend(scores(&given, part.len())?);
         }
         Ok(all)
@@ -270,16 +272,16 @@ impl Verifier {
         let mut all = Vec::with_capacity(count);
         for start in (0..count).step_by(size.max(1)) {
             let chosen: Vec<usize> = (start..start + size).map(|row| row.min(count - 1)).collect();
-            let given = self.forward.run(&self.fed(points, &chosen)?, &vec![0; size], &DRAW)?;
+            let given = self.forward.run(&self.fed(points, &chosen), &vec![0; size], &DRAW)?;
             all.extend(scores(&given, size)?.into_iter().take(count - start));
         }
         Ok(all)
     }
 
-    fn fed(&self, points: &Tensor, chosen: &[usize]) -> Result<Values, AttackError> {
+    fn fed(&self, points: &Tensor, chosen: &[usize]) -> Values {
         let mut values = Values::default();
-        values.put("x", self.forward.upload(&rows(points, chosen))?);
-        Ok(values)
+        values.put("x", self.forward.given(rows(points, chosen)));
+        values
     }
 
     /// How far the scores of points [n,C,H,W] in batches of [`Verifier::batch_size`] differ from those of each alone, which the graph
@@ -308,14 +310,14 @@ impl Verifier {
         points: &[Option<Candidate>],
     ) -> Result<Vec<Finding>, AttackError> {
         let wrong = |name: &str| AttackError::from(StageError::Result { name: name.to_owned() });
-        let clean = x0.to_vec::<f32>().ok_or_else(|| wrong("x0"))?;
+        let clean = pixels(x0).ok_or_else(|| wrong("x0"))?;
         if points.len() != y.len() || x0.shape().first() != Some(&y.len()) {
             return Err(wrong("x0"));
         }
         let width = clean.len() / y.len().max(1);
         let mut findings: Vec<Finding> = Vec::with_capacity(y.len());
         let mut asked: Vec<usize> = Vec::new();
-        let mut pixels: Vec<f32> = Vec::new();
+        let mut images: Vec<f32> = Vec::with_capacity(points.iter().flatten().map(|point| point.x.len()).sum());
         for (sample, point) in points.iter().enumerate() {
             let origin = &clean[sample * width..(sample + 1) * width];
             let mut finding = unseen();
@@ -325,19 +327,25 @@ impl Verifier {
                 finding.distance = distance.unwrap_or(f64::NAN);
                 if finding.rejection.is_none() {
                     asked.push(sample);
-                    pixels.extend(&point.x);
+                    images.extend_from_slice(&point.x);
                 }
             }
             findings.push(finding);
         }
         let mut shape = x0.shape().to_vec();
         shape[0] = asked.len();
-        let points = Tensor::new(&shape, pixels).ok_or_else(|| wrong("x"))?;
+        let points = Tensor::new(&shape, images).ok_or_else(|| wrong("x"))?;
         for (answer, &sample) in self.answers(&points, &[])?.iter().zip(&asked) {
             findings[sample].read(answer, y[sample] as usize);
         }
         Ok(findings)
     }
+}
+
+/// The values of images, one after the other, without a copy where they lie so.
+pub(crate) fn pixels(images: &Tensor) -> Option<Cow<'_, [f32]>> {
+    let lie = images.view::<f32>()?.as_slice().map(Cow::Borrowed);
+    lie.or_else(|| images.to_vec().map(Cow::Owned))
 }
 
 /// The noise of a model that draws at random is the same for every point, and keyed apart from what attacks see.
@@ -404,13 +412,14 @@ pub fn admissible_in(threat: &ThreatModel, region: Region, origin: &[f32], point
 /// The same for a point whose distance is known.
 fn rejected(threat: &ThreatModel, region: Region, origin: &[f32], point: &Candidate, distance: Option<f64>) -> Option<Rejection> {
     let Candidate { x, z, .. } = point;
-    if x.iter().chain(z.iter().flatten()).any(|v| !v.is_finite()) {
+    let finite = |numbers: &[f32]| numbers.iter().fold(true, |all, v| all & v.is_finite());
+    if !finite(x) || !z.as_deref().is_none_or(finite) {
         return Some(Rejection::NotFinite);
     }
     if x.len() != origin.len() {
         return Some(Rejection::WrongSize);
     }
-    if x.iter().any(|v| !(threat.lo..=threat.hi).contains(v)) {
+    if !x.iter().fold(true, |all, &v| all & (v >= threat.lo) & (v <= threat.hi)) {
         return Some(Rejection::OutsideBox);
     }
     match distance {

@@ -391,6 +391,19 @@ impl Held {
         Question { what, parts: Vec::new(), graph: "", limit: |limits| limits.run }
     }
 
+    /// The tensor that answers, of these extents and of the type of this one.
+    fn told(&self, question: &Question, shape: &[usize]) -> Result<Tensor, EngineError> {
+        let (Reply::Tensor(kind), bytes) = self.link.ask(self.generation, question)? else { return Err(self.nonsense()) };
+        let fits = kind.shape == shape && kind.dtype() == Some(self.dtype);
+        tensor_of(&kind, &bytes).filter(|_| fits).ok_or_else(|| self.nonsense())
+    }
+
+    /// Whether the process holds every tensor that is not on the host.
+    fn reaches(&self, rows: &Rows) -> bool {
+        let ours = |held: &Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
+        rows.parts.iter().all(|part| part.on_host().is_some() || held_by(part).is_some_and(ours))
+    }
+
     fn nonsense(&self) -> EngineError {
         let reason = "its process answered something else than was asked".to_owned();
         EngineError::Copy { device: self.link.lock().settings.device.to_string(), reason }
@@ -407,16 +420,22 @@ impl DeviceTensor for Held {
     }
 
     fn host(&self) -> Result<Tensor, EngineError> {
-        let answer = self.link.ask(self.generation, &Held::question(What::Fetch { buffer: self.number }))?;
-        let (Reply::Tensor(kind), bytes) = answer else { return Err(self.nonsense()) };
-        let fits = kind.shape == self.shape && kind.dtype() == Some(self.dtype);
-        tensor_of(&kind, &bytes).filter(|_| fits).ok_or_else(|| self.nonsense())
+        self.told(&Held::question(What::Fetch { buffer: self.number }), &self.shape)
+    }
+
+    fn rows(&self, wanted: &Rows) -> Option<Result<Tensor, EngineError>> {
+        if !self.reaches(wanted) {
+            return None;
+        }
+        let (parts, bytes) = named(&wanted.parts);
+        let mut shape = wanted.parts.first()?.shape().to_vec();
+        *shape.first_mut()? = wanted.places.len();
+        let what = What::Rows { parts, places: wanted.places.to_vec() };
+        Some(self.told(&Question { parts: bytes, ..Held::question(what) }, &shape))
     }
 
     fn gathered(&self, wanted: &[&Rows]) -> Option<Result<Vec<Buffer>, EngineError>> {
-        let ours = |held: &Held| Arc::ptr_eq(&held.link, &self.link) && held.generation == self.generation;
-        let reached = |part: &&Buffer| part.on_host().is_some() || held_by(part).is_some_and(ours);
-        if !wanted.iter().all(|rows| rows.parts.iter().all(reached)) {
+        if !wanted.iter().all(|rows| self.reaches(rows)) {
             return None;
         }
         let (mut gatherings, mut bytes, mut given) = (Vec::new(), Vec::new(), Vec::new());

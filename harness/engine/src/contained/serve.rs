@@ -89,16 +89,20 @@ impl Service {
             }
             What::Gather(wanted) => {
                 let mut rest = bytes;
-                for gathering in &wanted {
-                    let rows = self.gathered(gathering, &mut rest)?;
-                    self.buffers.insert(gathering.buffer, rows);
+                for Gathering { parts, places, buffer } in &wanted {
+                    let rows = self.gathered(parts, places, &mut rest)?;
+                    self.buffers.insert(*buffer, rows);
                 }
                 Ok((Reply::Done, Vec::new()))
+            }
+            What::Rows { parts, places } => {
+                let rows = self.gathered(&parts, &places, &mut &*bytes)?;
+                Ok((Reply::Tensor(Kind::of(&rows)), vec![rows]))
             }
         }
     }
 
-    fn gathered(&self, Gathering { parts, places, .. }: &Gathering, bytes: &mut &[u8]) -> Result<Buffer, Trouble> {
+    fn gathered(&self, parts: &[Input], places: &[(usize, usize)], bytes: &mut &[u8]) -> Result<Buffer, Trouble> {
         let parts = self.named(parts, bytes)?;
         if let Some(rows) = Buffer::gathered(&parts.iter().collect::<Vec<_>>(), places)? {
             return Ok(rows);

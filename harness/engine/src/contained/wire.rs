@@ -35,6 +35,8 @@ pub(super) enum What {
     Fetch { buffer: u64 },
     /// New buffers; the tensors that are given follow, in order.
     Gather(Vec<Gathering>),
+    /// Give rows of tensors, one above the other: which tensor, and which row of it.
+    Rows { parts: Vec<Input>, places: Vec<(usize, usize)> },
 }
 
 /// A new buffer of these rows of these tensors.

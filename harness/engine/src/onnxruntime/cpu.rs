@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flatscape_graph::{Graph, Tensor};
 use ort::session::{Session, SessionInputValue};
+use ort::value::DynValue;
 
 use super::kernels::Kernels;
 use super::{NAME, Runtime, value};
 use crate::engine::{CompileOptions, Executable};
-use crate::rows::{self, Cut, Slice};
+use crate::rows::{self, Cut, Slice, Stacked};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
 
@@ -112,26 +113,26 @@ impl Sessions {
 
 impl Executable for Plan {
     fn run(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
-        let tensors = self.signature.on_host(NAME, inputs)?;
+        let sources = self.signature.on_host(NAME, inputs)?;
         let pieces = match &self.cut {
-            Some(cut) => cut.pieces(&tensors, rows::LEAST, self.usual),
+            Some(cut) => cut.pieces(&sources, rows::LEAST, self.usual),
             None => Vec::new(),
         };
         match &pieces[..] {
             [] | [_] => {
-                let whole: Vec<Slice> = tensors.iter().map(|t| Slice::whole(t)).collect();
+                let whole: Vec<Slice> = sources.iter().copied().map(Slice::from).collect();
                 // where batches are cut, the session that is there has one thread
-                let small = self.cut.as_ref().is_some_and(|cut| self.takes(cut.rows(&tensors)) <= SMALL);
+                let small = self.cut.as_ref().is_some_and(|cut| self.takes(cut.rows(&sources)) <= SMALL);
                 let width = if small { Width::Narrow } else { Width::Wide };
                 self.joined(self.run_piece(width, &whole).map(|only| vec![only]), None)
             }
-            many => self.run_pieces(many, self.cut.as_ref().map_or(0, |cut| cut.rows(&tensors)), self.cut.as_ref()),
+            many => self.run_pieces(many, self.cut.as_ref().map_or(0, |cut| cut.rows(&sources)), self.cut.as_ref()),
         }
     }
 
     fn run_each(&self, inputs: &[&Buffer]) -> Result<Vec<Buffer>, EngineError> {
-        let tensors = self.signature.on_host(NAME, inputs)?;
-        let pieces = Cut::each(&self.signature)?.single_rows(&tensors);
+        let sources = self.signature.on_host(NAME, inputs)?;
+        let pieces = Cut::each(&self.signature)?.single_rows(&sources);
         self.run_pieces(&pieces, pieces.len(), None)
     }
 
@@ -157,10 +158,28 @@ impl Plan {
     }
 
     fn run_pieces(&self, pieces: &[Vec<Slice>], rows: usize, cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
-        let one = |i: usize| self.run_piece(Width::Narrow, &pieces[i]);
         let brief = self.takes(rows) <= BRIEF && self.runs.fetch_add(1, Ordering::Relaxed) < FIRST;
-        let results = if brief { (0..pieces.len()).map(one).collect() } else { self.runtime.workers.run(pieces.len(), &one) };
-        self.joined(results, cut)
+        if cut.is_some_and(Cut::adds) {
+            return self.joined(self.on_threads(brief, pieces.len(), &|i| self.run_piece(Width::Narrow, &pieces[i])), cut);
+        }
+        let stacked = Stacked::new(rows, self.signature.outputs.len());
+        let one = |i: usize| {
+            let own = rows::rows_of(&pieces[i]).unwrap_or(0..rows);
+            self.run_session(Width::Narrow, &pieces[i], |output, value| value::stack(value, output, &own, &stacked))
+        };
+        let failed = |reason: String| EngineError::run(NAME, &self.signature.graph, reason);
+        self.on_threads(brief, pieces.len(), &one).map_err(|e| failed(e.to_string()))?;
+        let tensors = stacked.into_tensors().ok_or_else(|| failed(rows::MISFIT.to_owned()))?;
+        Ok(tensors.into_iter().map(Buffer::from).collect())
+    }
+
+    fn on_threads<T: Send>(
+        &self,
+        brief: bool,
+        count: usize,
+        job: &(dyn Fn(usize) -> ort::Result<T> + Sync),
+    ) -> ort::Result<Vec<T>> {
+        if brief { (0..count).map(job).collect() } else { self.runtime.workers.run(count, job) }
     }
 
     fn joined(&self, results: ort::Result<Vec<Vec<Tensor>>>, cut: Option<&Cut>) -> Result<Vec<Buffer>, EngineError> {
@@ -171,16 +190,28 @@ impl Plan {
     }
 
     fn run_piece(&self, width: Width, piece: &[Slice]) -> ort::Result<Vec<Tensor>> {
+        self.run_session(width, piece, |_, value| value::output(value))
+    }
+
+    /// Runs a piece; gives what becomes of its results, by their places.
+    fn run_session<T>(
+        &self,
+        width: Width,
+        piece: &[Slice],
+        take: impl Fn(usize, &DynValue) -> ort::Result<T>,
+    ) -> ort::Result<Vec<T>> {
         let width = if self.runtime.workers.threads() == 1 { Width::Narrow } else { width };
         let mut session = match self.idle.take(width) {
             Some(session) => session,
             None => self.session(width)?,
         };
-        let inputs: Vec<SessionInputValue> = piece.iter().map(value::input).collect::<ort::Result<_>>()?;
+        let picked: Vec<Option<Tensor>> = piece.iter().map(Slice::picked).collect();
+        let slices = piece.iter().zip(&picked).map(|(slice, own)| own.as_ref().map_or_else(|| slice.clone(), Slice::whole));
+        let inputs: Vec<SessionInputValue> = slices.map(|slice| value::input(&slice)).collect::<ort::Result<_>>()?;
         let outputs = session.run(&inputs[..])?;
-        let tensors = (0..outputs.len()).map(|i| value::output(&outputs[i])).collect();
+        let taken = (0..outputs.len()).map(|i| take(i, &outputs[i])).collect();
         drop(outputs);
         self.idle.put(width, session);
-        tensors
+        taken
     }
 }

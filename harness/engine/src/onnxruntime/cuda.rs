@@ -18,7 +18,7 @@ use ort::value::DynValue;
 use super::{NAME, Runtime, value};
 use crate::buffer::DeviceTensor;
 use crate::engine::{CompileOptions, Device, Engine, Executable};
-use crate::rows::{self, Cut, Slice};
+use crate::rows::{self, Cut, Slice, Source};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
 
@@ -89,12 +89,13 @@ impl Executable for Plan {
         self.signature.check(inputs)?;
         let tensors: Vec<Tensor> = inputs.iter().map(|buffer| buffer.host()).collect::<Result<_, _>>()?;
         let mut results = Vec::new();
-        for piece in Cut::each(&self.signature)?.single_rows(&tensors.iter().collect::<Vec<_>>()) {
-            let row: Vec<Buffer> = piece.iter().map(|slice| Buffer::from(slice.cut_out())).collect();
+        let failed = || EngineError::run(NAME, &self.signature.graph, rows::MISFIT.to_owned());
+        for piece in Cut::each(&self.signature)?.single_rows(&tensors.iter().map(Source::Tensor).collect::<Vec<_>>()) {
+            let row: Option<Vec<Buffer>> = piece.iter().map(|slice| Some(Buffer::from(slice.cut_out()?))).collect();
+            let row = row.ok_or_else(failed)?;
             let given = self.run(&row.iter().collect::<Vec<_>>())?;
             results.push(given.iter().map(Buffer::host).collect::<Result<_, _>>()?);
         }
-        let failed = || EngineError::run(NAME, &self.signature.graph, rows::MISFIT.to_owned());
         Ok(rows::join(results, None).ok_or_else(failed)?.into_iter().map(Buffer::from).collect())
     }
 

@@ -1,12 +1,54 @@
 //! Tensors on their way into and out of ONNX Runtime.
 
+use std::ops::Range;
+
 use flatscape_graph::{DType, Element, Tensor, with_array};
 use ndarray::ArrayD;
 use ort::memory::AllocationDevice;
 use ort::session::SessionInputValue;
 use ort::value::{DynTensor, DynTensorValueType, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
-use crate::rows::Slice;
+use crate::rows::{MISFIT, Slice, Stacked};
+
+/// Runs the same expression with the element type of that name.
+macro_rules! with_type {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            DType::I8 => {
+                type $t = i8;
+                $body
+            }
+            DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            DType::U8 => {
+                type $t = u8;
+                $body
+            }
+            DType::Bool => {
+                type $t = bool;
+                $body
+            }
+        }
+    };
+}
+
+fn missing() -> ort::Error {
+    ort::Error::new("rows of an input are missing")
+}
 
 /// A view of (some rows of) a host tensor: nothing is copied.
 pub(super) fn input<'a>(slice: &Slice<'a>) -> ort::Result<SessionInputValue<'a>> {
@@ -17,7 +59,7 @@ pub(super) fn input<'a>(slice: &Slice<'a>) -> ort::Result<SessionInputValue<'a>>
         let data = slice.elements(array).ok_or_else(|| ort::Error::new("an input is not row-major"))?;
         Ok(TensorRef::from_array_view((slice.shape(), data))?.into())
     }
-    with_array!(slice.tensor(), a => view(slice, a))
+    with_array!(slice.tensor().ok_or_else(missing)?, a => view(slice, a))
 }
 
 /// A copy of a result on the host.
@@ -27,15 +69,22 @@ pub(super) fn output(value: &DynValue) -> ort::Result<Tensor> {
         let shape: Vec<usize> = shape.iter().map(|&n| n as usize).collect();
         Tensor::new(&shape, data.to_vec()).ok_or_else(|| ort::Error::new("a result has an impossible shape"))
     }
-    match dtype(value)? {
-        DType::F32 => copy::<f32>(value),
-        DType::F64 => copy::<f64>(value),
-        DType::I8 => copy::<i8>(value),
-        DType::I32 => copy::<i32>(value),
-        DType::I64 => copy::<i64>(value),
-        DType::U8 => copy::<u8>(value),
-        DType::Bool => copy::<bool>(value),
+    with_type!(dtype(value)?, T => copy::<T>(value))
+}
+
+/// Copies a result into its rows of an output.
+pub(super) fn stack(value: &DynValue, output: usize, rows: &Range<usize>, into: &Stacked) -> ort::Result<()> {
+    fn copy<T: Element + PrimitiveTensorElementType>(
+        value: &DynValue,
+        output: usize,
+        rows: &Range<usize>,
+        into: &Stacked,
+    ) -> ort::Result<()> {
+        let (shape, data) = value.try_extract_tensor::<T>()?;
+        let shape: Vec<usize> = shape.iter().map(|&n| n as usize).collect();
+        into.put(output, rows, &shape, data).ok_or_else(|| ort::Error::new(MISFIT))
     }
+    with_type!(dtype(value)?, T => copy::<T>(value, output, rows, into))
 }
 
 /// The element type of a value.
@@ -65,7 +114,7 @@ pub(super) fn owned(slice: &Slice) -> ort::Result<DynTensor> {
         let data: Vec<T> = array.iter().cloned().collect();
         Ok(ort::value::Tensor::from_array((slice.shape(), data))?.upcast())
     }
-    with_array!(slice.tensor(), a => copy(slice, a))
+    with_array!(slice.tensor().ok_or_else(missing)?, a => copy(slice, a))
 }
 
 /// A copy on the host of a value that lies on a device.

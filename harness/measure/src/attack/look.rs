@@ -42,7 +42,7 @@ impl Run<'_> {
         for (place, rows) in claims.iter().enumerate() {
             let judged: Vec<(usize, Vec<f32>, Ruling)> =
                 rows.iter().zip(judged.by_ref()).map(|(&row, (point, ruling))| (row, point, ruling)).collect();
-            let gone = if self.attack.keep == Keep::Nearest { self.confirm(place, judged)? } else { self.leave(place, &judged)? };
+            let gone = if self.attack.keep == Keep::Nearest { self.confirm(place, judged)? } else { self.leave(place, judged)? };
             stay.push((0..self.lots[place].rows.len()).filter(|row| !gone.contains(row)).collect());
         }
         let lots = std::mem::take(&mut self.lots);
@@ -62,10 +62,11 @@ impl Run<'_> {
     }
 
     /// Rows whose example stands become proposals and leave; the others count as unbroken again. Returns those that leave.
-    fn leave(&mut self, place: usize, judged: &[(usize, Vec<f32>, Ruling)]) -> Result<Vec<usize>, AttackError> {
-        let of = |wanted: Ruling| judged.iter().filter(|j| j.2 == wanted).map(|j| j.0).collect::<Vec<usize>>();
-        let (gone, forgotten) = (of(Ruling::Stands), of(Ruling::Rejected));
-        self.propose(place, &gone)?;
+    fn leave(&mut self, place: usize, judged: Vec<(usize, Vec<f32>, Ruling)>) -> Result<Vec<usize>, AttackError> {
+        let (stand, rejected): (Vec<_>, Vec<_>) = judged.into_iter().partition(|j| j.2 == Ruling::Stands);
+        let forgotten: Vec<usize> = rejected.iter().map(|j| j.0).collect();
+        let (gone, points): (Vec<usize>, Vec<Vec<f32>>) = stand.into_iter().map(|(row, point, _)| (row, point)).unzip();
+        self.propose(place, &gone, points)?;
         if !forgotten.is_empty() {
             self.change::<f32>(place, BEST_SCORE, |scores| forgotten.iter().for_each(|&row| scores[row] = NOTHING))?;
             self.change::<bool>(place, BROKEN, |broken| forgotten.iter().for_each(|&row| broken[row] = false))?;

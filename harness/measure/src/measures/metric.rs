@@ -74,7 +74,7 @@ impl Measure for MetricAt<'_> {
         let part = on.batch.select(&there);
         let clean: Vec<_> = there.iter().map(|&i| on.clean[i].clone()).collect();
         let chosen = |points: &[Option<Vec<f32>>]| {
-            stacked(there.iter().filter_map(|&i| points[i].clone()).collect(), &part.x0).map_err(failed(&self.id))
+            stacked(&there.iter().filter_map(|&i| points[i].as_deref()).collect::<Vec<_>>(), &part.x0).map_err(failed(&self.id))
         };
         let (x0, second) = (chosen(&points)?, others.as_deref().map(chosen).transpose()?);
         let moved = Batch { x0, clean: Some(part.x0.clone()), second, ..part.clone() };
@@ -106,7 +106,8 @@ impl MetricAt<'_> {
         let points = paths.first().map_or(0, ExactSizeIterator::len);
         for point in 0..points {
             watch.go_on()?;
-            let x0 = stacked(paths.iter_mut().filter_map(Iterator::next).collect(), &part.x0).map_err(failed(&self.id))?;
+            let x0 =
+                stacked(&paths.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>(), &part.x0).map_err(failed(&self.id))?;
             let scores = on.verifier.logits(&x0).map_err(failed(&self.id))?;
             let loss = |(z, &y): (&Vec<f64>, &i64)| log_sum_exp(z) - z.get(y as usize).copied().unwrap_or(f64::NAN);
             losses.push(scores.iter().zip(&part.y).map(loss).collect());

@@ -1,6 +1,8 @@
 //! The verdict on every sample under one attack: judges proposals, keeps the best one, and writes the columns. Knows
 //! what was proposed, not which attack did it.
 
+use std::borrow::Borrow;
+
 use flatscape_graph::Tensor;
 use flatscape_intake::scores::{argmax, is_broken};
 
@@ -17,7 +19,7 @@ use crate::findings::{Findings, FindingsError};
 use crate::levels::on_grid;
 use crate::stage::StageError;
 use crate::threats::{Candidate, Points};
-use crate::verify::{Finding, Outcome, Region};
+use crate::verify::{Finding, Outcome, Region, pixels};
 
 /// A count that a proposal keeps, and its column.
 type Count = (Column<i64>, fn(&mut Proposal) -> &mut u64);
@@ -135,7 +137,7 @@ impl<'g> Verdicts<'g> {
     pub fn ask_in_batches(&mut self) -> Result<(), AttackError> {
         let judged = self.best.iter().enumerate().filter_map(|(i, judged)| Some((i, judged.as_ref()?)));
         let asked: Vec<(usize, &Judged)> = judged.filter(|(_, j)| !j.finding.scores.is_empty()).collect();
-        let points = stacked(asked.iter().map(|(_, j)| j.point.x.clone()).collect(), &self.batch.x0)?;
+        let points = stacked(&asked.iter().map(|(_, j)| &j.point.x[..]).collect::<Vec<_>>(), &self.batch.x0)?;
         let alone: Vec<&[f64]> = asked.iter().map(|(_, j)| j.finding.scores.as_slice()).collect();
         let found = self.on.verifier.differences(&points, &alone)?;
         for ((sample, _), difference) in asked.iter().zip(found) {
@@ -156,7 +158,7 @@ impl<'g> Verdicts<'g> {
         let Some(stored) = self.stored.as_mut().filter(|_| !samples.is_empty()) else { return Ok(()) };
         let Group { conditions, verifier, .. } = self.on;
         let part = self.batch.select(&samples);
-        let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
+        let clean = pixels(&part.x0).ok_or_else(|| StageError::Result { name: "x0".into() })?;
         let origins = clean.chunks((clean.len() / samples.len()).max(1));
         let rounded = |(&sample, origin): (&usize, &[f32])| {
             let judged = self.best[sample].as_ref()?;
@@ -183,7 +185,7 @@ impl<'g> Verdicts<'g> {
     pub fn judge(&mut self, samples: &[usize], points: &[Vec<f32>]) -> Result<Vec<Ruling>, AttackError> {
         let claimed = self.keep != Keep::Every;
         let claim = |point: &Vec<f32>| Proposal { point: Some(point.clone()), claimed, ..Proposal::default() };
-        let broken = self.look_at(samples, &points.iter().map(claim).collect::<Vec<_>>())?;
+        let broken = self.look_at(samples, points.iter().map(claim).collect())?;
         let stands = |(&sample, broken): (&usize, bool)| if self.keep == Keep::Nearest { broken } else { self.is_done(sample) };
         let stands = samples.iter().zip(broken).map(stands);
         Ok(stands.map(|stands| if stands { Ruling::Stands } else { Ruling::Rejected }).collect())
@@ -205,30 +207,37 @@ impl<'g> Verdicts<'g> {
         }
         let left: Vec<usize> = (0..samples.len()).filter(|&row| !self.is_done(samples[row])).collect();
         let samples: Vec<usize> = left.iter().map(|&row| samples[row]).collect();
-        let proposals: Vec<Proposal> = left.iter().map(|&row| proposals[row].clone()).collect();
-        self.look_at(&samples, &proposals).map(drop)
+        let proposals: Vec<Proposal> = left.iter().map(|&row| std::mem::take(&mut proposals[row])).collect();
+        self.look_at(&samples, proposals).map(drop)
     }
 
     /// Judges one proposal per sample and keeps the better ones. Returns which are adversarial examples.
-    fn look_at(&mut self, samples: &[usize], proposals: &[Proposal]) -> Result<Vec<bool>, AttackError> {
+    fn look_at(&mut self, samples: &[usize], mut proposals: Vec<Proposal>) -> Result<Vec<bool>, AttackError> {
         if samples.is_empty() {
             return Ok(Vec::new());
         }
         let part = self.batch.select(samples);
         let region = if self.keep == Keep::Nearest { Region::Box } else { Region::Ball };
         let Group { conditions, verifier, .. } = self.on;
-        let clean = part.x0.to_vec::<f32>().ok_or_else(|| StageError::Result { name: "x0".into() })?;
+        let clean = pixels(&part.x0).ok_or_else(|| StageError::Result { name: "x0".into() })?;
         let origins = || clean.chunks((clean.len() / samples.len()).max(1));
-        let candidate =
-            |((origin, p), &id): ((&[f32], &Proposal), &u64)| p.point.clone().map(|p| conditions.threat.candidate(origin, p, id));
-        let points: Vec<Option<Candidate>> = origins().zip(proposals).zip(&part.ids).map(candidate).collect();
+        let candidate = |((origin, p), &id): ((&[f32], &mut Proposal), &u64)| {
+            p.point.take().map(|moved| conditions.threat.candidate(origin, moved, id))
+        };
+        let points: Vec<Option<Candidate>> = origins().zip(&mut proposals).zip(&part.ids).map(candidate).collect();
         let judged = verifier.judge(&conditions.threat, region, &part.x0, &part.y, &points)?;
         let broken: Vec<bool> = judged.iter().map(|finding| finding.outcome == Outcome::Broken).collect();
         if let Some(listed) = self.listed.as_mut().filter(|_| self.grid.is_none()) {
             listed.count(samples, &points, &judged, &self.batch.y);
         }
         let tolerated = conditions.threat.tolerated();
-        for (((&sample, mut finding), point), proposal) in samples.iter().zip(judged).zip(&points).zip(proposals) {
+        let threat = conditions.threat.in_levels();
+        let stored = |(origin, point): (&[f32], &Option<Candidate>)| {
+            let fits = point.as_ref().filter(|p| p.x.len() == origin.len());
+            fits.map(|p| Candidate { x: on_grid(&threat, origin, &p.x), ..p.clone() })
+        };
+        let stored: Option<Vec<Option<Candidate>>> = self.grid.is_some().then(|| origins().zip(&points).map(stored).collect());
+        for (((&sample, mut finding), point), proposal) in samples.iter().zip(judged).zip(points).zip(&proposals) {
             self.rejected[sample] += i64::from(finding.rejection.is_some());
             other_precisions(&mut self.others, sample, &finding, self.batch.y[sample]);
             self.spent[sample].claimed |= proposal.claimed;
@@ -238,20 +247,14 @@ impl<'g> Verdicts<'g> {
             }
             let Some(point) = point else { continue };
             let loss = if self.keep == Keep::Every { -finding.margin } else { proposal.loss };
-            better(&mut self.best[sample], Judged { finding, point: point.clone(), loss });
+            better(&mut self.best[sample], Judged { finding, point, loss });
         }
-        let Some(grid) = &mut self.grid else { return Ok(broken) };
-        let threat = conditions.threat.in_levels();
-        let stored = |(origin, point): (&[f32], &Option<Candidate>)| {
-            let fits = point.as_ref().filter(|p| p.x.len() == origin.len());
-            fits.map(|p| Candidate { x: on_grid(&threat, origin, &p.x), ..p.clone() })
-        };
-        let stored: Vec<Option<Candidate>> = origins().zip(&points).map(stored).collect();
+        let (Some(grid), Some(stored)) = (&mut self.grid, stored) else { return Ok(broken) };
         let judged = verifier.judge(&threat, region, &part.x0, &part.y, &stored)?;
         if let Some(listed) = &mut self.listed {
             listed.count(samples, &stored, &judged, &self.batch.y);
         }
-        for (((&sample, finding), point), proposal) in samples.iter().zip(judged).zip(stored).zip(proposals) {
+        for (((&sample, finding), point), proposal) in samples.iter().zip(judged).zip(stored).zip(&proposals) {
             let Some(point) = point else { continue };
             other_precisions(&mut self.others, sample, &finding, self.batch.y[sample]);
             let judged = Judged { finding, point, loss: proposal.loss };
@@ -400,7 +403,7 @@ fn better(kept: &mut Option<Judged>, new: Judged) {
 ///
 /// # Errors
 /// One has another size than an image.
-pub(crate) fn stacked(points: Vec<Vec<f32>>, like: &Tensor) -> Result<Tensor, AttackError> {
+pub(crate) fn stacked<P: Borrow<[f32]>>(points: &[P], like: &Tensor) -> Result<Tensor, AttackError> {
     let mut shape = like.shape().to_vec();
     if let Some(first) = shape.first_mut() {
         *first = points.len();

@@ -214,7 +214,7 @@ pub(in crate::ops) fn clip(call: &Call) -> Folded {
 pub(in crate::ops) fn select(call: &Call) -> Folded {
     fn choose<T: Element>(c: &ArrayD<bool>, yes: &ArrayD<T>, no: &Tensor, shape: &[usize]) -> Option<Tensor> {
         let (c, yes, no) = (row_major(c, shape)?, row_major(yes, shape)?, row_major(T::view(no)?, shape)?);
-        let pick = |((&c, y), n): ((&bool, &T), &T)| if c { y.clone() } else { n.clone() };
+        let pick = |((&c, y), n): ((&bool, &T), &T)| if c { *y } else { *n };
         Tensor::new(shape, c.iter().zip(&*yes).zip(&*no).map(pick).collect())
     }
     let (Some(Tensor::Bool(c)), Some(yes), Some(no), Some(shape)) =

@@ -145,7 +145,7 @@ pub(super) fn constant_of_shape(call: &Call) -> Folded {
         _ => Tensor::scalar(0f32),
     };
     fn fill<T: Element>(a: &ndarray::ArrayD<T>, shape: &[usize]) -> Option<Tensor> {
-        a.first().map(|v| T::wrap(ndarray::ArrayD::from_elem(ndarray::IxDyn(shape), v.clone())))
+        a.first().map(|v| T::wrap(ndarray::ArrayD::from_elem(ndarray::IxDyn(shape), *v)))
     }
     Ok(with_array!(&value, a => fill(a, shape)).map(|t| vec![t]))
 }

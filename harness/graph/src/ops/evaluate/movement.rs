@@ -76,7 +76,7 @@ pub(in crate::ops) fn slice(call: &Call) -> Folded {
 pub(in crate::ops) fn pad(call: &Call) -> Folded {
     fn surround<T: Element + Default>(a: &ArrayD<T>, fill: Option<&Tensor>, before: &[i64], shape: &[usize]) -> Option<Tensor> {
         let value = match fill {
-            Some(fill) => T::view(fill)?.first()?.clone(),
+            Some(fill) => *T::view(fill)?.first()?,
             None => T::default(),
         };
         let mut whole = ArrayD::from_elem(IxDyn(shape), value);
@@ -144,7 +144,7 @@ pub(in crate::ops) fn one_hot(call: &Call) -> Folded {
     fn build<T: Element>(values: &ArrayD<T>, hot: &ArrayD<bool>) -> Option<Tensor> {
         let mut two = values.iter();
         let (off, on) = (two.next()?, two.next()?);
-        Some(T::wrap(hot.map(|&h| if h { on.clone() } else { off.clone() })))
+        Some(T::wrap(hot.map(|&h| if h { *on } else { *off })))
     }
     let (Some(x), Some(indices), Some(values), Some(shape)) = (call.operand(0), call.ints(0), call.operand(2), call.shape())
     else {
