@@ -114,7 +114,7 @@ const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         engine: "tract",
-        precisions: BOTH,
+        precisions: SINGLE,
         cases: &["average_pool_pads_counted", "golden/average_pool_2x2"],
         reason: "ConvTranspose of one channel with a kernel of equal elements is fused in a way that does not check",
     },
@@ -215,8 +215,14 @@ const EXCEPTIONS: &[Exception] = &[
     Exception {
         engine: "tract",
         precisions: BOTH,
-        cases: &["lp_pool_1d", "golden/lp_pool_1"],
+        cases: &["lp_pool_1d"],
         reason: "a step of its own stands where an operator was, or one is not implemented",
+    },
+    Exception {
+        engine: "tract",
+        precisions: SINGLE,
+        cases: &["golden/lp_pool_1"],
+        reason: "a step of its own stands where an operator was; in double precision it is a matrix product",
     },
     Exception {
         engine: "tract",
