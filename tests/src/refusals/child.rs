@@ -63,8 +63,12 @@ pub fn run(mut command: Command, most: Duration) -> Ended {
 }
 
 /// The most memory that a running program has held, in bytes, where the system says. What `wait4` says on Linux begins with what
-/// held the process that started it.
+/// held the process that started it; so does this until the child has become another program.
 fn most_held(id: u32) -> Option<u64> {
+    let program = |id: &str| std::fs::read_link(format!("/proc/{id}/exe"));
+    if program(&id.to_string()).ok()? == program("self").ok()? {
+        return None;
+    }
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
