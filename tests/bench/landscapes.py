@@ -2,7 +2,8 @@
 
     python tests/bench/landscapes.py --data DIR [--out FILE.md] [--rounds 3] [--threads 2] [--cases NAME …]
 
-`--data` holds the IDX files of Fashion-MNIST in `fashion-mnist/`. PyTorch is asked in every memory format and at every batch size of a
+`--data` holds the IDX files of Fashion-MNIST in `fashion-mnist/` and, for the case phi-netkit, the file `models/netkit_fashion_cnn.onnx`,
+which is the module that onnx2torch makes of it in PyTorch. PyTorch is asked in every memory format and at every batch size of a
 list, once, and then measured at its fastest in every round, in turn with ours. Its time is that of the computation alone, from images
 in memory to scores in memory; ours is that of the job (`times.csv`: linking and compiling included) and, beside it, that of the whole
 process, with reading the files, the labels' predictions and writing the tables and pages. The network has seeded weights, so both
@@ -28,6 +29,7 @@ ROOT = FOLDER.parent.parent
 # name: network, what is measured, images, grid, the ratio that is aimed at
 CASES = {
     "phi-lenet": ("lenet", "phi", 1000, 21, 3.0),
+    "phi-netkit": ("netkit_fashion_cnn", "phi", 200, 21, 2.0),
     "landscape-lenet": ("lenet", "landscape", 1, 51, 2.0),
     "landscape-rn18": ("rn18", "landscape", 1, 51, 1.3),
 }
@@ -60,13 +62,10 @@ def options_from_command_line():
 
 
 def case(name, options):
-    from architectures import build, export
-
     net, kind, n, grid, aim = CASES[name]
-    model = build(net).requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        export(model, net, folder / f"{net}.onnx")
+        model = network(net, options.data, folder / f"{net}.onnx")
         images, source = pictures(net, n, options.data, folder)
         batch, layout = fastest(model, kind, images, grid)
         job, whole, theirs, found = [], [], [], None
@@ -86,11 +85,36 @@ def case(name, options):
     }  # fmt: skip
 
 
+def network(net, data, file):
+    """The network as a module, and as a file at this place."""
+    from architectures import SHAPES, build, export
+
+    if net in SHAPES:
+        model = build(net).requires_grad_(False)
+        export(model, net, file)
+        return model
+    import shutil
+
+    import onnx
+    from peers import from_file
+
+    shutil.copy(data / "models" / f"{net}.onnx", file)
+    whole = onnx.load(file)
+    last = whole.graph.node[-1]
+    # the program measures the scores before a softmax at the end
+    if last.op_type == "Softmax":
+        whole.graph.output[0].name = last.input[0]
+        whole.graph.node.remove(last)
+    scores = file.with_name("scores.onnx")
+    onnx.save(whole, scores)
+    return from_file(net, scores).requires_grad_(False)
+
+
 def pictures(net, n, data, folder):
     """The first images as NumPy, [n,C,H,W] in 0 to 1, and the file from which the program reads the same."""
     from architectures import SHAPES
 
-    if net == "lenet":
+    if net not in ("ddnet", "rn18"):
         raw = gzip.open(data / "fashion-mnist" / "t10k-images-idx3-ubyte.gz", "rb").read()
         pixels = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)[:n]
         labels = np.frombuffer(gzip.open(data / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz", "rb").read(), np.uint8, offset=8)[:n]
