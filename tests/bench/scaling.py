@@ -5,7 +5,7 @@
 Every round runs each case once, in turn. A case is an audit with one attack and without landscapes; the time is that of the attack's
 jobs and that of the whole process, the memory the largest resident set of any process of the audit (the program, its engine, its
 plugins and its workers). Time above the fixed cost should be linear in the number of images: the table gives the time per image between
-neighbouring numbers of images, and how far the largest step lies from the straight line through the others.
+neighbouring numbers of images.
 """
 
 import argparse

@@ -216,7 +216,8 @@ pub(crate) fn rows_of(piece: &[Slice]) -> Option<Range<usize>> {
 /// Results of micro-batches whose rows are independent, one above the other: whoever has computed rows writes them into their place.
 pub(crate) struct Stacked {
     rows: usize,
-    outputs: Vec<Mutex<Option<Tensor>>>,
+    /// Each with the number of its rows that were written.
+    outputs: Vec<Mutex<Option<(Tensor, usize)>>>,
 }
 
 impl Stacked {
@@ -230,19 +231,26 @@ impl Stacked {
         let width: usize = inner.iter().product();
         let mut held = self.outputs.get(output)?.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_none() {
-            *held = Tensor::new(&[&[self.rows], inner].concat(), vec![T::default(); self.rows * width]);
+            let empty = Tensor::new(&[&[self.rows], inner].concat(), vec![T::default(); self.rows * width])?;
+            *held = Some((empty, 0));
         }
-        let all = T::view_mut(held.as_mut()?)?;
+        let (tensor, written) = held.as_mut()?;
+        let all = T::view_mut(tensor)?;
         if count != rows.len() || all.shape().get(1..) != Some(inner) {
             return None;
         }
         all.as_slice_mut()?.get_mut(rows.start * width..rows.end * width)?.copy_from_slice(data.get(..count * width)?);
+        *written += count;
         Some(())
     }
 
-    /// The outputs, once all rows are there. `None` if one was never given.
+    /// The outputs. `None` if one lacks a row.
     pub fn into_tensors(self) -> Option<Vec<Tensor>> {
-        self.outputs.into_iter().map(|held| held.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+        let complete = |held: Mutex<Option<(Tensor, usize)>>| {
+            let (tensor, written) = held.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+            (written == self.rows).then_some(tensor)
+        };
+        self.outputs.into_iter().map(complete).collect()
     }
 }
 

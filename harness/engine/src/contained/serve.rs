@@ -11,6 +11,7 @@ use flatscape_contain::{Most, limit_this_process, receive, send, take_socket};
 use flatscape_graph::{Attributes, DType, Dim, Graph, Tensor, ValueType, onnx};
 
 use super::wire::{Gathering, Input, Kind, Opening, Outcome, Reply, Request, Trouble, What, bytes_of, tensor_of};
+use crate::buffer::Rows;
 use crate::engine::{CompileOptions, Device, Engine, Executable, Settings};
 use crate::{Buffer, EngineError, library};
 
@@ -90,25 +91,21 @@ impl Service {
             What::Gather(wanted) => {
                 let mut rest = bytes;
                 for Gathering { parts, places, buffer } in &wanted {
-                    let rows = self.gathered(parts, places, &mut rest)?;
+                    let rows = gathered(&self.named(parts, &mut rest)?, places)?;
                     self.buffers.insert(*buffer, rows);
                 }
                 Ok((Reply::Done, Vec::new()))
             }
             What::Rows { parts, places } => {
-                let rows = self.gathered(&parts, &places, &mut &*bytes)?;
+                let parts = self.named(&parts, &mut &*bytes)?;
+                let wanted = Rows { parts: parts.iter().collect(), places: &places };
+                let rows = match Buffer::read_rows(&wanted)? {
+                    Some(rows) => Buffer::from(rows),
+                    None => gathered(&parts, &places)?,
+                };
                 Ok((Reply::Tensor(Kind::of(&rows)), vec![rows]))
             }
         }
-    }
-
-    fn gathered(&self, parts: &[Input], places: &[(usize, usize)], bytes: &mut &[u8]) -> Result<Buffer, Trouble> {
-        let parts = self.named(parts, bytes)?;
-        if let Some(rows) = Buffer::gathered(&parts.iter().collect::<Vec<_>>(), places)? {
-            return Ok(rows);
-        }
-        let hosts = parts.iter().map(|part| part.host().map(Buffer::from)).collect::<Result<Vec<_>, _>>()?;
-        Buffer::gathered(&hosts.iter().collect::<Vec<_>>(), places)?.ok_or_else(unknown)
     }
 
     /// The tensors that a request names, in its order. What is given is taken from the front of `bytes`.
@@ -145,6 +142,15 @@ impl Service {
         }
         Ok((Reply::Results(outcomes), short))
     }
+}
+
+/// Rows of tensors, by way of the host where the device does not give them.
+fn gathered(parts: &[Buffer], places: &[(usize, usize)]) -> Result<Buffer, Trouble> {
+    if let Some(rows) = Buffer::gathered(&parts.iter().collect::<Vec<_>>(), places)? {
+        return Ok(rows);
+    }
+    let hosts = parts.iter().map(|part| part.host().map(Buffer::from)).collect::<Result<Vec<_>, _>>()?;
+    Buffer::gathered(&hosts.iter().collect::<Vec<_>>(), places)?.ok_or_else(unknown)
 }
 
 fn unknown() -> Trouble {

@@ -169,14 +169,14 @@ impl Lowering<'_> {
             return None;
         }
         let (value, extents) = (inputs.first().copied()??, inputs.get(1).copied()??);
-        let made = known.get(&value).filter(|made| self.worthwhile(made, node.input(0).unwrap_or(value)))?;
+        let made = known.get(&value).filter(|made| node.input(0).is_some_and(|old| self.worthwhile(made, old)))?;
         let from = new.value(value).ty.clone();
         let rows = |ty: &ValueType| ty.shape.as_deref().and_then(<[Dim]>::first).cloned();
         if rows(&from).is_none() || rows(&from) != rows(ty) {
             return None;
         }
         let is_one = |id: ValueId| new.shape(id).is_some_and(|dims| dims.iter().all(|dim| dim.fixed() == Some(1)));
-        if !made.values.iter().all(|&id| as_large(new, id, &from) || new.shape(id).is_some_and(<[Dim]>::is_empty) || is_one(id)) {
+        if !made.values.iter().all(|&id| as_large(new, id, &from) || is_one(id)) {
             return None;
         }
         let mut chain = made.clone();

@@ -131,7 +131,7 @@ fn sums_and_means_over_all_axes_but_one_are_those_in_float64() {
 
 /// Zeros, infinite numbers and those that are none, in every place of a piece.
 #[test]
-fn maxima_and_what_chooses_treat_special_numbers_as_the_engine_does() {
+fn maxima_signs_and_selections_of_special_numbers_follow_their_definitions() {
     use Operation::{Max, Min, Select, Sign};
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1.5, -2.5];
     let pairs: Vec<(f32, f32)> = special.iter().flat_map(|&a| special.map(|b| (a, b))).collect();

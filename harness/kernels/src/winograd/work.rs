@@ -114,7 +114,8 @@ impl Work<'_> {
         }
     }
 
-    /// The channels of one image from one on, beside each other: [rows, columns, lanes] of the window, zeros where there is no channel.
+    /// Writes one vector of channels of an image, from channel `first` on, as [rows, columns, lanes] of the window. Pixels outside of the
+    /// image and lanes without a channel are zeros.
     #[inline(always)]
     fn read<V: Vectors>(&self, image: usize, first: usize, window: Window, to: &mut [f32]) {
         let [_, channels, height, width] = self.extents;
@@ -272,7 +273,7 @@ fn pixels_to_points<P: Points, V: Vectors>(from: &[f32], width: usize, (to, step
     }
 }
 
-/// Zeros in so many registers from one on, as far as there are.
+/// Writes zeros to `count` registers from register `first` on, at most to the end.
 #[inline(always)]
 fn cleared<V: Vectors>(to: &mut [f32], first: usize, count: usize) {
     let end = first.saturating_add(count).min(to.len() / V::LANES);
@@ -281,7 +282,8 @@ fn cleared<V: Vectors>(to: &mut [f32], first: usize, count: usize) {
     }
 }
 
-/// Some pixels of channels of so many pixels each, from one on, with channels beside each other; zeros where there is no channel.
+/// Transposes `have` pixels of every channel, from pixel `first` on, to [pixels, lanes]. A channel has `pixels` pixels; lanes without a
+/// channel are zeros.
 #[inline(always)]
 fn transposed<V: Vectors>(channels: &[f32], pixels: usize, first: usize, have: usize, square: &mut [f32; 256]) {
     let count = channels.len() / pixels;
