@@ -11,6 +11,11 @@ const LARGEST: f64 = 1e6;
 /// Halvings of the interval in which the threshold lies: float32 has no more digits.
 const HALVINGS: usize = 30;
 
+/// Rounding to float32 changes a number by at most this part of it. A change is made smaller by that much before it is added to
+/// x0, so that the sum is never rounded away from x0. Otherwise pixels that are equal are all rounded in the same direction, and
+/// together they can leave the ball.
+const HALF_UNIT: f64 = 1.0 / 16_777_216.0;
+
 /// The share of coordinates that a steepest step leaves alone.
 const QUANTILE: f64 = 0.99;
 
@@ -38,7 +43,8 @@ fn distance_graph<'b>(x: Expr<'b>, x0: Expr<'b>) -> Expr<'b> {
 }
 
 /// x0 + sign(δ)·clip(|δ| − λ, 0, cap) with the smallest λ ≥ 0 whose total is at most ε, where cap is the room to the box in
-/// the direction of δ. λ is found by bisection on [0, max|δ|] and its upper end is used, so the point is inside.
+/// the direction of δ. λ is found by bisection on [0, max|δ|] and its upper end is used, so the point is inside. Where λ > 0 the
+/// change of a pixel is smaller than that by at most one unit of its last place.
 fn project<'b>(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b> {
     let axes = sample_axes(x);
     let d = x - ball.x0;
@@ -53,8 +59,9 @@ fn project<'b>(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b> {
         let enough = fits(middle);
         (low, high) = (enough.select(low, middle), enough.select(middle, high));
     }
-    let threshold = fits(high * 0.0).select(high * 0.0, high);
-    (ball.x0 + d.sign() * shrunk(threshold)).max(ball.lo).min(ball.hi)
+    let half_unit = ball.x0.abs().max(x.abs()) * HALF_UNIT;
+    let reduced = ball.x0 + d.sign() * (shrunk(high) - half_unit).relu();
+    fits(high * 0.0).select(x, reduced).max(ball.lo).min(ball.hi)
 }
 
 /// sign(g)/k on the k largest |g|, k = ⌈(1 − q)D⌉; ties at the k-th place share the step

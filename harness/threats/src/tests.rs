@@ -341,3 +341,29 @@ fn sampling_outside_is_clamped_or_black() {
     assert_eq!(sampling::sampled(&image, [1, 2, 2], Outside::Border, at), [1.0, 2.0, 2.0, 3.0]);
     assert_eq!(sampling::sampled(&image, [1, 2, 2], Outside::Zero, at), [0.5, 1.0, 2.0, 3.0]);
 }
+
+/// Small balls around images of 3,072 pixels: each changed pixel is rounded, all in the same direction where pixels are equal.
+#[test]
+fn projected_points_stay_inside_in_float32() {
+    let shape = [3, 32, 32];
+    let count: usize = shape.iter().product();
+    let noise = |i: usize| f32::from((i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]) / 255.0;
+    let pixels = |value: &dyn Fn(usize) -> f32| (0..count).map(value).collect::<Vec<f32>>();
+    let images = [pixels(&|_| 0.6), pixels(&noise), pixels(&|_| 1.0)];
+    let changes = [pixels(&|_| -0.01), pixels(&|i| 0.3 * noise(i + 7) - 0.15), pixels(&|i| if i % 3 == 0 { -0.2 } else { 1e-4 })];
+    for (name, radii) in [("linf", [0.003, 0.03, 0.3]), ("l2", [0.05, 0.5, 3.0]), ("l1", [0.1, 0.5, 12.0])] {
+        for (eps, x0) in radii.iter().flat_map(|&eps| images.iter().map(move |x0| (eps, x0))) {
+            for change in &changes {
+                let x: Vec<f32> = x0.iter().zip(change).map(|(a, b)| a + b).collect();
+                let sizes = [1, 3, 32, 32];
+                let found = value_of(&[float(&sizes, &x), float(&sizes, x0)], |_, e| {
+                    let [eps, lo, hi] = [eps, 0.0, 1.0].map(|v| e[0].scalar(v));
+                    (norm(name).expect("a row").project)(e[0], Ball { x0: e[1], eps, lo, hi })
+                });
+                let found: Candidate = found.to_f64().into_iter().map(|v| v as f32).collect::<Vec<f32>>().into();
+                let threat = model(&format!("{name}:{eps}")).on(shape);
+                assert!(threat.contains(&found, x0), "{name}:{eps}: a distance of {:?}", threat.distance(&found, x0));
+            }
+        }
+    }
+}
