@@ -5,7 +5,7 @@ use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Tensor, ValueType}
 use flatscape_measure::threats::ThreatModel;
 use flatscape_measure::verify::Verifier;
 
-use crate::provision::onnx_runtime;
+use crate::provision::engines;
 
 fn numbers(shape: &[usize], step: usize) -> Tensor {
     let values: Vec<f32> = (0..shape.iter().product()).map(|i| ((i * step) % 251) as f32 / 250.0).collect();
@@ -30,18 +30,20 @@ fn bits(values: impl IntoIterator<Item = f64>) -> Vec<u64> {
 
 #[test]
 fn the_judge_computes_what_the_graph_says_operator_by_operator() {
-    let (engine, graph, points) = (onnx_runtime(), model(), numbers(&[9, 3, 16, 16], 97));
+    let (graph, points) = (model(), numbers(&[9, 3, 16, 16], 97));
     let threat = ThreatModel::parse("linf:0.1", false).expect("a threat model");
-    let judged = Verifier::new(&*engine, &graph, &threat, 4).expect("a judge").logits(&points).expect("logits");
-    let each = |options: &CompileOptions| {
-        let executable = engine.compile(&graph, options).expect("compiled");
-        let given = executable.run_each(&[&Buffer::from(points.clone())]).expect("run");
-        bits(given[0].host().expect("on the host").to_f64())
-    };
-    let plain = each(&CompileOptions { lower: false, ..CompileOptions::default() });
-    assert_eq!(bits(judged.into_iter().flatten()), plain);
-    // the comparison can fail: in squares, some bits differ
-    if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-        assert_ne!(each(&CompileOptions::fast()), plain);
+    for engine in engines() {
+        let judged = Verifier::new(&*engine, &graph, &threat, 4).expect("a judge").logits(&points).expect("logits");
+        let each = |options: &CompileOptions| {
+            let executable = engine.compile(&graph, options).expect("compiled");
+            let given = executable.run_each(&[&Buffer::from(points.clone())]).expect("run");
+            bits(given[0].host().expect("on the host").to_f64())
+        };
+        let plain = each(&CompileOptions { lower: false, ..CompileOptions::default() });
+        assert_eq!(bits(judged.into_iter().flatten()), plain, "{}", engine.name());
+        // the comparison can fail: in squares, some bits differ
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            assert_ne!(each(&CompileOptions::fast()), plain, "{}", engine.name());
+        }
     }
 }

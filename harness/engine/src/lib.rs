@@ -10,6 +10,7 @@ mod error;
 mod library;
 mod lower;
 mod onnxruntime;
+mod own;
 mod rows;
 pub mod runtime;
 mod signature;

@@ -4,7 +4,7 @@
 
 mod cpu;
 mod cuda;
-mod kernels;
+mod own;
 mod value;
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use crate::library::{self, Finding, Place};
 use crate::signature::Signature;
 use crate::workers::Workers;
 use crate::{EngineError, lower, rows};
-use kernels::Kernels;
+use own::Shared;
 
 /// What `--engine` takes.
 pub(crate) const NAME: &str = "ort";
@@ -129,7 +129,7 @@ const SESSION_OPTIONS: &[(&str, &str)] = &[
 
 impl Runtime {
     /// A builder with the options that every session has.
-    fn builder(&self, threads: usize, kernels: &Arc<Kernels>) -> ort::Result<SessionBuilder> {
+    fn builder(&self, threads: usize, shared: &Arc<Shared>) -> ort::Result<SessionBuilder> {
         let mut builder = Session::builder(&self.environment)?
             .with_log_level(LogLevel::Fatal)?
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -139,7 +139,7 @@ impl Runtime {
         for (key, value) in SESSION_OPTIONS {
             builder = builder.with_config_entry(key, value)?;
         }
-        builder = builder.with_operators(kernels::domain(kernels, threads)?)?;
+        builder = builder.with_operators(own::domain(shared, threads)?)?;
         Ok(builder)
     }
 }

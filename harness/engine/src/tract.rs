@@ -6,9 +6,8 @@ mod conv64;
 mod gate;
 mod missing;
 mod own;
-mod pool;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,10 +39,12 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
         });
     }
     let workers = Workers::start(NAME, settings.thread_count())?;
-    Ok(Arc::new(Tract { workers: Arc::new(workers) }))
+    Ok(Arc::new(Tract { plain: settings.plain, workers: Arc::new(workers) }))
 }
 
 struct Tract {
+    /// Whether there are no special forms of layers.
+    plain: bool,
     workers: Arc<Workers>,
 }
 
@@ -62,14 +63,14 @@ impl Engine for Tract {
             device: Device::Cpu.to_string(),
             providers: Vec::new(),
             threads: self.workers.threads(),
-            options: BTreeMap::new(),
+            options: self.plain.then(|| ("plain".to_owned(), "1".to_owned())).into_iter().collect(),
         }
     }
 
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
-        let lowered = if options.lower { &lower::lower(graph, NAME, options.rows) } else { graph };
+        let lowered = if options.lower { &lower::lower(graph, NAME, options.rows.filter(|_| !self.plain)) } else { graph };
         let mut written = conv64::written(&missing::written(lowered));
         // tract keeps nodes and constants under one set of names, and adds a suffix where it expands a node
         written.name_nodes(&|i, node| format!("{i}:{}", if node.name.is_empty() { &node.op } else { &node.name }));
@@ -77,11 +78,12 @@ impl Engine for Tract {
         let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         conv64::register(&mut onnx.op_register);
         gate::register(&mut onnx.op_register);
-        pool::register(&mut onnx.op_register);
+        own::register(&mut onnx.op_register);
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
         let plan = Plan {
             signature: Signature::of(graph),
             cut: Cut::by(graph, options),
+            usual: rows::usual(rows::multiplications(graph)),
             model,
             specialised: Mutex::default(),
             workers: self.workers.clone(),
@@ -109,6 +111,8 @@ type Shapes = Vec<Vec<usize>>;
 struct Plan {
     signature: Signature,
     cut: Option<Cut>,
+    /// Rows of a micro-batch.
+    usual: usize,
     model: InferenceModel,
     specialised: Mutex<HashMap<Shapes, Arc<TypedRunnableModel>>>,
     workers: Arc<Workers>,
@@ -119,7 +123,7 @@ impl Executable for Plan {
         let sources = self.signature.on_host(NAME, inputs)?;
         self.run_pieces(
             &match &self.cut {
-                Some(cut) => cut.pieces(&sources, 1, 1),
+                Some(cut) => cut.pieces(&sources, 1, self.usual),
                 None => vec![sources.into_iter().map(Slice::from).collect()],
             },
             self.cut.as_ref(),
@@ -181,8 +185,8 @@ fn to_tract(slice: &Slice) -> TractResult<TValue> {
 fn from_tract(value: &TValue) -> TractResult<Tensor> {
     fn tensor<T: Element + Datum>(value: &TValue) -> TractResult<Tensor> {
         let array = value.to_plain_array_view::<T>()?;
-        Tensor::new(value.shape(), array.iter().cloned().collect())
-            .ok_or_else(|| TractError::msg("a result has an impossible shape"))
+        let elements = array.as_slice().map_or_else(|| array.iter().cloned().collect(), <[T]>::to_vec);
+        Tensor::new(value.shape(), elements).ok_or_else(|| TractError::msg("a result has an impossible shape"))
     }
     match value.datum_type() {
         DatumType::F32 => tensor::<f32>(value),

@@ -143,13 +143,16 @@ pub fn gradient_text(native: &Native) -> Result<String, Refusal> {
     assemble(native, &Request::parse("ce", "input", 1)?).map(|g| text::print(&g.graph))
 }
 
-/// The form of every convolution of the gradient of the cross-entropy, for ONNX Runtime on this processor, a line for each.
+/// The form of every convolution of the gradient of the cross-entropy, for each engine on this processor, a line for each.
 ///
 /// # Errors
 /// As for [`gradient_text`].
 pub fn lowering_text(native: &Native) -> Result<String, Refusal> {
     let gradient = assemble(native, &Request::parse("ce", "input", 1)?)?;
-    Ok(flatscape_engine::forms(&gradient.graph).iter().map(|line| format!("  {line}\n")).collect())
+    let lines = |engine: &str| -> String {
+        flatscape_engine::forms(&gradient.graph, engine).iter().map(|line| format!("  {engine:<6} {line}\n")).collect()
+    };
+    Ok(flatscape_engine::ENGINES.iter().map(|row| lines(row.name)).collect())
 }
 
 impl GradientCoverage {

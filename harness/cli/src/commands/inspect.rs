@@ -17,7 +17,7 @@ pub struct Inspect {
     /// Also print the gradient of the cross-entropy as ONNX text
     #[arg(long)]
     grad: bool,
-    /// Also print the forms in which ONNX Runtime on this processor computes the convolutions of the gradient, for batches of eight
+    /// Also print the forms in which each engine on this processor computes the convolutions of the gradient, for batches of eight
     #[arg(long)]
     lowering: bool,
     #[command(flatten)]

@@ -22,7 +22,7 @@ const RUN: usize = 32;
 /// Operations of which ONNX Runtime does one element at a time.
 const SLOW: [Operation; 2] = [Operation::Sign, Operation::Select];
 
-pub(super) fn apply(graph: &Graph, _: usize) -> Graph {
+pub(super) fn apply(graph: &Graph, _: &str, _: usize) -> Graph {
     let lowering = Lowering { graph, uses: uses(graph), by_formulas: readers(graph) };
     let mut known: HashMap<ValueId, Chain> = HashMap::new();
     let lowered = graph.rewrite(|new, node, inputs| {

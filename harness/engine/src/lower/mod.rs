@@ -58,7 +58,7 @@ pub enum Apply {
     /// For one of the engines. What is computed keeps the precision of the operators that it stands for.
     Always(fn(&Graph, &str) -> Graph),
     /// For batches of a number of rows, where the caller states it: sums may be taken in another way, with another rounding.
-    Special(fn(&Graph, usize) -> Graph),
+    Special(fn(&Graph, &str, usize) -> Graph),
 }
 
 /// Every lowering, in the order in which they are applied.
@@ -67,8 +67,8 @@ pub enum Apply {
 /// which keep the blocked layout; a first layer's gradient with 2×2 pixels as channels (5 to 35 % slower than `ConvTranspose`); the loss
 /// of the scores, its cotangent and the test of success as one operator (5 % of a gradient step of a LeNet at batch 1, up to 8 % of PGD
 /// on nets of two layers).
-/// tract keeps `ConvTranspose`: flipped kernels make it 1.3 times slower on the 64-64-128-128 net, 1.9 times
-/// on a LeNet, and 4 % faster on a ResNet-18.
+/// On tract, what is not computed in squares or for many images at a time keeps `ConvTranspose`: in its own form, flipped kernels made
+/// the 64-64-128-128 net 1.3 times slower, a LeNet 1.9 times, and a ResNet-18 4 % faster.
 pub const LOWERINGS: &[Lowering] = &[
     Lowering {
         name: "flipped",
@@ -86,7 +86,7 @@ pub const LOWERINGS: &[Lowering] = &[
     },
     Lowering {
         name: "correlations",
-        engines: &["ort"],
+        engines: &["ort", "tract"],
         summary: "the gradient of Conv by its kernel (a Conv by ȳ, batch and channels exchanged): one operator of our own",
         evidence: "with `flipped` on computed kernels, processor time of a training step on AVX2: LeNet 24 %, with a Jacobian term 24 %, AMSReg 30 %, ResNet-18 at batch 32 46 % less",
         apply: Apply::Always(correlations::apply),
@@ -106,22 +106,22 @@ pub const LOWERINGS: &[Lowering] = &[
         apply: Apply::Always(gates::apply),
     },
     Lowering {
-        name: "chwn",
-        engines: &["ort"],
-        summary: "Conv and ConvTranspose of at most 16 channels and fewer than 16 results: a register holds a pixel of many images, with the bias, Add, Relu, Gate or MaxPool behind it and the gradient of MaxPool before it",
-        evidence: "two cores with AVX-512 (Zen 4), medians of 960 steps in turn with the plain form: a gradient step of a LeNet at batch 64 takes 0.90 in place of 1.17 ms, at 16 0.32 in place of 0.36",
-        apply: Apply::Special(chwn::apply),
-    },
-    Lowering {
         name: "winograd",
-        engines: &["ort"],
+        engines: &["ort", "tract"],
         summary: "Conv of 3×3 taps and stride 1, 16 channels or more: F(2×2, 3×3) or F(4×4, 3×3), with the bias, Add, Relu or Gate behind it; Correlation of such taps: the adjoint in the taps",
-        evidence: "two cores with AVX-512, medians, against the plain form: a gradient step of a ResNet-18 at batch 16 takes 86 in place of 173 ms, at 64 342 in place of 666; of the 64-64-128-128 net 12.2 in place of 18.4 and 48.5 in place of 73.8",
+        evidence: "two cores with AVX-512, medians, against the plain form: a gradient step of a ResNet-18 at batch 16 takes 86 in place of 173 ms, at 64 342 in place of 666; of the 64-64-128-128 net 12.2 in place of 18.4 and 48.5 in place of 73.8; on tract, with the other special forms, of the ResNet-18 at 64 496 in place of 1441, of the other net 61 in place of 172",
         apply: Apply::Special(winograd::apply),
     },
     Lowering {
+        name: "chwn",
+        engines: &["ort", "tract"],
+        summary: "Conv and ConvTranspose of at most 16 channels and fewer than 16 results (tract: 32 and 32): a register holds a pixel of many images, with the bias, Add, Relu, Gate or MaxPool behind it and the gradient of MaxPool before it",
+        evidence: "two cores with AVX-512 (Zen 4), medians of 960 steps in turn with the plain form: a gradient step of a LeNet at batch 64 takes 0.90 in place of 1.17 ms, at 16 0.32 in place of 0.36; on tract 1.0 in place of 2.3 at 64",
+        apply: Apply::Special(chwn::apply),
+    },
+    Lowering {
         name: "formulas",
-        engines: &["ort"],
+        engines: &["ort", "tract"],
         summary: "Add, Sub, Mul, Div, Neg, Abs, Sign, Max, Min, Relu, Sqrt, Reciprocal, Gate, Where and Expand of large values that follow each other, and a sum, mean or maximum of them over all axes but one: one pass over memory",
         evidence: "a training step of a ResNet-18 at batch 128 takes 2382 MiB in place of 2948; PGD with 20 steps on 978 images and a net of two layers takes 0.16 in place of 0.19 s (medians of seven rounds in turn, two cores with AVX-512)",
         apply: Apply::Special(formulas::apply),
@@ -134,15 +134,15 @@ pub fn lower(graph: &Graph, engine: &str, rows: Option<usize>) -> Graph {
     let wanted = LOWERINGS.iter().filter(|l| l.engines.contains(&engine));
     wanted.fold(graph.clone(), |graph, lowering| match (&lowering.apply, rows) {
         (Apply::Always(apply), _) => apply(&graph, engine),
-        (Apply::Special(apply), Some(rows)) => apply(&graph, rows),
+        (Apply::Special(apply), Some(rows)) => apply(&graph, engine, rows),
         (Apply::Special(_), None) => graph,
     })
 }
 
-/// How ONNX Runtime on this processor computes the convolutions of a graph compiled with `CompileOptions::fast`: a line for each, with
-/// its operands.
-pub fn forms(graph: &Graph) -> Vec<String> {
-    let lowered = lower(graph, "ort", CompileOptions::fast().rows);
+/// How an engine (`ort` or `tract`) on this processor computes the convolutions of a graph compiled with `CompileOptions::fast`: a
+/// line for each, with its operands.
+pub fn forms(graph: &Graph, engine: &str) -> Vec<String> {
+    let lowered = lower(graph, engine, CompileOptions::fast().rows);
     let shape = |id: Option<ValueId>| id.map_or_else(String::new, |id| lowered.value(id).ty.to_string());
     let form = |node: &Node| match &*node.op {
         WINOGRAD => node.attributes.ints("square").map(|s| format!("in squares of {0}×{0}", s.first().unwrap_or(&0))),

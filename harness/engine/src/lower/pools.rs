@@ -19,7 +19,7 @@ pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
             return Some(vec![Some(pool_gradient(new, found.x, ct, found.attributes))]);
         }
         let (x, ct, attributes) = masked(new, node, inputs)?;
-        Some(vec![Some(pool_gradient(new, x, ct, attributes.with("positive", 1)))])
+        Some(vec![Some(pool_gradient(new, x, ct, attributes.with("positive", [1])))])
     });
     without_indices(&lowered.without_dead())
 }

@@ -20,12 +20,14 @@ fn apply(name: &str, graph: &Graph, engine: &str) -> Graph {
         Apply::Always(apply) => {
             apply(graph, if row.engines.contains(&engine) { engine } else { row.engines[row.engines.len() - 1] })
         }
-        Apply::Special(apply) => apply(graph, 8),
+        Apply::Special(apply) => apply(graph, engine, 8),
     }
 }
 
 /// Runs both forms as they are and compares: the 99th percentile and the largest difference, relative to the largest element.
 fn agree(engine: &dyn Engine, before: &Graph, after: &Graph, inputs: &[Tensor], what: &str) {
+    // tract adds the products of a sum one after the other: a gradient by a kernel has thousands
+    let tolerated = if engine.name() == "tract" { 4e-6 } else { 1e-6 };
     let plain = CompileOptions { lower: false, ..Default::default() };
     let (expected, found) = (run(engine, before, &plain, inputs), run(engine, after, &plain, inputs));
     assert_eq!(expected.len(), found.len());
@@ -36,7 +38,7 @@ fn agree(engine: &dyn Engine, before: &Graph, after: &Graph, inputs: &[Tensor], 
         let mut off: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / scale).collect();
         off.sort_by(f64::total_cmp);
         let (p99, top) = (off[off.len() * 99 / 100], off[off.len() - 1]);
-        assert!(p99 < 1e-6 && top < 5e-6, "{what} on {}: 99 % {p99:e}, largest {top:e}", engine.name());
+        assert!(p99 < tolerated && top < 5e-6, "{what} on {}: 99 % {p99:e}, largest {top:e}", engine.name());
     }
 }
 
@@ -252,11 +254,11 @@ fn gradients_by_a_kernel_are_correlations() {
         let shape = |graph: &Graph| graph.shape(graph.outputs()[0].value).map(<[_]>::to_vec);
         assert_eq!(shape(&before), shape(&after), "{case:?}");
         // tract has no such operator
-        for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        for engine in engines() {
             for rows in [1, 9] {
                 let [p, q] = case.steps();
                 let ct = noise(&[rows, case.to, p, q], 5);
-                agree(&**engine, &before, &after, &[case.input(rows), ct], &format!("correlations, {rows} rows, {case:?}"));
+                agree(&*engine, &before, &after, &[case.input(rows), ct], &format!("correlations, {rows} rows, {case:?}"));
             }
         }
     }

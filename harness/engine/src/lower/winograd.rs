@@ -13,12 +13,14 @@ use flatscape_kernels::{Square, lanes};
 
 use super::beside::joined;
 use super::flipped::BLOCK;
+use super::transposed::{AxisOf, Transposed};
 use super::{CORRELATION, DOMAIN, WINOGRAD, producer, uses};
 
-pub(super) fn apply(graph: &Graph, rows: usize) -> Graph {
+pub(super) fn apply(graph: &Graph, _: &str, rows: usize) -> Graph {
     let uses = uses(graph);
     let lowered = graph.rewrite(|new, node, inputs| {
         let made = convolution(new, node, inputs, rows)
+            .or_else(|| adjoint(new, node, inputs, rows))
             .or_else(|| correlation(new, node, inputs, rows))
             .or_else(|| joined(WINOGRAD, new, node, inputs, &uses))?;
         let ty = &graph.value(node.output(0)?).ty;
@@ -54,13 +56,27 @@ fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize
     let steps = [(height as i64 + top + bottom) as usize, (width as i64 + left + right) as usize];
     let steps = [steps[0].checked_sub(2).filter(|&n| n > 0)?, steps[1].checked_sub(2).filter(|&n| n > 0)?];
     let layer = Layer { rows, channels, results, steps, constant: new.constant(taps).is_some() };
-    let square = layer.square(lanes())?;
     let given = exchanged_and_reversed(new, taps);
-    let attributes = Attributes::none().with("square", [square.step() as i64]).with("pads", pads).with("relu", [0]);
-    let attributes = attributes.with("adjoint", [i64::from(given.is_some())]);
-    let (taps, bias) = (given.unwrap_or(taps), inputs.get(2).copied().flatten());
-    let node = Node::new(WINOGRAD, &[], attributes);
-    Some(Node { domain: DOMAIN.into(), inputs: vec![Some(x), Some(taps), bias, None, None], ..node })
+    let bias = inputs.get(2).copied().flatten();
+    layer.node([Some(x), Some(given.unwrap_or(taps)), bias], pads, given.is_some())
+}
+
+/// A `ConvTranspose` that is. On ONNX Runtime there are none: `flipped` has made them convolutions.
+fn adjoint(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize) -> Option<Node> {
+    let t = Transposed::read(new, node, inputs)?;
+    let taps = inputs.get(1).copied()??;
+    let [first, second] = t.axes[..] else { return None };
+    let plain = |a: AxisOf| (a.taps, a.stride, a.dilation) == (3, 1, 1);
+    let pads = [first, second].map(|a| [2 - a.begin, a.output - a.input + a.begin]);
+    let pads = vec![pads[0][0], pads[1][0], pads[0][1], pads[1][1]];
+    let floats = [t.ct, taps].iter().all(|&v| new.dtype(v) == Some(DType::F32));
+    if t.group != 1 || !floats || !plain(first) || !plain(second) || pads.iter().any(|p| !(0..=2).contains(p)) {
+        return None;
+    }
+    let steps = [first.output as usize, second.output as usize];
+    let constant = new.constant(taps).is_some();
+    let layer = Layer { rows, channels: t.channels_in(), results: t.channels_out(), steps, constant };
+    layer.node([Some(t.ct), Some(taps), None], pads, true)
 }
 
 /// The kernel [C, M, 3, 3] of which this one has the channels exchanged and all taps reversed, while the graph runs.
@@ -118,6 +134,14 @@ const BYTES: [f64; 2] = [6.0, 3.0];
 const KEPT: f64 = 1e6;
 
 impl Layer {
+    /// The layer in the squares in which it is computed fastest; `operands` are x, the taps, and the bias.
+    fn node(&self, operands: [Option<ValueId>; 3], pads: Vec<i64>, adjoint: bool) -> Option<Node> {
+        let square = self.square(lanes())?;
+        let attributes = Attributes::none().with("square", [square.step() as i64]).with("pads", pads).with("relu", [0]);
+        let node = Node::new(WINOGRAD, &[], attributes.with("adjoint", [i64::from(adjoint)]));
+        Some(Node { domain: DOMAIN.into(), inputs: operands.into_iter().chain([None, None]).collect(), ..node })
+    }
+
     /// The squares in which it is computed fastest; `None` where the direct form is faster, or where there are no vectors.
     fn square(&self, lanes: usize) -> Option<Square> {
         if lanes < 8 || self.channels < BLOCK || self.results < BLOCK {

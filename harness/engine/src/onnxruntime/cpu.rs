@@ -13,19 +13,12 @@ use flatscape_graph::{Graph, Tensor};
 use ort::session::{Session, SessionInputValue};
 use ort::value::DynValue;
 
-use super::kernels::Kernels;
+use super::own::Shared;
 use super::{NAME, Runtime, value};
 use crate::engine::{CompileOptions, Executable};
 use crate::rows::{self, Cut, Slice, Stacked};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
-
-/// Multiplications of a micro-batch, where it would have fewer than 32 rows. Every operator takes about a microsecond by itself, and a
-/// step of an attack has a hundred of them.
-///
-/// Measured: a query of Square on a net of two layers of 784 pixels takes 15.6 µs per row in micro-batches of 8 rows and 5.1 in those of
-/// 32, on a net of two convolutions 62 and 54.
-const USUAL_WORK: usize = 128 << 20;
 
 /// Multiplications of a run that is too small to gain by a second thread: about a quarter of a millisecond.
 const SMALL: usize = 8 << 20;
@@ -45,10 +38,10 @@ pub(super) fn compile(
     bytes: &[u8],
 ) -> Result<Box<dyn Executable>, EngineError> {
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
-    let usual = (USUAL_WORK / work.max(1)).clamp(rows::LEAST, 32);
-    let (kernels, bytes) = (Arc::default(), bytes.into());
+    let usual = rows::usual(work);
+    let (shared, bytes) = (Arc::default(), bytes.into());
     let runs = AtomicUsize::new(0);
-    let plan = Plan { signature, cut, work, usual, bytes, runtime: runtime.clone(), kernels, idle, runs };
+    let plan = Plan { signature, cut, work, usual, bytes, runtime: runtime.clone(), shared, idle, runs };
     // one session now, so that what ONNX Runtime refuses is said at compile time
     let width = if plan.cut.is_some() { Width::Narrow } else { Width::Wide };
     let refused =
@@ -72,7 +65,7 @@ struct Plan {
     usual: usize,
     bytes: Box<[u8]>,
     runtime: Runtime,
-    kernels: Arc<Kernels>,
+    shared: Arc<Shared>,
     idle: Sessions,
     /// How often it was run in pieces.
     runs: AtomicUsize,
@@ -146,7 +139,7 @@ impl Plan {
         let threads = if let Width::Wide = width { self.runtime.workers.threads() } else { 1 };
         // ONNX Runtime asks whether it knows a domain before it adds it, without a lock: two first sessions at once would both add
         let first = (!DOMAIN_IS_KNOWN.load(Ordering::Acquire)).then(|| ONE_AT_A_TIME.lock());
-        let session = self.runtime.builder(threads, &self.kernels)?.commit_from_memory(&self.bytes)?;
+        let session = self.runtime.builder(threads, &self.shared)?.commit_from_memory(&self.bytes)?;
         DOMAIN_IS_KNOWN.store(true, Ordering::Release);
         drop(first);
         Ok(session)

@@ -1,23 +1,85 @@
-//! Operators of our own for tract: what they have in common. Each takes two operands and gives a result like the first.
+//! Operators of our own for tract. Each runs on the thread that asks; several micro-batches run on several threads.
 
+use std::sync::Arc;
+
+use tract_onnx::model::{OnnxOpRegister, optional_inputs};
+use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-/// The arithmetic of an operator.
-pub(super) trait Kernel: Clone + std::fmt::Debug + PartialEq + Eq + Send + Sync + 'static {
-    /// Its name in the domain of the engine.
-    const NAME: &'static str;
+use crate::own::{Chwn, Correlation, Formula, Interleave, Operand, Own, PoolGradient, Run, Spare, Winograd, one_by_one};
 
-    /// Computes the result, which has the element type and the extents of `x`.
-    fn compute(&self, x: &Tensor, v: TValue) -> TractResult<Tensor>;
+/// Adds the operators to those that tract reads.
+pub(super) fn register(operators: &mut OnnxOpRegister) {
+    fn one<O: Own>(operators: &mut OnnxOpRegister) {
+        operators.insert(O::NAME, |_, node| Ok((expand(Provided::<O>::read(node)?), Vec::new())));
+    }
+    one::<Chwn>(operators);
+    one::<Correlation>(operators);
+    one::<Formula>(operators);
+    one::<Interleave>(operators);
+    one::<PoolGradient>(operators);
+    one::<Winograd>(operators);
 }
 
-/// An operator as tract has operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Own<K>(pub(super) K);
+/// A node as tract has operators.
+struct Provided<O> {
+    operator: Arc<O>,
+    /// Where the operands stand among those that are given.
+    places: Vec<Option<usize>>,
+    results: usize,
+    /// Whether the second operand is a constant.
+    constant: bool,
+    spare: Arc<Spare>,
+}
 
-impl<K: Kernel> Expansion for Own<K> {
+impl<O> Clone for Provided<O> {
+    fn clone(&self) -> Provided<O> {
+        let (operator, spare) = (self.operator.clone(), self.spare.clone());
+        Provided { operator, places: self.places.clone(), results: self.results, constant: self.constant, spare }
+    }
+}
+
+impl<O: Own> std::fmt::Debug for Provided<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", O::NAME, self.places)
+    }
+}
+
+impl<O> PartialEq for Provided<O> {
+    fn eq(&self, other: &Provided<O>) -> bool {
+        Arc::ptr_eq(&self.operator, &other.operator) && self.constant == other.constant
+    }
+}
+
+impl<O> Eq for Provided<O> {}
+
+impl<O: Own> Provided<O> {
+    fn read(node: &NodeProto) -> TractResult<Provided<O>> {
+        let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name).map(|a| a.ints.clone());
+        Ok(Provided {
+            operator: Arc::new(O::read(&attribute).map_err(|why| format_err!("{why}"))?),
+            places: optional_inputs(node).take(node.input.len()).collect(),
+            results: node.output.iter().filter(|name| !name.is_empty()).count(),
+            constant: false,
+            spare: Arc::default(),
+        })
+    }
+
+    /// The extents of the results.
+    fn extents(&self, given: &[TVec<i64>]) -> TractResult<Vec<Vec<i64>>> {
+        let operands: Vec<Option<&[i64]>> = self.places.iter().map(|place| Some(&given.get((*place)?)?[..])).collect();
+        let known = self.operator.extents(&operands).filter(|found| found.len() == self.results);
+        known.with_context(|| format!("the operands of {} do not fit each other", O::NAME))
+    }
+}
+
+impl<O: Own> Expansion for Provided<O> {
     fn name(&self) -> StaticName {
-        K::NAME.into()
+        O::NAME.into()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        Ok(self.results)
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -26,40 +88,65 @@ impl<K: Kernel> Expansion for Own<K> {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 2)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&inputs[0].datum_type, &inputs[1].datum_type)?;
-        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)?;
-        Ok(())
+        check_input_arity(inputs, self.places.iter().flatten().count())?;
+        check_output_arity(outputs, self.results)?;
+        for value in inputs.iter().chain(outputs) {
+            solver.equals(&value.datum_type, DatumType::F32)?;
+        }
+        solver.given_all(inputs.iter().map(|input| &input.shape), move |solver, shapes| {
+            let shapes = shapes.iter().map(|shape| numbers(shape.iter())).collect::<TractResult<Vec<_>>>()?;
+            for (output, extents) in outputs.iter().zip(self.extents(&shapes)?) {
+                let extents: TVec<TDim> = extents.into_iter().map(TDim::from).collect();
+                solver.equals(&output.shape, extents)?;
+            }
+            Ok(())
+        })
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, self.clone(), inputs)
+        let second = self.places.get(1).copied().flatten().map(|place| model.outlet_fact(inputs[place])).transpose()?;
+        let constant = second.is_some_and(|fact| fact.konst.is_some());
+        model.wire_node(prefix, Provided { constant, ..self.clone() }, inputs)
     }
 }
 
-impl<K: Kernel> Op for Own<K> {
+impl<O: Own> Op for Provided<O> {
     fn name(&self) -> StaticName {
-        K::NAME.into()
+        O::NAME.into()
     }
 
     op_as_typed_op!();
 }
 
-impl<K: Kernel> EvalOp for Own<K> {
+impl<O: Own> EvalOp for Provided<O> {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (x, v) = args_2!(inputs);
-        Ok(tvec!(self.0.compute(&x, v)?.into_tvalue()))
+        let tensors = inputs.iter().map(|input| input.try_as_plain_ram()).collect::<TractResult<Vec<_>>>()?;
+        let slices = tensors.iter().map(|tensor| tensor.as_slice::<f32>()).collect::<TractResult<Vec<_>>>()?;
+        let operand = |place: &Option<usize>| Some((slices[(*place)?], inputs[(*place)?].shape()));
+        let operands: Vec<Option<Operand>> = self.places.iter().map(operand).collect();
+        let shapes: Vec<TVec<i64>> = inputs.iter().map(|input| input.shape().iter().map(|&n| n as i64).collect()).collect();
+        let extents = self.extents(&shapes)?.into_iter().map(|shape| shape.iter().map(|&n| n as usize).collect::<TVec<usize>>());
+        let mut results = extents.map(|shape| Tensor::zero::<f32>(&shape)).collect::<TractResult<Vec<_>>>()?;
+        let mut views = results.iter_mut().map(|result| result.try_as_plain_ram_mut()).collect::<TractResult<Vec<_>>>()?;
+        let mut slices = views.iter_mut().map(|view| view.as_slice_mut::<f32>()).collect::<TractResult<Vec<_>>>()?;
+        let run = Run { each: &one_by_one, threads: 1, constant: self.constant, spare: &self.spare };
+        self.operator.compute(&operands, &mut slices, &run).map_err(|why| format_err!("{why}"))?;
+        Ok(results.into_iter().map(Tensor::into_tvalue).collect())
     }
 }
 
-impl<K: Kernel> TypedOp for Own<K> {
+impl<O: Own> TypedOp for Provided<O> {
     as_op!();
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(inputs[0].datum_type.fact(inputs[0].shape.clone())))
+        let shapes = inputs.iter().map(|fact| numbers(fact.shape.iter())).collect::<TractResult<Vec<_>>>()?;
+        let fact = |extents: Vec<i64>| f32::fact(extents.into_iter().map(|n| n as usize).collect::<TVec<usize>>());
+        Ok(self.extents(&shapes)?.into_iter().map(fact).collect())
     }
+}
+
+fn numbers<'d>(extents: impl Iterator<Item = &'d TDim>) -> TractResult<TVec<i64>> {
+    Ok(extents.map(TDim::to_i64).collect::<Result<_, _>>()?)
 }

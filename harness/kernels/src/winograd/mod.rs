@@ -147,7 +147,7 @@ impl Winograd {
     }
 
     /// M and C of the first two extents of the taps.
-    pub fn channels(&self, [first, second]: [usize; 2]) -> [usize; 2] {
+    pub fn channels<T>(&self, [first, second]: [T; 2]) -> [T; 2] {
         if self.adjoint { [second, first] } else { [first, second] }
     }
 

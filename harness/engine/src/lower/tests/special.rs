@@ -29,10 +29,10 @@ fn convolutions_in_squares_do_what_follows_them() {
     let count = |op: &str| ops(&after).iter().filter(|o| *o == op).count();
     assert_eq!((count(WINOGRAD), after.nodes().len()), (4, 4), "{:?}", ops(&after));
     assert_eq!(after.shape(after.outputs()[1].value), graph.shape(graph.outputs()[1].value));
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         for rows in [1, 5, 40] {
             let inputs = [noise(&[rows, 24, 9, 7], 6), noise(&[rows, 24, 9, 7], 7)];
-            agree(&**engine, &graph, &after, &inputs, &format!("block, {rows} rows"));
+            agree(&*engine, &graph, &after, &inputs, &format!("block, {rows} rows"));
         }
     }
 }
@@ -50,9 +50,9 @@ fn squares_round_at_most_four_times_as_much_as_the_direct_form() {
         };
         let x = noise(&[8, channels, extent, extent], 2);
         let exact = run(&*tract, &layer(DType::F64), &CompileOptions::default(), &[x.cast(DType::F64)]).remove(0).to_f64();
-        for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+        for engine in engines() {
             let error = |options: &CompileOptions| {
-                let found = run(&**engine, &layer(DType::F32), options, std::slice::from_ref(&x)).remove(0).to_f64();
+                let found = run(&*engine, &layer(DType::F32), options, std::slice::from_ref(&x)).remove(0).to_f64();
                 let mut off: Vec<f64> = exact.iter().zip(&found).map(|(e, f)| (e - f).abs()).collect();
                 off.sort_by(f64::total_cmp);
                 [off[off.len() / 2], off[off.len() * 999 / 1000]]
@@ -74,10 +74,10 @@ fn taps_that_are_an_input_are_brought_to_the_points_in_every_run() {
     let graph = b.into_graph();
     let after = lower(&graph, "ort", Some(64));
     assert_eq!(ops(&after), [WINOGRAD]);
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         for seed in [1, 2] {
             let inputs = [noise(&[32, 33, 8, 8], 6), noise(&[40, 33, 3, 3], seed)];
-            agree(&**engine, &graph, &after, &inputs, "taps as input");
+            agree(&*engine, &graph, &after, &inputs, "taps as input");
         }
     }
 }
@@ -131,8 +131,8 @@ fn a_result_that_is_read_twice_stays_as_it_is() {
     let graph = b.into_graph();
     let after = lower(&graph, "ort", Some(8));
     assert_eq!(ops(&after), [WINOGRAD, "Relu"]);
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
-        agree(&**engine, &graph, &after, &[noise(&[9, 32, 12, 12], 6)], "read twice");
+    for engine in engines() {
+        agree(&*engine, &graph, &after, &[noise(&[9, 32, 12, 12], 6)], "read twice");
     }
 }
 
@@ -144,10 +144,10 @@ fn gradients_by_kernels_of_nine_taps_are_computed_in_squares() {
     assert_eq!(ops(&after), [CORRELATION]);
     assert_eq!(after.nodes()[0].attributes.ints("square"), Some(&[4][..]));
     assert_eq!(lower(&before, "ort", None).nodes()[0].attributes.ints("square"), None);
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         for rows in [1, 9, 40] {
             let ct = noise(&[rows, case.to, p, q], 5);
-            agree(&**engine, &before, &after, &[case.input(rows), ct], &format!("in squares, {rows} rows"));
+            agree(&*engine, &before, &after, &[case.input(rows), ct], &format!("in squares, {rows} rows"));
         }
     }
     for other in [Case { stride: [2, 2], ..case }, Case { kernel: [3, 1], pads: [1, 0, 1, 0], ..case }, Case { from: 3, ..case }]
@@ -163,9 +163,9 @@ fn adjoints_by_computed_kernels_read_the_kernel_of_their_convolution() {
     let before = case.with_kernel_as_input();
     let after = lower(&before, "ort", Some(32));
     assert_eq!(ops(&after), [WINOGRAD]);
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         let inputs = [case.input(9), noise(&[36, 40, 3, 3], 8)];
-        agree(&**engine, &before, &after, &inputs, "adjoint");
+        agree(&*engine, &before, &after, &inputs, "adjoint");
     }
 }
 
@@ -200,10 +200,10 @@ fn operations_on_elements_pass_over_memory_once() {
     };
     let passes = after.nodes().iter().filter(|node| large(node)).count();
     assert_eq!(passes, 3, "y, the gated cotangent and the gradient: {:?}", ops(&after));
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         for rows in [1, 8, 33] {
             let inputs = [noise(&[rows, 6, 12, 20], 6), noise(&[rows, 6, 12, 20], 7)];
-            agree(&**engine, &graph, &after, &inputs, &format!("normalization, {rows} rows"));
+            agree(&*engine, &graph, &after, &inputs, &format!("normalization, {rows} rows"));
         }
     }
 }
@@ -221,9 +221,9 @@ fn formulas_have_the_bytes_of_their_operations() {
     let after = lower(&graph, "ort", Some(8));
     assert_eq!(ops(&after), [FORMULA, FORMULA]);
     let inputs = [noise(&[40, 100], 1), noise(&[40, 100], 2), noise(&[40, 100], 3), Tensor::scalar(0.01f32)];
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         let plain = CompileOptions { lower: false, ..Default::default() };
-        assert_eq!(run(&**engine, &graph, &plain, &inputs), run(&**engine, &after, &plain, &inputs));
+        assert_eq!(run(&*engine, &graph, &plain, &inputs), run(&*engine, &after, &plain, &inputs));
     }
     // what is small, and what stands alone, is left to the engine
     let b = Builder::new(Graph::new("small"));
@@ -258,12 +258,12 @@ fn the_step_of_an_attack_passes_over_memory_once() {
     for large in ["Sign", "Max", "Min", "Abs", "Where", "ReduceMax", "Sub", "Add"] {
         assert_eq!(of(large), 0, "{:?}", ops(&after));
     }
-    for engine in engines().iter().filter(|engine| engine.name() == "ort") {
+    for engine in engines() {
         for rows in [1, 5, 40] {
             let image = |seed: u64| noise(&[rows, 1, 20, 20], seed);
             let inputs = [image(1), image(2), image(3), noise(&[rows, 400], 4), Tensor::scalar(0.3f32), noise(&[rows], 5)];
             let plain = CompileOptions { lower: false, ..Default::default() };
-            assert_eq!(run(&**engine, &graph, &plain, &inputs), run(&**engine, &after, &plain, &inputs), "{rows} rows");
+            assert_eq!(run(&*engine, &graph, &plain, &inputs), run(&*engine, &after, &plain, &inputs), "{rows} rows");
         }
     }
 }

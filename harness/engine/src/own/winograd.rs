@@ -1,0 +1,66 @@
+//! `Winograd`: a convolution of 3×3 taps, with what follows it.
+
+use std::convert::Infallible;
+use std::sync::OnceLock;
+
+use flatscape_kernels::{Beside, Kernel, Winograd as Arithmetic};
+
+use super::{Operand, Own, Run, beside, four, given, one_by_one};
+use crate::lower;
+
+/// `y = Winograd(x, W, bias, sum, gate)`: [N, C, H, W] and [M, C, 3, 3] ↦ [N, M, H', W'], with the attributes `pads`, `square` (2 or 4),
+/// `relu`, and `adjoint` where W is that of the convolution [C, M, 3, 3] of which this is the adjoint in x. The last three operands are
+/// optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what stands where it is positive.
+pub(crate) struct Winograd {
+    arithmetic: Arithmetic,
+    /// Constant taps at the points.
+    taps: OnceLock<Kernel>,
+}
+
+const WRONG: &str = "Winograd takes images [N, C, H, W] that fit its taps, and operands as large as its result";
+
+impl Own for Winograd {
+    const NAME: &'static str = lower::WINOGRAD;
+    const OPERANDS: [usize; 2] = [2, 5];
+    const RESULTS: usize = 1;
+
+    fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Winograd, String> {
+        Ok(Winograd { arithmetic: Arithmetic::read(attribute)?, taps: OnceLock::new() })
+    }
+
+    fn extents(&self, operands: &[Option<&[i64]>]) -> Option<Vec<Vec<i64>>> {
+        let (&[n, _, h, w], &[first, second, 3, 3]) = (given(operands, 0)?, given(operands, 1)?) else { return None };
+        let [m, _] = self.arithmetic.channels([first, second]);
+        let steps = match [h, w].map(usize::try_from) {
+            [Ok(h), Ok(w)] => self.arithmetic.extents([h, w])?.map(|n| n as i64),
+            _ => [-1, -1],
+        };
+        Some(vec![vec![n, m, steps[0], steps[1]]])
+    }
+
+    fn compute(&self, operands: &[Option<Operand>], results: &mut [&mut [f32]], run: &Run) -> Result<(), String> {
+        let ([Some(_), Some((taps, extents)), ..], [result]) = (operands, results) else { return Err(WRONG.to_owned()) };
+        let &[first, second, 3, 3] = *extents else { return Err("Winograd takes taps [M, C, 3, 3]".to_owned()) };
+        if run.constant {
+            // other threads wait for the taps; one by one, since the threads that would help may be those
+            let made = self.taps.get_or_init(|| {
+                let Ok(made) = self.arithmetic.kernel::<Infallible>(taps, [first, second], Vec::new(), &one_by_one);
+                made
+            });
+            return self.convolve(operands, made, result, run);
+        }
+        let made = self.arithmetic.kernel(taps, [first, second], run.spare.take(), run.each)?;
+        let done = self.convolve(operands, &made, result, run);
+        run.spare.put(made.into_memory());
+        done
+    }
+}
+
+impl Winograd {
+    fn convolve(&self, operands: &[Option<Operand>], taps: &Kernel, result: &mut [f32], run: &Run) -> Result<(), String> {
+        let x = four(operands, 0).filter(|(_, extents)| extents[1] == taps.channels()).ok_or(WRONG)?;
+        let bias = beside(operands, 2, taps.results(), WRONG)?;
+        let [sum, gate] = [beside(operands, 3, result.len(), WRONG)?, beside(operands, 4, result.len(), WRONG)?];
+        self.arithmetic.compute(x, taps, Beside { bias, sum, gate }, result, (run.threads, run.each))
+    }
+}
