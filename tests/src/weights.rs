@@ -194,7 +194,7 @@ fn what_cannot_be_measured_is_refused_with_a_sentence() {
         (format!("interpolation:to={}", file("kept.onnx")), "U091", "the direction to it vanishes"),
         (format!("interpolation:to={}", file("folded.onnx")), "M163", "have different architectures: operator 2 is"),
         (format!("interpolation:to={}", file("none.onnx")), "M001", "no such file"),
-        (format!("trajectory:files=({0},{0})", file("kept.onnx")), "U091", "there is no way to project"),
+        (format!("trajectory:files=({0},{0})", file("kept.onnx")), "U091", "they give no direction to project on"),
         ("soft-rank:damping=0".to_owned(), "U091", "it is more than 0"),
     ];
     for (written, id, words) in cases {

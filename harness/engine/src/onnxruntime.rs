@@ -95,22 +95,24 @@ impl Engine for Runtime {
         let graph = &*graph.with_plain_interface();
         let form = if self.device == Device::Cpu { NAME } else { "cuda" };
         let lowered = if options.lower { &lower::lower(graph, form, options.rows.filter(|_| !self.plain)) } else { graph };
-        let bytes = flatscape_graph::onnx::write(lowered);
         match self.device {
             Device::Cpu => {
-                cpu::compile(self, Signature::of(graph), cpu::cut(graph, options), rows::multiplications(graph), &bytes)
+                let (lighter, shared) = own::apart(lowered);
+                let (cut, work) = (cpu::cut(graph, options), rows::multiplications(graph));
+                cpu::compile(self, Signature::of(graph), cut, work, (flatscape_graph::onnx::write(&lighter).into(), shared))
             }
-            Device::Cuda(index) => cuda::compile(self, graph, bytes, index),
+            Device::Cuda(index) => cuda::compile(self, graph, flatscape_graph::onnx::write(lowered), index),
         }
     }
 
     fn compile_file(&self, file: &OwnFile) -> Result<Box<dyn Executable>, EngineError> {
         let cannot = |clause: String| EngineError::File { engine: NAME, clause };
         match self.device {
-            Device::Cpu => cpu::compile(self, Signature::of_file(file), None, 0, &file.bytes).map_err(|e| match e {
-                EngineError::Compile { reason, .. } => cannot(format!("cannot load it: {reason}")),
-                other => other,
-            }),
+            Device::Cpu => cpu::compile(self, Signature::of_file(file), None, 0, (file.bytes.clone(), Shared::default()))
+                .map_err(|e| match e {
+                    EngineError::Compile { reason, .. } => cannot(format!("cannot load it: {reason}")),
+                    other => other,
+                }),
             Device::Cuda(_) => Err(cannot("runs no file as it is on CUDA".to_owned())),
         }
     }

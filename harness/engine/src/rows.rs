@@ -120,6 +120,8 @@ pub(crate) struct Cut {
     inputs: Vec<bool>,
     /// Where results may be sums over rows: the fixed number of parts, and which outputs carry rows.
     sums: Option<(usize, Vec<bool>)>,
+    /// Whether every row runs alone.
+    alone: bool,
 }
 
 /// Whether every row of the outputs depends on the same row of the inputs alone: all outputs have the batch as leading extent, and
@@ -131,10 +133,14 @@ pub fn rows_are_independent(graph: &Graph) -> bool {
 impl Cut {
     /// How the options allow the graph to be cut, or `None` if it must run whole.
     pub fn by(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
-        let Some(parts) = options.sums else { return if options.split { Cut::of(graph) } else { None } };
+        let Some(parts) = options.sums else {
+            let cut = if options.split { Cut::of(graph) } else { None };
+            // an attack sees what the judge sees, which asks about every row alone
+            return cut.map(|cut| Cut { alone: options.rows.is_some() && counts_rows(graph), ..cut });
+        };
         let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
         let outputs = graph.outputs().iter().map(|o| leads(graph, o.value)).collect();
-        inputs.contains(&true).then_some(Cut { inputs, sums: Some((parts, outputs)) })
+        inputs.contains(&true).then_some(Cut { inputs, sums: Some((parts, outputs)), alone: false })
     }
 
     /// How the graph may be cut without being told anything about it, or `None` if it must run whole.
@@ -142,7 +148,7 @@ impl Cut {
         let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
         let rows_out = graph.outputs().iter().all(|o| leads(graph, o.value));
         let cuts = rows_out && inputs.contains(&true) && !graph.nodes().iter().any(|node| mixes_rows(graph, node));
-        cuts.then_some(Cut { inputs, sums: None })
+        cuts.then_some(Cut { inputs, sums: None, alone: false })
     }
 
     /// How a graph with this interface is run row by row. Its operators may mix rows: every run has one.
@@ -152,7 +158,7 @@ impl Cut {
     pub fn each(signature: &Signature) -> Result<Cut, EngineError> {
         let inputs: Vec<bool> = signature.inputs.iter().map(|(_, ty)| is_batch(ty.shape.as_deref())).collect();
         if inputs.contains(&true) {
-            return Ok(Cut { inputs, sums: None });
+            return Ok(Cut { inputs, sums: None, alone: false });
         }
         let reason = "its rows cannot be run one by one: no input has the batch as leading extent";
         Err(EngineError::Inputs { graph: signature.graph.clone(), reason: reason.to_owned() })
@@ -181,14 +187,15 @@ impl Cut {
         ranges.into_iter().map(piece).collect()
     }
 
-    /// The micro-batches for these inputs, of `usual` rows or more unless their number is fixed; where that leaves one, two of at least
-    /// `least` rows, and a single one when the batch is too small to cut.
+    /// The micro-batches for these inputs: of one row where the graph can tell how many there are; else of `usual` rows or more unless
+    /// their number is fixed; where that leaves one, two of at least `least` rows, and a single one when the batch is too small to cut.
     pub fn pieces<'a>(&self, inputs: &[Source<'a>], least: usize, usual: usize) -> Vec<Vec<Slice<'a>>> {
         let rows = self.rows(inputs);
         self.sliced(
             inputs,
             match self.sums {
                 Some((parts, _)) => equal(rows, parts.clamp(1, rows.max(1))),
+                None if self.alone => equal(rows, rows.max(1)),
                 None => cuts(rows, least, usual),
             },
         )
@@ -341,6 +348,16 @@ fn is_batch(shape: Option<&[Dim]>) -> bool {
     matches!(shape.and_then(<[Dim]>::first), Some(Dim::Symbol(symbol)) if &**symbol == "N")
 }
 
+/// Whether a result depends on the number of rows: as a number, not only as an extent.
+fn counts_rows(graph: &Graph) -> bool {
+    let counted = |value: ValueId, axis: usize| match graph.shape(value).and_then(|dims| dims.get(axis)) {
+        Some(Dim::Symbol(extent)) => extent.split('*').any(|factor| factor == "N"),
+        _ => false,
+    };
+    let follows = flatscape_graph::follow_the_batch(graph, &counted);
+    graph.outputs().iter().any(|output| follows[output.value.0 as usize])
+}
+
 /// Whether an operator lets one row of the batch see another. What has a fixed leading extent is the same in every micro-batch;
 /// anything else may hold rows.
 fn mixes_rows(graph: &Graph, node: &Node) -> bool {
@@ -384,6 +401,34 @@ mod tests {
 
     use super::*;
     use crate::tests::batch;
+
+    #[test]
+    fn attacks_ask_about_every_row_alone_where_a_graph_counts_its_rows() {
+        let graph = |results: &dyn for<'b> Fn(Expr<'b>) -> Expr<'b>| {
+            let b = Builder::new(flatscape_graph::Graph::new("counting"));
+            let x = b.input("x", batch(&[4]));
+            b.output("y", results(x));
+            b.into_graph()
+        };
+        let counting = graph(&|x| {
+            let many = x.shape().slice(&[0], &[1], &[0], &[1]).cast(DType::F32).greater(8.0).cast(DType::F32);
+            x + many.reshape(&[1, 1])
+        });
+        let other = graph(&|x| {
+            let shape = x.shape();
+            let features = shape.slice(&[1], &[2], &[0], &[1]).cast(DType::F32);
+            x * features.reshape(&[1, 1])
+        });
+        let alone = |graph: &Graph, options: &CompileOptions| Cut::by(graph, options).map(|cut| cut.alone);
+        assert_eq!(alone(&counting, &CompileOptions::fast()), Some(true));
+        // the question whether answers depend on the batch is put to batches
+        assert_eq!(alone(&counting, &CompileOptions::default()), Some(false));
+        assert_eq!(alone(&other, &CompileOptions::fast()), Some(false));
+        let rows = Tensor::new(&[20, 4], vec![0f32; 80]).unwrap();
+        let pieces =
+            |graph: &Graph| Cut::by(graph, &CompileOptions::fast()).unwrap().pieces(&[Source::Tensor(&rows)], 8, 8).len();
+        assert_eq!((pieces(&counting), pieces(&other)), (20, 2));
+    }
 
     #[test]
     fn cuts_cover_the_batch_and_know_nothing_of_threads() {

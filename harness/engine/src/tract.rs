@@ -83,7 +83,7 @@ impl Engine for Tract {
         let plan = Plan {
             signature: Signature::of(graph),
             cut: Cut::by(graph, options),
-            usual: rows::usual(rows::multiplications(graph)),
+            usual: options.rows.map_or(1, |_| rows::usual(rows::multiplications(graph))),
             model,
             specialised: Mutex::default(),
             workers: self.workers.clone(),

@@ -21,6 +21,7 @@
 //! ```
 
 mod attributes;
+mod batch;
 mod check;
 mod compare;
 mod expr;
@@ -38,6 +39,7 @@ mod tensor;
 pub mod text;
 mod types;
 
+pub use batch::follow_the_batch;
 pub use check::CheckError;
 pub use expr::{Builder, Expr, Operand};
 pub use inline::InlineError;

@@ -44,7 +44,8 @@ fn distance_graph<'b>(x: Expr<'b>, x0: Expr<'b>) -> Expr<'b> {
 
 /// x0 + sign(δ)·clip(|δ| − λ, 0, cap) with the smallest λ ≥ 0 whose total is at most ε, where cap is the room to the box in
 /// the direction of δ. λ is found by bisection on [0, max|δ|] and its upper end is used, so the point is inside. Where λ > 0 the
-/// change of a pixel is smaller than that by at most one unit of its last place.
+/// change of a pixel is smaller than that by at most one unit of its last place, unless it ends at the box: there it is exact, because
+/// attacks ask which pixels the box stops.
 fn project<'b>(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b> {
     let axes = sample_axes(x);
     let d = x - ball.x0;
@@ -60,7 +61,7 @@ fn project<'b>(x: Expr<'b>, ball: Ball<'b>) -> Expr<'b> {
         (low, high) = (enough.select(low, middle), enough.select(middle, high));
     }
     let half_unit = ball.x0.abs().max(x.abs()) * HALF_UNIT;
-    let reduced = ball.x0 + d.sign() * (shrunk(high) - half_unit).relu();
+    let reduced = ball.x0 + d.sign() * shrunk(high + half_unit);
     fits(high * 0.0).select(x, reduced).max(ball.lo).min(ball.hi)
 }
 

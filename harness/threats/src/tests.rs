@@ -367,3 +367,17 @@ fn projected_points_stay_inside_in_float32() {
         }
     }
 }
+
+/// Attacks ask which pixels the box stops: a pixel that is cut off by the box lies at its edge, not beside it.
+#[test]
+fn the_l1_projection_ends_at_the_edge_of_the_box() {
+    let row = norm("l1").expect("a row");
+    let x0: Vec<f32> = (0..64).map(|i| (i as f32 * 0.37).fract()).collect();
+    let x: Vec<f32> = x0.iter().enumerate().map(|(i, v)| v + if i % 4 == 0 { 3.0 } else { 0.01 }).collect();
+    let found = value_of(&[float(&[1, 1, 8, 8], &x), float(&[1, 1, 8, 8], &x0)], |_, e| {
+        let [eps, lo, hi] = [9.0, 0.0, 1.0].map(|v| e[0].scalar(v));
+        (row.project)(e[0], Ball { x0: e[1], eps, lo, hi })
+    });
+    let ended: Vec<f64> = found.to_f64().into_iter().step_by(4).collect();
+    assert_eq!(ended, [1.0; 16]);
+}

@@ -71,27 +71,6 @@ pub enum Apply {
 /// the 64-64-128-128 net 1.3 times slower, a LeNet 1.9 times, and a ResNet-18 4 % faster.
 pub const LOWERINGS: &[Lowering] = &[
     Lowering {
-        name: "flipped",
-        engines: &["ort", "cuda"],
-        summary: "ConvTranspose, stride 1, 16 channels or more on both sides: Conv with kernels flipped and swapped",
-        evidence: "7 % of a gradient step of a ResNet-18 and 9 % of the 64-64-128-128 net at batch 16",
-        apply: Apply::Always(flipped::apply),
-    },
-    Lowering {
-        name: "phases",
-        engines: &["ort", "cuda"],
-        summary: "ConvTranspose, stride 2, 16 channels or more on both sides: four small Convs, interleaved",
-        evidence: "1.5 to 2 % of a gradient step of a ResNet-18, which has three such layers",
-        apply: Apply::Always(phases::apply),
-    },
-    Lowering {
-        name: "correlations",
-        engines: &["ort", "tract"],
-        summary: "the gradient of Conv by its kernel (a Conv by ȳ, batch and channels exchanged): one operator of our own",
-        evidence: "with `flipped` on computed kernels, processor time of a training step on AVX2: LeNet 24 %, with a Jacobian term 24 %, AMSReg 30 %, ResNet-18 at batch 32 46 % less",
-        apply: Apply::Always(correlations::apply),
-    },
-    Lowering {
         name: "pools",
         engines: &["ort", "tract"],
         summary: "the gradient of MaxPool (indices and ScatterElements): one operator of our own, ReLU included",
@@ -106,6 +85,13 @@ pub const LOWERINGS: &[Lowering] = &[
         apply: Apply::Always(gates::apply),
     },
     Lowering {
+        name: "correlations",
+        engines: &["ort", "tract"],
+        summary: "the gradient of Conv by its kernel (a Conv by ȳ, batch and channels exchanged): one operator of our own",
+        evidence: "with `flipped` on computed kernels, processor time of a training step on AVX2: LeNet 24 %, with a Jacobian term 24 %, AMSReg 30 %, ResNet-18 at batch 32 46 % less",
+        apply: Apply::Always(correlations::apply),
+    },
+    Lowering {
         name: "winograd",
         engines: &["ort", "tract"],
         summary: "Conv of 3×3 taps and stride 1, 16 channels or more: F(2×2, 3×3) or F(4×4, 3×3), with the bias, Add, Relu or Gate behind it; Correlation of such taps: the adjoint in the taps",
@@ -118,6 +104,20 @@ pub const LOWERINGS: &[Lowering] = &[
         summary: "Conv and ConvTranspose of at most 16 channels and fewer than 16 results (tract: 32 and 32): a register holds a pixel of many images, with the bias, Add, Relu, Gate or MaxPool behind it and the gradient of MaxPool before it",
         evidence: "two cores with AVX-512 (Zen 4), medians of 960 steps in turn with the plain form: a gradient step of a LeNet at batch 64 takes 0.90 in place of 1.17 ms, at 16 0.32 in place of 0.36; on tract 1.0 in place of 2.3 at 64",
         apply: Apply::Special(chwn::apply),
+    },
+    Lowering {
+        name: "flipped",
+        engines: &["ort", "cuda"],
+        summary: "ConvTranspose, stride 1, 16 channels or more on both sides: Conv with kernels flipped and swapped",
+        evidence: "7 % of a gradient step of a ResNet-18 and 9 % of the 64-64-128-128 net at batch 16",
+        apply: Apply::Always(flipped::apply),
+    },
+    Lowering {
+        name: "phases",
+        engines: &["ort", "cuda"],
+        summary: "ConvTranspose, stride 2, 16 channels or more on both sides: four small Convs, interleaved",
+        evidence: "1.5 to 2 % of a gradient step of a ResNet-18, which has three such layers",
+        apply: Apply::Always(phases::apply),
     },
     Lowering {
         name: "formulas",

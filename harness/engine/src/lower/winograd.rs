@@ -14,7 +14,7 @@ use flatscape_kernels::{Square, lanes};
 use super::beside::joined;
 use super::flipped::BLOCK;
 use super::transposed::{AxisOf, Transposed};
-use super::{CORRELATION, DOMAIN, WINOGRAD, producer, uses};
+use super::{CORRELATION, DOMAIN, WINOGRAD, uses};
 
 pub(super) fn apply(graph: &Graph, _: &str, rows: usize) -> Graph {
     let uses = uses(graph);
@@ -56,12 +56,10 @@ fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize
     let steps = [(height as i64 + top + bottom) as usize, (width as i64 + left + right) as usize];
     let steps = [steps[0].checked_sub(2).filter(|&n| n > 0)?, steps[1].checked_sub(2).filter(|&n| n > 0)?];
     let layer = Layer { rows, channels, results, steps, constant: new.constant(taps).is_some() };
-    let given = exchanged_and_reversed(new, taps);
-    let bias = inputs.get(2).copied().flatten();
-    layer.node([Some(x), Some(given.unwrap_or(taps)), bias], pads, given.is_some())
+    layer.node([Some(x), Some(taps), inputs.get(2).copied().flatten()], pads, false)
 }
 
-/// A `ConvTranspose` that is. On ONNX Runtime there are none: `flipped` has made them convolutions.
+/// A `ConvTranspose` that is. It reads the taps of the convolution: nothing flips them in memory.
 fn adjoint(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize) -> Option<Node> {
     let t = Transposed::read(new, node, inputs)?;
     let taps = inputs.get(1).copied()??;
@@ -77,17 +75,6 @@ fn adjoint(new: &Graph, node: &Node, inputs: &[Option<ValueId>], rows: usize) ->
     let constant = new.constant(taps).is_some();
     let layer = Layer { rows, channels: t.channels_in(), results: t.channels_out(), steps, constant };
     layer.node([Some(t.ct), Some(taps), None], pads, true)
-}
-
-/// The kernel [C, M, 3, 3] of which this one has the channels exchanged and all taps reversed, while the graph runs.
-fn exchanged_and_reversed(new: &Graph, taps: ValueId) -> Option<ValueId> {
-    let exchange = producer(new, taps, "Transpose").filter(|node| node.attributes.ints("perm") == Some(&[1, 0, 2, 3]))?;
-    let slice = producer(new, exchange.input(0)?, "Slice")?;
-    let numbers = |place: usize| new.constant(slice.input(place)?)?.to_ints();
-    let reversed = numbers(1)? == [2, 2] && numbers(2)? == [-4, -4] && numbers(3)? == [2, 3] && numbers(4)? == [-1, -1];
-    let whole = slice.input(0)?;
-    let three = |id: ValueId| new.shape(id).is_some_and(|dims| dims.iter().skip(2).all(|d| d.fixed() == Some(3)));
-    (reversed && three(whole)).then_some(whole)
 }
 
 /// A `Correlation` that is better computed in squares.

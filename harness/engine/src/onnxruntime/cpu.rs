@@ -35,11 +35,11 @@ pub(super) fn compile(
     signature: Signature,
     cut: Option<Cut>,
     work: usize,
-    bytes: &[u8],
+    (bytes, shared): (Arc<[u8]>, Shared),
 ) -> Result<Box<dyn Executable>, EngineError> {
     let idle = Sessions { wide: Mutex::default(), narrow: Mutex::default() };
     let usual = rows::usual(work);
-    let (shared, bytes) = (Arc::default(), bytes.into());
+    let shared = Arc::new(shared);
     let runs = AtomicUsize::new(0);
     let plan = Plan { signature, cut, work, usual, bytes, runtime: runtime.clone(), shared, idle, runs };
     // one session now, so that what ONNX Runtime refuses is said at compile time
@@ -63,7 +63,7 @@ struct Plan {
     work: usize,
     /// Rows of a micro-batch.
     usual: usize,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
     runtime: Runtime,
     shared: Arc<Shared>,
     idle: Sessions,

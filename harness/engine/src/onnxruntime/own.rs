@@ -5,19 +5,61 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flatscape_graph::{Element, Graph, Node, Tensor};
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput, ShapeInferenceContext,
 };
-use ort::value::{Shape, SymbolicDimensions, TensorElementType, TensorValueType, ValueType};
+use ort::value::{Shape, SymbolicDimensions, TensorElementType, ValueType};
 
 use crate::lower;
-use crate::own::{Chwn, Correlation, Formula, Gate, Interleave, Operand, Own, PoolGradient, Run, Spare, Winograd};
+use crate::own::{
+    self, Chwn, Correlation, Formula, Gate, Hash, Interleave, Known, Operand, Own, PoolGradient, Run, Spare, Winograd,
+};
 
-/// What the sessions of one graph share: the operators by the names of their nodes, with what they compute once, and memory.
+/// A constant second operand.
+struct Constant {
+    tensor: Arc<Tensor>,
+    extents: Vec<i64>,
+    hash: Hash,
+}
+
+/// Constants of the graphs of this process.
+static CONSTANTS: Known<(Hash, Vec<usize>), Tensor> = Known::new();
+
+/// What the sessions of one graph share.
 #[derive(Default)]
 pub(super) struct Shared {
+    /// Second operands that are constant. ONNX Runtime is not given them: it would copy them for every session.
+    constants: Vec<Arc<Constant>>,
+    /// By the names of their nodes, with what they compute once.
     operators: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     spare: Spare,
+}
+
+/// The attribute that names a second operand that is kept apart.
+const CONSTANT: &str = "constant";
+
+/// The graph without the constant second operands of operators of our own, and what its sessions share.
+pub(super) fn apart(graph: &Graph) -> (Graph, Shared) {
+    let mut constants = Vec::new();
+    let lighter = graph.rewrite(|new, node, inputs| {
+        let constant = node.input(1).filter(|_| &*node.domain == lower::DOMAIN).and_then(|id| graph.constant(id))?;
+        let hash = own::hash(f32::view(constant)?.as_slice()?);
+        let attributes = node.attributes.clone().with(CONSTANT, [constants.len() as i64]);
+        let extents = constant.shape().iter().map(|&n| n as i64).collect();
+        let tensor = CONSTANTS.get((hash, constant.shape().to_vec()), || constant.clone());
+        constants.push(Arc::new(Constant { tensor, extents, hash }));
+        let mut inputs = inputs.to_vec();
+        inputs[1] = None;
+        let results = new.push(Node { attributes, inputs, outputs: Vec::new(), ..node.clone() }, node.outputs.len());
+        for (&result, was) in results.iter().zip(&node.outputs) {
+            if let Some(Err(why)) = was.map(|was| new.declare(result, &graph.value(was).ty)) {
+                new.add_problem(format!("the result of {} {why}", node.op));
+            }
+        }
+        Some(results.into_iter().map(Some).collect())
+    });
+    (lighter.without_dead(), Shared { constants, ..Shared::default() })
 }
 
 /// The domain that a session with this number of threads is given.
@@ -39,6 +81,11 @@ struct Provided<O> {
 }
 
 impl Shared {
+    /// The second operand that is kept apart for a node.
+    fn constant(&self, attribute: Option<Vec<i64>>) -> Option<Arc<Constant>> {
+        self.constants.get(usize::try_from(*attribute?.first()?).ok()?).cloned()
+    }
+
     /// The operator of a node, which another session may have read.
     fn operator<O: Own>(&self, node: String, attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Arc<O>, String> {
         let mut held = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,9 +106,9 @@ impl<O: Own> Operator for Provided<O> {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let [least, most] = O::OPERANDS;
         let float = TensorElementType::Float32;
-        (0..most).map(move |place| if place < least { OperatorInput::required(float) } else { OperatorInput::optional(float) })
+        (0..O::OPERANDS)
+            .map(move |place| if place == 0 { OperatorInput::required(float) } else { OperatorInput::optional(float) })
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -72,11 +119,12 @@ impl<O: Own> Operator for Provided<O> {
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
         let operator = self.shared.operator::<O>(context.node_name()?, &|name| context.get(name)).map_err(ort::Error::new)?;
-        let constant = O::OPERANDS[0] > 1 && context.constant_input::<TensorValueType<f32>>(1).is_ok();
+        let constant = self.shared.constant(context.get(CONSTANT));
         let (shared, threads) = (self.shared.clone(), self.threads);
         Ok(Box::new(move |context: &ComputeContext| {
             let each = |jobs: usize, job: &(dyn Fn(usize) + Sync)| context.par_for(jobs, 0, job).map_err(|e| e.to_string());
-            compute(&*operator, context, &Run { each: &each, threads, constant, spare: &shared.spare })
+            let run = Run { each: &each, threads, constant: constant.as_ref().map(|c| c.hash), spare: &shared.spare };
+            compute(&*operator, context, constant.as_deref(), &run)
         }))
     }
 
@@ -84,7 +132,11 @@ impl<O: Own> Operator for Provided<O> {
         let operator = O::read(&|name| context.attr(name).ok()).map_err(ort::Error::new)?;
         let inputs = context.inputs();
         let mut symbols = Symbols::default();
-        let operands: Vec<Option<Vec<i64>>> = inputs.iter().map(|input| symbols.numbers(input)).collect();
+        let mut operands: Vec<Option<Vec<i64>>> = inputs.iter().map(|input| symbols.numbers(input)).collect();
+        if let Some(constant) = self.shared.constant(context.attr(CONSTANT).ok()) {
+            operands.resize(operands.len().max(2), None);
+            operands[1] = Some(constant.extents.clone());
+        }
         let operands: Vec<Option<&[i64]>> = operands.iter().map(Option::as_deref).collect();
         for (place, extents) in operator.extents(&operands).into_iter().flatten().enumerate() {
             let dimension_symbols = SymbolicDimensions::new(extents.iter().map(|&n| symbols.name(n)).collect::<Vec<_>>());
@@ -123,17 +175,20 @@ impl Symbols {
     }
 }
 
-fn compute<O: Own>(operator: &O, context: &ComputeContext, run: &Run) -> ort::Result<()> {
-    let values = (0..context.num_inputs()?).map(|place| context.input(place)).collect::<ort::Result<Vec<_>>>()?;
-    let tensors = values.iter().map(|v| v.as_ref().map(|v| v.try_extract_tensor::<f32>()).transpose());
-    let tensors = tensors.collect::<ort::Result<Vec<_>>>()?;
-    let extents: Vec<Option<Vec<usize>>> =
-        tensors.iter().map(|t| t.map(|(shape, _)| shape.iter().map(|&n| n as usize).collect())).collect();
-    let operands: Vec<Option<Operand>> =
-        tensors.iter().zip(&extents).map(|(t, extents)| Some((t.as_ref()?.1, &extents.as_ref()?[..]))).collect();
-    let shapes: Vec<Option<&[i64]>> = tensors.iter().map(|t| t.map(|(shape, _)| &shape[..])).collect();
+fn compute<O: Own>(operator: &O, context: &ComputeContext, constant: Option<&Constant>, run: &Run) -> ort::Result<()> {
     let wrong = || ort::Error::new(format!("the operands of {} do not fit each other", O::NAME));
-    let wanted = operator.extents(&shapes).ok_or_else(wrong)?.into_iter().enumerate();
+    let values = (0..context.num_inputs()?).map(|place| context.input(place)).collect::<ort::Result<Vec<_>>>()?;
+    let mut operands: Vec<Option<Operand>> = Vec::with_capacity(values.len().max(2));
+    for value in &values {
+        let tensor = value.as_ref().map(|v| v.try_extract_tensor::<f32>()).transpose()?;
+        operands.push(tensor.map(|(shape, elements)| (elements, &shape[..])));
+    }
+    if let Some(Constant { tensor, extents, .. }) = constant {
+        operands.resize(operands.len().max(2), None);
+        operands[1] = f32::view(tensor).and_then(|array| array.as_slice()).map(|elements| (elements, &extents[..]));
+    }
+    let extents: Vec<Option<&[i64]>> = operands.iter().map(|operand| Some(operand.as_ref()?.1)).collect();
+    let wanted = operator.extents(&extents).ok_or_else(wrong)?.into_iter().enumerate();
     let mut values =
         wanted.map(|(place, shape)| context.output(place, shape)?.ok_or_else(wrong)).collect::<ort::Result<Vec<_>>>()?;
     let results = values.iter_mut().map(|v| v.try_extract_tensor_mut::<f32>().map(|(_, elements)| elements));

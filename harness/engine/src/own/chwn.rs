@@ -25,7 +25,7 @@ const WRONG: &str = "Chwn takes images [N, C, H, W] that fit its taps, and opera
 
 impl Own for Chwn {
     const NAME: &'static str = lower::CHWN;
-    const OPERANDS: [usize; 2] = [2, 6];
+    const OPERANDS: usize = 6;
     const RESULTS: usize = 2;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Chwn, String> {
@@ -53,7 +53,7 @@ impl Own for Chwn {
     fn compute(&self, operands: &[Option<Operand>], results: &mut [&mut [f32]], run: &Run) -> Result<(), String> {
         let (taps, extents) = four(operands, 1).ok_or("Chwn takes taps of four axes")?;
         let pack = || self.arithmetic.pack(taps, [extents[0], extents[1]], self.extents);
-        match run.constant {
+        match run.constant.is_some() {
             true => self.convolve(operands, self.taps.get_or_init(pack), results, run),
             false => self.convolve(operands, &pack(), results, run),
         }

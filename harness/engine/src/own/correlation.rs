@@ -11,7 +11,7 @@ pub(crate) struct Correlation(Arithmetic);
 
 impl Own for Correlation {
     const NAME: &'static str = lower::CORRELATION;
-    const OPERANDS: [usize; 2] = [2, 2];
+    const OPERANDS: usize = 2;
     const RESULTS: usize = 1;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Correlation, String> {

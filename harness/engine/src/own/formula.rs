@@ -10,7 +10,7 @@ pub(crate) struct Formula(Arithmetic);
 
 impl Own for Formula {
     const NAME: &'static str = lower::FORMULA;
-    const OPERANDS: [usize; 2] = [1, OPERANDS];
+    const OPERANDS: usize = OPERANDS;
     const RESULTS: usize = 1;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Formula, String> {
@@ -22,7 +22,9 @@ impl Own for Formula {
     }
 
     fn compute(&self, operands: &[Option<Operand>], results: &mut [&mut [f32]], run: &Run) -> Result<(), String> {
-        let operands: Vec<Operand> = operands.iter().flatten().copied().collect();
+        let extents = |&(_, extents): &Operand| extents.iter().map(|&n| n as usize).collect();
+        let extents: Vec<Vec<usize>> = operands.iter().flatten().map(extents).collect();
+        let operands: Vec<_> = operands.iter().flatten().zip(&extents).map(|(&(e, _), extents)| (e, &extents[..])).collect();
         let wrong = || "Formula takes operands that are repeated to the extents of one of them".to_owned();
         self.0.compute(&operands, results[0], run.each).ok_or_else(wrong)?
     }

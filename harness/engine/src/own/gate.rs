@@ -8,7 +8,7 @@ pub(crate) struct Gate;
 
 impl Own for Gate {
     const NAME: &'static str = lower::GATE;
-    const OPERANDS: [usize; 2] = [2, 2];
+    const OPERANDS: usize = 2;
     const RESULTS: usize = 1;
 
     fn read(_: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Gate, String> {

@@ -12,7 +12,7 @@ pub(crate) struct Interleave {
 
 impl Own for Interleave {
     const NAME: &'static str = lower::INTERLEAVE;
-    const OPERANDS: [usize; 2] = [4, 4];
+    const OPERANDS: usize = 4;
     const RESULTS: usize = 1;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Interleave, String> {

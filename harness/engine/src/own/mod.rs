@@ -10,10 +10,12 @@ mod interleave;
 mod pool;
 mod winograd;
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(crate) use chwn::Chwn;
 pub(crate) use correlation::Correlation;
+use flatscape_graph::hash::Sha256;
 use flatscape_kernels::Each;
 pub(crate) use formula::Formula;
 pub(crate) use gate::Gate;
@@ -22,14 +24,14 @@ pub(crate) use pool::PoolGradient;
 pub(crate) use winograd::Winograd;
 
 /// An operand: its elements, row-major, and its extents.
-pub(crate) type Operand<'o> = (&'o [f32], &'o [usize]);
+pub(crate) type Operand<'o> = (&'o [f32], &'o [i64]);
 
 /// An operator, with the attributes of a node. Operands and results are float32.
 pub(crate) trait Own: Sized + Send + Sync + 'static {
     /// Its name in the domain of the engine.
     const NAME: &'static str;
-    /// How many operands it has at least and at most.
-    const OPERANDS: [usize; 2];
+    /// How many operands it has at most.
+    const OPERANDS: usize;
     /// How many results it has at most.
     const RESULTS: usize;
 
@@ -50,9 +52,40 @@ pub(crate) struct Run<'r> {
     pub each: &'r Each<'r, String>,
     /// The threads that do so.
     pub threads: usize,
-    /// Whether the second operand is the same in every run.
-    pub constant: bool,
+    /// The hash of the elements of the second operand, where it is the same in every run.
+    pub constant: Option<Hash>,
     pub spare: &'r Spare,
+}
+
+/// SHA-256.
+pub(crate) type Hash = [u8; 32];
+
+/// Of the elements of a constant.
+pub(crate) fn hash(elements: &[f32]) -> Hash {
+    let mut hash = Sha256::default();
+    hash.update(bytemuck::cast_slice(elements));
+    hash.finish()
+}
+
+/// What was made of constants in this process and is still held, so that graphs with the same weights hold it once.
+pub(crate) struct Known<K, V>(Mutex<BTreeMap<K, Weak<V>>>);
+
+impl<K: Ord, V> Known<K, V> {
+    pub const fn new() -> Known<K, V> {
+        Known(Mutex::new(BTreeMap::new()))
+    }
+
+    /// What is held under a key, or what is made now. Others wait while it is made.
+    pub fn get(&self, key: K, make: impl FnOnce() -> Arc<V>) -> Arc<V> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = held.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        held.retain(|_, value| value.strong_count() > 0);
+        let made = make();
+        held.insert(key, Arc::downgrade(&made));
+        made
+    }
 }
 
 /// Memory for what is computed from operands in every run and thrown away.
@@ -91,5 +124,28 @@ fn beside<'o>(operands: &[Option<Operand<'o>>], place: usize, length: usize, wro
 /// An operand of four axes.
 fn four<'o>(operands: &[Option<Operand<'o>>], place: usize) -> Option<(&'o [f32], [usize; 4])> {
     let (elements, extents) = given(operands, place)?;
-    Some((elements, extents.try_into().ok()?))
+    let extents: [i64; 4] = extents.try_into().ok()?;
+    Some((elements, extents.map(|n| n as usize)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_of_a_constant_is_held_once_and_not_longer_than_needed() {
+        let (known, made) = (Known::new(), std::cell::Cell::new(0));
+        let get = |key: i32| {
+            known.get(key, || {
+                made.set(made.get() + 1);
+                Arc::new(key)
+            })
+        };
+        let (first, second) = (get(1), get(1));
+        assert!(Arc::ptr_eq(&first, &second) && made.get() == 1);
+        assert_eq!((*get(2), made.get()), (2, 2));
+        drop((first, second));
+        assert_eq!((*get(1), made.get()), (1, 3));
+        assert_ne!(hash(&[0.0, 1.0]), hash(&[-0.0, 1.0]));
+    }
 }

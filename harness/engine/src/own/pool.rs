@@ -11,7 +11,7 @@ pub(crate) struct PoolGradient(Windows);
 
 impl Own for PoolGradient {
     const NAME: &'static str = lower::POOL_GRADIENT;
-    const OPERANDS: [usize; 2] = [2, 2];
+    const OPERANDS: usize = 2;
     const RESULTS: usize = 1;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<PoolGradient, String> {

@@ -1,11 +1,11 @@
 //! `Winograd`: a convolution of 3×3 taps, with what follows it.
 
 use std::convert::Infallible;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use flatscape_kernels::{Beside, Kernel, Winograd as Arithmetic};
 
-use super::{Operand, Own, Run, beside, four, given, one_by_one};
+use super::{Hash, Known, Operand, Own, Run, beside, four, given, one_by_one};
 use crate::lower;
 
 /// `y = Winograd(x, W, bias, sum, gate)`: [N, C, H, W] and [M, C, 3, 3] ↦ [N, M, H', W'], with the attributes `pads`, `square` (2 or 4),
@@ -13,19 +13,28 @@ use crate::lower;
 /// optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what stands where it is positive.
 pub(crate) struct Winograd {
     arithmetic: Arithmetic,
+    /// What else the taps at the points depend on: the square, and whether the layer is an adjoint.
+    form: [Option<i64>; 2],
     /// Constant taps at the points.
-    taps: OnceLock<Kernel>,
+    taps: OnceLock<Arc<Kernel>>,
 }
+
+/// The hash of taps, their extents, and the form.
+type Key = (Hash, [usize; 2], [Option<i64>; 2]);
+
+/// Taps at the points, which take up to four times the memory of the taps.
+static TAPS: Known<Key, Kernel> = Known::new();
 
 const WRONG: &str = "Winograd takes images [N, C, H, W] that fit its taps, and operands as large as its result";
 
 impl Own for Winograd {
     const NAME: &'static str = lower::WINOGRAD;
-    const OPERANDS: [usize; 2] = [2, 5];
+    const OPERANDS: usize = 5;
     const RESULTS: usize = 1;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Winograd, String> {
-        Ok(Winograd { arithmetic: Arithmetic::read(attribute)?, taps: OnceLock::new() })
+        let form = ["square", "adjoint"].map(|name| attribute(name).and_then(|list| list.first().copied()));
+        Ok(Winograd { arithmetic: Arithmetic::read(attribute)?, form, taps: OnceLock::new() })
     }
 
     fn extents(&self, operands: &[Option<&[i64]>]) -> Option<Vec<Vec<i64>>> {
@@ -39,13 +48,16 @@ impl Own for Winograd {
     }
 
     fn compute(&self, operands: &[Option<Operand>], results: &mut [&mut [f32]], run: &Run) -> Result<(), String> {
-        let ([Some(_), Some((taps, extents)), ..], [result]) = (operands, results) else { return Err(WRONG.to_owned()) };
-        let &[first, second, 3, 3] = *extents else { return Err("Winograd takes taps [M, C, 3, 3]".to_owned()) };
-        if run.constant {
-            // other threads wait for the taps; one by one, since the threads that would help may be those
+        let (Some((taps, [first, second, 3, 3])), [result]) = (four(operands, 1), results) else {
+            return Err("Winograd takes taps [M, C, 3, 3]".to_owned());
+        };
+        if let Some(hash) = run.constant {
+            // one by one, since threads that would help may be those that wait for the taps
             let made = self.taps.get_or_init(|| {
-                let Ok(made) = self.arithmetic.kernel::<Infallible>(taps, [first, second], Vec::new(), &one_by_one);
-                made
+                TAPS.get((hash, [first, second], self.form), || {
+                    let Ok(made) = self.arithmetic.kernel::<Infallible>(taps, [first, second], Vec::new(), &one_by_one);
+                    Arc::new(made)
+                })
             });
             return self.convolve(operands, made, result, run);
         }

@@ -6,7 +6,9 @@ use tract_onnx::model::{OnnxOpRegister, optional_inputs};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use crate::own::{Chwn, Correlation, Formula, Interleave, Operand, Own, PoolGradient, Run, Spare, Winograd, one_by_one};
+use crate::own::{
+    Chwn, Correlation, Formula, Hash, Interleave, Operand, Own, PoolGradient, Run, Spare, Winograd, hash, one_by_one,
+};
 
 /// Adds the operators to those that tract reads.
 pub(super) fn register(operators: &mut OnnxOpRegister) {
@@ -27,8 +29,8 @@ struct Provided<O> {
     /// Where the operands stand among those that are given.
     places: Vec<Option<usize>>,
     results: usize,
-    /// Whether the second operand is a constant.
-    constant: bool,
+    /// The hash of the second operand, where it is a constant.
+    constant: Option<Hash>,
     spare: Arc<Spare>,
 }
 
@@ -60,7 +62,7 @@ impl<O: Own> Provided<O> {
             operator: Arc::new(O::read(&attribute).map_err(|why| format_err!("{why}"))?),
             places: optional_inputs(node).take(node.input.len()).collect(),
             results: node.output.iter().filter(|name| !name.is_empty()).count(),
-            constant: false,
+            constant: None,
             spare: Arc::default(),
         })
     }
@@ -105,7 +107,8 @@ impl<O: Own> Expansion for Provided<O> {
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let second = self.places.get(1).copied().flatten().map(|place| model.outlet_fact(inputs[place])).transpose()?;
-        let constant = second.is_some_and(|fact| fact.konst.is_some());
+        let constant = second.and_then(|fact| fact.konst.as_ref());
+        let constant = constant.map(|tensor| TractResult::Ok(hash(tensor.try_as_plain_ram()?.as_slice::<f32>()?))).transpose()?;
         model.wire_node(prefix, Provided { constant, ..self.clone() }, inputs)
     }
 }
@@ -124,9 +127,9 @@ impl<O: Own> EvalOp for Provided<O> {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let tensors = inputs.iter().map(|input| input.try_as_plain_ram()).collect::<TractResult<Vec<_>>>()?;
         let slices = tensors.iter().map(|tensor| tensor.as_slice::<f32>()).collect::<TractResult<Vec<_>>>()?;
-        let operand = |place: &Option<usize>| Some((slices[(*place)?], inputs[(*place)?].shape()));
-        let operands: Vec<Option<Operand>> = self.places.iter().map(operand).collect();
         let shapes: Vec<TVec<i64>> = inputs.iter().map(|input| input.shape().iter().map(|&n| n as i64).collect()).collect();
+        let operand = |place: &Option<usize>| Some((slices[(*place)?], &shapes[(*place)?][..]));
+        let operands: Vec<Option<Operand>> = self.places.iter().map(operand).collect();
         let extents = self.extents(&shapes)?.into_iter().map(|shape| shape.iter().map(|&n| n as usize).collect::<TVec<usize>>());
         let mut results = extents.map(|shape| Tensor::zero::<f32>(&shape)).collect::<TractResult<Vec<_>>>()?;
         let mut views = results.iter_mut().map(|result| result.try_as_plain_ram_mut()).collect::<TractResult<Vec<_>>>()?;

@@ -45,7 +45,7 @@ pub(crate) fn principal(rows: &[Vec<f64>]) -> Result<Principal, Error> {
     let mut gram: Vec<f64> = (0..n * n).map(|k| dot(&centred[k / n], &centred[k % n])).collect();
     let total: f64 = (0..n).map(|i| gram[i * n + i]).sum();
     if total <= 0.0 || !total.is_finite() {
-        return Err(Error::unsupported("the files have the same weights: there is no way to project"));
+        return Err(Error::unsupported("the files have the same weights, so they give no direction to project on"));
     }
     let vectors = jacobi(&mut gram, n);
     let mut order: Vec<usize> = (0..n).collect();
