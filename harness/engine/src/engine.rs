@@ -128,7 +128,8 @@ pub struct CompileOptions {
     pub sums: Option<usize>,
     /// The rows of a batch that runs at once, where layers may take forms whose sums differ from those of their operators
     /// ([`crate::Apply::Special`]): the form of a layer follows from this number, its extents and the instructions of the processor,
-    /// and is the same for every batch that runs. `None`: no such form, as what judges and what is compared with are compiled.
+    /// and is the same for every batch that runs. It also sizes the micro-batches of tract, and where a graph counts its rows, each
+    /// runs alone. `None`: no such form, as what judges and what is compared with are compiled.
     pub rows: Option<usize>,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Runtime {
     environment: Environment,
     place: Place,
     device: Device,
-    /// Whether there are no special forms of layers.
+    /// Whether special forms of layers are switched off.
     plain: bool,
     workers: Arc<Workers>,
     /// SHA-256 of the library, once it was computed.
@@ -98,7 +98,7 @@ impl Engine for Runtime {
         match self.device {
             Device::Cpu => {
                 let (lighter, shared) = own::apart(lowered);
-                let (cut, work) = (cpu::cut(graph, options), rows::multiplications(graph));
+                let (cut, work) = (rows::Cut::by(graph, options), rows::multiplications(graph));
                 cpu::compile(self, Signature::of(graph), cut, work, (flatscape_graph::onnx::write(&lighter).into(), shared))
             }
             Device::Cuda(index) => cuda::compile(self, graph, flatscape_graph::onnx::write(lowered), index),

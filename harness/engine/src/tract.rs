@@ -43,7 +43,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> 
 }
 
 struct Tract {
-    /// Whether there are no special forms of layers.
+    /// Whether special forms of layers are switched off.
     plain: bool,
     workers: Arc<Workers>,
 }
@@ -70,7 +70,8 @@ impl Engine for Tract {
     fn compile(&self, graph: &Graph, options: &CompileOptions) -> Result<Box<dyn Executable>, EngineError> {
         let graph = &*graph.with_plain_interface();
         let refused = |reason: String| EngineError::Compile { engine: NAME, graph: graph.name.clone(), reason };
-        let lowered = if options.lower { &lower::lower(graph, NAME, options.rows.filter(|_| !self.plain)) } else { graph };
+        let rows = options.rows.filter(|_| !self.plain);
+        let lowered = if options.lower { &lower::lower(graph, NAME, rows) } else { graph };
         let mut written = conv64::written(&missing::written(lowered));
         // tract keeps nodes and constants under one set of names, and adds a suffix where it expands a node
         written.name_nodes(&|i, node| format!("{i}:{}", if node.name.is_empty() { &node.op } else { &node.name }));
@@ -83,7 +84,7 @@ impl Engine for Tract {
         let plan = Plan {
             signature: Signature::of(graph),
             cut: Cut::by(graph, options),
-            usual: options.rows.map_or(1, |_| rows::usual(rows::multiplications(graph))),
+            usual: rows.map_or(1, |_| rows::usual(rows::multiplications(graph))),
             model,
             specialised: Mutex::default(),
             workers: self.workers.clone(),

@@ -59,7 +59,7 @@ fn follow(graph: &Graph, counted: &Counted, node: &Node, counts: &[Count]) -> Co
     match &*node.op {
         "Shape" => operand(0).map_or(Count::Free, |x| shape(graph, counted, node, x)),
         "Size" => operand(0).map_or(Count::Free, |x| if counted(x, 0) { Count::Follows } else { Count::Free }),
-        // an extent of which the batch is no part
+        // extents that do not include the batch
         "Gather" if operand(0).is_some_and(|x| matches!(of(x), Count::Shape(_))) => {
             let chosen = operand(1).and_then(|i| graph.constant(i)).and_then(|t| t.to_ints());
             match (operand(0).map(of), chosen) {

@@ -88,7 +88,7 @@ pub const LOWERINGS: &[Lowering] = &[
         name: "correlations",
         engines: &["ort", "tract"],
         summary: "the gradient of Conv by its kernel (a Conv by ȳ, batch and channels exchanged): one operator of our own",
-        evidence: "with `flipped` on computed kernels, processor time of a training step on AVX2: LeNet 24 %, with a Jacobian term 24 %, AMSReg 30 %, ResNet-18 at batch 32 46 % less",
+        evidence: "with `flipped` on computed kernels, processor time of a training step on AVX2: LeNet 24 %, with a Jacobian term 24 %, AMSReg 30 %, ResNet-18 at batch 32 46 % less; on tract not measured alone",
         apply: Apply::Always(correlations::apply),
     },
     Lowering {
@@ -123,7 +123,7 @@ pub const LOWERINGS: &[Lowering] = &[
         name: "formulas",
         engines: &["ort", "tract"],
         summary: "Add, Sub, Mul, Div, Neg, Abs, Sign, Max, Min, Relu, Sqrt, Reciprocal, Gate, Where and Expand of large values that follow each other, and a sum, mean or maximum of them over all axes but one: one pass over memory",
-        evidence: "a training step of a ResNet-18 at batch 128 takes 2382 MiB in place of 2948; PGD with 20 steps on 978 images and a net of two layers takes 0.16 in place of 0.19 s (medians of seven rounds in turn, two cores with AVX-512)",
+        evidence: "a training step of a ResNet-18 at batch 128 takes 2382 MiB in place of 2948; PGD with 20 steps on 978 images and a net of two layers takes 0.16 in place of 0.19 s (medians of seven rounds in turn, two cores with AVX-512); on tract not measured alone",
         apply: Apply::Special(formulas::apply),
     },
 ];

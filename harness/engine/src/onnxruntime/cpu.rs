@@ -9,13 +9,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flatscape_graph::{Graph, Tensor};
+use flatscape_graph::Tensor;
 use ort::session::{Session, SessionInputValue};
 use ort::value::DynValue;
 
 use super::own::Shared;
 use super::{NAME, Runtime, value};
-use crate::engine::{CompileOptions, Executable};
+use crate::engine::Executable;
 use crate::rows::{self, Cut, Slice, Stacked};
 use crate::signature::Signature;
 use crate::{Buffer, EngineError};
@@ -49,11 +49,6 @@ pub(super) fn compile(
     let first = plan.session(width).map_err(refused)?;
     plan.idle.put(width, first);
     Ok(Box::new(plan))
-}
-
-/// How a batch of a graph may be cut into micro-batches.
-pub(super) fn cut(graph: &Graph, options: &CompileOptions) -> Option<Cut> {
-    Cut::by(graph, options)
 }
 
 struct Plan {

@@ -170,8 +170,12 @@ impl Symbols {
         -2 - place as i64
     }
 
+    /// The name of an extent; empty where the extent is known, or not known and without a name.
     fn name(&self, number: i64) -> String {
-        usize::try_from(-2 - number).ok().and_then(|place| self.0.get(place).cloned()).unwrap_or_default()
+        match usize::try_from(-2 - number) {
+            Ok(place) => self.0[place].clone(),
+            Err(_) => String::new(),
+        }
     }
 }
 

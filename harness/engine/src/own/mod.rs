@@ -93,6 +93,7 @@ impl<K: Ord, V> Known<K, V> {
 pub(crate) struct Spare(Mutex<Vec<Vec<f32>>>);
 
 impl Spare {
+    /// Memory that was used before, or an empty vector that grows where all of it is in use.
     fn take(&self) -> Vec<f32> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }

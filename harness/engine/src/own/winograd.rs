@@ -13,14 +13,12 @@ use crate::lower;
 /// optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what stands where it is positive.
 pub(crate) struct Winograd {
     arithmetic: Arithmetic,
-    /// What else the taps at the points depend on: the square, and whether the layer is an adjoint.
-    form: [Option<i64>; 2],
     /// Constant taps at the points.
     taps: OnceLock<Arc<Kernel>>,
 }
 
-/// The hash of taps, their extents, and the form.
-type Key = (Hash, [usize; 2], [Option<i64>; 2]);
+/// The hash of taps, their extents, and what else the taps at the points depend on.
+type Key = (Hash, [usize; 2], (usize, bool));
 
 /// Taps at the points, which take up to four times the memory of the taps.
 static TAPS: Known<Key, Kernel> = Known::new();
@@ -33,8 +31,7 @@ impl Own for Winograd {
     const RESULTS: usize = 1;
 
     fn read(attribute: &dyn Fn(&str) -> Option<Vec<i64>>) -> Result<Winograd, String> {
-        let form = ["square", "adjoint"].map(|name| attribute(name).and_then(|list| list.first().copied()));
-        Ok(Winograd { arithmetic: Arithmetic::read(attribute)?, form, taps: OnceLock::new() })
+        Ok(Winograd { arithmetic: Arithmetic::read(attribute)?, taps: OnceLock::new() })
     }
 
     fn extents(&self, operands: &[Option<&[i64]>]) -> Option<Vec<Vec<i64>>> {
@@ -54,7 +51,7 @@ impl Own for Winograd {
         if let Some(hash) = run.constant {
             // one by one, since threads that would help may be those that wait for the taps
             let made = self.taps.get_or_init(|| {
-                TAPS.get((hash, [first, second], self.form), || {
+                TAPS.get((hash, [first, second], self.arithmetic.form_of_taps()), || {
                     let Ok(made) = self.arithmetic.kernel::<Infallible>(taps, [first, second], Vec::new(), &one_by_one);
                     Arc::new(made)
                 })

@@ -6,9 +6,7 @@ use tract_onnx::model::{OnnxOpRegister, optional_inputs};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use crate::own::{
-    Chwn, Correlation, Formula, Hash, Interleave, Operand, Own, PoolGradient, Run, Spare, Winograd, hash, one_by_one,
-};
+use crate::own::{Chwn, Correlation, Formula, Hash, Operand, Own, PoolGradient, Run, Spare, Winograd, hash, one_by_one};
 
 /// Adds the operators to those that tract reads.
 pub(super) fn register(operators: &mut OnnxOpRegister) {
@@ -18,7 +16,6 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
     one::<Chwn>(operators);
     one::<Correlation>(operators);
     one::<Formula>(operators);
-    one::<Interleave>(operators);
     one::<PoolGradient>(operators);
     one::<Winograd>(operators);
 }

@@ -157,6 +157,11 @@ impl Winograd {
         Some([of(0)?, of(1)?])
     }
 
+    /// What taps at the points depend on besides the taps: the step of the squares, and whether this is an adjoint.
+    pub fn form_of_taps(&self) -> (usize, bool) {
+        (self.square.step(), self.adjoint)
+    }
+
     /// Brings taps to the points, [M, C, 3, 3] or those of the adjoint, in memory that was used before or is empty. `extents` are the
     /// first two.
     ///
