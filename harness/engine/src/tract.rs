@@ -3,6 +3,8 @@
 //! tract optimises for concrete shapes, so a graph is specialised when a batch size is first seen and kept.
 
 mod conv64;
+mod double;
+mod einsum;
 mod gate;
 mod missing;
 mod own;
@@ -78,6 +80,7 @@ impl Engine for Tract {
         let bytes = flatscape_graph::onnx::write(&written);
         let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         conv64::register(&mut onnx.op_register);
+        double::register(&mut onnx.op_register);
         gate::register(&mut onnx.op_register);
         own::register(&mut onnx.op_register);
         let model = guarded(|| onnx.model_for_read(&mut &bytes[..])).map_err(|e| refused(chain(&e)))?;
