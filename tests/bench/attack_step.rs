@@ -113,7 +113,7 @@ fn line(
         seed: 0,
         eps: threat.eps,
         number: 0,
-        batch_size: BatchSettings::BATCH_SIZE as usize,
+        batch_size: BatchSettings::usual_batch(&model.shape),
         stop: &AtomicBool::new(false),
     };
     let started = Instant::now();

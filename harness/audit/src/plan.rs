@@ -38,8 +38,10 @@ pub struct Plan {
     pub landscapes: Option<Landscapes>,
     /// Whether the run is about surfaces alone: no clean accuracy, no certificate.
     pub only_landscapes: bool,
-    /// Seed and batch size.
-    pub settings: Settings,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Samples per run of a graph; where there is none, it follows from the images.
+    pub batch_size: Option<usize>,
     /// Samples per job.
     pub shard_size: usize,
     /// Worker processes.
@@ -105,7 +107,10 @@ impl Plan {
             flatscape: env!("CARGO_PKG_VERSION").to_owned(),
             command: self.command.clone(),
             options: self.options.clone(),
-            settings: self.settings,
+            settings: Settings {
+                seed: self.seed,
+                batch_size: self.batch_size.unwrap_or_else(|| Settings::usual_batch(&dataset.shape)),
+            },
             shard_size: self.shard_size,
             workers: self.workers,
             random_numbers: "Philox4x64-10 keyed by seed, stream, sample, component, restart, step".to_owned(),

@@ -50,7 +50,7 @@ fn fits(source: &Model, judged: &Model, plan: &Plan, engine: &dyn Engine, datase
     }
     let images = dataset.batch(0..dataset.len().min(COMPARED)).x;
     let predictions = |model: &Model| -> Result<Vec<Option<usize>>, Refusal> {
-        let size = Settings::BATCH_SIZE as usize;
+        let size = Settings::usual_batch(&dataset.shape);
         let failed = |source| Refusal::from(MeasureError::Attack { component: "transfer".to_owned(), source });
         let judge = Verifier::of(engine, model, &plan.threats[0], size).map_err(failed)?;
         Ok(judge.logits(&images).map_err(failed)?.iter().map(|scores| argmax(scores)).collect())

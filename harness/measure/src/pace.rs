@@ -15,6 +15,9 @@ use crate::prepared::Settings;
 use crate::stage::{Draw, Stage, Step, Values};
 use crate::threats::ThreatModel;
 
+/// Images that the step is timed with at most: a model that takes milliseconds per image is known by a few.
+const MOST: usize = 128;
+
 /// The time per image of one evaluation and one gradient in a batch, measured once after a first run.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub fn per_step(
                 .map_err(|e| LinkError::Name { name: "step".into(), why: e.to_string() })?;
         let graph = model.remedied.twin.as_ref().unwrap_or(&model.graph);
         let stage = Stage::fast(engine, &Link::of(graph, threat).stage(&step, Point::Fed, false, &["logits"])?)?;
-        let ids: Vec<u64> = (0..dataset.len().min(settings.batch_size.max(1)) as u64).collect();
+        let ids: Vec<u64> = (0..dataset.len().min(settings.batch_size.clamp(1, MOST)) as u64).collect();
         let part = dataset.gather(&ids);
         let mut values = Values::default();
         values.put("x", stage.upload(&part.x)?);

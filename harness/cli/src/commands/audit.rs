@@ -18,7 +18,6 @@ use flatscape_intake::drawn::Expectation;
 use flatscape_intake::model::{GivenRequest, Intake, ModelRequest};
 use flatscape_intake::refusal::{Refusal, escape};
 use flatscape_intake::surrogates::Surrogate;
-use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 use serde_json::json;
@@ -58,9 +57,9 @@ pub struct Audit {
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
-    /// Samples per batch
-    #[arg(long, default_value_t = Settings::BATCH_SIZE, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
-    batch_size: u32,
+    /// Samples per batch [default: 512, fewer of images above 4,096 numbers, but at least 128]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch_size: Option<u32>,
     /// Samples per job, the unit that is stored and can be computed alone
     #[arg(long, default_value_t = 500, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     shard_size: u32,
@@ -243,7 +242,8 @@ impl Audit {
             metrics,
             landscapes: Some(Landscapes::of_audit(self.landscapes)),
             only_landscapes: false,
-            settings: Settings { seed: self.seed, batch_size: self.batch_size as usize },
+            seed: self.seed,
+            batch_size: self.batch_size.map(|size| size as usize),
             shard_size: self.shard_size as usize,
             workers: self.jobs as usize,
             command: command_line(),

@@ -9,7 +9,6 @@ use flatscape_engine::Choice;
 use flatscape_intake::data;
 use flatscape_intake::model::ModelRequest;
 use flatscape_intake::model::{Intake, SHIPPED, TRAINED_HERE};
-use flatscape_measure::prepared::Settings;
 use flatscape_measure::request::Request;
 use flatscape_measure::threats::ThreatModel;
 
@@ -48,7 +47,8 @@ impl Demo {
             metrics: vec![Request::parse("phi:grid=11,directions=1")?, Request::parse("ams")?, Request::parse("logp")?],
             landscapes: Some(Landscapes { grid: Grid { extent: Some(0.4), points: 41 }, ..Landscapes::of_audit(1) }),
             only_landscapes: false,
-            settings: Settings { seed: 0, batch_size: Settings::BATCH_SIZE as usize },
+            seed: 0,
+            batch_size: None,
             shard_size: 500,
             workers: 1,
             command: command_line(),

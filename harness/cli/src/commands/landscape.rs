@@ -11,7 +11,6 @@ use flatscape_audit::plan::Plan;
 use flatscape_audit::profiles;
 use flatscape_audit::stored::Stored;
 use flatscape_intake::model::ModelRequest;
-use flatscape_measure::prepared::Settings;
 use flatscape_measure::threats::ThreatModel;
 use flatscape_views::{Look, terminal};
 use serde_json::json;
@@ -105,7 +104,8 @@ impl Landscape {
             metrics,
             landscapes,
             only_landscapes: true,
-            settings: Settings { seed: self.seed, batch_size: Settings::BATCH_SIZE as usize },
+            seed: self.seed,
+            batch_size: None,
             shard_size: 1,
             workers: 1,
             command: command_line(),
