@@ -23,7 +23,7 @@ impl Compiled {
 
     /// As the graph stands, so that what is fast is checked against what is plain.
     pub(super) fn plain(engine: &dyn Engine, graph: &Graph) -> Result<Compiled, String> {
-        Compiled::with(engine, graph, &CompileOptions { lower: false, ..CompileOptions::default() })
+        Compiled::with(engine, graph, &CompileOptions { lower: false, ..CompileOptions::fast() })
     }
 
     fn with(engine: &dyn Engine, graph: &Graph, options: &CompileOptions) -> Result<Compiled, String> {
@@ -39,6 +39,11 @@ impl Compiled {
     /// Whether there is an input of that name.
     pub(super) fn takes(&self, name: &str) -> bool {
         self.inputs.iter().any(|(input, _)| input == name)
+    }
+
+    /// Whether there is an input of that name, and no other.
+    pub(super) fn takes_only(&self, name: &str) -> bool {
+        self.inputs.iter().all(|(input, _)| input == name)
     }
 
     /// Runs on the tensors that `feed` has under the names of the inputs, cast to their element types.

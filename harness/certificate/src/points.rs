@@ -31,6 +31,10 @@ const ASIDE: f64 = 1e-3;
 /// Steps of the differences in units of the range: in double precision, and in single.
 const STEPS: [[f64; 2]; 2] = [[1e-5, 1e-7], [1e-3, 2e-4]];
 
+/// The largest second difference of a value over a step, in units of its first difference, at which no smaller step is taken. A kink
+/// moves the slope by at most half of it, and pairs are told apart at ten times as much.
+const BENT: f64 = 1e-3;
+
 /// Steps in units of the radius.
 pub(super) const REACHES: [f64; 2] = [0.01, 0.25];
 
@@ -106,7 +110,7 @@ pub(super) struct Direction {
     pub(super) reaches: Vec<(Vec<f64>, Step)>,
 }
 
-/// The values at x + h·v and at x − h·v.
+/// The values at x + h·v and at x − h·v; NaN in blocks for which they were not asked.
 pub(super) struct Step {
     pub(super) h: f64,
     pub(super) above: Vec<f64>,
@@ -270,8 +274,12 @@ impl<'a> Points<'a> {
         for (law, noise) in directions {
             let weight = |(i, v): (usize, f64)| v * site.weights[i % site.weights.len().max(1)];
             let v: Vec<f64> = noise.into_iter().enumerate().map(weight).collect();
-            let steps = STEPS[usize::from(self.precise.is_err())].iter();
-            let steps = steps.map(|h| self.step(&site.x, &v, h * self.subject.range)).collect::<Result<_, _>>()?;
+            let [larger, smaller] = STEPS[usize::from(self.precise.is_err())].map(|h| h * self.subject.range);
+            let mut steps = vec![self.step(&site.x, &v, larger)?];
+            let bent = self.bent(&site, &steps[0]);
+            if bent.contains(&true) {
+                steps.push(self.step_in(&bent, &site.x, &v, smaller)?);
+            }
             let reaches = match self.subject.reach {
                 Some(reach) if law == "sign" => {
                     let inside = |part: &f64| {
@@ -288,8 +296,44 @@ impl<'a> Points<'a> {
     }
 
     fn step(&self, x: &[f64], v: &[f64], h: f64) -> Result<Step, String> {
+        self.step_in(&vec![true; self.subject.blocks], x, v, h)
+    }
+
+    /// A step in some of the blocks.
+    fn step_in(&self, blocks: &[bool], x: &[f64], v: &[f64], h: f64) -> Result<Step, String> {
         let moved = |sign: f64| x.iter().zip(v).map(|(x, v)| x + sign * h * v).collect::<Vec<f64>>();
-        Ok(Step { h, above: self.values(&moved(1.0))?, below: self.values(&moved(-1.0))? })
+        Ok(Step { h, above: self.values_in(blocks, &moved(1.0))?, below: self.values_in(blocks, &moved(-1.0))? })
+    }
+
+    /// The values in some of the blocks, NaN in the others; in all of them where blocks cannot be asked alone.
+    fn values_in(&self, blocks: &[bool], x: &[f64]) -> Result<Vec<f64>, String> {
+        let rows = self.subject.batched && self.subject.variables.iter().all(|v| self.forward.takes_only(&v.name));
+        if !rows || !blocks.contains(&false) {
+            return self.values(x);
+        }
+        let wanted = || blocks.iter().zip(x.chunks((x.len() / blocks.len()).max(1))).filter(|(wanted, _)| **wanted);
+        let found = self.values(&wanted().flat_map(|(_, row)| row).copied().collect::<Vec<f64>>())?;
+        let size = found.len() / wanted().count().max(1);
+        let mut found = found.chunks(size.max(1));
+        let mut row = |wanted: &bool| {
+            if *wanted { found.next().map_or(vec![f64::NAN; size], <[f64]>::to_vec) } else { vec![f64::NAN; size] }
+        };
+        Ok(blocks.iter().flat_map(&mut row).collect())
+    }
+
+    /// In which blocks the values are not straight over a step, so that a smaller one may avoid a kink; in all where they are float32.
+    fn bent(&self, site: &Site, step: &Step) -> Vec<bool> {
+        let size = site.values.len() / self.subject.blocks.max(1);
+        let larger = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        let largest = |numbers: &mut dyn Iterator<Item = f64>| numbers.fold(0.0, larger);
+        let of = |block: usize| {
+            let rows = block * size..(block + 1) * size;
+            let (above, below, values) = (&step.above[rows.clone()], &step.below[rows.clone()], &site.values[rows]);
+            let first = largest(&mut above.iter().zip(below).map(|(a, b)| (a - b).abs()));
+            let second = largest(&mut (0..values.len()).map(|i| (above[i] + below[i] - 2.0 * values[i]).abs()));
+            second.is_nan() || first.is_nan() || second > BENT * first
+        };
+        (0..self.subject.blocks).map(|block| self.precise.is_err() || of(block)).collect()
     }
 
     /// The direction without the entries that leave the bounds.

@@ -108,7 +108,7 @@ impl Subject {
         if !self.batched {
             return Tensor::new(&variable.shape, x.get(from..from + size)?.to_vec());
         }
-        let shape: Vec<usize> = std::iter::once(self.blocks).chain(variable.shape.iter().copied()).collect();
+        let shape: Vec<usize> = std::iter::once(x.len() / size.max(1)).chain(variable.shape.iter().copied()).collect();
         Tensor::new(&shape, x.to_vec())
     }
 }

@@ -1,7 +1,7 @@
 //! `Conv64` for tract, whose own convolutions of float64 numbers take one number at a time: the pixels under the taps beside each
 //! other, and a matrix product. What is compared with other precisions runs in it, above all the gradient certificate.
 
-use flatscape_graph::{Attributes, Builder, DType, Dim, Graph, Node, ValueId};
+use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use tract_onnx::model::OnnxOpRegister;
@@ -18,7 +18,7 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert(NAME, |_, node| Ok((expand(read(node)?), Vec::new())));
 }
 
-/// The graph with the operator in the place of every `Conv` that it computes; a bias is added behind it.
+/// The graph with the operator in the place of every `Conv` that it computes.
 pub(super) fn written(graph: &Graph) -> Graph {
     if !graph.nodes().iter().any(|node| &*node.op == "Conv" && node.input(0).is_some_and(|x| graph.dtype(x) == Some(DType::F64)))
     {
@@ -27,16 +27,14 @@ pub(super) fn written(graph: &Graph) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
         let (x, taps, attributes) = convolution(new, node, inputs)?;
         let ty = &graph.value(node.output(0)?).ty;
-        let made = new.push(Node { domain: lower::DOMAIN.into(), ..Node::new(NAME, &[x, taps], attributes) }, 1)[0];
+        let bias = inputs.get(2).copied().flatten();
+        let operands: Vec<ValueId> = [x, taps].into_iter().chain(bias).collect();
+        let made = new.push(Node { domain: lower::DOMAIN.into(), ..Node::new(NAME, &operands, attributes) }, 1)[0];
         // the operator is not in the table of the graph
         if let Err(why) = new.declare(made, ty) {
             new.add_problem(format!("the result of {NAME} {why}"));
         }
-        let Some(bias) = inputs.get(2).copied().flatten() else { return Some(vec![Some(made)]) };
-        let b = Builder::new(std::mem::take(new));
-        let sum = (b.expr(made) + b.expr(bias).reshape(&[1, -1, 1, 1])).id;
-        *new = b.into_graph();
-        Some(vec![Some(sum)])
+        Some(vec![Some(made)])
     });
     lowered.without_dead()
 }
@@ -69,7 +67,7 @@ fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(
     Some((x, taps, attributes.with("pads", pads)))
 }
 
-/// `y = Conv64(x, W)`: a convolution over [H, W] in one group, all double.
+/// `y = Conv64(x, W, b)`: a convolution over [H, W] in one group, all double.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Conv64 {
     strides: [usize; 2],
@@ -111,19 +109,24 @@ impl Conv64 {
         }
     }
 
-    fn compute(&self, x: &Tensor, taps: &Tensor) -> TractResult<Tensor> {
+    fn compute(&self, x: &Tensor, taps: &Tensor, bias: Option<&Tensor>) -> TractResult<Tensor> {
         let extents = self.extents(x.shape(), taps.shape())?;
         let mut result = Tensor::zero::<f64>(&extents)?;
         let [_, m, rows, columns] = extents;
         let (&[_, c, h, w], &[.., r, s]) = (x.shape(), taps.shape()) else { bail!("Conv64 takes operands of four axes") };
         let (depth, area) = (c * r * s, rows * columns);
-        let (x, taps) = (x.try_as_plain_ram()?, taps.try_as_plain_ram()?);
+        let (x, taps, bias) = (x.try_as_plain_ram()?, taps.try_as_plain_ram()?, bias.map(Tensor::try_as_plain_ram).transpose()?);
+        let bias = bias.as_ref().map(|bias| bias.as_slice::<f64>()).transpose()?;
+        ensure!(bias.is_none_or(|bias| bias.len() == m), "Conv64 takes a bias of {m} numbers");
         let taps = ArrayView2::from_shape((m, depth), taps.as_slice::<f64>()?)?;
         let band = (BESIDE / (depth * columns).max(1)).clamp(1, rows.max(1));
         let mut beside = vec![0f64; depth * band * columns];
         let mut into = result.try_as_plain_ram_mut()?;
         let images = x.as_slice::<f64>()?.chunks_exact((c * h * w).max(1));
         for (image, y) in images.zip(into.as_slice_mut::<f64>()?.chunks_exact_mut((m * area).max(1))) {
+            for (y, &bias) in y.chunks_exact_mut(area.max(1)).zip(bias.unwrap_or_default()) {
+                y.fill(bias);
+            }
             for first in (0..rows).step_by(band) {
                 let some = band.min(rows - first);
                 let pixels = some * columns;
@@ -135,7 +138,7 @@ impl Conv64 {
                 let beside = ArrayView2::from_shape((depth, pixels), &beside[..depth * pixels])?;
                 let lines = &mut y[first * columns..];
                 let mut y = ArrayViewMut2::from_shape((m, pixels).strides((area, 1)), lines)?;
-                general_mat_mul(1.0, &taps, &beside, 0.0, &mut y);
+                general_mat_mul(1.0, &taps, &beside, 1.0, &mut y);
             }
         }
         Ok(result)
@@ -183,7 +186,7 @@ impl Expansion for Conv64 {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 2)?;
+        ensure!((2..=3).contains(&inputs.len()), "Conv64 takes two or three operands");
         check_output_arity(outputs, 1)?;
         solver.equals(&inputs[0].datum_type, f64::datum_type())?;
         solver.equals(&inputs[1].datum_type, f64::datum_type())?;
@@ -212,8 +215,8 @@ impl EvalOp for Conv64 {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let (x, taps) = args_2!(inputs);
-        Ok(tvec!(self.compute(&x, &taps)?.into_tvalue()))
+        let (Some(x), Some(taps)) = (inputs.first(), inputs.get(1)) else { bail!("Conv64 takes two or three operands") };
+        Ok(tvec!(self.compute(x, taps, inputs.get(2).map(|bias| &**bias))?.into_tvalue()))
     }
 }
 
@@ -228,7 +231,7 @@ impl TypedOp for Conv64 {
 
 #[cfg(test)]
 mod tests {
-    use flatscape_graph::{Tensor, ValueType};
+    use flatscape_graph::{Builder, Tensor, ValueType};
 
     use super::*;
     use crate::CompileOptions;

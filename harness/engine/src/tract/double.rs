@@ -13,6 +13,7 @@ use crate::lower;
 pub(super) const FORMS: &[(&str, Form)] = &[
     ("Gemm", product),
     ("Sigmoid", |n| Some(vec![element(SIGMOID, n.x(0)?)])),
+    ("Relu", |n| Some(vec![element(RELU, n.x(0)?)])),
     ("Erf", |n| Some(vec![element(ERF, n.x(0)?)])),
     ("Round", |n| Some(vec![element(ROUND, n.x(0)?)])),
     ("HardSwish", |n| {
@@ -90,17 +91,25 @@ fn normalized<'b>(n: &Site<'b>, x: Expr<'b>, axes: &[i64]) -> (Expr<'b>, Expr<'b
 #[derive(Clone, Copy)]
 struct Element {
     name: &'static str,
-    of: fn(f64) -> f64,
+    of: fn(&mut [f64]),
 }
 
-const SIGMOID: Element = Element { name: "Sigmoid64", of: |x| 1.0 / (1.0 + (-x).exp()) };
-const ERF: Element = Element { name: "Erf64", of: libm::erf };
-const ROUND: Element = Element { name: "Round64", of: f64::round_ties_even };
-const SQUARE: Element = Element { name: "Square64", of: |x| x * x };
+/// In place, one element after the other.
+fn each(numbers: &mut [f64], of: impl Fn(f64) -> f64) {
+    for number in numbers {
+        *number = of(*number);
+    }
+}
+
+const SIGMOID: Element = Element { name: "Sigmoid64", of: |all| each(all, |x| 1.0 / (1.0 + (-x).exp())) };
+const ERF: Element = Element { name: "Erf64", of: |all| each(all, libm::erf) };
+const ROUND: Element = Element { name: "Round64", of: |all| each(all, f64::round_ties_even) };
+const SQUARE: Element = Element { name: "Square64", of: |all| each(all, |x| x * x) };
+const RELU: Element = Element { name: "Relu64", of: |all| each(all, |x| if x < 0.0 { 0.0 } else { x }) };
 
 /// Adds the functions to the operators that tract reads.
 pub(super) fn register(operators: &mut OnnxOpRegister) {
-    const ALL: [Element; 4] = [SIGMOID, ERF, ROUND, SQUARE];
+    const ALL: [Element; 5] = [SIGMOID, ERF, ROUND, SQUARE, RELU];
     for element in ALL {
         operators.insert(element.name, |_, node| {
             let named = ALL.into_iter().find(|element| element.name == node.op_type);
@@ -144,9 +153,7 @@ impl ElementWiseMiniOp for Element {
     }
 
     fn eval_in_place(&self, t: &mut Tensor, _: Option<DatumType>) -> TractResult<()> {
-        for x in t.try_as_plain_ram_mut()?.as_slice_mut::<f64>()? {
-            *x = (self.of)(*x);
-        }
+        (self.of)(t.try_as_plain_ram_mut()?.as_slice_mut::<f64>()?);
         Ok(())
     }
 }
