@@ -1,8 +1,8 @@
 //! The gradient along a direction against the slope of the model, by central differences in double precision: of what is
 //! differentiated, and of the margin between the label and its strongest rival.
 //!
-//! Two steps are taken and the better one counts: the larger may cross a kink, the smaller may drown in rounding. A gradient
-//! that is wrong agrees at neither.
+//! Where the values are not straight over a step, a smaller one is taken as well and the better one counts: the larger may cross a
+//! kink, the smaller may drown in rounding. A gradient that is wrong agrees at neither.
 
 use crate::errors::{Errors, Tolerance};
 use crate::points::{Direction, Points, Site, Step};
