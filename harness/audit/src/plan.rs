@@ -60,8 +60,7 @@ pub struct Plan {
     pub bounds: bool,
     /// Models that examples are transferred from.
     pub sources: Vec<ModelRequest>,
-    /// Attacks of the profile. Where one of them serves none of the threat models, its rows say `unsupported`; where the user names
-    /// such an attack, that is a usage error.
+    /// Attacks of the profile. Where one serves none of the threat models, its rows say `unsupported`; if the user names it, it is refused.
     pub of_profile: Vec<Request>,
 }
 
@@ -107,10 +106,7 @@ impl Plan {
             flatscape: env!("CARGO_PKG_VERSION").to_owned(),
             command: self.command.clone(),
             options: self.options.clone(),
-            settings: Settings {
-                seed: self.seed,
-                batch_size: self.batch_size.unwrap_or_else(|| Settings::usual_batch(&dataset.shape)),
-            },
+            settings: Settings::of(self.seed, self.batch_size, &dataset.shape),
             shard_size: self.shard_size,
             workers: self.workers,
             random_numbers: "Philox4x64-10 keyed by seed, stream, sample, component, restart, step".to_owned(),

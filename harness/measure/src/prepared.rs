@@ -42,6 +42,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// With the batch size of the user, or the usual one for images of this shape.
+    pub fn of(seed: u64, batch_size: Option<usize>, image: &[usize]) -> Settings {
+        Settings { seed, batch_size: batch_size.unwrap_or_else(|| Settings::usual_batch(image)) }
+    }
+
     /// The batch size for images of this shape where the user chooses none: 512, of large images as many as 8 MiB hold, and at least
     /// 128. It is far above a micro-batch, so that no core waits long for the last one.
     ///

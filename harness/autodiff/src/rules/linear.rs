@@ -1,6 +1,6 @@
 //! Rules of matrix products. They are linear in each operand, so every rule emits products again.
 
-use flatscape_graph::{Attributes, Expr, Tensor};
+use flatscape_graph::{Attributes, Dim, Expr, Tensor};
 
 use crate::application::Application;
 use crate::rule::{Rule, each, vjp};
@@ -62,7 +62,7 @@ fn scaled(v: Expr<'_>, factor: f64) -> Expr<'_> {
 
 /// `ij,jk->ik` gives operand 0 `ik,jk->ij`. An index that only this operand has was summed: its axis comes back with extent 1. An
 /// index that it repeats took a diagonal: `ii->i` gives `i,ia->ia` with the identity matrix beside the cotangent. An ellipsis
-/// stays one, so that the engine broadcasts it as before.
+/// stays one, so that the engine broadcasts it as before. An index of one element here and more elsewhere is summed as well.
 fn einsum<'b>(n: &Application<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, String> {
     let (terms, result) = einsum_terms(&n.string("equation", ""))?;
     let own = terms.get(i).ok_or("the equation has fewer terms than there are operands")?;
@@ -92,7 +92,14 @@ fn einsum<'b>(n: &Application<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, S
     if result.contains('.') && !own.contains('.') {
         wanted.insert_str(0, "...");
     }
-    let lost = |c: char| c != '.' && !sources.iter().any(|s| s.contains(c));
+    // extents of a letter: in this operand, and whether another one has more than one element there
+    let extent = |of: usize, at: usize| n.dims(of).map(|dims| dims[axis_of(&terms[of], at, dims.len())].clone());
+    let long = |c: char| {
+        let others = terms.iter().enumerate().filter(|&(j, _)| j != i);
+        others.filter_map(|(j, term)| Some((j, term.find(c)?))).any(|(j, at)| extent(j, at) != Ok(Dim::Fixed(1)))
+    };
+    let broadcast = |c: char| own.find(c).is_some_and(|at| extent(i, at) == Ok(Dim::Fixed(1))) && long(c);
+    let lost = |c: char| c != '.' && (broadcast(c) || !sources.iter().any(|s| s.contains(c)));
     let axes = wanted
         .char_indices()
         .filter(|&(_, c)| lost(c))
@@ -104,7 +111,12 @@ fn einsum<'b>(n: &Application<'b>, i: usize, ct: Expr<'b>) -> Result<Expr<'b>, S
     if wanted.starts_with("...") && !own.contains('.') && !axes.is_empty() {
         return Err(format!("the equation {equation:?} broadcasts beside an index that is summed"));
     }
-    Ok(product.unsqueeze(&axes))
+    let whole = product.unsqueeze(&axes);
+    // the other operands had one element where this one has many, and the index was summed
+    let repeated =
+        |c: char| !result.contains(c) && !broadcast(c) && terms.iter().filter(|term| term.contains(c)).count() > 1 && !long(c);
+    let repeats = own.char_indices().any(|(at, c)| c != '.' && extent(i, at) != Ok(Dim::Fixed(1)) && repeated(c));
+    Ok(if repeats { whole.expand_like(n.x(i)) } else { whole })
 }
 
 /// The axis that the letter at a place of a term names, in an operand of a rank: an ellipsis takes what the letters leave.

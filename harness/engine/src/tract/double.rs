@@ -6,7 +6,7 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_hir::tract_core::ops::element_wise::ElementWiseMiniOp;
 
-use super::missing::{Form, Site};
+use super::missing::{Form, Site, powers};
 use crate::lower;
 
 /// Every operator with what is written for it.
@@ -38,8 +38,8 @@ pub(super) const FORMS: &[(&str, Form)] = &[
         (x.id == n.x(1)?.id).then(|| vec![square(x)])
     }),
     ("Pow", |n| {
-        let two = n.builder.graph().constant(n.x(1)?.id)?.to_f64() == [2.0];
-        (two && n.x(1)?.rank() == Some(0)).then(|| Some(vec![square(n.x(0)?)]))?
+        let two = n.builder.graph().constant(n.x(1)?.id).is_some_and(|e| e.shape().is_empty() && e.to_f64() == [2.0]);
+        if two { Some(vec![square(n.x(0)?)]) } else { powers(n) }
     }),
 ];
 

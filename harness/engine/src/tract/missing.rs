@@ -61,9 +61,9 @@ const FORMS: &[(&str, Form)] = &[
         let (x, a) = (n.x(0)?, &n.node.attributes);
         let stated = if n.x(1).is_some() { n.ints(1)? } else { Vec::new() };
         let axes = match stated.is_empty() {
-            true if a.int("noop_with_empty_axes", 0) != 0 => return None,
+            true if a.int("noop_with_empty_axes", 0) != 0 => return Some(vec![x]),
             true => (0..x.rank()? as i64).collect(),
-            false => stated,
+            false => ascending(stated, x.rank()?),
         };
         let largest = x.reduce("ReduceMax", &axes, true);
         let largest = largest.abs().less(f64::INFINITY).select(largest, x.scalar(0.0));
@@ -80,6 +80,7 @@ const FORMS: &[(&str, Form)] = &[
         Some(vec![x.gather(n.builder.ints(&places), axis)])
     }),
     ("Einsum", einsum::explicit),
+    ("Pow", powers),
     ("Pad", pad),
     ("Slice", slice),
     ("ConvTranspose", transposed),
@@ -181,6 +182,25 @@ fn likelihood<'b>(n: &Site<'b>, x: Expr<'b>) -> Option<Expr<'b>> {
     })
 }
 
+/// tract squares without broadcasting where the exponents are all 2.
+pub(super) fn powers<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
+    let exponents = n.builder.graph().constant(n.x(1)?.id)?.clone();
+    let (numbers, shape) = (exponents.to_f64(), exponents.shape().iter().map(|&extent| extent as i64).collect::<Vec<_>>());
+    if shape.is_empty() || numbers.iter().any(|&number| number != numbers[0]) {
+        return None;
+    }
+    let x = n.builder.op("Expand", &[n.x(0)?, n.builder.ints(&shape)], Attributes::none());
+    let exponent = Tensor::full(exponents.dtype(), &[], *numbers.first()?);
+    Some(vec![x.pow(n.builder.constant(exponent))])
+}
+
+/// Axes counted from the first, in order.
+fn ascending(axes: Vec<i64>, rank: usize) -> Vec<i64> {
+    let mut axes: Vec<i64> = axes.into_iter().map(|axis| if axis < 0 { axis + rank as i64 } else { axis }).collect();
+    axes.sort_unstable();
+    axes
+}
+
 /// tract takes neither negative amounts nor a value that is computed.
 fn pad<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     let (b, x) = (n.builder, n.x(0)?);
@@ -251,15 +271,13 @@ fn transposed<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     let (pixels, taps) = (space(0)?, space(1)?);
     let stated = stated.get(stated.len().checked_sub(pixels.len())?..)?;
     let entry = |name: &str, axis: usize, usual| n.node.attributes.ints(name).map_or(Some(usual), |list| list.get(axis).copied());
-    let (mut before, mut behind) = (Vec::new(), Vec::new());
+    let (mut before, mut behind, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for axis in 0..pixels.len() {
         let (stride, dilation) = (entry("strides", axis, 1)?, entry("dilations", axis, 1)?);
         let whole =
             stride * (pixels[axis] as i64 - 1) + entry("output_padding", axis, 0)? + (taps[axis] as i64 - 1) * dilation + 1;
-        let total = whole - stated[axis];
-        if total < 0 {
-            return None;
-        }
+        missing.push((stated[axis] - whole).max(0));
+        let total = (whole - stated[axis]).max(0);
         let smaller = total / 2;
         let upper = n.node.attributes.string("auto_pad", "NOTSET") == "SAME_UPPER";
         before.push(if upper { smaller } else { total - smaller });
@@ -269,6 +287,15 @@ fn transposed<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     let mut attributes = n.node.attributes.clone().with("pads", before);
     attributes.0.remove("output_shape");
     attributes.0.remove("auto_pad");
-    let operands: Vec<_> = (0..3).filter_map(|place| n.x(place)).collect();
-    Some(vec![n.builder.op("ConvTranspose", &operands, attributes)])
+    if missing.iter().all(|&rows| rows == 0) {
+        let operands: Vec<_> = (0..3).filter_map(|place| n.x(place)).collect();
+        return Some(vec![n.builder.op("ConvTranspose", &operands, attributes)]);
+    }
+    // more is asked than the taps reach: there is the bias alone
+    let reached = n.builder.op("ConvTranspose", &[n.x(0)?, n.x(1)?], attributes);
+    let mut amounts = vec![0; missing.len() + 4];
+    amounts.extend(&missing);
+    let whole = n.builder.op("Pad", &[reached, n.builder.ints(&amounts)], Attributes::none());
+    let along: Vec<i64> = [1, -1].into_iter().chain(missing.iter().map(|_| 1)).collect();
+    Some(vec![n.x(2).map_or(whole, |bias| whole + bias.reshape(&along))])
 }

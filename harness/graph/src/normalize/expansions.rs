@@ -300,7 +300,13 @@ pub(super) fn wrapping_pad(old: &mut Old) -> Renewed {
         let axis = if axis < 0 { axis + rank } else { axis };
         let extent = usize::try_from(axis).ok().and_then(|a| extents.get(a)?.fixed()).filter(|&n| n > 0);
         let extent = extent.ok_or("the extent of an axis that it wraps is not known")? as i64;
-        picks.push((axis, (-before..extent + after).map(|i| i.rem_euclid(extent)).collect::<Vec<i64>>()));
+        // what negative amounts cut off does not come back
+        let (first, kept) = ((-before).max(0), extent + before.min(0) + after.min(0));
+        if kept <= 0 {
+            return Err("its negative amounts leave nothing of an axis".into());
+        }
+        let wrapped = -before.max(0)..kept + after.max(0);
+        picks.push((axis, wrapped.map(|i| first + i.rem_euclid(kept)).collect::<Vec<i64>>()));
     }
     Ok(formula(old, |b| picks.iter().fold(b.expr(x).unary("Identity"), |x, (axis, picks)| x.gather(b.ints(picks), *axis))))
 }

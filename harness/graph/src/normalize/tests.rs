@@ -69,6 +69,12 @@ const PAIRS: &[(i64, &str, &str)] = &[
         "(float[N] x) => (float[N] y) { y = Swish(x) }",
         "(float[N] x) => (float[N] y) { s = Sigmoid(x)  y = Mul(x, s) }",
     ),
+    // what is cut off does not come back: [a b c d e] by (-1, 2) is [b c d e b c]
+    (
+        19,
+        "(float[N,5] x) => (float[N,6] y) <int64[4] p = {0, -1, 0, 2}> { y = Pad<mode = \"wrap\">(x, p) }",
+        "(float[N,5] x) => (float[N,6] y) <int64[6] i = {1, 2, 3, 4, 1, 2}> { y = Gather<axis = 1>(x, i) }",
+    ),
     // windows
     (
         18,

@@ -16,6 +16,13 @@ use crate::findings::Findings;
 use crate::metric::Metric;
 use crate::verify::Verifier;
 
+/// Rows of a run that no limit of memory makes fewer.
+const LEAST: usize = 128;
+
+/// Numbers in all rows of a run of something that has one per class and pixel, such as a Jacobian: 16 MiB. Some runs are on their way
+/// at the same time.
+const NUMBERS_OF_A_RUN: usize = 4 << 20;
+
 /// Where a metric is taken.
 pub(crate) enum Place<'a> {
     /// At the images.
@@ -47,7 +54,8 @@ impl<'a> MetricAt<'a> {
         (at, second): (Place<'a>, Option<Box<dyn Moves + 'a>>),
     ) -> Result<MetricAt<'a>, MeasureError> {
         let id = asked.component.id.clone();
-        let size = conditions.settings.batch_size;
+        let of_a_row = conditions.model.classes * conditions.model.shape.iter().product::<usize>();
+        let size = conditions.settings.batch_size.min((NUMBERS_OF_A_RUN / of_a_row.max(1)).max(LEAST));
         let metric =
             asked.linked(conditions, Some(program), verifier, |link| Metric::compile(engine, link, program, &id, size))?;
         Ok(MetricAt { id, metric, at, second })
