@@ -54,17 +54,22 @@ impl<'a> MetricAt<'a> {
         (at, second): (Place<'a>, Option<Box<dyn Moves + 'a>>),
     ) -> Result<MetricAt<'a>, MeasureError> {
         let id = asked.component.id.clone();
-        let of_a_row = conditions.model.classes * conditions.model.shape.iter().product::<usize>();
-        let size = conditions.settings.batch_size.min((NUMBERS_OF_A_RUN / of_a_row.max(1)).max(LEAST));
+        let size = rows_of_a_run(conditions);
         let metric =
             asked.linked(conditions, Some(program), verifier, |link| Metric::compile(engine, link, program, &id, size))?;
         Ok(MetricAt { id, metric, at, second })
     }
 }
 
+/// The batch size, or fewer where a number per class and pixel of every row would need much memory.
+fn rows_of_a_run(conditions: &Conditions) -> usize {
+    let of_a_row = conditions.model.classes * conditions.model.shape.iter().product::<usize>();
+    conditions.settings.batch_size.min((NUMBERS_OF_A_RUN / of_a_row.max(1)).max(LEAST))
+}
+
 impl Measure for MetricAt<'_> {
     fn group(&self, conditions: &Conditions) -> usize {
-        conditions.settings.batch_size
+        rows_of_a_run(conditions)
     }
 
     /// Samples for which the attack handed over nothing are absent: there is no point at which to measure.
