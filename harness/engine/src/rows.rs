@@ -444,6 +444,15 @@ mod tests {
         assert!(cut(|_, x| x.transpose(&[1, 0]).reshape(&[-1, 1]).relu().reshape(&[4, -1]).transpose(&[1, 0])));
         assert!(cut(|_, x| x.reshape(&[-1, 2]).softmax(1).reshape(&[-1, 4])));
         assert!(cut(|_, x| heads(x, &[2, -1, 2])));
+        // the gradient of a pool: places in all that it was given
+        assert!(cut(|b, x| {
+            let image = x.reshape(&[-1, 1, 2, 2]);
+            let attributes = Attributes::none().with("kernel_shape", vec![2i64, 1]);
+            let pooled = b.ops("MaxPool", &[image], 2, attributes);
+            let flat = |v: Expr<'_>| v.reshape(&[-1]).id;
+            let operands = [(x * 0.0).reshape(&[-1]), b.expr(flat(pooled[1])), b.expr(flat(pooled[0]))];
+            b.op("ScatterElements", &operands, Attributes::none()).reshape_like(x)
+        }));
         for mixes in [
             cut(|_, x| x - x.mean(&[0], true)),
             cut(|_, x| x - x.mean(&[-2], true)),

@@ -48,6 +48,14 @@ pub(super) fn independent(graph: &Graph) -> bool {
     graph.outputs().iter().all(|output| known[output.value.0 as usize] == Some(LEADING))
 }
 
+/// How many elements an extent has per row; an extent is written as factors.
+fn beside_rows(extent: &Dim) -> Result<usize, Mixed> {
+    let Dim::Symbol(factors) = extent else { return Err(Mixed) };
+    let (rows, others): (Vec<&str>, Vec<&str>) = factors.split('*').partition(|factor| *factor == "N");
+    let others = others.iter().map(|factor| factor.parse::<usize>().ok()).product::<Option<usize>>();
+    others.filter(|_| rows.len() == 1).ok_or(Mixed)
+}
+
 /// One result of a node.
 struct Site<'g> {
     graph: &'g Graph,
@@ -172,11 +180,8 @@ impl Site<'_> {
                 if third.is_none_or(|third| third == at) { Ok(Some(at)) } else { Err(Mixed) }
             }
             ("GatherElements" | "ScatterElements", Some(at)) if at.leads() => {
-                if self.axis(0)? == 0 {
-                    Err(Mixed)
-                } else {
-                    self.led(&held)
-                }
+                // the places that a MaxPool gives count through all that it was given, and are used on that
+                if self.axis(0)? == 0 && self.rank()? != 1 { Err(Mixed) } else { self.led(&held) }
             }
             ("GatherND", Some(_)) if self.node.attributes.int("batch_dims", 0) == 0 => Err(Mixed),
             ("BatchNormalization", Some(_)) if self.node.attributes.int("training_mode", 0) == 1 => Err(Mixed),
@@ -195,7 +200,7 @@ impl Site<'_> {
         let open: Vec<usize> = (0..dims.len()).filter(|&axis| dims[axis].fixed().is_none()).collect();
         match (open.as_slice(), &*self.node.op) {
             ([], _) => Ok(None),
-            (&[axis], "Expand" | "ConstantOfShape") if super::is_batch(dims.get(axis..)) => Ok(Some(Place::on(axis))),
+            (&[axis], "Expand" | "ConstantOfShape") => Ok(Some(Place { inner: beside_rows(&dims[axis])?, ..Place::on(axis) })),
             _ => Err(Mixed),
         }
     }
@@ -205,11 +210,14 @@ impl Site<'_> {
         if !held.iter().flatten().all(|at| at.leads()) {
             return Err(Mixed);
         }
-        let was = self.node.inputs.iter().flatten().zip(held).find_map(|(&id, at)| Some((id, (*at)?)));
-        match (self.graph.shape(self.output), was) {
-            (None, _) => Ok(Some(LEADING)),
-            (Some(dims), _) if super::is_batch(Some(dims)) => Ok(Some(LEADING)),
-            (Some([first, ..]), Some((id, at))) if first.fixed().is_none() && self.extent(id, 0) == Some(first) => Ok(Some(at)),
+        let of_extent = |extent: &Dim| {
+            let pairs = self.node.inputs.iter().zip(held);
+            pairs.filter_map(|(id, at)| Some((id.as_ref()?, (*at)?))).find(|(id, _)| self.extent(**id, 0) == Some(extent))
+        };
+        match self.graph.shape(self.output) {
+            None => Ok(Some(LEADING)),
+            dims if super::is_batch(dims) => Ok(Some(LEADING)),
+            Some([first, ..]) if first.fixed().is_none() => of_extent(first).map(|(_, at)| Some(at)).ok_or(Mixed),
             _ => Err(Mixed),
         }
     }
