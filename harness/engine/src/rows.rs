@@ -4,8 +4,6 @@
 //! Where the cuts lie depends on the sizes of batch and graph alone, never on the number of threads, so a machine with more cores
 //! gives the same bytes.
 
-mod places;
-
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -149,7 +147,8 @@ impl Cut {
     /// How the graph may be cut without being told anything about it, or `None` if it must run whole.
     pub fn of(graph: &Graph) -> Option<Cut> {
         let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
-        let cuts = inputs.contains(&true) && places::independent(graph);
+        let rows_out = graph.outputs().iter().all(|o| leads(graph, o.value));
+        let cuts = rows_out && inputs.contains(&true) && !graph.nodes().iter().any(|node| mixes_rows(graph, node));
         cuts.then_some(Cut { inputs, sums: None, alone: false })
     }
 
@@ -332,14 +331,7 @@ pub(crate) fn multiplications(graph: &Graph) -> usize {
             // every weight of a channel of the result, or of the operand, once per pixel
             ("Conv", Some(_)) => extents(node.outputs.first().copied().flatten(), 1) * extents(weights, 1),
             ("ConvTranspose", Some(_)) => extents(node.input(0), 1) * extents(weights, 1),
-            // every weight of a result once per token
-            ("MatMul" | "Gemm", Some(_)) => {
-                let results = extents(node.output(0), 0);
-                let columns = weights.and_then(|id| graph.shape(id)?.last()?.fixed()).unwrap_or(1);
-                let turned = node.attributes.int("transB", 0) != 0;
-                let summed = if turned { columns } else { extents(weights, 0) / columns.max(1) };
-                results * summed
-            }
+            ("MatMul" | "Gemm", Some(_)) => extents(weights, 0),
             _ => 0,
         }
     };
@@ -363,6 +355,43 @@ fn counts_rows(graph: &Graph) -> bool {
     };
     let follows = flatscape_graph::follow_the_batch(graph, &counted);
     graph.outputs().iter().any(|output| follows[output.value.0 as usize])
+}
+
+/// Whether an operator lets one row of the batch see another. What has a fixed leading extent is the same in every micro-batch;
+/// anything else may hold rows.
+fn mixes_rows(graph: &Graph, node: &Node) -> bool {
+    let holds_rows = |id: ValueId| {
+        graph.constant(id).is_none() && graph.shape(id).is_none_or(|dims| dims.first().is_some_and(|d| d.fixed().is_none()))
+    };
+    let Some(x) = node.input(0) else { return false };
+    if !holds_rows(x) {
+        // a contraction over the batch on the right
+        let right = node.input(1).filter(|&b| holds_rows(b) && graph.rank(b).is_none_or(|rank| rank <= 2));
+        return matches!(&*node.op, "MatMul" | "Gemm") && right.is_some();
+    }
+    let rank = graph.rank(x).unwrap_or(0) as i64;
+    let is_first = |axis: i64| axis == 0 || axis == -rank;
+    let axis = |default: i64| is_first(node.attributes.int("axis", default));
+    let listed = |position: usize| match node.input(position) {
+        Some(axes) => graph.constant(axes).and_then(|t| t.to_ints()),
+        None => Some(Vec::new()),
+    };
+    match &*node.op {
+        "BatchNormalization" => node.attributes.int("training_mode", 0) == 1,
+        "Softmax" | "LogSoftmax" | "Hardmax" | "TopK" => axis(-1),
+        "ArgMax" | "ArgMin" | "Gather" | "Concat" | "Split" => axis(0),
+        "CumSum" => listed(1).is_none_or(|axes| axes.into_iter().any(is_first)),
+        "Slice" => listed(3).is_none_or(|axes| axes.is_empty() || axes.into_iter().any(is_first)),
+        "Gemm" => node.attributes.int("transA", 0) == 1,
+        "Transpose" => node.attributes.ints("perm").is_none_or(|perm| perm.first() != Some(&0)),
+        "Einsum" | "ReverseSequence" | "Loop" | "Scan" | "NonZero" | "Unique" | "Compress" => true,
+        op if op.starts_with("Reduce") => match listed(1) {
+            Some(axes) if axes.is_empty() => node.attributes.int("noop_with_empty_axes", 0) == 0,
+            Some(axes) => axes.into_iter().any(is_first),
+            None => true,
+        },
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -424,13 +453,6 @@ mod tests {
         Cut::of(&b.into_graph()).is_some()
     }
 
-    /// Scores of all pairs of two halves of the features of a row, brought into these extents with the halves or the rows first.
-    fn heads<'b>(x: Expr<'b>, extents: &[i64]) -> Expr<'b> {
-        let halves = x.reshape(&[-1, 2, 2]).transpose(&[1, 0, 2]).reshape(extents);
-        let stack = if extents[0] == 2 { halves.transpose(&[1, 0, 2]) } else { halves };
-        stack.matmul(stack.transpose(&[0, 2, 1])).reshape(&[-1, 4])
-    }
-
     #[test]
     fn only_graphs_whose_rows_are_independent_are_cut() {
         assert!(cut(|_, x| x.relu() * x.sum(&[1], true)));
@@ -438,35 +460,13 @@ mod tests {
         assert!(cut(|_, x| x.transpose(&[0, 1]) + x.slice(&[0], &[4], &[1], &[1])));
         assert!(cut(|b, x| x.matmul(b.constant(Tensor::full(DType::F32, &[4, 2], 1.0)))));
         assert!(cut(|_, x| x.reshape(&[-1]).reshape_like(x)));
-        // rows behind the features, and beside them in one axis
-        assert!(cut(|_, x| x.transpose(&[1, 0]).relu().transpose(&[1, 0])));
-        assert!(cut(|_, x| x.transpose(&[1, 0]).softmax(0).sum(&[0], false).unsqueeze(&[1])));
-        assert!(cut(|_, x| x.transpose(&[1, 0]).reshape(&[-1, 1]).relu().reshape(&[4, -1]).transpose(&[1, 0])));
-        assert!(cut(|_, x| x.reshape(&[-1, 2]).softmax(1).reshape(&[-1, 4])));
-        assert!(cut(|_, x| heads(x, &[2, -1, 2])));
-        // the gradient of a pool: places in all that it was given
-        assert!(cut(|b, x| {
-            let image = x.reshape(&[-1, 1, 2, 2]);
-            let attributes = Attributes::none().with("kernel_shape", vec![2i64, 1]);
-            let pooled = b.ops("MaxPool", &[image], 2, attributes);
-            let flat = |v: Expr<'_>| v.reshape(&[-1]).id;
-            let operands = [(x * 0.0).reshape(&[-1]), b.expr(flat(pooled[1])), b.expr(flat(pooled[0]))];
-            b.op("ScatterElements", &operands, Attributes::none()).reshape_like(x)
-        }));
         for mixes in [
             cut(|_, x| x - x.mean(&[0], true)),
             cut(|_, x| x - x.mean(&[-2], true)),
             cut(|_, x| x.softmax(0)),
-            // a row of the result has elements of several images
-            cut(|_, x| x.transpose(&[1, 0]).reshape(&[-1, 4])),
-            cut(|_, x| x.transpose(&[1, 0]).softmax(1).transpose(&[1, 0])),
-            cut(|_, x| x.transpose(&[1, 0]).reshape(&[-1, 1]).sum(&[0], true) + x),
-            cut(|_, x| x.reshape(&[4, -1]).transpose(&[1, 0])),
-            cut(|_, x| x.reshape(&[-1, 2]).softmax(0).reshape(&[-1, 4])),
-            cut(|_, x| x.sum(&[1], false) + x.slice(&[0], &[1], &[1], &[1])),
-            cut(|_, x| heads(x, &[-1, 2, 2])),
             cut(|_, x| x * x.reduce("ReduceMax", &[0, 1], true)),
             cut(|_, x| x + x.slice(&[0], &[1], &[0], &[1])),
+            cut(|_, x| x.transpose(&[1, 0]).transpose(&[1, 0])),
             cut(|_, x| x.matmul(x.transpose(&[1, 0]).matmul(x))),
             cut(|b, x| x.gather(b.ints(&[0]), 0) + x),
             cut(|b, x| b.op("CumSum", &[x, b.constant(Tensor::scalar(0i64))], Attributes::none())),
