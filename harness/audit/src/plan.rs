@@ -40,7 +40,7 @@ pub struct Plan {
     pub only_landscapes: bool,
     /// Seed of all randomness.
     pub seed: u64,
-    /// Samples per run of a graph; where there is none, it follows from the images.
+    /// Samples per run of a graph; `None`: it follows from the size of the images.
     pub batch_size: Option<usize>,
     /// Samples per job.
     pub shard_size: usize,

@@ -1,7 +1,7 @@
 //! A graph with float64 wherever it had float32: inputs, constants, casts and generators. Operands that the standard keeps in
 //! float32 stay so.
 
-use flatscape_graph::{Attribute, Attributes, DType, Graph, Node, Tensor, ValueId, ValueType};
+use flatscape_graph::{Attribute, DType, Graph, Node, Tensor, ValueId, ValueType};
 
 /// Operands that are float32 whatever the data is.
 const KEPT: &[(&str, usize)] = &[("Resize", 2), ("Upsample", 1)];
@@ -28,10 +28,7 @@ pub fn widen(graph: &Graph) -> Result<Graph, String> {
             let kept = KEPT.contains(&(&*node.op, place));
             operands.push(operand.map(|id| carry(graph, &mut new, &mut map, id, kept)));
         }
-        let results = match &*node.op {
-            "Gemm" if node.domain.is_empty() => vec![product(&mut new, node, &operands)],
-            _ => new.copy_node(graph, &retyped(node), operands),
-        };
+        let results = new.copy_node(graph, &retyped(node), operands);
         for (old, result) in node.outputs.iter().zip(results) {
             if let Some(old) = old {
                 map[old.0 as usize] = result;
@@ -65,30 +62,6 @@ fn carry(from: &Graph, into: &mut Graph, map: &mut [Option<ValueId>], id: ValueI
             into.add_constant(&value.name, Tensor::scalar(0f64))
         }
     }
-}
-
-/// `Gemm` written out, because some engines keep its factors in single precision: α·A'·B' + β·C.
-fn product(graph: &mut Graph, node: &Node, operands: &[Option<ValueId>]) -> Option<ValueId> {
-    let operand = |place: usize| operands.get(place).copied().flatten();
-    let (mut a, mut b) = (operand(0)?, operand(1)?);
-    if node.attributes.int("transA", 0) != 0 {
-        a = graph.node("Transpose", &[a], [("perm", [1, 0].into())]);
-    }
-    if node.attributes.int("transB", 0) != 0 {
-        b = graph.node("Transpose", &[b], [("perm", [1, 0].into())]);
-    }
-    let scaled = |graph: &mut Graph, value: ValueId, factor: f32| {
-        if factor == 1.0 {
-            return value;
-        }
-        let factor = graph.add_constant("factor", Tensor::scalar(f64::from(factor)));
-        graph.node("Mul", &[value, factor], Attributes::none())
-    };
-    let product = graph.node("MatMul", &[a, b], Attributes::none());
-    let product = scaled(graph, product, node.attributes.float("alpha", 1.0));
-    let Some(c) = operand(2) else { return Some(product) };
-    let c = scaled(graph, c, node.attributes.float("beta", 1.0));
-    Some(graph.node("Add", &[product, c], Attributes::none()))
 }
 
 /// The node with the types that its attributes name made double.

@@ -15,7 +15,7 @@ use crate::prepared::Settings;
 use crate::stage::{Draw, Stage, Step, Values};
 use crate::threats::ThreatModel;
 
-/// Images that the step is timed with at most: a model that takes milliseconds per image is known by a few.
+/// The largest number of images that a step is timed with.
 const MOST: usize = 128;
 
 /// The time per image of one evaluation and one gradient in a batch, measured once after a first run.

@@ -57,7 +57,7 @@ pub struct Audit {
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
-    /// Samples per batch [default: 512, fewer of images above 4,096 numbers, but at least 128]
+    /// Samples per batch [default: 512; fewer for images of more than 4,096 values, at least 128]
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch_size: Option<u32>,
     /// Samples per job, the unit that is stored and can be computed alone

@@ -18,7 +18,7 @@ use flatscape_kernels::lanes;
 use super::beside::joined;
 use super::flipped::BLOCK;
 use super::transposed::Transposed;
-use super::{CHWN, DOMAIN, POOL_GRADIENT, producer, uses};
+use super::{CHWN, DOMAIN, POOL_GRADIENT, producer, pushed, typed, uses};
 
 pub(super) fn apply(graph: &Graph, engine: &str, rows: usize) -> Graph {
     // fewer images would leave most lanes empty
@@ -31,9 +31,8 @@ pub(super) fn apply(graph: &Graph, engine: &str, rows: usize) -> Graph {
         let made = convolution(graph, new, node, inputs, most)
             .or_else(|| adjoint(new, node, inputs, most))
             .or_else(|| joined(CHWN, new, node, inputs, &read))?;
-        let result = new.push(made, 1)[0];
-        declare(new, result, graph, node.output(0)?);
-        Some(vec![Some(result)])
+        let ty = &graph.value(node.output(0)?).ty;
+        Some(vec![Some(pushed(new, made, ty))])
     });
     with_maxima(&lowered).without_dead()
 }
@@ -49,13 +48,6 @@ const MOST_BESIDE_TRACT: [usize; 2] = [2 * BLOCK, 2 * BLOCK];
 
 /// Numbers of an image from which on it is not used: every thread holds 16 images in the layout.
 const LARGEST: usize = 1 << 18;
-
-/// Gives a result of the operator, which is not in the table of the graph, its type.
-fn declare(new: &mut Graph, result: ValueId, graph: &Graph, was: ValueId) {
-    if let Err(why) = new.declare(result, &graph.value(was).ty) {
-        new.add_problem(format!("the result of {CHWN} {why}"));
-    }
-}
 
 fn fixed(dims: Option<&[Dim]>) -> Option<Vec<usize>> {
     dims?.iter().map(Dim::fixed).collect()
@@ -186,10 +178,10 @@ fn with_maxima(graph: &Graph) -> Graph {
         let attributes = node.attributes.clone().with("give", [if alone { 2 } else { 1 }]);
         let made = new.push(Node { attributes, inputs: inputs.to_vec(), ..node.clone() }, if alone { 1 } else { 2 });
         let (whole, most) = (made[0], made[made.len() - 1]);
-        declare(new, most, graph, pool);
+        typed(new, CHWN, most, &graph.value(pool).ty);
         maxima.insert(pool, most);
         if !alone {
-            declare(new, whole, graph, result);
+            typed(new, CHWN, whole, &graph.value(result).ty);
         }
         Some(vec![Some(whole)])
     })

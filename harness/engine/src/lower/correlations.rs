@@ -5,18 +5,13 @@
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
 
-use super::{CORRELATION, DOMAIN, producer};
+use super::{CORRELATION, producer, pushed};
 
 pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
         let found = Found::read(new, exchanged(new, node, inputs)?)?;
-        let correlation = Node { domain: DOMAIN.into(), ..Node::new(CORRELATION, &[found.x, found.ct], found.attributes) };
-        let result = new.push(correlation, 1)[0];
-        // the operator is not in the table of the graph
-        if let Err(why) = new.declare(result, &ValueType::fixed(DType::F32, &found.extents)) {
-            new.add_problem(format!("the result of {CORRELATION} {why}"));
-        }
-        Some(vec![Some(result)])
+        let correlation = Node::new(CORRELATION, &[found.x, found.ct], found.attributes);
+        Some(vec![Some(pushed(new, correlation, &ValueType::fixed(DType::F32, &found.extents)))])
     });
     lowered.without_dead()
 }

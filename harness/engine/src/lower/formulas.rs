@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId, ValueType};
 use flatscape_kernels::{Operation, Reduction, STEPS};
 
-use super::{CHWN, DOMAIN, FORMULA, GATE, WINOGRAD, producer, uses};
+use super::{CHWN, DOMAIN, FORMULA, GATE, WINOGRAD, producer, pushed, uses};
 
 /// Operands of a formula, at most.
 pub(crate) const OPERANDS: usize = 8;
@@ -309,11 +309,5 @@ fn emit(new: &mut Graph, chain: &Chain, total: Option<[i64; 3]>, ty: &ValueType)
     if let Some(total) = total {
         attributes = attributes.with("total", total.to_vec());
     }
-    let formula = Node { domain: DOMAIN.into(), ..Node::new(FORMULA, &chain.values, attributes) };
-    let result = new.push(formula, 1)[0];
-    // the operator is not in the table of the graph
-    if let Err(why) = new.declare(result, ty) {
-        new.add_problem(format!("the result of {FORMULA} {why}"));
-    }
-    Some(result)
+    Some(pushed(new, Node::new(FORMULA, &chain.values, attributes), ty))
 }

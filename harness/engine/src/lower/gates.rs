@@ -2,7 +2,7 @@
 
 use flatscape_graph::{Attributes, DType, Graph, Node, ValueId};
 
-use super::{DOMAIN, GATE, producer};
+use super::{GATE, producer, pushed};
 
 pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
@@ -13,11 +13,7 @@ pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
             return None;
         }
         let ty = new.value(x).ty.clone();
-        let gated = Node { domain: DOMAIN.into(), ..Node::new(GATE, &[x, v], Attributes::none()) };
-        let result = new.push(gated, 1)[0];
-        // the operator is not in the table of the graph; its result is as large as x
-        let _ = new.declare(result, &ty);
-        Some(vec![Some(result)])
+        Some(vec![Some(pushed(new, Node::new(GATE, &[x, v], Attributes::none()), &ty))])
     });
     lowered.without_dead()
 }

@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-use flatscape_graph::{Graph, Node, ValueId};
+use flatscape_graph::{Graph, Node, ValueId, ValueType};
 
 use crate::CompileOptions;
 pub(crate) use formulas::OPERANDS;
@@ -127,6 +127,21 @@ pub const LOWERINGS: &[Lowering] = &[
         apply: Apply::Special(formulas::apply),
     },
 ];
+
+/// Gives a result of an operator of our own, which is not in the table of the graph, its type.
+pub(crate) fn typed(graph: &mut Graph, op: &str, result: ValueId, ty: &ValueType) {
+    if let Err(why) = graph.declare(result, ty) {
+        graph.add_problem(format!("the result of {op} {why}"));
+    }
+}
+
+/// Appends a node of our own with one result of this type.
+pub(crate) fn pushed(graph: &mut Graph, node: Node, ty: &ValueType) -> ValueId {
+    let op = node.op.clone();
+    let result = graph.push(Node { domain: DOMAIN.into(), ..node }, 1)[0];
+    typed(graph, &op, result, ty);
+    result
+}
 
 /// The graph in the form that this engine (`ort`, `cuda` for ONNX Runtime on a GPU, or `tract`) runs fastest. Special forms are made
 /// where `rows` says how many rows a batch has.

@@ -13,7 +13,7 @@ use flatscape_graph::{Attributes, Dim, Graph, Node, Tensor, ValueId};
 
 use super::flipped::worthwhile;
 use super::transposed::{AxisOf, Plain, Transposed, first};
-use super::{DOMAIN, INTERLEAVE, uses};
+use super::{INTERLEAVE, pushed, uses};
 
 pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
     let uses = uses(graph);
@@ -86,11 +86,7 @@ fn in_one_step(graph: &mut Graph, phases: &[ValueId], extent: [i64; 2]) -> Value
     if let Some([_, _, rows, columns]) = ty.shape.as_deref_mut() {
         (*rows, *columns) = (Dim::Fixed(extent[0] as usize), Dim::Fixed(extent[1] as usize));
     }
-    let node = Node { domain: DOMAIN.into(), ..Node::new(INTERLEAVE, phases, [("extent", extent.into())]) };
-    let result = graph.push(node, 1)[0];
-    // the operator is not in the table of the graph
-    let _ = graph.declare(result, &ty);
-    result
+    pushed(graph, Node::new(INTERLEAVE, phases, [("extent", extent.into())]), &ty)
 }
 
 /// `Some(None)` if no tap reaches this phase.

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use flatscape_graph::{Attributes, DType, Graph, Node, Tensor, ValueId};
 
 use super::gates::gate;
-use super::{DOMAIN, POOL_GRADIENT, producer};
+use super::{POOL_GRADIENT, producer, pushed};
 
 pub(super) fn apply(graph: &Graph, _: &str) -> Graph {
     let lowered = graph.rewrite(|new, node, inputs| {
@@ -36,11 +36,7 @@ fn without_indices(graph: &Graph) -> Graph {
 
 fn pool_gradient(new: &mut Graph, x: ValueId, ct: ValueId, attributes: Attributes) -> ValueId {
     let ty = new.value(x).ty.clone();
-    let node = Node { domain: DOMAIN.into(), ..Node::new(POOL_GRADIENT, &[x, ct], attributes) };
-    let result = new.push(node, 1)[0];
-    // the operator is not in the table of the graph; its result is as large as x
-    let _ = new.declare(result, &ty);
-    result
+    pushed(new, Node::new(POOL_GRADIENT, &[x, ct], attributes), &ty)
 }
 
 /// The operands of the gradient of one pool.

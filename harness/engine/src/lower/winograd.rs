@@ -14,7 +14,7 @@ use flatscape_kernels::{Square, lanes};
 use super::beside::joined;
 use super::flipped::BLOCK;
 use super::transposed::{AxisOf, Transposed};
-use super::{CORRELATION, DOMAIN, WINOGRAD, uses};
+use super::{CORRELATION, DOMAIN, WINOGRAD, pushed, uses};
 
 pub(super) fn apply(graph: &Graph, _: &str, rows: usize) -> Graph {
     let uses = uses(graph);
@@ -24,12 +24,7 @@ pub(super) fn apply(graph: &Graph, _: &str, rows: usize) -> Graph {
             .or_else(|| correlation(new, node, inputs, rows))
             .or_else(|| joined(WINOGRAD, new, node, inputs, &uses))?;
         let ty = &graph.value(node.output(0)?).ty;
-        let result = new.push(made, 1)[0];
-        // the operator is not in the table of the graph
-        if let Err(why) = new.declare(result, ty) {
-            new.add_problem(format!("the result in squares {why}"));
-        }
-        Some(vec![Some(result)])
+        Some(vec![Some(pushed(new, made, ty))])
     });
     lowered.without_dead()
 }

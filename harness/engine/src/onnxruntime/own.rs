@@ -53,8 +53,8 @@ pub(super) fn apart(graph: &Graph) -> (Graph, Shared) {
         inputs[1] = None;
         let results = new.push(Node { attributes, inputs, outputs: Vec::new(), ..node.clone() }, node.outputs.len());
         for (&result, was) in results.iter().zip(&node.outputs) {
-            if let Some(Err(why)) = was.map(|was| new.declare(result, &graph.value(was).ty)) {
-                new.add_problem(format!("the result of {} {why}", node.op));
+            if let Some(was) = was {
+                lower::typed(new, &node.op, result, &graph.value(*was).ty);
             }
         }
         Some(results.into_iter().map(Some).collect())

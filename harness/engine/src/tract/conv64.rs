@@ -29,12 +29,7 @@ pub(super) fn written(graph: &Graph) -> Graph {
         let ty = &graph.value(node.output(0)?).ty;
         let bias = inputs.get(2).copied().flatten();
         let operands: Vec<ValueId> = [x, taps].into_iter().chain(bias).collect();
-        let made = new.push(Node { domain: lower::DOMAIN.into(), ..Node::new(NAME, &operands, attributes) }, 1)[0];
-        // the operator is not in the table of the graph
-        if let Err(why) = new.declare(made, ty) {
-            new.add_problem(format!("the result of {NAME} {why}"));
-        }
-        Some(vec![Some(made)])
+        Some(vec![Some(lower::pushed(new, Node::new(NAME, &operands, attributes), ty))])
     });
     lowered.without_dead()
 }
@@ -67,7 +62,7 @@ fn convolution(new: &Graph, node: &Node, inputs: &[Option<ValueId>]) -> Option<(
     Some((x, taps, attributes.with("pads", pads)))
 }
 
-/// `y = Conv64(x, W, b)`: a convolution over [H, W] in one group, all double.
+/// `y = Conv64(x, W, b)`: a convolution over [H, W] in one group, all double; b may be absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Conv64 {
     strides: [usize; 2],
@@ -124,8 +119,8 @@ impl Conv64 {
         let mut into = result.try_as_plain_ram_mut()?;
         let images = x.as_slice::<f64>()?.chunks_exact((c * h * w).max(1));
         for (image, y) in images.zip(into.as_slice_mut::<f64>()?.chunks_exact_mut((m * area).max(1))) {
-            for (y, &bias) in y.chunks_exact_mut(area.max(1)).zip(bias.unwrap_or_default()) {
-                y.fill(bias);
+            if let Some(bias) = bias {
+                y.chunks_exact_mut(area.max(1)).zip(bias).for_each(|(y, &bias)| y.fill(bias));
             }
             for first in (0..rows).step_by(band) {
                 let some = band.min(rows - first);

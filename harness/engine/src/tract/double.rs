@@ -38,8 +38,9 @@ pub(super) const FORMS: &[(&str, Form)] = &[
         (x.id == n.x(1)?.id).then(|| vec![square(x)])
     }),
     ("Pow", |n| {
-        let two = n.builder.graph().constant(n.x(1)?.id).is_some_and(|e| e.shape().is_empty() && e.to_f64() == [2.0]);
-        if two { Some(vec![square(n.x(0)?)]) } else { powers(n) }
+        let exponents = n.builder.graph().constant(n.x(1)?.id)?.clone();
+        let squares = !exponents.to_f64().is_empty() && exponents.to_f64().iter().all(|&e| e == 2.0);
+        if squares { Some(vec![square(n.expanded(n.x(0)?, exponents.shape()))]) } else { powers(n) }
     }),
 ];
 
@@ -113,7 +114,7 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
     for element in ALL {
         operators.insert(element.name, |_, node| {
             let named = ALL.into_iter().find(|element| element.name == node.op_type);
-            let element = named.ok_or_else(|| format_err!("there is no function {}", node.op_type))?;
+            let element = named.ok_or_else(|| format_err!("{} is not an operator of the engine", node.op_type))?;
             Ok((expand(ElementWiseOp(Box::new(element))), Vec::new()))
         });
     }
@@ -124,12 +125,7 @@ fn element(function: Element, x: Expr<'_>) -> Expr<'_> {
     let builder = x.builder();
     let mut graph = builder.graph_mut();
     let ty = graph.value(x.id).ty.clone();
-    let node = Node { domain: lower::DOMAIN.into(), ..Node::new(function.name, &[x.id], Attributes::none()) };
-    let made = graph.push(node, 1)[0];
-    // the operator is not in the table of the graph
-    if let Err(why) = graph.declare(made, &ty) {
-        graph.add_problem(format!("the result of {} {why}", function.name));
-    }
+    let made = lower::pushed(&mut graph, Node::new(function.name, &[x.id], Attributes::none()), &ty);
     builder.expr(made)
 }
 

@@ -59,7 +59,7 @@ const FORMS: &[(&str, Form)] = &[
     ("ReduceLogSumExp", |n| {
         // m + log Σ e^(x − m), with the maximum m; 0 for the maximum where it is infinite
         let (x, a) = (n.x(0)?, &n.node.attributes);
-        let stated = if n.x(1).is_some() { n.ints(1)? } else { Vec::new() };
+        let stated = n.axes(1, 0)?;
         let axes = match stated.is_empty() {
             true if a.int("noop_with_empty_axes", 0) != 0 => return Some(vec![x]),
             true => (0..x.rank()? as i64).collect(),
@@ -120,6 +120,20 @@ impl<'b> Site<'b> {
 
     fn is_constant(&self, i: usize) -> bool {
         self.x(i).is_some_and(|x| self.builder.graph().constant(x.id).is_some())
+    }
+
+    /// x, broadcast against a tensor of these extents.
+    pub(super) fn expanded(&self, x: Expr<'b>, extents: &[usize]) -> Expr<'b> {
+        if extents.is_empty() {
+            return x;
+        }
+        let extents: Vec<i64> = extents.iter().map(|&extent| extent as i64).collect();
+        self.builder.op("Expand", &[x, self.builder.ints(&extents)], Attributes::none())
+    }
+
+    /// The axes of an operand, the first `count` where there is no such operand; `None` where they are computed.
+    fn axes(&self, i: usize, count: usize) -> Option<Vec<i64>> {
+        if self.x(i).is_some() { self.ints(i) } else { Some((0..count as i64).collect()) }
     }
 
     /// A constant operand of integers.
@@ -185,13 +199,13 @@ fn likelihood<'b>(n: &Site<'b>, x: Expr<'b>) -> Option<Expr<'b>> {
 /// tract squares without broadcasting where the exponents are all 2.
 pub(super) fn powers<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     let exponents = n.builder.graph().constant(n.x(1)?.id)?.clone();
-    let (numbers, shape) = (exponents.to_f64(), exponents.shape().iter().map(|&extent| extent as i64).collect::<Vec<_>>());
-    if shape.is_empty() || numbers.iter().any(|&number| number != numbers[0]) {
+    let numbers = exponents.to_f64();
+    let first = *numbers.first()?;
+    if exponents.shape().is_empty() || numbers.iter().any(|&number| number != first) {
         return None;
     }
-    let x = n.builder.op("Expand", &[n.x(0)?, n.builder.ints(&shape)], Attributes::none());
-    let exponent = Tensor::full(exponents.dtype(), &[], *numbers.first()?);
-    Some(vec![x.pow(n.builder.constant(exponent))])
+    let exponent = n.builder.constant(Tensor::full(exponents.dtype(), &[], first));
+    Some(vec![n.expanded(n.x(0)?, exponents.shape()).pow(exponent)])
 }
 
 /// Axes counted from the first, in order.
@@ -205,7 +219,7 @@ fn ascending(axes: Vec<i64>, rank: usize) -> Vec<i64> {
 fn pad<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     let (b, x) = (n.builder, n.x(0)?);
     let (amounts, rank) = (n.ints(1)?, x.rank()?);
-    let axes = n.ints(3).unwrap_or_else(|| (0..rank as i64).collect());
+    let axes = n.axes(3, rank)?;
     let computed = n.x(2).filter(|_| !n.is_constant(2));
     if computed.is_none() && amounts.iter().all(|&amount| amount >= 0) {
         return None;
@@ -218,7 +232,7 @@ fn pad<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     for (place, &axis) in axes.iter().enumerate() {
         let axis = if axis < 0 { axis + rank as i64 } else { axis } as usize;
         *added.get_mut(axis)? = before[place].max(0);
-        *added.get_mut(rank + axis)? = behind.get(place)?.max(&0).to_owned();
+        *added.get_mut(rank + axis)? = (*behind.get(place)?).max(0);
     }
     let amounts = b.ints(&added);
     let padded = |x, value| b.op_with_gaps("Pad", &[Some(x), Some(amounts), value], n.node.attributes.clone());
@@ -230,7 +244,7 @@ fn pad<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
 /// tract moves a Slice with steps over a Reshape in a way that it refuses afterwards.
 fn slice<'b>(n: &Site<'b>) -> Option<Vec<Expr<'b>>> {
     let (starts, ends, steps) = (n.ints(1)?, n.ints(2)?, n.ints(4)?);
-    let axes = n.ints(3).unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let axes = n.axes(3, starts.len())?;
     let dims = n.x(0)?.dims()?;
     let mut gathered = Vec::new();
     for (place, &axis) in axes.iter().enumerate() {

@@ -16,11 +16,11 @@ use crate::findings::Findings;
 use crate::metric::Metric;
 use crate::verify::Verifier;
 
-/// Rows of a run that no limit of memory makes fewer.
+/// The fewest rows of a run, however much memory they need.
 const LEAST: usize = 128;
 
-/// Numbers in all rows of a run of something that has one per class and pixel, such as a Jacobian: 16 MiB. Some runs are on their way
-/// at the same time.
+/// The numbers of a run where every row has one per class and pixel, as a Jacobian does: 16 MiB. Up to four runs are in memory at
+/// the same time.
 const NUMBERS_OF_A_RUN: usize = 4 << 20;
 
 /// Where a metric is taken.
