@@ -208,16 +208,18 @@ impl Formula {
     }
 
     fn elements<E>(&self, runs: &Runs, result: &mut [f32], each: &Each<E>) -> Result<(), E> {
-        let parts: Vec<Mutex<&mut [f32]>> = result.chunks_mut(JOB).map(Mutex::new).collect();
+        // short runs are not cut
+        let job = if runs.length <= PIECE { JOB / runs.length.max(1) * runs.length.max(1) } else { JOB };
+        let parts: Vec<Mutex<&mut [f32]>> = result.chunks_mut(job).map(Mutex::new).collect();
         each(parts.len(), &|i| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
-            let (mut at, mut rest) = (i * JOB, &mut part[..]);
-            let (mut scratch, mut offsets) = (self.scratch(), Vec::new());
+            let (mut at, mut rest) = (i * job, &mut part[..]);
+            let mut scratch = Scratch::of(self, runs);
             while !rest.is_empty() {
                 let (run, first) = (at / runs.length, at % runs.length);
-                runs.offsets(run, &mut offsets);
-                let (piece, behind) = rest.split_at_mut((runs.length - first).min(PIECE).min(rest.len()));
-                run_piece(&Piece { formula: self, runs, offsets: &offsets, first }, &mut scratch, piece);
+                let count = if first == 0 { (PIECE.min(rest.len()) / runs.length).max(1) } else { 1 };
+                let (piece, behind) = rest.split_at_mut((count * runs.length - first).min(PIECE).min(rest.len()));
+                run_piece(&Piece { formula: self, runs, run, count, first }, &mut scratch, piece);
                 at += piece.len();
                 rest = behind;
             }
@@ -237,16 +239,15 @@ impl Formula {
         let at_once = (JOB / each_of.max(1)).max(1);
         let parts: Vec<Mutex<&mut [f64]>> = found.chunks_mut(at_once).map(Mutex::new).collect();
         let done = each(parts.len(), &|part| {
-            let (mut scratch, mut buffer, mut offsets) = (self.scratch(), vec![0f32; PIECE], Vec::new());
+            let (mut scratch, mut buffer) = (Scratch::of(self, runs), vec![0f32; PIECE]);
             let mut numbers = parts[part].lock().unwrap_or_else(PoisonError::into_inner);
             for (at, number) in numbers.iter_mut().enumerate() {
                 let place = part * at_once + at;
                 *number = total.reduction.of_none();
                 for run in (0..outer).flat_map(|o| (0..inner).map(move |i| (o * places + place) * inner + i)) {
-                    runs.offsets(run, &mut offsets);
                     for first in (0..runs.length).step_by(PIECE) {
                         let piece = &mut buffer[..PIECE.min(runs.length - first)];
-                        let of = Piece { formula: self, runs, offsets: &offsets, first };
+                        let of = Piece { formula: self, runs, run, count: 1, first };
                         *number = total.reduction.joined(*number, run_total(&of, total.reduction, &mut scratch, piece));
                     }
                 }
@@ -262,9 +263,23 @@ impl Formula {
         result.iter_mut().zip(found).for_each(|(to, number)| *to = scale(number) as f32);
         Some(done)
     }
+}
 
-    fn scratch(&self) -> Vec<Vec<f32>> {
-        vec![vec![0.0; PIECE]; self.places]
+/// What the pieces of a job need.
+struct Scratch {
+    /// Results of steps, by their slots.
+    steps: Vec<Vec<f32>>,
+    /// What a piece reads of the operands that are not read where they are.
+    operands: Vec<Vec<f32>>,
+    /// Places of the leading axes.
+    place: Vec<usize>,
+}
+
+impl Scratch {
+    fn of(formula: &Formula, runs: &Runs) -> Scratch {
+        let of_operand = |walk: &Walk| if walk.whole { Vec::new() } else { vec![0.0; PIECE] };
+        let operands = runs.operands.iter().map(of_operand).collect();
+        Scratch { steps: vec![vec![0.0; PIECE]; formula.places], operands, place: vec![0; runs.leading.len()] }
     }
 }
 
@@ -278,6 +293,8 @@ struct Runs<'r> {
 
 struct Walk<'r> {
     elements: &'r [f32],
+    /// Whether it has all extents of the result.
+    whole: bool,
     /// Whether it moves inside a run.
     moves: bool,
     /// From one place of a leading axis to the next.
@@ -310,7 +327,7 @@ impl<'r> Runs<'r> {
                 strides[axis] = if of[axis] == 1 { 0 } else { stride };
                 stride *= of[axis];
             }
-            (elements.len() == of.iter().product::<usize>()).then_some(Walk { elements, moves, strides })
+            (elements.len() == of.iter().product::<usize>()).then_some(Walk { elements, whole: of == extents, moves, strides })
         };
         let operands = all.iter().zip(operands).map(walk).collect::<Option<_>>()?;
         Some(Runs { operands, leading: extents[..start].to_vec(), length })
@@ -319,64 +336,96 @@ impl<'r> Runs<'r> {
     fn count(&self) -> usize {
         self.leading.iter().product()
     }
-
-    /// Where each operand begins in a run.
-    fn offsets(&self, run: usize, offsets: &mut Vec<usize>) {
-        offsets.clear();
-        offsets.resize(self.operands.len(), 0);
-        let mut rest = run;
-        for (axis, &extent) in self.leading.iter().enumerate().rev() {
-            let place = rest % extent;
-            rest /= extent;
-            self.operands.iter().zip(offsets.iter_mut()).for_each(|(operand, offset)| *offset += place * operand.strides[axis]);
-        }
-    }
 }
 
-/// Some elements of a run.
+/// Some elements of a run, or several whole runs.
 struct Piece<'p> {
     formula: &'p Formula,
     runs: &'p Runs<'p>,
-    offsets: &'p [usize],
+    /// The first run.
+    run: usize,
+    /// How many runs.
+    count: usize,
+    /// The first element of the run: 0 where there are several.
     first: usize,
 }
 
 /// An operand of a step.
 #[derive(Clone, Copy)]
 enum Read<'r> {
-    One(f32),
+    /// A number for every run.
+    Runs(&'r [f32]),
     Many(&'r [f32]),
 }
 
 impl Piece<'_> {
     /// The results of the last step.
     #[inline(always)]
-    fn compute(&self, scratch: &mut [Vec<f32>], to: &mut [f32]) {
-        let (formula, length) = (self.formula, to.len());
-        // a number where the result of a step is the same everywhere
-        let mut same = [None; STEPS];
+    fn compute(&self, scratch: &mut Scratch, to: &mut [f32]) {
+        let (formula, count, length) = (self.formula, self.count, to.len() / self.count);
+        self.gather(scratch, length);
+        let Scratch { steps: scratch, operands, .. } = scratch;
+        // whether the results of a step are a number for every run
+        let mut same = [false; STEPS];
         for (at, step) in formula.steps.iter().enumerate() {
             let (slot, last) = (formula.slots[at], at + 1 == formula.steps.len());
             let mut own = std::mem::take(&mut scratch[slot]);
             let read = |operand: usize| match operand.checked_sub(formula.operands) {
-                Some(before) => same[before].map_or_else(|| Read::Many(&scratch[formula.slots[before]][..length]), Read::One),
-                None => self.operand(operand, length),
+                Some(before) if same[before] => Read::Runs(&scratch[formula.slots[before]][..count]),
+                Some(before) => Read::Many(&scratch[formula.slots[before]][..to.len()]),
+                None => self.operand(operand, operands, to.len()),
             };
-            let into = if last { &mut *to } else { &mut own[..length] };
-            same[at] = operated(step.operation, [read(step.a), read(step.b), read(step.c)], into);
-            if let (Some(number), true) = (same[at], last) {
-                into.fill(number);
+            let reads = [read(step.a), read(step.b), read(step.c)];
+            let used = &reads[..step.operation.operands()];
+            same[at] = used.iter().all(|read| matches!(read, Read::Runs(_)));
+            match (same[at], last) {
+                (true, _) => operated(step.operation, reads, &mut own[..count], 1),
+                (false, true) => operated(step.operation, reads, to, length),
+                (false, false) => operated(step.operation, reads, &mut own[..to.len()], length),
+            }
+            if same[at] && last {
+                to.chunks_exact_mut(length).zip(&own).for_each(|(to, &number)| to.fill(number));
             }
             scratch[slot] = own;
         }
     }
 
     #[inline(always)]
-    fn operand(&self, operand: usize, length: usize) -> Read<'_> {
+    fn operand<'r>(&'r self, operand: usize, gathered: &'r [Vec<f32>], length: usize) -> Read<'r> {
         let walk = &self.runs.operands[operand];
-        match walk.moves {
-            true => Read::Many(&walk.elements[self.offsets[operand] + self.first..][..length]),
-            false => Read::One(walk.elements[self.offsets[operand]]),
+        match (walk.whole, walk.moves) {
+            (true, _) => Read::Many(&walk.elements[self.run * self.runs.length + self.first..][..length]),
+            (false, true) => Read::Many(&gathered[operand][..length]),
+            (false, false) => Read::Runs(&gathered[operand][..self.count]),
+        }
+    }
+
+    /// What the runs read of operands that are repeated.
+    #[inline(always)]
+    fn gather(&self, scratch: &mut Scratch, length: usize) {
+        let leading = &self.runs.leading;
+        for (walk, to) in self.runs.operands.iter().zip(&mut scratch.operands).filter(|(walk, _)| !walk.whole) {
+            let (mut rest, mut offset) = (self.run, 0);
+            for (axis, &extent) in leading.iter().enumerate().rev() {
+                scratch.place[axis] = rest % extent;
+                offset += scratch.place[axis] * walk.strides[axis];
+                rest /= extent;
+            }
+            for run in 0..self.count {
+                match walk.moves {
+                    true => to[run * length..][..length].copy_from_slice(&walk.elements[offset + self.first..][..length]),
+                    false => to[run] = walk.elements[offset],
+                }
+                for axis in (0..leading.len()).rev() {
+                    scratch.place[axis] += 1;
+                    offset += walk.strides[axis];
+                    if scratch.place[axis] < leading[axis] {
+                        break;
+                    }
+                    offset -= leading[axis] * walk.strides[axis];
+                    scratch.place[axis] = 0;
+                }
+            }
         }
     }
 }
@@ -384,63 +433,73 @@ impl Piece<'_> {
 /// Steps of a formula, at most.
 pub const STEPS: usize = 32;
 
-/// Writes the results, or gives the one that they all are.
+/// Writes the results of runs of `length` elements.
 #[inline(always)]
-fn operated(operation: Operation, [a, b, c]: [Read; 3], to: &mut [f32]) -> Option<f32> {
+fn operated(operation: Operation, [a, b, c]: [Read; 3], to: &mut [f32], length: usize) {
     match operation {
         Operation::Copy => unary(a, to, |a| a),
-        Operation::Add => binary(a, b, to, |a, b| a + b),
-        Operation::Sub => binary(a, b, to, |a, b| a - b),
-        Operation::Mul => binary(a, b, to, |a, b| a * b),
-        Operation::Div => binary(a, b, to, |a, b| a / b),
+        Operation::Add => binary(a, b, to, length, |a, b| a + b),
+        Operation::Sub => binary(a, b, to, length, |a, b| a - b),
+        Operation::Mul => binary(a, b, to, length, |a, b| a * b),
+        Operation::Div => binary(a, b, to, length, |a, b| a / b),
         Operation::Neg => unary(a, to, |a| -a),
         Operation::Relu => unary(a, to, |a| if a < 0.0 { 0.0 } else { a }),
-        Operation::Gate => binary(a, b, to, |a, b| if a > 0.0 { b } else { 0.0 }),
+        Operation::Gate => binary(a, b, to, length, |a, b| if a > 0.0 { b } else { 0.0 }),
         Operation::Sqrt => unary(a, to, f32::sqrt),
         Operation::Reciprocal => unary(a, to, |a| 1.0 / a),
         Operation::Abs => unary(a, to, f32::abs),
         // −0 + 0 is 0
         Operation::Sign => unary(a, to, |a| if a > 0.0 { 1.0 } else { if a < 0.0 { -1.0 } else { a + 0.0 } }),
-        Operation::Max => binary(a, b, to, |a, b| if a > b || a.is_nan() { a } else { b }),
-        Operation::Min => binary(a, b, to, |a, b| if a < b || a.is_nan() { a } else { b }),
-        Operation::Select => select(a, b, c, to),
+        Operation::Max => binary(a, b, to, length, |a, b| if a > b || a.is_nan() { a } else { b }),
+        Operation::Min => binary(a, b, to, length, |a, b| if a < b || a.is_nan() { a } else { b }),
+        Operation::Select => select([a, b, c], to, length),
     }
 }
 
 #[inline(always)]
-fn select(condition: Read, b: Read, c: Read, to: &mut [f32]) -> Option<f32> {
-    match condition {
-        Read::One(condition) => unary(if condition != 0.0 { b } else { c }, to, |v| v),
-        Read::Many(conditions) => {
-            let number = |read: Read, at: usize| match read {
-                Read::One(number) => number,
-                Read::Many(numbers) => numbers[at],
-            };
-            let each = to.iter_mut().zip(conditions).enumerate();
-            each.for_each(|(at, (to, &condition))| *to = if condition != 0.0 { number(b, at) } else { number(c, at) });
-            None
+fn select([condition, b, c]: [Read; 3], to: &mut [f32], length: usize) {
+    for (run, to) in to.chunks_exact_mut(length).enumerate() {
+        let place = run * length;
+        let chosen = |is_true: bool| if is_true { b } else { c };
+        match condition {
+            Read::Runs(conditions) => match chosen(conditions[run] != 0.0) {
+                Read::Runs(numbers) => to.fill(numbers[run]),
+                Read::Many(numbers) => to.copy_from_slice(&numbers[place..][..length]),
+            },
+            Read::Many(conditions) => {
+                for (at, to) in to.iter_mut().enumerate() {
+                    *to = match chosen(conditions[place + at] != 0.0) {
+                        Read::Runs(numbers) => numbers[run],
+                        Read::Many(numbers) => numbers[place + at],
+                    };
+                }
+            }
         }
     }
 }
 
+/// The operand has as many numbers as the result.
 #[inline(always)]
-fn unary(a: Read, to: &mut [f32], f: impl Fn(f32) -> f32) -> Option<f32> {
-    match a {
-        Read::One(a) => return Some(f(a)),
-        Read::Many(a) => to.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a)),
-    }
-    None
+fn unary(a: Read, to: &mut [f32], f: impl Fn(f32) -> f32) {
+    let (Read::Runs(a) | Read::Many(a)) = a;
+    to.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a));
 }
 
 #[inline(always)]
-fn binary(a: Read, b: Read, to: &mut [f32], f: impl Fn(f32, f32) -> f32) -> Option<f32> {
+fn binary(a: Read, b: Read, to: &mut [f32], length: usize, f: impl Fn(f32, f32) -> f32) {
     match (a, b) {
-        (Read::One(a), Read::One(b)) => return Some(f(a, b)),
-        (Read::One(a), Read::Many(b)) => to.iter_mut().zip(b).for_each(|(to, &b)| *to = f(a, b)),
-        (Read::Many(a), Read::One(b)) => to.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a, b)),
-        (Read::Many(a), Read::Many(b)) => to.iter_mut().zip(a).zip(b).for_each(|((to, &a), &b)| *to = f(a, b)),
+        (Read::Runs(a), Read::Runs(b)) | (Read::Many(a), Read::Many(b)) => {
+            to.iter_mut().zip(a).zip(b).for_each(|((to, &a), &b)| *to = f(a, b));
+        }
+        (Read::Runs(a), Read::Many(b)) => {
+            let runs = to.chunks_exact_mut(length).zip(b.chunks_exact(length)).zip(a);
+            runs.for_each(|((to, b), &a)| to.iter_mut().zip(b).for_each(|(to, &b)| *to = f(a, b)));
+        }
+        (Read::Many(a), Read::Runs(b)) => {
+            let runs = to.chunks_exact_mut(length).zip(a.chunks_exact(length)).zip(b);
+            runs.for_each(|((to, a), &b)| to.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a, b)));
+        }
     }
-    None
 }
 
 /// The sum of a piece: sixteen sums beside each other, then those.
@@ -489,7 +548,7 @@ impl Reduction {
     }
 }
 
-fn run_piece(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
+fn run_piece(piece: &Piece, scratch: &mut Scratch, to: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
         if std::is_x86_feature_detected!("avx512f") {
@@ -505,7 +564,7 @@ fn run_piece(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
 }
 
 /// The same, and the reduction of the piece.
-fn run_total(piece: &Piece, reduction: Reduction, scratch: &mut [Vec<f32>], to: &mut [f32]) -> f64 {
+fn run_total(piece: &Piece, reduction: Reduction, scratch: &mut Scratch, to: &mut [f32]) -> f64 {
     run_piece(piece, scratch, to);
     match reduction {
         Reduction::Sum | Reduction::Mean => summed(to),
@@ -515,12 +574,12 @@ fn run_total(piece: &Piece, reduction: Reduction, scratch: &mut [Vec<f32>], to: 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn piece_avx512(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
+fn piece_avx512(piece: &Piece, scratch: &mut Scratch, to: &mut [f32]) {
     piece.compute(scratch, to);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn piece_avx2(piece: &Piece, scratch: &mut [Vec<f32>], to: &mut [f32]) {
+fn piece_avx2(piece: &Piece, scratch: &mut Scratch, to: &mut [f32]) {
     piece.compute(scratch, to);
 }

@@ -27,7 +27,7 @@ fn expected(formula: &Formula, operands: &[Operand]) -> Vec<f32> {
         for step in &formula.steps {
             let mut to = [0f32];
             let operands = [step.a, step.b, step.c].map(|at| Read::Many(&known[at..=at]));
-            operated(step.operation, operands, &mut to);
+            operated(step.operation, operands, &mut to, 1);
             known.push(to[0]);
         }
         *known.last().unwrap()
@@ -68,10 +68,12 @@ fn steps() -> Vec<Step> {
 
 #[test]
 fn a_formula_has_the_bytes_of_its_steps_one_after_the_other() {
-    let cases: [[&[usize]; 3]; 6] = [
+    let cases: [[&[usize]; 3]; 8] = [
         [&[3, 5, 7, 11], &[1, 5, 1, 1], &[3, 1, 1, 1]],
         [&[2, 3, 40, 41], &[3, 1, 1], &[]],
         [&[6, 9], &[9], &[6, 1]],
+        [&[3, 50, 37], &[37], &[3, 50, 1]],
+        [&[3, 50, 64], &[3, 1, 64], &[50, 1]],
         [&[2, 1, 4, 600], &[2, 1, 4, 600], &[1, 4, 1]],
         [&[70_000], &[1], &[70_000]],
         [&[0, 4], &[4], &[1]],
