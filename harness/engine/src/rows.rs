@@ -4,6 +4,10 @@
 //! Where the cuts lie depends on the sizes of batch and graph alone, never on the number of threads, so a machine with more cores
 //! gives the same bytes.
 
+mod places;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -147,8 +151,7 @@ impl Cut {
     /// How the graph may be cut without being told anything about it, or `None` if it must run whole.
     pub fn of(graph: &Graph) -> Option<Cut> {
         let inputs: Vec<bool> = graph.inputs().iter().map(|&id| leads(graph, id)).collect();
-        let rows_out = graph.outputs().iter().all(|o| leads(graph, o.value));
-        let cuts = rows_out && inputs.contains(&true) && !graph.nodes().iter().any(|node| mixes_rows(graph, node));
+        let cuts = inputs.contains(&true) && places::independent(graph);
         cuts.then_some(Cut { inputs, sums: None, alone: false })
     }
 
@@ -331,7 +334,14 @@ pub(crate) fn multiplications(graph: &Graph) -> usize {
             // every weight of a channel of the result, or of the operand, once per pixel
             ("Conv", Some(_)) => extents(node.outputs.first().copied().flatten(), 1) * extents(weights, 1),
             ("ConvTranspose", Some(_)) => extents(node.input(0), 1) * extents(weights, 1),
-            ("MatMul" | "Gemm", Some(_)) => extents(weights, 0),
+            // every weight of a result once per token
+            ("MatMul" | "Gemm", Some(_)) => {
+                let results = extents(node.output(0), 0);
+                let columns = weights.and_then(|id| graph.shape(id)?.last()?.fixed()).unwrap_or(1);
+                let turned = node.attributes.int("transB", 0) != 0;
+                let summed = if turned { columns } else { extents(weights, 0) / columns.max(1) };
+                results * summed
+            }
             _ => 0,
         }
     };
@@ -355,128 +365,4 @@ fn counts_rows(graph: &Graph) -> bool {
     };
     let follows = flatscape_graph::follow_the_batch(graph, &counted);
     graph.outputs().iter().any(|output| follows[output.value.0 as usize])
-}
-
-/// Whether an operator lets one row of the batch see another. What has a fixed leading extent is the same in every micro-batch;
-/// anything else may hold rows.
-fn mixes_rows(graph: &Graph, node: &Node) -> bool {
-    let holds_rows = |id: ValueId| {
-        graph.constant(id).is_none() && graph.shape(id).is_none_or(|dims| dims.first().is_some_and(|d| d.fixed().is_none()))
-    };
-    let Some(x) = node.input(0) else { return false };
-    if !holds_rows(x) {
-        // a contraction over the batch on the right
-        let right = node.input(1).filter(|&b| holds_rows(b) && graph.rank(b).is_none_or(|rank| rank <= 2));
-        return matches!(&*node.op, "MatMul" | "Gemm") && right.is_some();
-    }
-    let rank = graph.rank(x).unwrap_or(0) as i64;
-    let is_first = |axis: i64| axis == 0 || axis == -rank;
-    let axis = |default: i64| is_first(node.attributes.int("axis", default));
-    let listed = |position: usize| match node.input(position) {
-        Some(axes) => graph.constant(axes).and_then(|t| t.to_ints()),
-        None => Some(Vec::new()),
-    };
-    match &*node.op {
-        "BatchNormalization" => node.attributes.int("training_mode", 0) == 1,
-        "Softmax" | "LogSoftmax" | "Hardmax" | "TopK" => axis(-1),
-        "ArgMax" | "ArgMin" | "Gather" | "Concat" | "Split" => axis(0),
-        "CumSum" => listed(1).is_none_or(|axes| axes.into_iter().any(is_first)),
-        "Slice" => listed(3).is_none_or(|axes| axes.is_empty() || axes.into_iter().any(is_first)),
-        "Gemm" => node.attributes.int("transA", 0) == 1,
-        "Transpose" => node.attributes.ints("perm").is_none_or(|perm| perm.first() != Some(&0)),
-        "Einsum" | "ReverseSequence" | "Loop" | "Scan" | "NonZero" | "Unique" | "Compress" => true,
-        op if op.starts_with("Reduce") => match listed(1) {
-            Some(axes) if axes.is_empty() => node.attributes.int("noop_with_empty_axes", 0) == 0,
-            Some(axes) => axes.into_iter().any(is_first),
-            None => true,
-        },
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use flatscape_graph::{Attributes, Builder, DType, Expr, ValueType};
-
-    use super::*;
-    use crate::tests::batch;
-
-    #[test]
-    fn attacks_ask_about_every_row_alone_where_a_graph_counts_its_rows() {
-        let graph = |results: &dyn for<'b> Fn(Expr<'b>) -> Expr<'b>| {
-            let b = Builder::new(flatscape_graph::Graph::new("counting"));
-            let x = b.input("x", batch(&[4]));
-            b.output("y", results(x));
-            b.into_graph()
-        };
-        let counting = graph(&|x| {
-            let many = x.shape().slice(&[0], &[1], &[0], &[1]).cast(DType::F32).greater(8.0).cast(DType::F32);
-            x + many.reshape(&[1, 1])
-        });
-        let other = graph(&|x| {
-            let shape = x.shape();
-            let features = shape.slice(&[1], &[2], &[0], &[1]).cast(DType::F32);
-            x * features.reshape(&[1, 1])
-        });
-        let alone = |graph: &Graph, options: &CompileOptions| Cut::by(graph, options).map(|cut| cut.alone);
-        assert_eq!(alone(&counting, &CompileOptions::fast()), Some(true));
-        // the question whether answers depend on the batch is put to batches
-        assert_eq!(alone(&counting, &CompileOptions::default()), Some(false));
-        assert_eq!(alone(&other, &CompileOptions::fast()), Some(false));
-        let rows = Tensor::new(&[20, 4], vec![0f32; 80]).unwrap();
-        let pieces =
-            |graph: &Graph| Cut::by(graph, &CompileOptions::fast()).unwrap().pieces(&[Source::Tensor(&rows)], 8, 8).len();
-        assert_eq!((pieces(&counting), pieces(&other)), (20, 2));
-    }
-
-    #[test]
-    fn cuts_cover_the_batch_and_know_nothing_of_threads() {
-        for least in [1, 8] {
-            for rows in 0..600 {
-                let cuts = cuts(rows, least, least);
-                assert_eq!((cuts[0].start, cuts[cuts.len() - 1].end), (0, rows));
-                assert!(cuts.windows(2).all(|pair| pair[0].end == pair[1].start));
-                assert!(cuts.iter().all(|c| c.len() <= 64), "{rows}: {cuts:?}");
-                assert!(cuts.len() <= 2 || cuts.iter().all(|c| c.len() >= least), "{rows}: {cuts:?}");
-            }
-        }
-        let count = |rows| cuts(rows, 8, 8).len();
-        assert_eq!([0, 1, 7, 8, 15, 16, 24, 64, 256, 1000].map(count), [1, 1, 1, 2, 2, 2, 3, 8, 32, 125]);
-        assert_eq!(cuts(17, 8, 8), [0..8, 8..17]);
-        assert_eq!([7, 8, 40, 64, 128, 1000].map(|rows| cuts(rows, 8, 32).len()), [1, 2, 2, 2, 4, 31]);
-    }
-
-    fn cut(formula: impl for<'b> Fn(&'b Builder, Expr<'b>) -> Expr<'b>) -> bool {
-        let b = Builder::new(Graph::new("rows"));
-        let x = b.input("x", batch(&[4]));
-        b.output("y", formula(&b, x));
-        Cut::of(&b.into_graph()).is_some()
-    }
-
-    #[test]
-    fn only_graphs_whose_rows_are_independent_are_cut() {
-        assert!(cut(|_, x| x.relu() * x.sum(&[1], true)));
-        assert!(cut(|_, x| x.softmax(1) + x.softmax(-1)));
-        assert!(cut(|_, x| x.transpose(&[0, 1]) + x.slice(&[0], &[4], &[1], &[1])));
-        assert!(cut(|b, x| x.matmul(b.constant(Tensor::full(DType::F32, &[4, 2], 1.0)))));
-        assert!(cut(|_, x| x.reshape(&[-1]).reshape_like(x)));
-        for mixes in [
-            cut(|_, x| x - x.mean(&[0], true)),
-            cut(|_, x| x - x.mean(&[-2], true)),
-            cut(|_, x| x.softmax(0)),
-            cut(|_, x| x * x.reduce("ReduceMax", &[0, 1], true)),
-            cut(|_, x| x + x.slice(&[0], &[1], &[0], &[1])),
-            cut(|_, x| x.transpose(&[1, 0]).transpose(&[1, 0])),
-            cut(|_, x| x.matmul(x.transpose(&[1, 0]).matmul(x))),
-            cut(|b, x| x.gather(b.ints(&[0]), 0) + x),
-            cut(|b, x| b.op("CumSum", &[x, b.constant(Tensor::scalar(0i64))], Attributes::none())),
-            cut(|_, x| x.reshape(&[-1]).sum(&[0], true) + x),
-        ] {
-            assert!(!mixes);
-        }
-        let fixed = Builder::new(Graph::new("fixed"));
-        let x = fixed.input("x", ValueType::fixed(DType::F32, &[64, 4]));
-        fixed.output("y", x.relu());
-        assert!(Cut::of(&fixed.into_graph()).is_none());
-    }
 }

@@ -25,6 +25,8 @@ const RULES: &[(&[&str], Rule)] = &[
     // x + 0, x · 1
     (&["Add", "Sub"], |p| neutral(p, 0.0)),
     (&["Mul", "Div", "Pow"], |p| neutral(p, 1.0)),
+    // parts of a result, each padded to the whole of it
+    (&["Add"], sum_of_pads),
     // −(−x)
     (&["Neg"], neg_of_neg),
     (&["Not"], neg_of_neg),
@@ -102,6 +104,57 @@ fn neutral(p: &mut Place, value: f64) -> Option<ValueId> {
     None
 }
 
+/// `Pad(a) + Pad(b)` with zeros along one axis, where b begins at the place where a ends, as in the gradient of a `Split` or of several
+/// `Slice`s: the parts beside each other, padded by what is left.
+fn sum_of_pads(p: &mut Place) -> Option<ValueId> {
+    let (x, y) = (p.node.input(0)?, p.node.input(1)?);
+    if !same_extents(p.graph.shape(x)?, p.graph.shape(y)?) {
+        return None;
+    }
+    let (mut first, mut second) = (padded(p.graph, x)?, padded(p.graph, y)?);
+    if first.before > second.before {
+        std::mem::swap(&mut first, &mut second);
+    }
+    if first.axis != second.axis || first.before + first.extent != second.before {
+        return None;
+    }
+    let parts = Node::new("Concat", &[first.part, second.part], Attributes::none().with("axis", first.axis as i64));
+    let beside = p.graph.push(parts, 1)[0];
+    let rank = p.graph.rank(beside)?;
+    let mut pads = vec![0; 2 * rank];
+    (pads[first.axis], pads[rank + first.axis]) = (first.before, second.after);
+    if pads.iter().all(|&n| n == 0) {
+        return Some(beside);
+    }
+    let pads = p.graph.add_constant("pads", Tensor::ints(&pads));
+    *p.node = Node { outputs: p.node.outputs.clone(), ..Node::new("Pad", &[beside, pads], Attributes::none()) };
+    None
+}
+
+/// A value with zeros before and behind it along one axis.
+struct Padded {
+    part: ValueId,
+    axis: usize,
+    before: i64,
+    extent: i64,
+    after: i64,
+}
+
+fn padded(graph: &Graph, value: ValueId) -> Option<Padded> {
+    let pad = producer(graph, value).filter(|n| &*n.op == "Pad" && n.domain.is_empty())?;
+    let zero = pad.input(2).is_none_or(|v| graph.constant(v).is_some_and(|t| everywhere(t, 0.0)));
+    let (part, pads) = (pad.input(0)?, graph.constant(pad.input(1)?)?.to_ints()?);
+    let rank = graph.rank(part)?;
+    if !zero || pad.attributes.string("mode", "constant") != "constant" || pad.input(3).is_some() || pads.len() != 2 * rank {
+        return None;
+    }
+    let mut touched = (0..rank).filter(|&axis| pads[axis] != 0 || pads[rank + axis] != 0);
+    let (axis, None) = (touched.next()?, touched.next()) else { return None };
+    let (before, after) = (pads[axis], pads[rank + axis]);
+    let extent = graph.shape(part)?[axis].fixed()? as i64;
+    (before >= 0 && after >= 0).then_some(Padded { part, axis, before, extent, after })
+}
+
 fn everywhere(tensor: &Tensor, value: f64) -> bool {
     match tensor {
         Tensor::F32(a) => a.iter().all(|&v| f64::from(v) == value),
@@ -159,7 +212,6 @@ fn nothing_moved(p: &mut Place) -> Option<ValueId> {
     same_extents(found.ty.shape.as_deref()?, p.graph.shape(x)?).then_some(x)
 }
 
-/// A reduction over axes of extent 1 that stay.
 /// `Where(s = −1, 1, s)` with an s put together from extents and numbers, as PyTorch writes the target of an `Expand` in which −1
 /// leaves an axis as it is: the numbers are known here, and what remains is a `Concat` of which inference knows the extents.
 fn target_of_expand(p: &mut Place) -> Option<ValueId> {
@@ -195,6 +247,7 @@ fn target_of_expand(p: &mut Place) -> Option<ValueId> {
     None
 }
 
+/// A reduction over axes of extent 1 that stay.
 fn reduce_over_one(p: &mut Place) -> Option<ValueId> {
     let x = p.node.input(0)?;
     let found = ops::infer(p.graph, p.node).ok()?.into_iter().next()?;

@@ -25,6 +25,17 @@ const PAIRS: &[(&str, &str)] = &[
         "(float[N] x) => (float[3] y) <float[3] zero = {0, 0, 0}> { y = Add(x, zero) }",
         "(float[N] x) => (float[3] y) <float[3] zero = {0, 0, 0}> { y = Add(x, zero) }",
     ),
+    // parts that are padded to the whole are put beside each other
+    (
+        "(float[N,2] a, float[N,3] b, float[N,1] c) => (float[N,6] y) <int64[4] p = {0, 0, 0, 4}, int64[4] q = {0, 2, 0, 1}, int64[4] r = {0, 5, 0, 0}> {
+            u = Pad(a, p)  v = Pad(b, q)  w = Pad(c, r)  s = Add(v, u)  y = Add(s, w) }",
+        "(float[N,2] a, float[N,3] b, float[N,1] c) => (float[N,6] y) { s = Concat<axis = 1>(a, b)  y = Concat<axis = 1>(s, c) }",
+    ),
+    // with a gap between them they stay
+    (
+        "(float[N,2] a, float[N,3] b) => (float[N,6] y) <int64[4] p = {0, 0, 0, 4}, int64[4] q = {0, 3, 0, 0}> { u = Pad(a, p)  v = Pad(b, q)  y = Add(u, v) }",
+        "(float[N,2] a, float[N,3] b) => (float[N,6] y) <int64[4] p = {0, 0, 0, 4}, int64[4] q = {0, 3, 0, 0}> { u = Pad(a, p)  v = Pad(b, q)  y = Add(u, v) }",
+    ),
     ("(float[N] x) => (float[N] y) { a = Neg(x)  b = Neg(a)  y = Exp(b) }", "(float[N] x) => (float[N] y) { y = Exp(x) }"),
     (
         "(float[N,3,4] x) => (float[N,3,4] y) { a = Transpose<perm = [1, 2, 0]>(x)  b = Transpose<perm = [2, 0, 1]>(a)  y = Relu(b) }",
