@@ -154,6 +154,12 @@ pub fn lower(graph: &Graph, engine: &str, rows: Option<usize>) -> Graph {
     })
 }
 
+/// The gradients of convolutions as convolutions, where their extents are known.
+pub(crate) fn as_convolutions(graph: &Graph) -> Graph {
+    // a GPU has no form of its own for any of them
+    phases::apply(&flipped::apply(graph, "cuda"), "cuda")
+}
+
 /// How an engine (`ort` or `tract`) on this processor computes the convolutions of a graph compiled with `CompileOptions::fast`: a
 /// line for each, with its operands.
 pub fn forms(graph: &Graph, engine: &str) -> Vec<String> {

@@ -18,10 +18,12 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert(NAME, |_, node| Ok((expand(read(node)?), Vec::new())));
 }
 
-/// The graph with the operator in the place of every `Conv` that it computes.
+/// The graph with the operator in the place of every `Conv` that it computes, and of the gradients of convolutions.
 pub(super) fn written(graph: &Graph) -> Graph {
-    if !graph.nodes().iter().any(|node| &*node.op == "Conv" && node.input(0).is_some_and(|x| graph.dtype(x) == Some(DType::F64)))
-    {
+    let double = |node: &Node| node.input(0).is_some_and(|x| graph.dtype(x) == Some(DType::F64));
+    let any = |op: &str| graph.nodes().iter().any(|node| &*node.op == op && double(node));
+    let graph = &if any("ConvTranspose") { lower::as_convolutions(graph) } else { graph.clone() };
+    if !any("Conv") && !any("ConvTranspose") {
         return graph.clone();
     }
     let lowered = graph.rewrite(|new, node, inputs| {
