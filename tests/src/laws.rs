@@ -158,6 +158,7 @@ const UNSAFE: &[&str] = &[
     "harness/engine/src/library",
     // the vectors of one processor
     "harness/kernels/src/correlation.rs",
+    "harness/kernels/src/direct.rs",
     "harness/kernels/src/formula.rs",
     "harness/kernels/src/chwn/mod.rs",
     "harness/kernels/src/vectors.rs",

@@ -5,6 +5,7 @@
 
 mod chwn;
 mod correlation;
+mod direct;
 mod formula;
 mod vectors;
 mod windows;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use chwn::{Chwn, Packed, Results, Source};
 pub use correlation::{Correlation, Each, Images};
+pub use direct::{Direct, Padded};
 pub use formula::{Formula, Operand, Operation, Reduction, STEPS, Step, Total};
 pub use windows::Windows;
 pub use winograd::{Beside, Kernel, Square, Winograd, lanes};

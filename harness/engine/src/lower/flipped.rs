@@ -30,7 +30,14 @@ pub(super) fn apply(graph: &Graph, engine: &str) -> Graph {
 /// Below this many channels on either side the blocked kernels of ONNX Runtime on the CPU would compute mostly padding.
 pub(super) const BLOCK: usize = 16;
 
+/// Stands for tract in double precision, whose `Conv64` computes convolutions over two axes in one group.
+pub(super) const DOUBLE: &str = "conv64";
+
 /// Whether plain convolutions are the better form. On CUDA they always are: its ConvTranspose refuses asymmetric pads.
 pub(super) fn worthwhile(t: &Transposed, engine: &str) -> bool {
-    engine == "cuda" || (t.channels_in() >= BLOCK && t.channels_out() >= BLOCK)
+    match engine {
+        "cuda" => true,
+        DOUBLE => t.axes.len() == 2 && t.group == 1,
+        _ => t.channels_in() >= BLOCK && t.channels_out() >= BLOCK,
+    }
 }

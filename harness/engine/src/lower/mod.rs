@@ -154,10 +154,9 @@ pub fn lower(graph: &Graph, engine: &str, rows: Option<usize>) -> Graph {
     })
 }
 
-/// The gradients of convolutions as convolutions, where their extents are known.
+/// The gradients of convolutions over two axes in one group as such convolutions, where their extents are known.
 pub(crate) fn as_convolutions(graph: &Graph) -> Graph {
-    // a GPU has no form of its own for any of them
-    phases::apply(&flipped::apply(graph, "cuda"), "cuda")
+    phases::apply(&flipped::apply(graph, flipped::DOUBLE), flipped::DOUBLE)
 }
 
 /// How an engine (`ort` or `tract`) on this processor computes the convolutions of a graph compiled with `CompileOptions::fast`: a

@@ -1,7 +1,9 @@
-//! `Conv64` for tract, whose own convolutions of float64 numbers take one number at a time: the pixels under the taps beside each
-//! other, and a matrix product. What is compared with other precisions runs in it, above all the gradient certificate.
+//! `Conv64` for tract, whose own convolutions of float64 numbers take one number at a time: by the kernel `Direct` where the stride
+//! is 1; elsewhere the pixels under the taps beside each other, and a matrix product. What is compared with other precisions runs in
+//! it, above all the gradient certificate.
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId};
+use flatscape_kernels::{Direct, Padded};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use tract_onnx::model::OnnxOpRegister;
@@ -115,6 +117,17 @@ impl Conv64 {
         let (x, taps, bias) = (x.try_as_plain_ram()?, taps.try_as_plain_ram()?, bias.map(Tensor::try_as_plain_ram).transpose()?);
         let bias = bias.as_ref().map(|bias| bias.as_slice::<f64>()).transpose()?;
         ensure!(bias.is_none_or(|bias| bias.len() == m), "Conv64 takes a bias of {m} numbers");
+        if self.strides == [1, 1] && Direct::suits(columns) && c * h * w > 0 {
+            let direct = Direct::new(taps.as_slice::<f64>()?, [m, c, r, s], self.dilations);
+            let mut padded = Padded::new(c, [h, w], self.begin, self.end);
+            let mut into = result.try_as_plain_ram_mut()?;
+            let images = x.as_slice::<f64>()?.chunks_exact(c * h * w);
+            for (image, y) in images.zip(into.as_slice_mut::<f64>()?.chunks_exact_mut((m * area).max(1))) {
+                padded.fill(image, [h, w], self.begin);
+                direct.compute(&padded, bias, y, [rows, columns]);
+            }
+            return Ok(result);
+        }
         let taps = ArrayView2::from_shape((m, depth), taps.as_slice::<f64>()?)?;
         let band = (BESIDE / (depth * columns).max(1)).clamp(1, rows.max(1));
         let mut beside = vec![0f64; depth * band * columns];
