@@ -19,4 +19,4 @@ pub use correlation::{Correlation, Each, Images};
 pub use direct::{Direct, Padded};
 pub use formula::{Formula, Operand, Operation, Reduction, STEPS, Step, Total};
 pub use windows::Windows;
-pub use winograd::{Beside, Kernel, Square, Winograd, lanes};
+pub use winograd::{Beside, Kernel, SQUARES, Square, Winograd, lanes};

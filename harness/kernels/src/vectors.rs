@@ -46,6 +46,12 @@ pub(crate) trait Vectors {
     fn transpose(square: &mut [f32]);
 }
 
+/// The first elements, `count` of them, and zeros: a whole register is not read behind a mask.
+#[inline(always)]
+pub(crate) fn some<V: Vectors>(from: &[f32], count: usize) -> V::Register {
+    if count == V::LANES { V::load(from) } else { V::load_some(from, count) }
+}
+
 /// Any processor.
 pub(crate) struct Plain;
 

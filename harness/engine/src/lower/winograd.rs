@@ -9,7 +9,7 @@
 use std::ops::RangeInclusive;
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId};
-use flatscape_kernels::{Square, lanes};
+use flatscape_kernels::{SQUARES, Square, lanes};
 
 use super::beside::joined;
 use super::flipped::BLOCK;
@@ -113,14 +113,22 @@ const TRANSFORM: f64 = 3.5;
 /// Bytes that come from memory, and that are written there, in a cycle.
 const BYTES: [f64; 2] = [6.0, 3.0];
 /// Bytes of taps that stay in the caches of a core.
-const KEPT: f64 = 1e6;
+const CACHED: f64 = 1e6;
+/// Bytes of taps at the points of a layer up to which they are kept there, and squares of a run up to which they are kept however many
+/// they are: bringing taps to the points again for every job takes longer than the products of few squares. At the points of squares
+/// of 2×2 they take less than twice the memory, and are always kept.
+const KEPT: f64 = 1e7;
+const FEW: usize = 4;
+/// Cycles that bring a tap to one of the points.
+const SPREAD: f64 = 0.2;
 
 impl Layer {
     /// The layer in the squares in which it is computed fastest; `operands` are x, the taps, and the bias.
     fn node(&self, operands: [Option<ValueId>; 3], pads: Vec<i64>, adjoint: bool) -> Option<Node> {
         let square = self.square(lanes())?;
         let attributes = Attributes::none().with("square", [square.step() as i64]).with("pads", pads).with("relu", [0]);
-        let node = Node::new(WINOGRAD, &[], attributes.with("adjoint", [i64::from(adjoint)]));
+        let attributes = attributes.with("adjoint", [i64::from(adjoint)]).with("kept", [i64::from(self.keeps(square))]);
+        let node = Node::new(WINOGRAD, &[], attributes);
         Some(Node { domain: DOMAIN.into(), inputs: operands.into_iter().chain([None, None]).collect(), ..node })
     }
 
@@ -139,18 +147,27 @@ impl Layer {
             return None;
         }
         let cost = |square: Square| {
-            let squares = self.squares(square);
+            let points = (self.squares(square) * square.points()) as f64;
             let (channels, results) = (self.channels as f64, self.results as f64);
-            squares * channels * results / (PEAK * GRADIENT_SHARES[1]) + TRANSFORM * squares * (channels + results)
+            points * channels * results / (PEAK * GRADIENT_SHARES[1]) + TRANSFORM * points * (channels + results)
         };
         let best = if cost(Square::Four) <= cost(Square::Two) { Square::Four } else { Square::Two };
         (cost(best) < self.direct() * SHARES[0] / GRADIENT_SHARES[0]).then_some(best)
     }
 
-    /// Points of all squares.
-    fn squares(&self, square: Square) -> f64 {
+    fn squares(&self, square: Square) -> usize {
         let [rows, columns] = self.steps.map(|n| n.div_ceil(square.step()));
-        (self.rows * rows * columns * square.points()) as f64
+        self.rows * rows * columns
+    }
+
+    /// Whether taps are kept at the points.
+    fn keeps(&self, square: Square) -> bool {
+        square == Square::Two || self.bytes(square) <= KEPT || self.squares(square) <= FEW
+    }
+
+    /// Of all taps at the points.
+    fn bytes(&self, square: Square) -> f64 {
+        (4 * square.points() * self.channels * self.results) as f64
     }
 
     /// Cycles of the direct form.
@@ -159,13 +176,18 @@ impl Layer {
         products as f64 / (PEAK * SHARES[0])
     }
 
-    /// Cycles of the form with these squares: products, transforms of pixels and results, and taps from memory.
+    /// Cycles of the form with these squares: products, transforms of pixels and results, and taps from memory or to the points.
     fn cost(&self, square: Square) -> f64 {
-        let squares = self.squares(square);
+        let points = (self.squares(square) * square.points()) as f64;
         let (channels, results) = (self.channels as f64, self.results as f64);
-        let bytes = 4.0 * square.points() as f64 * channels * results;
-        let read = if bytes > KEPT { bytes / BYTES[0] } else { 0.0 };
-        let written = if self.constant { 0.0 } else { bytes / BYTES[1] };
-        squares * channels * results / (PEAK * SHARES[1]) + squares * (channels + results) / 2.0 + read + written
+        let products = points * channels * results / (PEAK * SHARES[1]) + points * (channels + results) / 2.0;
+        let (kept, raw) = (self.bytes(square), 36.0 * channels * results);
+        if !self.keeps(square) {
+            let jobs = self.squares(square).div_ceil(SQUARES) as f64;
+            return products + jobs * (raw / BYTES[0] + SPREAD * kept / 4.0) + if self.constant { 0.0 } else { raw / BYTES[1] };
+        }
+        let read = if kept > CACHED { kept / BYTES[0] } else { 0.0 };
+        let written = if self.constant { 0.0 } else { kept / BYTES[1] };
+        products + read + written
     }
 }

@@ -9,18 +9,19 @@ use super::{Hash, Known, Operand, Own, Run, beside, four, given, one_by_one};
 use crate::lower;
 
 /// `y = Winograd(x, W, bias, sum, gate)`: [N, C, H, W] and [M, C, 3, 3] ↦ [N, M, H', W'], with the attributes `pads`, `square` (2 or 4),
-/// `relu`, and `adjoint` where W is that of the convolution [C, M, 3, 3] of which this is the adjoint in x. The last three operands are
-/// optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass what stands where it is positive.
+/// `relu`, `adjoint` where W is that of the convolution [C, M, 3, 3] of which this is the adjoint in x, and `kept` where taps are kept
+/// at the points. The last three operands are optional: bias [M] and sum are added, then come the ReLU and the gate, which lets pass
+/// what stands where it is positive.
 pub(crate) struct Winograd {
     arithmetic: Arithmetic,
-    /// Constant taps at the points.
+    /// Of constant taps.
     taps: OnceLock<Arc<Kernel>>,
 }
 
-/// The hash of taps, their extents, and what else the taps at the points depend on.
-type Key = (Hash, [usize; 2], (usize, bool));
+/// The hash of taps, their extents, and what else a kernel depends on.
+type Key = (Hash, [usize; 2], (Option<usize>, bool));
 
-/// Taps at the points, which take up to four times the memory of the taps.
+/// Kernels of constant taps, which take as much memory as the taps, and up to four times as much at the points.
 static TAPS: Known<Key, Kernel> = Known::new();
 
 const WRONG: &str = "Winograd takes images [N, C, H, W] that fit its taps, and operands as large as its result";

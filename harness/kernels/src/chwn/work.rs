@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axis::{Axis, Phase};
 use super::{Chwn, Packed, Results, Source};
-use crate::vectors::Vectors;
+use crate::vectors::{Vectors, some};
 use crate::winograd::Beside;
 
 /// A job: some images, at most as many as there are lanes.
@@ -121,17 +121,17 @@ impl Work<'_> {
         let area = height * width;
         let mut square = [0f32; 256];
         let square = &mut square[..V::LANES * V::LANES];
-        let (mut row, mut column) = (0, 0);
+        let (mut row, mut column, images) = (0, 0, self.images.len());
         for start in (0..area).step_by(V::LANES) {
             let length = V::LANES.min(area - start);
-            for (image, line) in (self.images.clone()).zip(square.chunks_exact_mut(V::LANES)) {
-                let from = &x[(image * channels + channel) * area + start..][..length];
-                match length == V::LANES {
-                    true => V::store(line, V::load(from)),
-                    false => line[..length].copy_from_slice(from),
-                }
+            for lane in 0..images {
+                let from = &x[((self.images.start + lane) * channels + channel) * area + start..];
+                V::store(&mut square[lane * V::LANES..], some::<V>(from, length));
             }
-            square[self.images.len() * V::LANES..].fill(0.0);
+            if images < V::LANES {
+                // the last transposition has left numbers in the other rows
+                square[images * V::LANES..].fill(0.0);
+            }
             V::transpose(square);
             for pixel in square.chunks_exact(V::LANES).take(length) {
                 V::store(&mut to[(row * pitch + before + column) * V::LANES..], V::load(pixel));
@@ -318,20 +318,21 @@ impl Work<'_> {
                 &mut last[..V::LANES * V::LANES]
             };
             V::transpose(square);
-            for (image, line) in square.chunks_exact_mut(V::LANES).enumerate().take(self.images.len()) {
+            for image in 0..self.images.len() {
                 let at = (image * results + channel) * area + place + i * V::LANES;
+                let mut value = V::load(&square[image * V::LANES..]);
                 if let Some(sum) = beside.sum {
-                    line.iter_mut().zip(&sum[skipped + at..][..length]).for_each(|(y, v)| *y += v);
+                    value = V::plus(value, some::<V>(&sum[skipped + at..], length));
                     if self.plan.relu {
-                        V::store(line, V::rectified(V::load(line)));
+                        value = V::rectified(value);
                     }
                 }
                 if let Some(gate) = beside.gate {
-                    line.iter_mut().zip(&gate[skipped + at..][..length]).for_each(|(y, &g)| *y = if g > 0.0 { *y } else { 0.0 });
+                    value = V::gated(some::<V>(&gate[skipped + at..], length), value);
                 }
                 match length == V::LANES {
-                    true => V::store(&mut to[at..], V::load(line)),
-                    false => to[at..at + length].copy_from_slice(&line[..length]),
+                    true => V::store(&mut to[at..], value),
+                    false => V::store_some(&mut to[at..], value, length),
                 }
             }
         }

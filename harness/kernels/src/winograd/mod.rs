@@ -78,6 +78,8 @@ pub struct Winograd {
     relu: bool,
     /// Whether it is the adjoint of a convolution, whose taps [C, M, 3, 3] it is given.
     adjoint: bool,
+    /// Whether taps are kept at the points. Elsewhere they are brought there for every job: a fifth of the memory, and the same bits.
+    kept: bool,
 }
 
 /// What is done with the results. Tensors are as large as the result.
@@ -91,11 +93,13 @@ pub struct Beside<'b> {
     pub gate: Option<&'b [f32]>,
 }
 
-/// Taps at the points: a block of at most two vectors of results after the other, [points, C, block], zeros where there is no channel.
+/// Taps, a block of at most two vectors of results after the other, zeros where there is no channel: at the points,
+/// [points, C, block], or, where that is much memory, as they are, [C, vectors of the block, 9, lanes].
 pub struct Kernel {
     elements: Vec<f32>,
     results: usize,
     channels: usize,
+    at_points: bool,
 }
 
 impl Kernel {
@@ -107,6 +111,12 @@ impl Kernel {
     /// Channels of images.
     pub fn channels(&self) -> usize {
         self.channels
+    }
+
+    /// Numbers of a block of so many vectors of results.
+    fn block(&self, square: Square, wide: usize, lanes: usize) -> usize {
+        let depth = self.channels.next_multiple_of(lanes);
+        if self.at_points { square.points() * apart(depth, wide, lanes) } else { 9 * depth * wide * lanes }
     }
 
     /// The memory, for other taps.
@@ -126,8 +136,12 @@ pub fn lanes() -> usize {
     forms()[0].lanes
 }
 
+/// Channels whose taps are brought to the points at a time while a convolution runs: a multiple of the products that are added before
+/// their sum is added to the others.
+const CHUNK: usize = 2 * product::BLOCK;
+
 /// Squares that are computed at a time: their points fit in the second cache with those of a few results.
-const SQUARES: usize = 48;
+pub const SQUARES: usize = 48;
 
 impl Winograd {
     /// Reads the attributes of a node, lists of numbers by name.
@@ -143,7 +157,7 @@ impl Winograd {
             _ => return Err("Winograd has missing or impossible pads".to_owned()),
         };
         let is = |name: &str| attribute(name).as_deref() == Some(&[1]);
-        Ok(Winograd { square, begin, end, relu: is("relu"), adjoint: is("adjoint") })
+        Ok(Winograd { square, begin, end, relu: is("relu"), adjoint: is("adjoint"), kept: is("kept") })
     }
 
     /// M and C of the first two extents of the taps.
@@ -157,12 +171,13 @@ impl Winograd {
         Some([of(0)?, of(1)?])
     }
 
-    /// What taps at the points depend on besides the taps: the step of the squares, and whether this is an adjoint.
-    pub fn form_of_taps(&self) -> (usize, bool) {
-        (self.square.step(), self.adjoint)
+    /// What a kernel depends on besides the taps: the step of the squares where it is kept at the points, and whether this is an
+    /// adjoint.
+    pub fn form_of_taps(&self) -> (Option<usize>, bool) {
+        (self.kept.then_some(self.square.step()), self.adjoint)
     }
 
-    /// Brings taps to the points, [M, C, 3, 3] or those of the adjoint, in memory that was used before or is empty. `extents` are the
+    /// Brings taps to the points or beside each other, [M, C, 3, 3] or those of the adjoint, in memory that was used before or is empty. `extents` are the
     /// first two.
     ///
     /// # Errors
@@ -181,16 +196,18 @@ impl Winograd {
     ) -> Result<Kernel, E> {
         let ([results, channels], mut elements) = (self.channels(extents), memory);
         let taps = Taps { elements: taps, results, channels, adjoint: self.adjoint };
-        let (depth, vectors) = (channels.next_multiple_of(form.lanes), results.div_ceil(form.lanes));
-        let [one, two] = [1, 2].map(|wide| self.square.points() * apart(depth, wide, form.lanes));
+        let kernel = Kernel { elements: Vec::new(), results, channels, at_points: self.kept };
+        let [one, two] = [1, 2].map(|wide| kernel.block(self.square, wide, form.lanes));
+        let vectors = results.div_ceil(form.lanes);
         elements.resize(vectors / 2 * two + vectors % 2 * one, 0.0);
         let parts: Vec<Mutex<&mut [f32]>> = elements.chunks_mut(two).map(Mutex::new).collect();
+        let square = self.kept.then_some(self.square);
         each(parts.len(), &|i| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
-            (form.taps)(self.square, &taps, 2 * i * form.lanes, &mut part);
+            (form.taps)(square, &taps, 2 * i * form.lanes, &mut part);
         })?;
         drop(parts);
-        Ok(Kernel { elements, results, channels })
+        Ok(Kernel { elements, ..kernel })
     }
 
     /// y [N, M, H', W'] of x [N, C, H, W]; all of `result` is written. There should be jobs enough for so many threads.
@@ -290,7 +307,7 @@ fn divided<'r>(
 
 thread_local! {
     /// What a thread computes in.
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { x: Vec::new(), v: Vec::new(), y: Vec::new(), result: Vec::new() }) };
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { x: Vec::new(), v: Vec::new(), u: Vec::new(), y: Vec::new(), result: Vec::new() }) };
 }
 
 /// Buffers that grow when they must.
@@ -299,6 +316,8 @@ struct Scratch {
     x: Vec<f32>,
     /// Pixels at the points: [square, point, C].
     v: Vec<f32>,
+    /// Taps of some channels at the points, where they are not kept there: [point, channels, block of results].
+    u: Vec<f32>,
     /// Sums at the points: [square, point, block of results].
     y: Vec<f32>,
     /// Results, channels beside each other.
@@ -308,8 +327,8 @@ struct Scratch {
 /// The instructions that are used.
 struct Form {
     lanes: usize,
-    /// Taps of at most two vectors of results, from one on, at the points.
-    taps: fn(Square, &Taps, usize, &mut [f32]),
+    /// Taps of at most two vectors of results, from one on, at the points of a square or beside each other.
+    taps: fn(Option<Square>, &Taps, usize, &mut [f32]),
     job: fn(&Work, &mut Scratch, &mut [&mut [f32]]),
     gradient: fn(Square, gradient::Task),
 }
@@ -340,7 +359,7 @@ fn forms() -> Vec<Form> {
     }
     forms.push(Form {
         lanes: 4,
-        taps: |square, taps, first, to| taps.at_points::<Plain>(square, first, to),
+        taps: |square, taps, first, to| taps.block::<Plain>(square, first, to),
         job: work::job::<Plain>,
         gradient: gradient::run::<Plain>,
     });
@@ -349,8 +368,8 @@ fn forms() -> Vec<Form> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn taps_avx512(square: Square, taps: &Taps, first: usize, to: &mut [f32]) {
-    taps.at_points::<Avx512>(square, first, to);
+fn taps_avx512(square: Option<Square>, taps: &Taps, first: usize, to: &mut [f32]) {
+    taps.block::<Avx512>(square, first, to);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -361,8 +380,8 @@ fn job_avx512(work: &Work, scratch: &mut Scratch, result: &mut [&mut [f32]]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn taps_avx2(square: Square, taps: &Taps, first: usize, to: &mut [f32]) {
-    taps.at_points::<Avx2>(square, first, to);
+fn taps_avx2(square: Option<Square>, taps: &Taps, first: usize, to: &mut [f32]) {
+    taps.block::<Avx2>(square, first, to);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -49,13 +49,20 @@ impl Case {
         plan(Square::Two, self.pads, false).extents(self.extents).unwrap()
     }
 
+    /// The same bits whether taps are kept at the points or not.
     fn found(&self, form: &Form, plan: &Winograd, x: &[f32], beside: Beside, (threads, each): (usize, &Each<()>)) -> Vec<f32> {
-        let kernel = plan.kernel_by(form, &self.taps(), [self.results, self.channels], vec![f32::NAN; 7], each).unwrap();
         let [height, width] = self.steps();
-        let mut result = vec![f32::NAN; self.samples * self.results * height * width];
         let extents = [self.samples, self.channels, self.extents[0], self.extents[1]];
-        plan.with(form, (x, extents), &kernel, beside, &mut result, (threads, each)).unwrap();
-        result
+        let [kept, brought] = [true, false].map(|kept| {
+            let (plan, memory) = (Winograd { kept, ..plan.clone() }, vec![f32::NAN; 7]);
+            let kernel = plan.kernel_by(form, &self.taps(), [self.results, self.channels], memory, each).unwrap();
+            let mut result = vec![f32::NAN; self.samples * self.results * height * width];
+            plan.with(form, (x, extents), &kernel, beside, &mut result, (threads, each)).unwrap();
+            result
+        });
+        let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+        assert!(bits(&kept) == bits(&brought), "{self:?}, {plan:?}, {} lanes", form.lanes);
+        kept
     }
 
     fn ct(&self) -> Vec<f32> {
@@ -305,10 +312,15 @@ fn the_adjoint_reads_the_taps_of_its_convolution_exchanged_and_reversed() {
         for (form, square) in forms().iter().flat_map(|f| SQUARES_OF.map(|s| (f, s))) {
             let plain = plan(square, case.pads, false);
             let adjoint = Winograd { adjoint: true, ..plain.clone() };
-            let expected = plain.kernel_by(form, &taps, [case.results, case.channels], Vec::new(), &one_by_one).unwrap();
-            let found = adjoint.kernel_by(form, &given, [case.channels, case.results], Vec::new(), &one_by_one).unwrap();
-            assert_eq!((found.results, found.channels), (case.results, case.channels));
-            assert_eq!(found.elements, expected.elements, "{case:?}, {square:?}, {} lanes", form.lanes);
+            for kept in [true, false] {
+                let kernel = |of: &Winograd, taps: &[f32], extents: [usize; 2]| {
+                    Winograd { kept, ..of.clone() }.kernel_by(form, taps, extents, Vec::new(), &one_by_one).unwrap()
+                };
+                let expected = kernel(&plain, &taps, [case.results, case.channels]);
+                let found = kernel(&adjoint, &given, [case.channels, case.results]);
+                assert_eq!((found.results, found.channels), (case.results, case.channels));
+                assert_eq!(found.elements, expected.elements, "{case:?}, {square:?}, {} lanes", form.lanes);
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::points::{Four, Points, Two};
 use super::product::Product;
-use super::{Beside, Kernel, Scratch, Square, Winograd, apart};
-use crate::vectors::Vectors;
+use super::{Beside, CHUNK, Kernel, Scratch, Square, Winograd, apart};
+use crate::vectors::{Vectors, some};
 
 /// A job: squares of some images, for some of the results.
 pub(super) struct Work<'w> {
@@ -65,6 +65,7 @@ impl Work<'_> {
         self.extents[1].div_ceil(V::LANES)
     }
 
+    #[inline(always)]
     fn place<P: Points>(&self, square: usize) -> Place {
         let [rows, columns] = [self.rows.len(), self.width].map(|n| n.div_ceil(P::STEP));
         let at = square % (rows * columns);
@@ -101,16 +102,23 @@ impl Work<'_> {
         }
         for first in self.vectors.clone().step_by(2) {
             let wide = 2.min(self.vectors.end - first);
-            self.products::<P, V>((v, pitch), (y, step), squares, [first, wide]);
+            if self.kernel.at_points {
+                self.products::<P, V>((v, pitch), (y, step), squares, [first, wide]);
+            } else {
+                self.products_of_taps::<P, V>((v, pitch), &mut scratch.u, (y, step), squares, [first, wide]);
+            }
             for (square, y) in y.chunks_exact(step).enumerate() {
                 self.to_results::<P, V>(y, self.place::<P>(square), [first - self.vectors.start, wide], sums);
             }
         }
         let channels = result.len() / count;
+        // what was read is no longer needed
+        let lines = part(&mut scratch.x, (self.rows.len() * self.width).next_multiple_of(V::LANES) * V::LANES);
         for (image, channel) in (0..count).flat_map(|i| (0..channels).step_by(V::LANES).map(move |c| (i, c))) {
             let block = &sums[(image * self.vectors.len() + channel / V::LANES) * area..][..area];
             let end = channels.min(channel + V::LANES);
-            self.write::<V>(block, image, channel, &mut result[image * channels + channel..image * channels + end]);
+            let result = &mut result[image * channels + channel..image * channels + end];
+            self.write::<V>(block, image, channel, lines, result);
         }
     }
 
@@ -166,10 +174,42 @@ impl Work<'_> {
         let u = &self.kernel.elements[first / 2 * points * apart(depth, 2, V::LANES)..];
         for (point, u) in u.chunks_exact(apart(depth, wide, V::LANES)).enumerate().take(points) {
             let u = &u[..depth * wide * V::LANES];
-            let mut product = Product { v: &v[point * depth..], pitch, u, y: &mut y[point * wide * V::LANES..], step };
+            let mut product =
+                Product { v: &v[point * depth..], pitch, u, y: &mut y[point * wide * V::LANES..], step, add: false };
             match wide {
                 1 => product.compute::<V, 1>(rows),
                 _ => product.compute::<V, 2>(rows),
+            }
+        }
+    }
+
+    /// The same where taps are not kept at the points: some channels after the others are brought there.
+    #[inline(always)]
+    fn products_of_taps<P: Points, V: Vectors>(
+        &self,
+        (v, pitch): (&[f32], usize),
+        buffer: &mut Vec<f32>,
+        (y, step): (&mut [f32], usize),
+        rows: usize,
+        [first, wide]: [usize; 2],
+    ) {
+        let depth = self.extents[1].next_multiple_of(V::LANES);
+        let (points, of_channel) = (P::SIDE * P::SIDE, 9 * wide * V::LANES);
+        let taps = &self.kernel.elements[first * V::LANES * 9 * depth..][..depth * of_channel];
+        let slab = apart(CHUNK, wide, V::LANES);
+        let u = part(buffer, points * slab);
+        for (chunk, taps) in taps.chunks(CHUNK * of_channel).enumerate() {
+            for (at, taps) in taps.chunks_exact(9 * V::LANES).enumerate() {
+                spread::<P, V>(taps, slab, &mut u[at * V::LANES..]);
+            }
+            let length = taps.len() / 9;
+            for (point, u) in u.chunks_exact(slab).enumerate() {
+                let (v, y) = (&v[point * depth + chunk * CHUNK..], &mut y[point * wide * V::LANES..]);
+                let mut product = Product { v, pitch, u: &u[..length], y, step, add: chunk > 0 };
+                match wide {
+                    1 => product.compute::<V, 1>(rows),
+                    _ => product.compute::<V, 2>(rows),
+                }
             }
         }
     }
@@ -205,48 +245,86 @@ impl Work<'_> {
         }
     }
 
-    /// Results of a vector of channels of one image, from one on, to where they belong, with what is done to them.
+    /// Results of a vector of channels of one image, from one on, to where they belong, with what is done to them. There is room for
+    /// their `lines`.
     #[inline(always)]
-    fn write<V: Vectors>(&self, block: &[f32], image: usize, first: usize, result: &mut [&mut [f32]]) {
+    fn write<V: Vectors>(&self, block: &[f32], image: usize, first: usize, lines: &mut [f32], result: &mut [&mut [f32]]) {
         let steps = self.plan.extents([self.extents[2], self.extents[3]]).map_or(0, |[height, width]| height * width);
         let first = self.vectors.start * V::LANES + first;
         let start = ((self.images.start + image) * self.kernel.results + first) * steps + self.rows.start * self.width;
+        let pixels = block.len() / V::LANES;
+        let pitch = pixels.next_multiple_of(V::LANES);
         let mut square = [0f32; 256];
-        for (chunk, pixels) in block.chunks(V::LANES * V::LANES).enumerate() {
-            let have = pixels.len() / V::LANES;
-            for (line, pixel) in square.chunks_exact_mut(V::LANES).zip(pixels.chunks_exact(V::LANES)) {
-                V::store(line, V::load(pixel));
+        for chunk in (0..pixels).step_by(V::LANES) {
+            for at in 0..V::LANES.min(pixels - chunk) {
+                V::store(&mut square[at * V::LANES..], V::load(&block[(chunk + at) * V::LANES..]));
             }
             V::transpose(&mut square);
-            for (lane, (line, result)) in square.chunks_exact_mut(V::LANES).zip(result.iter_mut()).enumerate() {
-                let place = start + lane * steps + chunk * V::LANES;
-                V::soon(result, (chunk + 2) * V::LANES);
-                let done = self.finished::<V>(V::load(line), first + lane, place, have);
-                let result = &mut result[chunk * V::LANES..];
-                if have == V::LANES { V::store(result, done) } else { V::store_some(result, done, have) }
+            for lane in 0..result.len() {
+                V::store(&mut lines[lane * pitch + chunk..], V::load(&square[lane * V::LANES..]));
             }
+        }
+        for lane in 0..result.len() {
+            self.finish::<V>(&lines[lane * pitch..][..pixels], first + lane, start + lane * steps, &mut *result[lane]);
         }
     }
 
-    /// What is done to results of one channel, some of which begin at this place.
+    /// Results of one channel, the first of which stands at this place, with what is done to them.
     #[inline(always)]
-    fn finished<V: Vectors>(&self, mut value: V::Register, channel: usize, place: usize, have: usize) -> V::Register {
-        if let Some(bias) = self.beside.bias {
-            value = V::plus(value, V::splat(bias[channel]));
+    fn finish<V: Vectors>(&self, line: &[f32], channel: usize, place: usize, to: &mut [f32]) {
+        let Beside { bias, sum, gate } = self.beside;
+        let beside = [sum, gate].map(|operand| operand.map_or(&[][..], |all| &all[place..place + line.len()]));
+        // −0 changes no number
+        let bias = V::splat(bias.map_or(-0.0, |bias| bias[channel]));
+        match (sum.is_some(), self.plan.relu, gate.is_some()) {
+            (false, false, false) => finished::<V, false, false, false>(line, bias, beside, to),
+            (false, false, true) => finished::<V, false, false, true>(line, bias, beside, to),
+            (false, true, false) => finished::<V, false, true, false>(line, bias, beside, to),
+            (false, true, true) => finished::<V, false, true, true>(line, bias, beside, to),
+            (true, false, false) => finished::<V, true, false, false>(line, bias, beside, to),
+            (true, false, true) => finished::<V, true, false, true>(line, bias, beside, to),
+            (true, true, false) => finished::<V, true, true, false>(line, bias, beside, to),
+            (true, true, true) => finished::<V, true, true, true>(line, bias, beside, to),
         }
-        if let Some(sum) = self.beside.sum {
-            V::soon(sum, place + 2 * V::LANES);
-            value = V::plus(value, some::<V>(&sum[place..], have));
-        }
-        if self.plan.relu {
-            value = V::rectified(value);
-        }
-        if let Some(gate) = self.beside.gate {
-            V::soon(gate, place + 2 * V::LANES);
-            value = V::gated(some::<V>(&gate[place..], have), value);
-        }
-        value
     }
+}
+
+/// Bias, sum, ReLU and gate, of which the last three are there or not.
+#[inline(always)]
+fn finished<V: Vectors, const SUM: bool, const RELU: bool, const GATE: bool>(
+    line: &[f32],
+    bias: V::Register,
+    beside: [&[f32]; 2],
+    to: &mut [f32],
+) {
+    let whole = line.len() / V::LANES * V::LANES;
+    for at in (0..whole).step_by(V::LANES) {
+        some_finished::<V, SUM, RELU, GATE>((line, at, V::LANES), bias, beside, to);
+    }
+    if whole < line.len() {
+        some_finished::<V, SUM, RELU, GATE>((line, whole, line.len() - whole), bias, beside, to);
+    }
+}
+
+/// So many of them, from one on.
+#[inline(always)]
+fn some_finished<V: Vectors, const SUM: bool, const RELU: bool, const GATE: bool>(
+    (line, at, have): (&[f32], usize, usize),
+    bias: V::Register,
+    [sum, gate]: [&[f32]; 2],
+    to: &mut [f32],
+) {
+    let mut value = V::plus(some::<V>(&line[at..], have), bias);
+    if SUM {
+        value = V::plus(value, some::<V>(&sum[at..], have));
+    }
+    if RELU {
+        value = V::rectified(value);
+    }
+    if GATE {
+        value = V::gated(some::<V>(&gate[at..], have), value);
+    }
+    if have == V::LANES { V::store(&mut to[at..], value) } else { V::store_some(&mut to[at..], value, have) }
 }
 
 /// A square of SIDE × SIDE pixels at the points, an axis after the other. Lines of pixels are `width` apart, points `step`.
@@ -287,10 +365,10 @@ fn cleared<V: Vectors>(to: &mut [f32], first: usize, count: usize) {
 #[inline(always)]
 fn transposed<V: Vectors>(channels: &[f32], pixels: usize, first: usize, have: usize, square: &mut [f32; 256]) {
     let count = channels.len() / pixels;
-    for (line, from) in square.chunks_exact_mut(V::LANES).zip(channels.chunks_exact(pixels)) {
-        V::soon(from, first + 2 * V::LANES);
-        let from = &from[first..];
-        V::store(line, if have == V::LANES { V::load(from) } else { V::load_some(from, have) });
+    for lane in 0..count.min(V::LANES) {
+        let from = &channels[lane * pixels + first..(lane + 1) * pixels];
+        V::soon(from, 2 * V::LANES);
+        V::store(&mut square[lane * V::LANES..], some::<V>(from, have));
     }
     if count < V::LANES {
         // the last transposition has left numbers in the other rows
@@ -362,12 +440,6 @@ pub(super) fn beside_each_other<V: Vectors>(channels: &[f32], pixels: usize, fir
     }
 }
 
-/// The first elements, as many as there are to be.
-#[inline(always)]
-fn some<V: Vectors>(from: &[f32], have: usize) -> V::Register {
-    if have == V::LANES { V::load(from) } else { V::load_some(from, have) }
-}
-
 /// Taps [M, C, 3, 3], or, for the adjoint of a convolution, its taps [C, M, 3, 3].
 #[derive(Clone, Copy)]
 pub(super) struct Taps<'t> {
@@ -378,12 +450,13 @@ pub(super) struct Taps<'t> {
 }
 
 impl Taps<'_> {
-    /// The taps of the results from `first` on, as many as fit, at the points: [points, C, block].
+    /// The taps of the results from `first` on, as many as fit: at the points, [points, C, block], or [C, vectors, 9, lanes].
     #[inline(always)]
-    pub fn at_points<V: Vectors>(&self, square: Square, first: usize, to: &mut [f32]) {
+    pub fn block<V: Vectors>(&self, square: Option<Square>, first: usize, to: &mut [f32]) {
         match square {
-            Square::Two => self.at::<Two, V>(first, to),
-            Square::Four => self.at::<Four, V>(first, to),
+            Some(Square::Two) => self.at::<Two, V>(first, to),
+            Some(Square::Four) => self.at::<Four, V>(first, to),
+            None => self.as_they_are::<V>(first, to),
         }
     }
 
@@ -392,18 +465,44 @@ impl Taps<'_> {
         let depth = self.channels.next_multiple_of(V::LANES);
         let slab = to.len() / (P::SIDE * P::SIDE);
         let block = (slab - V::LANES) / depth;
-        let mut ready = vec![0f32; (9 * self.channels).next_multiple_of(V::LANES) * V::LANES];
+        let mut ready = self.room::<V>();
         for vector in 0..block / V::LANES {
-            let start = first + vector * V::LANES;
-            match self.adjoint {
-                true => self.reversed::<V>(start, &mut ready),
-                false => self.straight::<V>(start, &mut ready),
-            }
+            self.beside_each_other::<V>(first + vector * V::LANES, &mut ready);
             for c in 0..depth {
                 let to = &mut to[c * block + vector * V::LANES..];
                 let taps = if c < self.channels { &ready[9 * c * V::LANES..][..9 * V::LANES] } else { &[] };
                 spread::<P, V>(taps, slab, to);
             }
+        }
+    }
+
+    #[inline(always)]
+    fn as_they_are<V: Vectors>(&self, first: usize, to: &mut [f32]) {
+        let (depth, nine) = (self.channels.next_multiple_of(V::LANES), 9 * V::LANES);
+        let wide = to.len() / (depth * nine);
+        let mut ready = self.room::<V>();
+        for vector in 0..wide {
+            self.beside_each_other::<V>(first + vector * V::LANES, &mut ready);
+            for (c, to) in to.chunks_exact_mut(wide * nine).enumerate() {
+                let to = &mut to[vector * nine..][..nine];
+                match c < self.channels {
+                    true => to.copy_from_slice(&ready[c * nine..][..nine]),
+                    false => to.fill(0.0),
+                }
+            }
+        }
+    }
+
+    fn room<V: Vectors>(&self) -> Vec<f32> {
+        vec![0.0; (9 * self.channels).next_multiple_of(V::LANES) * V::LANES]
+    }
+
+    /// Taps of some results, from `start` on, results beside each other: [C, 9, lanes].
+    #[inline(always)]
+    fn beside_each_other<V: Vectors>(&self, start: usize, ready: &mut [f32]) {
+        match self.adjoint {
+            true => self.reversed::<V>(start, ready),
+            false => self.straight::<V>(start, ready),
         }
     }
 

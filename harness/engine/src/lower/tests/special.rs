@@ -91,6 +91,25 @@ fn taps_that_are_an_input_are_brought_to_the_points_in_every_run() {
     }
 }
 
+/// At the points, taps of a layer of 512 channels take 38 MB in each direction.
+#[test]
+fn taps_of_large_layers_are_not_kept_at_the_points() {
+    for (channels, rows, kept) in [(16, 8, 1), (256, 8, 1), (512, 8, 0), (512, 64, 0), (512, 4, 1)] {
+        let b = Builder::new(Graph::new("layer"));
+        let (x, w) = (b.input("x", batch(&[channels, 4, 4])), b.constant(noise(&[channels, channels, 3, 3], 1)));
+        let y = b.op("Conv", &[x, w], pads()).relu();
+        b.output("y", b.op("ConvTranspose", &[y, w], pads()));
+        let graph = b.into_graph();
+        let after = lower(&graph, "ort", Some(rows));
+        assert_eq!(ops(&after), [WINOGRAD; 2], "{channels} channels, {rows} rows");
+        let is = |node: &Node| node.attributes.ints("kept") == Some(&[kept]);
+        assert!(after.nodes().iter().all(is), "{channels} channels, {rows} rows");
+        for engine in engines().iter().filter(|_| kept == 0) {
+            agree(&**engine, &graph, &after, &[noise(&[rows, channels, 4, 4], 6)], &format!("{rows} rows"));
+        }
+    }
+}
+
 /// What judges, and what is compared with, is compiled without a number of rows.
 #[test]
 fn the_plain_form_is_the_default_and_has_no_special_operator() {
