@@ -13,7 +13,7 @@ pub struct Direct {
     packed: Vec<f64>,
 }
 
-/// Results that are computed together.
+/// Results whose taps stand beside each other; some or all of them are computed together.
 const TOGETHER: usize = 8;
 /// Pixels that are computed together, at most.
 const PIXELS: usize = 16;
@@ -161,67 +161,83 @@ impl Direct {
                 return unsafe { self.with_avx2(image, bias, y, [rows, columns]) };
             }
         }
-        self.lines::<Plain, 2>(image, bias, y, [rows, columns]);
+        self.lines::<Plain, 4, 2>(image, bias, y, [rows, columns]);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
     fn with_avx512(&self, image: &Padded, bias: Option<&[f64]>, y: &mut [f64], extents: [usize; 2]) {
-        // one register where the second would have nothing but pixels behind the last one
-        match extents[1].div_ceil(16) * 2 > extents[1].div_ceil(8) {
-            true => self.lines::<x86::Avx512, 1>(image, bias, y, extents),
-            false => self.lines::<x86::Avx512, 2>(image, bias, y, extents),
-        }
+        self.lines::<x86::Avx512, 8, 2>(image, bias, y, extents);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn with_avx2(&self, image: &Padded, bias: Option<&[f64]>, y: &mut [f64], extents: [usize; 2]) {
-        self.lines::<x86::Avx2, 1>(image, bias, y, extents);
+        self.lines::<x86::Avx2, 4, 3>(image, bias, y, extents);
     }
 
+    /// RESULTS at a time, and pixels in at most REGISTERS.
     #[inline(always)]
-    fn lines<L: Lanes, const REGISTERS: usize>(
+    fn lines<L: Lanes, const RESULTS: usize, const REGISTERS: usize>(
         &self,
         image: &Padded,
         bias: Option<&[f64]>,
         y: &mut [f64],
         [rows, columns]: [usize; 2],
     ) {
-        let together = REGISTERS * L::LANES;
-        for (group, packed) in self.packed.chunks_exact((self.depth * TOGETHER).max(1)).enumerate() {
-            let first = group * TOGETHER;
-            let results = TOGETHER.min(self.results - first);
-            let mut start = [0.0; TOGETHER];
-            if let Some(bias) = bias {
-                start[..results].copy_from_slice(&bias[first..first + results]);
-            }
+        for first in (0..self.results).step_by(RESULTS) {
             for row in 0..rows {
-                for column in (0..columns).step_by(together) {
-                    let mut sums = start.map(|bias| [L::splat(bias); REGISTERS]);
-                    self.add::<L, REGISTERS>(image, packed, [row, column], &mut sums);
-                    let pixels = together.min(columns - column);
-                    let mut line = [0.0; PIXELS];
-                    for (result, sums) in sums.iter().take(results).enumerate() {
-                        let lines = line.chunks_exact_mut(L::LANES).zip(sums);
-                        lines.for_each(|(to, &sum)| L::store(to, sum));
-                        let at = ((first + result) * rows + row) * columns + column;
-                        y[at..at + pixels].copy_from_slice(&line[..pixels]);
-                    }
+                let mut column = 0;
+                while column < columns {
+                    let place = [first, row, column];
+                    column += match REGISTERS.min((columns - column).div_ceil(L::LANES)) {
+                        1 => self.tile::<L, RESULTS, 1>(image, bias, y, [rows, columns], place),
+                        2 => self.tile::<L, RESULTS, 2>(image, bias, y, [rows, columns], place),
+                        _ => self.tile::<L, RESULTS, 3>(image, bias, y, [rows, columns], place),
+                    };
                 }
             }
         }
     }
 
-    /// All taps on the pixels from a place on.
+    /// Pixels beside each other of results that follow each other, from a place on; gives the number of pixels.
     #[inline(always)]
-    fn add<L: Lanes, const REGISTERS: usize>(
+    fn tile<L: Lanes, const RESULTS: usize, const REGISTERS: usize>(
         &self,
         image: &Padded,
-        packed: &[f64],
+        bias: Option<&[f64]>,
+        y: &mut [f64],
+        [rows, columns]: [usize; 2],
+        [first, row, column]: [usize; 3],
+    ) -> usize {
+        let mut sums = [[L::splat(0.0); REGISTERS]; RESULTS];
+        if let Some(bias) = bias {
+            for (sums, &bias) in sums.iter_mut().zip(&bias[first..]) {
+                *sums = [L::splat(bias); REGISTERS];
+            }
+        }
+        self.add::<L, RESULTS, REGISTERS>(image, first, [row, column], &mut sums);
+        let (results, pixels) = (RESULTS.min(self.results - first), (REGISTERS * L::LANES).min(columns - column));
+        let mut line = [0.0; PIXELS];
+        for (result, sums) in sums.iter().take(results).enumerate() {
+            let lines = line.chunks_exact_mut(L::LANES).zip(sums);
+            lines.for_each(|(to, &sum)| L::store(to, sum));
+            let at = ((first + result) * rows + row) * columns + column;
+            y[at..at + pixels].copy_from_slice(&line[..pixels]);
+        }
+        pixels
+    }
+
+    /// All taps on the pixels from a place on.
+    #[inline(always)]
+    fn add<L: Lanes, const RESULTS: usize, const REGISTERS: usize>(
+        &self,
+        image: &Padded,
+        first: usize,
         [row, column]: [usize; 2],
-        sums: &mut [[L::Register; REGISTERS]; TOGETHER],
+        sums: &mut [[L::Register; REGISTERS]; RESULTS],
     ) {
+        let packed = &self.packed[first / TOGETHER * self.depth * TOGETHER..][first % TOGETHER..];
         let mut own = *sums;
         let (mut at, [r, s]) = (0, self.taps);
         for channel in 0..self.depth / (r * s).max(1) {
@@ -229,7 +245,7 @@ impl Direct {
                 let line = (channel * image.rows + row + i * self.dilations[0]) * image.width + column;
                 for j in 0..s {
                     let pixels = &image.elements[line + j * self.dilations[1]..][..REGISTERS * L::LANES];
-                    let taps = &packed[at..at + TOGETHER];
+                    let taps = &packed[at..at + RESULTS];
                     let mut registers = [L::splat(0.0); REGISTERS];
                     for (place, register) in registers.iter_mut().enumerate() {
                         *register = L::load(&pixels[place * L::LANES..]);
@@ -274,9 +290,9 @@ mod tests {
             let mut keep = |form: usize, y: &[f64]| found.iter_mut().zip(y).for_each(|(found, &y)| found[form] = y);
             direct.compute(&padded, Some(&bias), &mut y, extents);
             keep(0, &y);
-            direct.lines::<Plain, 2>(&padded, Some(&bias), &mut y, extents);
+            direct.lines::<Plain, 4, 2>(&padded, Some(&bias), &mut y, extents);
             keep(1, &y);
-            direct.lines::<Plain, 8>(&padded, Some(&bias), &mut y, extents);
+            direct.lines::<Plain, 8, 3>(&padded, Some(&bias), &mut y, extents);
             keep(2, &y);
             direct.compute(&padded, None, &mut y, extents);
             keep(3, &y);
