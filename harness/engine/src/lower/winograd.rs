@@ -155,6 +155,7 @@ impl Layer {
         (cost(best) < self.direct() * SHARES[0] / GRADIENT_SHARES[0]).then_some(best)
     }
 
+    /// Squares of a batch.
     fn squares(&self, square: Square) -> usize {
         let [rows, columns] = self.steps.map(|n| n.div_ceil(square.step()));
         self.rows * rows * columns

@@ -177,8 +177,8 @@ impl Winograd {
         (self.kept.then_some(self.square.step()), self.adjoint)
     }
 
-    /// Brings taps to the points or beside each other, [M, C, 3, 3] or those of the adjoint, in memory that was used before or is empty. `extents` are the
-    /// first two.
+    /// Brings taps to the points or beside each other, [M, C, 3, 3] or those of the adjoint, in memory that was used before or is
+    /// empty. `extents` are the first two.
     ///
     /// # Errors
     /// That of `each`.

@@ -45,10 +45,10 @@ impl Product<'_> {
         }
         let mut totals = [[V::splat(0.0); S]; R];
         if self.add {
-            for r in 0..R {
+            for (r, totals) in totals.iter_mut().enumerate() {
                 let from = &self.y[(row + r) * self.step..][..S * V::LANES];
-                for s in 0..S {
-                    totals[r][s] = V::load(&from[s * V::LANES..]);
+                for (s, total) in totals.iter_mut().enumerate() {
+                    *total = V::load(&from[s * V::LANES..]);
                 }
             }
         }
