@@ -1,7 +1,7 @@
-//! Convolutions of float64 numbers with stride 1, one image at a time: for a few channels of the result and pixels beside each other,
-//! the sums stay in registers while all taps pass. What is compared with other precisions runs in it.
+//! Convolutions of float64 numbers with stride 1, one image at a time. The sums of a few channels of the result, for neighbouring
+//! pixels, stay in registers until all taps are added. The gradient certificate uses it.
 
-/// The taps of a layer, and where they are.
+/// The taps of a layer.
 pub struct Direct {
     results: usize,
     /// Taps of a result.
@@ -13,9 +13,9 @@ pub struct Direct {
     packed: Vec<f64>,
 }
 
-/// Results whose taps stand beside each other; some or all of them are computed together.
+/// The taps of this many results are stored together. A tile computes all of these results, or half of them.
 const TOGETHER: usize = 8;
-/// Pixels that are computed together, at most.
+/// A tile has at most this many pixels of a row.
 const PIXELS: usize = 16;
 
 /// Numbers beside each other in a register.
@@ -112,14 +112,14 @@ pub struct Padded {
 }
 
 impl Padded {
-    /// Room for an image [channels, h, w] with `begin` and `end` zeros before and behind every column and every line.
+    /// Zeros for images [channels, h, w], with `begin` zeros before and `end` zeros behind every column and every row.
     pub fn new(channels: usize, [h, w]: [usize; 2], begin: [usize; 2], end: [usize; 2]) -> Padded {
         let (rows, width) = (h + begin[0] + end[0], w + begin[1] + end[1]);
         // the last pixels are computed together with some behind them
         Padded { elements: vec![0.0; channels * rows * width + PIXELS], rows, width }
     }
 
-    /// Takes an image [channels, h, w] in place of the one before.
+    /// Replaces the image by another one [channels, h, w].
     pub fn fill(&mut self, image: &[f64], [h, w]: [usize; 2], begin: [usize; 2]) {
         let lines = image.chunks_exact((h * w).max(1)).enumerate();
         for (channel, pixels) in lines {
@@ -143,7 +143,7 @@ impl Direct {
         Direct { results, depth, taps: [r, s], dilations, packed }
     }
 
-    /// Whether as many pixels in a line are worth it: they are computed eight or sixteen at a time.
+    /// Whether rows of this many pixels are long enough: a register has up to eight pixels.
     pub fn suits(columns: usize) -> bool {
         columns >= 8
     }
@@ -176,7 +176,7 @@ impl Direct {
         self.lines::<x86::Avx2, 4, 3>(image, bias, y, extents);
     }
 
-    /// RESULTS at a time, and pixels in at most REGISTERS.
+    /// Computes all results in tiles of RESULTS results and at most REGISTERS registers of pixels.
     #[inline(always)]
     fn lines<L: Lanes, const RESULTS: usize, const REGISTERS: usize>(
         &self,
@@ -200,7 +200,7 @@ impl Direct {
         }
     }
 
-    /// Pixels beside each other of results that follow each other, from a place on; gives the number of pixels.
+    /// Computes one tile, which begins at this result, row and column, and returns its number of pixels.
     #[inline(always)]
     fn tile<L: Lanes, const RESULTS: usize, const REGISTERS: usize>(
         &self,
@@ -228,7 +228,7 @@ impl Direct {
         pixels
     }
 
-    /// All taps on the pixels from a place on.
+    /// Adds the products of all taps to the sums of the tile that begins at this result, row and column.
     #[inline(always)]
     fn add<L: Lanes, const RESULTS: usize, const REGISTERS: usize>(
         &self,

@@ -46,10 +46,16 @@ pub(crate) trait Vectors {
     fn transpose(square: &mut [f32]);
 }
 
-/// The first elements, `count` of them, and zeros: a whole register is not read behind a mask.
+/// The first `count` elements, and zeros. A whole register is read without a mask.
 #[inline(always)]
 pub(crate) fn some<V: Vectors>(from: &[f32], count: usize) -> V::Register {
     if count == V::LANES { V::load(from) } else { V::load_some(from, count) }
+}
+
+/// Writes the first `count` elements. A whole register is written without a mask.
+#[inline(always)]
+pub(crate) fn put<V: Vectors>(to: &mut [f32], value: V::Register, count: usize) {
+    if count == V::LANES { V::store(to, value) } else { V::store_some(to, value, count) }
 }
 
 /// Any processor.
@@ -143,7 +149,7 @@ impl Vectors for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512, Short};
+pub(crate) use x86::{Avx2, Avx512, Short, lanes_of_eight};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -164,7 +170,7 @@ mod x86 {
 
     /// The lanes before `count`.
     #[inline(always)]
-    fn lanes_of_eight(count: usize) -> __m256i {
+    pub(crate) fn lanes_of_eight(count: usize) -> __m256i {
         // SAFETY: the head of this file says where this is called.
         unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
     }

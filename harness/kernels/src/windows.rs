@@ -153,11 +153,15 @@ fn squares(x: &[f32], ct: &[f32], result: &mut [f32], extent: [usize; 2], positi
     bands(x, ct, result, extent, |band| one_by_one(band, floor));
 }
 
-/// Eight windows at a time, the last ones of a row behind a mask: one by one they would take most of the time in narrow planes.
+/// Eight windows at a time. The last windows of a row are read and written with a mask: one by one, they would take most of the time in
+/// narrow planes.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn squares_avx2(x: &[f32], ct: &[f32], result: &mut [f32], extent: [usize; 2], positive: bool) {
     use std::arch::x86_64::*;
+
+    use crate::vectors::lanes_of_eight;
+
     let floor = _mm256_set1_ps(floor(positive));
     bands(x, ct, result, extent, |band| {
         let whole = band.ct.len() / 8 * 8;
@@ -177,13 +181,13 @@ fn squares_avx2(x: &[f32], ct: &[f32], result: &mut [f32], extent: [usize; 2], p
         }
         let have = band.ct.len() - whole;
         if have > 0 {
-            let (first, second) = (before(2 * have), before((2 * have).saturating_sub(8)));
+            let (first, second) = (lanes_of_eight(2 * have), lanes_of_eight((2 * have).saturating_sub(8)));
             // SAFETY: the masks keep every access inside the slices.
             let load = |s: &[f32]| unsafe {
                 let from = s.as_ptr().add(2 * whole);
                 [_mm256_maskload_ps(from, first), _mm256_maskload_ps(from.wrapping_add(8), second)]
             };
-            let ct = unsafe { _mm256_maskload_ps(band.ct.as_ptr().add(whole), before(have)) };
+            let ct = unsafe { _mm256_maskload_ps(band.ct.as_ptr().add(whole), lanes_of_eight(have)) };
             let [above, below] = eight(load(band.top), load(band.bottom), ct, floor);
             // SAFETY: as above.
             let store = |to: &mut [f32], [low, high]: [__m256; 2]| unsafe {
@@ -197,15 +201,7 @@ fn squares_avx2(x: &[f32], ct: &[f32], result: &mut [f32], extent: [usize; 2], p
     });
 }
 
-/// The lanes before `count`.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn before(count: usize) -> std::arch::x86_64::__m256i {
-    use std::arch::x86_64::*;
-    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-}
-
-/// Two rows of eight windows, and their cotangents: what the two rows of the result are.
+/// The two rows of the result for two rows of eight windows and the cotangents of these windows.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn eight(

@@ -114,10 +114,10 @@ const TRANSFORM: f64 = 3.5;
 const BYTES: [f64; 2] = [6.0, 3.0];
 /// Bytes of taps that stay in the caches of a core.
 const CACHED: f64 = 1e6;
-/// Bytes of taps at the points of a layer up to which they are kept there, and squares of a run up to which they are kept however many
-/// they are: bringing taps to the points again for every job takes longer than the products of few squares. At the points of squares
-/// of 2×2 they take less than twice the memory, and are always kept.
+/// Taps of a layer that take at most this many bytes at the points are kept there.
 const KEPT: f64 = 1e7;
+/// Taps are kept at the points in any case if a run has at most this many squares: to bring them there for every job would take longer
+/// than the products. At the points of squares of 2×2 taps take less than twice their memory, and are always kept.
 const FEW: usize = 4;
 /// Cycles that bring a tap to one of the points.
 const SPREAD: f64 = 0.2;

@@ -14,14 +14,14 @@ use crate::lower;
 /// what stands where it is positive.
 pub(crate) struct Winograd {
     arithmetic: Arithmetic,
-    /// Of constant taps.
+    /// The kernel of constant taps.
     taps: OnceLock<Arc<Kernel>>,
 }
 
 /// The hash of taps, their extents, and what else a kernel depends on.
 type Key = (Hash, [usize; 2], (Option<usize>, bool));
 
-/// Kernels of constant taps, which take as much memory as the taps, and up to four times as much at the points.
+/// Kernels of constant taps. A kernel takes as much memory as its taps, or up to four times as much at the points.
 static TAPS: Known<Key, Kernel> = Known::new();
 
 const WRONG: &str = "Winograd takes images [N, C, H, W] that fit its taps, and operands as large as its result";

@@ -1,6 +1,6 @@
-//! `Conv64` for tract, whose own convolutions of float64 numbers take one number at a time: by the kernel `Direct` where the stride
-//! is 1; elsewhere the pixels under the taps beside each other, and a matrix product. What is compared with other precisions runs in
-//! it, above all the gradient certificate.
+//! `Conv64` for tract, whose own convolutions of float64 numbers compute one number at a time. With stride 1 the kernel `Direct`
+//! computes it. Otherwise the pixels under the taps are written beside each other and multiplied as a matrix. The gradient
+//! certificate uses it, as does every comparison with float64.
 
 use flatscape_graph::{Attributes, DType, Dim, Graph, Node, ValueId};
 use flatscape_kernels::{Direct, Padded};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axis::{Axis, Phase};
 use super::{Chwn, Packed, Results, Source};
-use crate::vectors::{Vectors, some};
+use crate::vectors::{Vectors, put, some};
 use crate::winograd::Beside;
 
 /// A job: some images, at most as many as there are lanes.
@@ -330,10 +330,7 @@ impl Work<'_> {
                 if let Some(gate) = beside.gate {
                     value = V::gated(some::<V>(&gate[skipped + at..], length), value);
                 }
-                match length == V::LANES {
-                    true => V::store(&mut to[at..], value),
-                    false => V::store_some(&mut to[at..], value, length),
-                }
+                put::<V>(&mut to[at..], value, length);
             }
         }
     }

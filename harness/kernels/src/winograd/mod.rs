@@ -78,7 +78,8 @@ pub struct Winograd {
     relu: bool,
     /// Whether it is the adjoint of a convolution, whose taps [C, M, 3, 3] it is given.
     adjoint: bool,
-    /// Whether taps are kept at the points. Elsewhere they are brought there for every job: a fifth of the memory, and the same bits.
+    /// Whether the taps are kept at the points. If not, every job brings them there, with the same bits; for squares of 4×4 they then
+    /// take a quarter of the memory.
     kept: bool,
 }
 
@@ -93,8 +94,8 @@ pub struct Beside<'b> {
     pub gate: Option<&'b [f32]>,
 }
 
-/// Taps, a block of at most two vectors of results after the other, zeros where there is no channel: at the points,
-/// [points, C, block], or, where that is much memory, as they are, [C, vectors of the block, 9, lanes].
+/// The taps of a layer, in blocks. A block holds the taps of one or two vectors of results; places without a channel hold zeros. Taps at
+/// the points are [points, C, block]. Taps that would take too much memory there stay as they are, [C, vectors of the block, 9, lanes].
 pub struct Kernel {
     elements: Vec<f32>,
     results: usize,
@@ -113,7 +114,7 @@ impl Kernel {
         self.channels
     }
 
-    /// Numbers of a block of so many vectors of results.
+    /// The length of a block for `wide` vectors of results.
     fn block(&self, square: Square, wide: usize, lanes: usize) -> usize {
         let depth = self.channels.next_multiple_of(lanes);
         if self.at_points { square.points() * apart(depth, wide, lanes) } else { 9 * depth * wide * lanes }
@@ -136,8 +137,8 @@ pub fn lanes() -> usize {
     forms()[0].lanes
 }
 
-/// Channels whose taps are brought to the points at a time while a convolution runs: a multiple of the products that are added before
-/// their sum is added to the others.
+/// While a convolution runs, the taps of this many channels are brought to the points at a time. It is a multiple of `BLOCK`, so that
+/// sums are the same as with taps that are kept at the points.
 const CHUNK: usize = 2 * product::BLOCK;
 
 /// Squares that are computed at a time: their points fit in the second cache with those of a few results.
@@ -171,7 +172,7 @@ impl Winograd {
         Some([of(0)?, of(1)?])
     }
 
-    /// What a kernel depends on besides the taps: the step of the squares where it is kept at the points, and whether this is an
+    /// What a kernel depends on besides the taps: the step of the squares, if the taps are kept at the points, and whether this is an
     /// adjoint.
     pub fn form_of_taps(&self) -> (Option<usize>, bool) {
         (self.kept.then_some(self.square.step()), self.adjoint)

@@ -14,14 +14,23 @@ pub(super) struct Product<'p> {
     pub u: &'p [f32],
     pub y: &'p mut [f32],
     pub step: usize,
-    /// Whether products are added to Y.
+    /// Whether the products are added to Y.
     pub add: bool,
 }
 
 impl Product<'_> {
+    /// Computes all rows. `wide` is S: 1 or 2.
+    #[inline(always)]
+    pub fn compute<V: Vectors>(&mut self, wide: usize, rows: usize) {
+        match wide {
+            1 => self.all::<V, 1>(rows),
+            _ => self.all::<V, 2>(rows),
+        }
+    }
+
     /// All rows. Every sum is taken in the same order, whatever rows are computed together.
     #[inline(always)]
-    pub fn compute<V: Vectors, const S: usize>(&mut self, rows: usize) {
+    fn all<V: Vectors, const S: usize>(&mut self, rows: usize) {
         let mut row = 0;
         while row < rows {
             row += match rows - row {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::points::{Four, Points, Two};
 use super::product::Product;
 use super::{Beside, CHUNK, Kernel, Scratch, Square, Winograd, apart};
-use crate::vectors::{Vectors, some};
+use crate::vectors::{Vectors, put, some};
 
 /// A job: squares of some images, for some of the results.
 pub(super) struct Work<'w> {
@@ -112,7 +112,7 @@ impl Work<'_> {
             }
         }
         let channels = result.len() / count;
-        // what was read is no longer needed
+        // the pixels are not needed any more, so their buffer is used again
         let lines = part(&mut scratch.x, (self.rows.len() * self.width).next_multiple_of(V::LANES) * V::LANES);
         for (image, channel) in (0..count).flat_map(|i| (0..channels).step_by(V::LANES).map(move |c| (i, c))) {
             let block = &sums[(image * self.vectors.len() + channel / V::LANES) * area..][..area];
@@ -173,17 +173,13 @@ impl Work<'_> {
         let points = P::SIDE * P::SIDE;
         let u = &self.kernel.elements[first / 2 * points * apart(depth, 2, V::LANES)..];
         for (point, u) in u.chunks_exact(apart(depth, wide, V::LANES)).enumerate().take(points) {
+            let (v, y) = (&v[point * depth..], &mut y[point * wide * V::LANES..]);
             let u = &u[..depth * wide * V::LANES];
-            let mut product =
-                Product { v: &v[point * depth..], pitch, u, y: &mut y[point * wide * V::LANES..], step, add: false };
-            match wide {
-                1 => product.compute::<V, 1>(rows),
-                _ => product.compute::<V, 2>(rows),
-            }
+            Product { v, pitch, u, y, step, add: false }.compute::<V>(wide, rows);
         }
     }
 
-    /// The same where taps are not kept at the points: some channels after the others are brought there.
+    /// The same where the taps are not kept at the points. The taps of `CHUNK` channels at a time are brought there.
     #[inline(always)]
     fn products_of_taps<P: Points, V: Vectors>(
         &self,
@@ -205,11 +201,7 @@ impl Work<'_> {
             let length = taps.len() / 9;
             for (point, u) in u.chunks_exact(slab).enumerate() {
                 let (v, y) = (&v[point * depth + chunk * CHUNK..], &mut y[point * wide * V::LANES..]);
-                let mut product = Product { v, pitch, u: &u[..length], y, step, add: chunk > 0 };
-                match wide {
-                    1 => product.compute::<V, 1>(rows),
-                    _ => product.compute::<V, 2>(rows),
-                }
+                Product { v, pitch, u: &u[..length], y, step, add: chunk > 0 }.compute::<V>(wide, rows);
             }
         }
     }
@@ -245,8 +237,8 @@ impl Work<'_> {
         }
     }
 
-    /// Results of a vector of channels of one image, from one on, to where they belong, with what is done to them. There is room for
-    /// their `lines`.
+    /// Finishes the results of one vector of channels of one image, from channel `first` on, and writes them to `result`. `lines` is a
+    /// buffer for one vector of channels.
     #[inline(always)]
     fn write<V: Vectors>(&self, block: &[f32], image: usize, first: usize, lines: &mut [f32], result: &mut [&mut [f32]]) {
         let steps = self.plan.extents([self.extents[2], self.extents[3]]).map_or(0, |[height, width]| height * width);
@@ -269,7 +261,8 @@ impl Work<'_> {
         }
     }
 
-    /// Results of one channel, the first of which stands at this place, with what is done to them.
+    /// Applies bias, sum, ReLU and gate to the results of one channel and writes them. `place` is where the first result stands in the
+    /// operands of the sum and the gate.
     #[inline(always)]
     fn finish<V: Vectors>(&self, line: &[f32], channel: usize, place: usize, to: &mut [f32]) {
         let Beside { bias, sum, gate } = self.beside;
@@ -289,7 +282,7 @@ impl Work<'_> {
     }
 }
 
-/// Bias, sum, ReLU and gate, of which the last three are there or not.
+/// Adds the bias and, where they are given, applies the sum, the ReLU and the gate, in this order.
 #[inline(always)]
 fn finished<V: Vectors, const SUM: bool, const RELU: bool, const GATE: bool>(
     line: &[f32],
@@ -306,7 +299,7 @@ fn finished<V: Vectors, const SUM: bool, const RELU: bool, const GATE: bool>(
     }
 }
 
-/// So many of them, from one on.
+/// The same for `have` results from place `at` on.
 #[inline(always)]
 fn some_finished<V: Vectors, const SUM: bool, const RELU: bool, const GATE: bool>(
     (line, at, have): (&[f32], usize, usize),
@@ -324,7 +317,7 @@ fn some_finished<V: Vectors, const SUM: bool, const RELU: bool, const GATE: bool
     if GATE {
         value = V::gated(some::<V>(&gate[at..], have), value);
     }
-    if have == V::LANES { V::store(&mut to[at..], value) } else { V::store_some(&mut to[at..], value, have) }
+    put::<V>(&mut to[at..], value, have);
 }
 
 /// A square of SIDE × SIDE pixels at the points, an axis after the other. Lines of pixels are `width` apart, points `step`.
@@ -450,7 +443,8 @@ pub(super) struct Taps<'t> {
 }
 
 impl Taps<'_> {
-    /// The taps of the results from `first` on, as many as fit: at the points, [points, C, block], or [C, vectors, 9, lanes].
+    /// Writes the taps of as many results as fit into `to`, from result `first` on: at the points of the square, [points, C, block], or
+    /// without a square as they are, [C, vectors, 9, lanes].
     #[inline(always)]
     pub fn block<V: Vectors>(&self, square: Option<Square>, first: usize, to: &mut [f32]) {
         match square {
